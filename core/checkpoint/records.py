@@ -1,0 +1,133 @@
+"""What is known of a checkpoint from its headers alone. Plain records: no torch, no data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+DTYPE_BITS: dict[str, int] = {
+    "float64": 64, "float32": 32, "float16": 16, "bfloat16": 16,
+    "float8_e4m3fn": 8, "float8_e5m2": 8, "float8_e8m0fnu": 8, "float4_e2m1fn_x2": 8,
+    "int64": 64, "int32": 32, "int16": 16, "int8": 8,
+    "uint64": 64, "uint32": 32, "uint16": 16, "uint8": 8, "bool": 8,
+    "complex64": 64, "complex128": 128,
+}  # fmt: skip
+"""Bits per element by dtype, spelled as torch does. `float4_e2m1fn_x2` holds two values in one 8-bit element."""
+
+COMPRESSIBLE_DTYPES = frozenset({"float64", "float32", "float16", "bfloat16"})
+"""The dtypes whose values schemes can represent in fewer bits."""
+
+Kind = Literal["linear", "embedding", "conv", "norm", "bias", "tensor"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """Where one tensor lies: `nbytes` bytes at `offset` of `file`, row-major unless `strides` (in elements) differ."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: str
+    offset: int
+    nbytes: int
+    strides: tuple[int, ...] | None = None
+
+    @property
+    def elements(self) -> int:
+        """Number of values; 1 for a scalar."""
+        total = 1
+        for size in self.shape:
+            total *= size
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The unit a person compresses or looks at: one tensor with its place in the network.
+
+    name:  the module's path for a `.weight` ("model.layers.0.mlp.up_proj"), the tensor's own name otherwise.
+    role:  "attention.q", "mlp.down", "lm_head", "embedding", "norm", "bias", "conv", "linear", "other", …
+    depth: index of the block it belongs to, or None outside the blocks.
+    transposed: the weight is stored [in, out] (GPT-2's Conv1D).
+    tied:  names of layers that share this tensor without storing it.
+    """
+
+    name: str
+    tensor: TensorEntry
+    role: str
+    kind: Kind
+    depth: int | None
+    transposed: bool = False
+    tied: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tensor.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.tensor.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return self.tensor.nbytes
+
+    @property
+    def parameters(self) -> int:
+        return self.tensor.elements
+
+    @property
+    def compressible(self) -> bool:
+        """A floating-point weight of at least two dimensions and at least one value."""
+        return self.dtype in COMPRESSIBLE_DTYPES and len(self.shape) >= 2 and self.parameters > 0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint opened read-only, headers first.
+
+    path:   what the person opened: a folder or a file, absolute.
+    format: "safetensors", "safetensors (sharded)", "torch", "torch (sharded)".
+    config: parsed `config.json`, or {} when there is none.
+    quantization: the config's `quantization_config` when the checkpoint is already quantised, else None.
+    companions: tokenizer, config and licence files to carry along on export, absolute paths.
+    """
+
+    path: str
+    format: str
+    layers: tuple[Layer, ...]
+    config: dict[str, object] = field(default_factory=dict)
+    quantization: dict[str, object] | None = None
+    companions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def architecture(self) -> str:
+        """The `transformers` class named in the config, or "" when there is none."""
+        names = self.config.get("architectures")
+        return str(names[0]) if isinstance(names, list) and names else ""
+
+    @property
+    def tensors(self) -> int:
+        return len(self.layers)
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(layer.nbytes for layer in self.layers)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name or with that tensor name. Raises CheckpointError with the nearest names."""
+        for layer in self.layers:
+            if name in (layer.name, layer.tensor.name):
+                return layer
+        import difflib
+
+        from core.errors import CheckpointError
+
+        near = difflib.get_close_matches(name, [layer.name for layer in self.layers], n=3)
+        hint = f"Did you mean {', '.join(near)}?" if near else "`benchvise inspect` lists the layers."
+        raise CheckpointError(f"There is no layer '{name}'", where=self.path, remedy=hint)
