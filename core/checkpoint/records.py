@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
+from math import prod
 from typing import Literal
+
+from core.errors import CheckpointError
 
 DTYPE_BITS: dict[str, int] = {
     "float64": 64, "float32": 32, "float16": 16, "bfloat16": 16,
@@ -35,10 +39,7 @@ class TensorEntry:
     @property
     def elements(self) -> int:
         """Number of values; 1 for a scalar."""
-        total = 1
-        for size in self.shape:
-            total *= size
-        return total
+        return prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,15 @@ class Layer:
     @property
     def parameters(self) -> int:
         return self.tensor.elements
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """The weight as a matrix [outputs, inputs]: kernels of convolutions flattened, transposed weights turned."""
+        if self.transposed and len(self.shape) == 2:
+            return self.shape[1], self.shape[0]
+        if self.kind == "conv":
+            return self.shape[0], prod(self.shape[1:])
+        return (prod(self.shape[:-1]), self.shape[-1]) if self.shape else (1, 1)
 
     @property
     def compressible(self) -> bool:
@@ -124,10 +134,6 @@ class Checkpoint:
         for layer in self.layers:
             if name in (layer.name, layer.tensor.name):
                 return layer
-        import difflib
-
-        from core.errors import CheckpointError
-
         near = difflib.get_close_matches(name, [layer.name for layer in self.layers], n=3)
         hint = f"Did you mean {', '.join(near)}?" if near else "`benchvise inspect` lists the layers."
         raise CheckpointError(f"There is no layer '{name}'", where=self.path, remedy=hint)

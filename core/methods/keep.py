@@ -1,0 +1,26 @@
+"""The scheme of layers that stay as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from core.checkpoint.records import Layer
+from core.methods.scheme import Scheme, StoredTensor
+
+
+@dataclass(frozen=True)
+class Keep(Scheme):
+    """The layer is stored as it came."""
+
+    key: ClassVar[str] = "keep"
+    title: ClassVar[str] = "Keep"
+    summary: ClassVar[str] = "The layer stays as it is, byte for byte."
+    source: ClassVar[str] = "—"
+
+    @property
+    def tag(self) -> str:
+        return "keep"
+
+    def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
+        return (StoredTensor("weight", layer.dtype, layer.shape),)

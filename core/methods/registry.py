@@ -1,0 +1,12 @@
+"""Every method, registered by explicit import."""
+
+from __future__ import annotations
+
+from core.methods.integer import Integer
+from core.methods.keep import Keep
+from core.methods.scheme import Scheme
+from core.methods.solver import Nearest, Solver
+from core.methods.sparse import Sparse
+
+SCHEMES: dict[str, type[Scheme]] = {scheme.key: scheme for scheme in (Keep, Integer, Sparse)}
+SOLVERS: dict[str, type[Solver]] = {solver.key: solver for solver in (Nearest,)}

@@ -1,0 +1,62 @@
+"""What every scheme declares: its settings, how it is stored, and which layers it fits. No arithmetic here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, Self
+
+from core.checkpoint.records import DTYPE_BITS, Layer
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """One tensor that a compressed layer is stored as: `name` is its suffix after the layer's name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * DTYPE_BITS[self.dtype] // 8
+
+
+@dataclass(frozen=True)
+class Scheme(ABC):
+    """How a layer's weight is represented. Subclasses are frozen settings classes.
+
+    capabilities: what solvers may ask for; "scale" when the scheme has scales that a clip search can shrink.
+    shared: True when one value is found over all layers of a rule together (a global threshold).
+    """
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    capabilities: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    @abstractmethod
+    def tag(self) -> str:
+        """A short name for tables and the tree: "int4 g128"."""
+
+    @abstractmethod
+    def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
+        """The tensors that hold the compressed layer, exactly; their bytes are the layer's bytes after."""
+
+    def fitted(self, layer: Layer) -> tuple[Self, tuple[str, ...]]:  # noqa: ARG002 - subclasses look at the layer
+        """This scheme as it can be carried out on `layer`, and every departure from what was asked, as sentences.
+
+        Raises RecipeError when it cannot, naming the layer and a remedy.
+        """
+        return self, ()
+
+    @property
+    def shared(self) -> bool:
+        return False
+
+    def bytes_after(self, layer: Layer) -> int:
+        """Exact bytes of the layer under this scheme: codes, scales and zero points."""
+        return sum(stored.nbytes for stored in self.storage(layer))

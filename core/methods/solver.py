@@ -1,0 +1,62 @@
+"""What every solver declares: its settings, and which schemes it can serve."""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import ClassVar
+
+from core.methods.scheme import Scheme
+from core.settings import setting
+
+
+@dataclass(frozen=True)
+class Solver(ABC):
+    """How the values under a scheme are found. Subclasses are frozen settings classes."""
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+
+    def tag(self, scheme: Scheme) -> str:  # noqa: ARG002 - subclasses look at the scheme
+        """A short addition to the scheme's tag; "" when there is nothing to add."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Nearest(Solver):
+    """Each weight takes the nearest value the scheme can represent."""
+
+    key: ClassVar[str] = "nearest"
+    title: ClassVar[str] = "Nearest"
+    summary: ClassVar[str] = "Each weight takes the nearest representable value; needs no calibration."
+    source: ClassVar[str] = "Clip search: grid over shrink factors, as in Banner et al., arXiv 1810.05723, section 3"
+
+    clip_search: bool = setting(
+        False,
+        title="Clip search",
+        help="Try shrunken scales and keep the one of least squared error: outliers are clipped where that pays.",
+        requires="scale",
+    )
+    clip_steps: int = setting(
+        20,
+        title="Clip steps",
+        help="How many shrink factors are tried.",
+        minimum=2,
+        maximum=200,
+        when=("clip_search", (True,)),
+        requires="scale",
+    )
+    clip_least: float = setting(
+        0.6,
+        title="Least shrink factor",
+        help="The strongest shrinking of the scale that is tried.",
+        minimum=0.1,
+        maximum=0.99,
+        when=("clip_search", (True,)),
+        requires="scale",
+    )
+
+    def tag(self, scheme: Scheme) -> str:
+        return "clip" if self.clip_search and "scale" in scheme.capabilities else ""

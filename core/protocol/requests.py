@@ -1,0 +1,176 @@
+"""What can be asked of the core. Plain frozen records: they cross a process boundary.
+
+`source` names a folder, a file, or a run of the workspace ("run:ID"). `text` is a path to .txt or .jsonl, or "" for the
+shipped text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.recipe.recipe import Recipe, Treatment
+
+
+@dataclass(frozen=True)
+class Open:
+    """Open a checkpoint, headers first. Answered by `Opened`, layers in `LayersOpened` parts before it."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class MakePlan:
+    """Resolve a recipe without reading weights. Answered by `Planned`."""
+
+    path: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Look:
+    """Exact histogram and statistics of a layer. Answered by `Looked`.
+
+    after: a treatment to try on the layer, a finished run ("run:ID"), or None for the weight alone.
+    bounds: range of values to histogram, None for all of them.
+    """
+
+    path: str
+    layer: str
+    bins: int = 256
+    bounds: tuple[float, float] | None = None
+    after: Treatment | str | None = None
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class LookMap:
+    """Heat map of the weight, and of the error when `after` is given. Answered by `LookedMap`."""
+
+    path: str
+    layer: str
+    after: Treatment | str | None = None
+    max_rows: int = 512
+    max_columns: int = 512
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class LookChannels:
+    """Ranges per output row and input column. Answered by `LookedChannels`."""
+
+    path: str
+    layer: str
+
+
+@dataclass(frozen=True)
+class MeasureSensitivity:
+    """KL at the output for each layer × treatment alone. Partial results: `SensitivityCell`. Answered by `Sensitivity`.
+
+    layers: names; empty for every linear layer.
+    """
+
+    path: str
+    text: str
+    treatments: tuple[Treatment, ...]
+    layers: tuple[str, ...] = ()
+    windows: int = 4
+    window_tokens: int = 128
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class Compress:
+    """Carry out a recipe. Partial results: `LayerCompressed`. Answered by `Run`.
+
+    out: also export to this folder when finished ("" for none); `target` is an export target or "auto".
+    resume: take up finished layers of an interrupted run instead of computing them again.
+    """
+
+    path: str
+    recipe: Recipe
+    workspace: str = ""
+    out: str = ""
+    target: str = "auto"
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Perplexity, and against an original the divergence. Answered by `Evaluation`."""
+
+    source: str
+    text: str
+    against: str = ""
+    windows: int = 48
+    window_tokens: int = 256
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class MeasureLatency:
+    """Decode latency on the kernels that fit, interleaved with `against` when given. Answered by `Latency`."""
+
+    source: str
+    against: str = ""
+    tokens: int = 32
+    repetitions: int = 5
+    context: int = 32
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class ForecastLatency:
+    """Decode latency of a recipe from micro-benchmarks of the same kernels. Answered by `LatencyForecast`."""
+
+    path: str
+    recipe: Recipe
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Greedy text from both, token by token. Answered by `Generations`."""
+
+    source: str
+    against: str
+    prompt: str
+    tokens: int = 64
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a run as a checkpoint that a runtime loads. Answered by `Exported`.
+
+    run: a run id of the workspace, or a folder that `compress --out` wrote.
+    """
+
+    run: str
+    target: str
+    out: str
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """Load what the first job would otherwise wait for. Answered by `Ready`."""
+
+
+Request = (
+    Open
+    | MakePlan
+    | Look
+    | LookMap
+    | LookChannels
+    | MeasureSensitivity
+    | Compress
+    | Evaluate
+    | MeasureLatency
+    | ForecastLatency
+    | Generate
+    | Export
+    | WarmUp
+)
+
+JOBS = (MeasureSensitivity, Compress, Evaluate, MeasureLatency, ForecastLatency, Generate, Export)
+"""Requests that queue one behind the other; all others are answered beside a running job."""

@@ -1,0 +1,334 @@
+"""What the core answers. Plain frozen records; arrays are numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.checkpoint.records import Checkpoint, Layer
+
+Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LayersOpened:
+    """A part of the layers of a checkpoint that is being opened, in order."""
+
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The checkpoint without its layers, which came before in `LayersOpened` parts."""
+
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan in columns, one entry per layer in the checkpoint's order.
+
+    tags: of the distinct treatments; `choice[i]` indexes them for layer i; `rules[i]` is -1 where no rule decided.
+    """
+
+    tags: tuple[str, ...]
+    choice: NDArray[np.int32]
+    bytes_after: NDArray[np.int64]
+    rules: NDArray[np.int32]
+    total_before: int
+    total_after: int
+    bits_per_weight: float
+    bits_per_treated_weight: float
+    treated_layers: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Exact counts in uniform bins: edges [bins + 1], counts [bins]; the last bin is closed."""
+
+    edges: Floats
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Exact statistics over the finite values; kurtosis is excess (0 for a normal distribution).
+
+    outliers counts values further than six standard deviations from the mean.
+    """
+
+    count: int
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    kurtosis: float
+    zeros: int
+    nan: int
+    infinite: int
+    outliers: int
+    abs_max: float
+    quantiles: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def zero_fraction(self) -> float:
+        return self.zeros / self.count if self.count else 0.0
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A layer's histogram and statistics, and the same after a treatment.
+
+    grid: values of the quantisation grid within the histogram's range, of the group with the largest scale, [levels];
+    sqnr_db: of the whole layer, None without `after`.
+    """
+
+    layer: str
+    before: Histogram
+    statistics: Statistics
+    after: Histogram | None = None
+    statistics_after: Statistics | None = None
+    grid: Floats | None = None
+    sqnr_db: float | None = None
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A matrix reduced to cells; each holds the value of largest magnitude in it, with its sign.
+
+    values [rows, columns]; row_edges [rows + 1] and column_edges [columns + 1] index the full matrix;
+    limit: 99.9th percentile of |cell|, where the colours end; extreme: the true largest magnitude.
+    """
+
+    values: Floats32
+    row_edges: Counts
+    column_edges: Counts
+    limit: float
+    extreme: float
+
+
+@dataclass(frozen=True)
+class LookedMap:
+    layer: str
+    weight: HeatMap
+    error: HeatMap | None = None
+
+
+@dataclass(frozen=True)
+class ChannelRanges:
+    """Per channel along one axis of the weight as a matrix: float32 [channels] each."""
+
+    minimum: Floats32
+    maximum: Floats32
+    abs_max: Floats32
+    mean: Floats32
+
+
+@dataclass(frozen=True)
+class LookedChannels:
+    layer: str
+    outputs: ChannelRanges
+    inputs: ChannelRanges
+
+
+@dataclass(frozen=True)
+class SensitivityCell:
+    """KL divergence (nats per token, mean) at the output when `layer` alone gets `treatment` (a tag)."""
+
+    layer: str
+    treatment: str
+    kl: float
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    cells: tuple[SensitivityCell, ...]
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LayerCompressed:
+    """One finished layer. sqnr_db is None for exact results (no error) or weights without energy."""
+
+    name: str
+    treatment: str
+    sqnr_db: float | None
+    max_error: float
+    zeros: int
+    bytes_before: int
+    bytes_after: int
+    bits_per_weight: float
+    seconds: float
+    resumed: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished compression as the workspace keeps it."""
+
+    run: str
+    checkpoint: str
+    recipe_name: str
+    bits_per_weight: float
+    bits_per_treated_weight: float
+    bytes_before: int
+    bytes_after: int
+    layers: tuple[LayerCompressed, ...]
+    seconds: float
+    peak_rss_bytes: int
+    warnings: tuple[str, ...] = ()
+    out: str = ""
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Judged on held-out text. kl_* in nats per token; None without an original to compare with.
+
+    weight_bytes: of the checkpoint as stored; peak_rss_bytes: of the process while it ran.
+    """
+
+    source: str
+    perplexity: float
+    tokens: int
+    weight_bytes: int
+    peak_rss_bytes: int
+    seconds: float
+    kl_mean: float | None = None
+    kl_p99: float | None = None
+    top1_agreement: float | None = None
+    against: str = ""
+    perplexity_against: float | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds per decoded token: median and spread over repetitions; memory the weights take while running."""
+
+    median_ms: float
+    least_ms: float
+    greatest_ms: float
+    weight_bytes: int
+    routes: tuple[tuple[str, int], ...]
+    fallbacks: tuple[str, ...] = ()
+
+    @property
+    def tokens_per_second(self) -> float:
+        return 1000.0 / self.median_ms if self.median_ms else 0.0
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Measured decode latency; `against` and `speed_up` (median of paired ratios) when interleaved with an original."""
+
+    source: str
+    device: str
+    threads: int
+    context: int
+    tokens: int
+    timing: Timing
+    against: Timing | None = None
+    speed_up: float | None = None
+
+
+@dataclass(frozen=True)
+class LatencyForecast:
+    """≈ milliseconds per decoded token, before and after, with the range the micro-benchmarks spread over."""
+
+    device: str
+    before_ms: float
+    after_ms: float
+    before_range: tuple[float, float]
+    after_range: tuple[float, float]
+    weight_bytes_before: int
+    weight_bytes_after: int
+    fallbacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Generated tokens as text pieces, and the log-probability the model gave to each."""
+
+    pieces: tuple[str, ...]
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Generations:
+    """Both texts; `diverges_at` is the index of the first differing token, None when all are alike."""
+
+    prompt: str
+    original: Generation
+    compressed: Generation
+    diverges_at: int | None
+
+
+@dataclass(frozen=True)
+class Exported:
+    out: str
+    target: str
+    bytes_on_disk: int
+    files: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The engine is warm. device: what jobs run on, in words."""
+
+    device: str
+    threads: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One row of the Runs table: what a run is and everything measured on it."""
+
+    run: str
+    checkpoint: str
+    recipe_name: str
+    created: str
+    state: str
+    bits_per_weight: float
+    bytes_before: int
+    bytes_after: int
+    seconds: float
+    perplexity: float | None = None
+    perplexity_before: float | None = None
+    kl_mean: float | None = None
+    kl_p99: float | None = None
+    top1_agreement: float | None = None
+    decode_ms: float | None = None
+    decode_ms_before: float | None = None
+    speed_up: float | None = None
+    peak_rss_bytes: int | None = None
+    exports: tuple[str, ...] = field(default=())
+
+
+Result = (
+    LayersOpened
+    | Opened
+    | Planned
+    | Looked
+    | LookedMap
+    | LookedChannels
+    | SensitivityCell
+    | Sensitivity
+    | LayerCompressed
+    | Run
+    | Evaluation
+    | Latency
+    | LatencyForecast
+    | Generations
+    | Exported
+    | Ready
+)

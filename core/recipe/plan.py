@@ -1,0 +1,176 @@
+"""A recipe resolved on one checkpoint, with exact bytes: made from headers, without reading a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.checkpoint.records import Checkpoint, Layer
+from core.errors import CheckpointError, RecipeError
+from core.recipe.matching import matching
+from core.recipe.recipe import KEEP, Recipe, Treatment
+from core.settings import did_you_mean
+
+MAX_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """What one layer gets and what it will weigh. `rule` is the index of the rule that decided, None when none did."""
+
+    layer: Layer
+    treatment: Treatment
+    bytes_after: int
+    rule: int | None
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits per weight, scales and zero points counted; 0 for an empty tensor."""
+        return 8 * self.bytes_after / self.layer.parameters if self.layer.parameters else 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One choice per layer of the checkpoint, in its order.
+
+    treatments: the distinct treatments, already fitted to their layers; `choice[i]` indexes them for layer i.
+    rules:      per layer the rule that decided, -1 for none.
+    warnings:   every fallback, unmatched target and skipped layer, as sentences.
+    """
+
+    checkpoint: Checkpoint
+    recipe: Recipe
+    treatments: tuple[Treatment, ...]
+    choice: tuple[int, ...]
+    bytes_per_layer: tuple[int, ...]
+    rules: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+    def row(self, index: int) -> PlanRow:
+        rule = self.rules[index]
+        return PlanRow(
+            self.checkpoint.layers[index],
+            self.treatments[self.choice[index]],
+            self.bytes_per_layer[index],
+            rule if rule >= 0 else None,
+        )
+
+    def rows(self) -> Iterator[PlanRow]:
+        return (self.row(index) for index in range(len(self.choice)))
+
+    def treated(self) -> tuple[PlanRow, ...]:
+        """The rows whose layer does not stay as it is."""
+        return tuple(row for row in self.rows() if not row.treatment.keeps)
+
+    @property
+    def bytes_before(self) -> int:
+        return self.checkpoint.nbytes
+
+    @property
+    def bytes_after(self) -> int:
+        return sum(self.bytes_per_layer)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Over all values of the checkpoint, kept layers included."""
+        parameters = self.checkpoint.parameters
+        return 8 * self.bytes_after / parameters if parameters else 0.0
+
+    @property
+    def bits_per_treated_weight(self) -> float:
+        """Over the treated layers only: the figure that papers quote. 0 when nothing is treated."""
+        rows = self.treated()
+        parameters = sum(row.layer.parameters for row in rows)
+        return 8 * sum(row.bytes_after for row in rows) / parameters if parameters else 0.0
+
+
+def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = False) -> Plan:
+    """Resolve `recipe` on `checkpoint`.
+
+    allow_empty: accept a recipe that treats no layer (an editor starts with one).
+    Raises RecipeError (nothing matched, a group that does not divide, …), every layer's problem together, and
+    CheckpointError when the checkpoint is already quantised.
+    """
+    layers = checkpoint.layers
+    if checkpoint.quantization is not None and recipe.rules:
+        raise already_quantised(checkpoint)
+    decided = [-1] * len(layers)
+    warnings: list[str] = []
+    for number, rule in enumerate(recipe.rules):
+        hits, unmatched = matching(rule.targets, layers)
+        ignored, unmatched_ignores = matching(rule.ignore, layers)
+        warnings += [_unmatched(number, "target", p, checkpoint) for p in unmatched]
+        warnings += [_unmatched(number, "ignore", p, checkpoint) for p in unmatched_ignores]
+        for index in hits - ignored:
+            decided[index] = number
+    plan = _resolve(checkpoint, recipe, decided, warnings)
+    if not allow_empty and not any(not plan.treatments[choice].keeps for choice in plan.choice):
+        raise RecipeError(
+            "The recipe treats no layer of this checkpoint",
+            where=checkpoint.path,
+            remedy=" ".join(plan.warnings[:3]) or "Add a rule with targets, for example 'targets: [linears]'.",
+        )
+    return plan
+
+
+def already_quantised(checkpoint: Checkpoint) -> CheckpointError:
+    method = (checkpoint.quantization or {}).get("quant_method", "an unnamed method")
+    return CheckpointError(
+        f"The checkpoint is already quantised ({method})",
+        where=checkpoint.path,
+        remedy="Open the original checkpoint it was made from; compressing twice only adds damage.",
+    )
+
+
+def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], warnings: list[str]) -> Plan:
+    treatments: list[Treatment] = [KEEP]
+    places: dict[Treatment, int] = {KEEP: 0}
+    choice: list[int] = []
+    sizes: list[int] = []
+    problems: list[RecipeError] = []
+    skipped: list[str] = []
+    notes: list[str] = []
+    for index, layer in enumerate(checkpoint.layers):
+        asked = recipe.rules[decided[index]].treatment if decided[index] >= 0 else KEEP
+        if not asked.keeps and not layer.compressible:
+            skipped.append(f"{layer.name} ({layer.dtype}, shape {list(layer.shape)})")
+            decided[index], asked = -1, KEEP
+        try:
+            scheme, fallbacks = asked.scheme.fitted(layer)
+        except RecipeError as error:
+            problems.append(error)
+            continue
+        notes += fallbacks
+        treatment = asked if scheme is asked.scheme else Treatment(scheme, asked.solver)
+        if treatment not in places:
+            places[treatment] = len(treatments)
+            treatments.append(treatment)
+        choice.append(places[treatment])
+        sizes.append(layer.nbytes if treatment.keeps else scheme.bytes_after(layer))
+    if problems:
+        raise _together(problems)
+    warnings += _listed(notes, "fallback")
+    if skipped:
+        warnings += _listed([f"{name} stays as it is: not a floating-point matrix" for name in skipped], "layer kept")
+    return Plan(checkpoint, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(warnings))
+
+
+def _together(problems: list[RecipeError]) -> RecipeError:
+    first = problems[0]
+    if len(problems) == 1:
+        return first
+    names = ", ".join(problem.where for problem in problems[1:4])
+    more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
+    return RecipeError(f"{first.what}; likewise {names}{more}", where=first.where, remedy=first.remedy)
+
+
+def _listed(sentences: list[str], what: str) -> list[str]:
+    if len(sentences) <= MAX_LISTED:
+        return sentences
+    return [*sentences[:MAX_LISTED], f"… and {len(sentences) - MAX_LISTED} more of the same kind ({what})"]
+
+
+def _unmatched(number: int, key: str, pattern: str, checkpoint: Checkpoint) -> str:
+    hint = did_you_mean(pattern, [layer.name for layer in checkpoint.layers]) if len(checkpoint.layers) < 5000 else ""
+    hint = hint if hint.startswith("Did") else ""
+    return f"Rule {number + 1}: the {key} '{pattern}' matches no layer. {hint}".rstrip()

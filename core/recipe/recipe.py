@@ -1,0 +1,214 @@
+"""Recipes: ordered rules "these layers → this treatment", as values and as YAML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.errors import RecipeError
+from core.methods.keep import Keep
+from core.methods.registry import SCHEMES, SOLVERS
+from core.methods.scheme import Scheme
+from core.methods.solver import Nearest, Solver
+from core.settings import did_you_mean, parse_settings, settings_of, to_mapping
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """Scheme + solver for one layer."""
+
+    scheme: Scheme
+    solver: Solver = field(default_factory=Nearest)
+
+    @property
+    def tag(self) -> str:
+        """A short name for tables and the tree: "int4 g128 clip"."""
+        return " ".join(part for part in (self.scheme.tag, self.solver.tag(self.scheme)) if part)
+
+    @property
+    def keeps(self) -> bool:
+        """True when the layer stays as it is."""
+        return isinstance(self.scheme, Keep)
+
+    def to_mapping(self) -> dict[str, Any]:
+        mapping: dict[str, Any] = {"scheme": {"method": self.scheme.key, **to_mapping(self.scheme)}}
+        if not self.keeps:
+            capabilities = self.scheme.capabilities
+            dropped = {s.name for s in settings_of(type(self.solver)) if s.requires and s.requires not in capabilities}
+            solver = {name: value for name, value in to_mapping(self.solver).items() if name not in dropped}
+            mapping["solver"] = {"method": self.solver.key, **solver}
+        return mapping
+
+
+KEEP = Treatment(Keep())
+
+
+@dataclass(frozen=True)
+class Rule:
+    """These layers → this treatment. A layer takes the last rule that matches it.
+
+    targets, ignore: names, globs, `re:` and `role:` patterns, or the words of `core.recipe.matching`.
+    """
+
+    targets: tuple[str, ...]
+    treatment: Treatment
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a person edits, saves and shares."""
+
+    rules: tuple[Rule, ...] = ()
+    name: str = ""
+    description: str = ""
+    seed: int = 0
+
+    def to_mapping(self) -> dict[str, Any]:
+        mapping: dict[str, Any] = {"benchvise": VERSION}
+        if self.name:
+            mapping["name"] = self.name
+        if self.description:
+            mapping["description"] = self.description
+        mapping["seed"] = self.seed
+        mapping["rules"] = [
+            {"targets": list(rule.targets)}
+            | ({"ignore": list(rule.ignore)} if rule.ignore else {})
+            | rule.treatment.to_mapping()
+            for rule in self.rules
+        ]
+        return mapping
+
+    def to_yaml(self) -> str:
+        return str(yaml.safe_dump(self.to_mapping(), sort_keys=False, allow_unicode=True))
+
+    @property
+    def digest(self) -> str:
+        """sha256 hex over what determines the result: rules and seed, not name and description."""
+        mapping = self.to_mapping()
+        canonical = json.dumps({"seed": mapping["seed"], "rules": mapping["rules"]}, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe file. Raises RecipeError naming the file and the rule."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"The recipe cannot be read: {getattr(error, 'strerror', None) or error}",
+            where=str(path),
+            remedy="Check the path; `--preset NAME` uses a shipped recipe instead.",
+        ) from error
+    return parse_recipe(text, where=str(path))
+
+
+def parse_recipe(text: str, *, where: str) -> Recipe:
+    """Parse a recipe from YAML. Raises RecipeError with every problem that was found."""
+    try:
+        mapping = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise RecipeError(
+            f"The recipe is not valid YAML: {getattr(error, 'problem', error)}",
+            where=f"{where}{line}",
+            remedy="Correct that line.",
+        ) from error
+    if not isinstance(mapping, dict):
+        raise RecipeError("A recipe is a mapping with the key 'rules'", where=where, remedy="See `benchvise presets`.")
+    return _parse_mapping(mapping, where)
+
+
+_RECIPE_KEYS = ("benchvise", "name", "description", "seed", "rules")
+_RULE_KEYS = ("targets", "ignore", "scheme", "solver")
+
+
+def _parse_mapping(mapping: Mapping[str, object], where: str) -> Recipe:
+    _refuse_unknown(mapping, _RECIPE_KEYS, where)
+    version = mapping.get("benchvise")
+    if version != VERSION:
+        raise RecipeError(
+            f"The recipe's version is {version!r}; this program reads version {VERSION}",
+            where=where,
+            remedy=f"Start the file with 'benchvise: {VERSION}', or update Benchvise.",
+        )
+    seed = mapping.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise RecipeError(f"'seed' must be a whole number from 0, not {seed!r}", where=where, remedy="Correct it.")
+    rules = mapping.get("rules")
+    if not isinstance(rules, list):
+        raise RecipeError("'rules' must be a list", where=where, remedy="Each rule has 'targets' and a 'scheme'.")
+    texts = {key: mapping.get(key, "") for key in ("name", "description")}
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise RecipeError(f"'{key}' must be text, not {value!r}", where=where, remedy="Put it in quotes.")
+    parsed = tuple(_parse_rule(rule, f"{where}, rule {number}") for number, rule in enumerate(rules, start=1))
+    return Recipe(parsed, str(texts["name"]), str(texts["description"]), seed)
+
+
+def _parse_rule(rule: object, where: str) -> Rule:
+    if not isinstance(rule, dict):
+        raise RecipeError(f"A rule must be a mapping, not {rule!r}", where=where, remedy="Give it 'targets'.")
+    _refuse_unknown(rule, _RULE_KEYS, where)
+    targets = _patterns(rule, "targets", where)
+    if not targets:
+        raise RecipeError("A rule needs 'targets'", where=where, remedy="For example: targets: [linears]")
+    return Rule(targets, parse_treatment(rule, where), _patterns(rule, "ignore", where))
+
+
+def parse_treatment(mapping: Mapping[str, object], where: str) -> Treatment:
+    """The treatment in a mapping with the keys `scheme` and, optionally, `solver`."""
+    scheme = _parse_method(mapping.get("scheme"), "scheme", SCHEMES, where)
+    solver = _parse_method(mapping["solver"], "solver", SOLVERS, where) if "solver" in mapping else Nearest()
+    given = mapping.get("solver")
+    for declared in settings_of(type(solver)):
+        asked = isinstance(given, dict) and declared.name in given
+        if asked and declared.requires and declared.requires not in scheme.capabilities:
+            raise RecipeError(
+                f"'{declared.name}' does not apply to the scheme '{scheme.key}', which has no {declared.requires}",
+                where=f"{where}, solver",
+                remedy=f"Remove '{declared.name}'.",
+            )
+    return Treatment(scheme, solver)
+
+
+def _parse_method(value: object, axis: str, known: Mapping[str, type[Any]], where: str) -> Any:
+    if isinstance(value, str):
+        value = {"method": value}
+    if not isinstance(value, dict) or "method" not in value:
+        raise RecipeError(
+            f"The {axis} must be a mapping with the key 'method'",
+            where=where,
+            remedy=f"For example: {axis}: {{method: {list(known)[-1]}}}",
+        )
+    method = value["method"]
+    if method not in known:
+        raise RecipeError(f"There is no {axis} '{method}'", where=where, remedy=did_you_mean(str(method), known))
+    settings = {str(key): setting for key, setting in value.items() if key != "method"}
+    return parse_settings(known[method], settings, where=f"{where}, {axis} {method}")
+
+
+def _patterns(rule: Mapping[str, object], key: str, where: str) -> tuple[str, ...]:
+    value = rule.get(key, [])
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise RecipeError(f"'{key}' must be a list of names or patterns", where=where, remedy="Put each in quotes.")
+    return tuple(value)
+
+
+def _refuse_unknown(mapping: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
+    unknown = [str(key) for key in mapping if key not in known]
+    if unknown:
+        hints = " ".join(did_you_mean(key, known) for key in unknown)
+        names = ", ".join(f"'{key}'" for key in unknown)
+        raise RecipeError(f"Unknown key {names}", where=where, remedy=hints)

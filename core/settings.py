@@ -1,0 +1,168 @@
+"""Settings declared once: a frozen dataclass whose fields carry title, help, unit, bounds and choices.
+
+The form in the window, the recipe's keys, their validation and the reference page are derived from `settings_of`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from core.errors import RecipeError
+
+T = TypeVar("T")
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One field as people meet it.
+
+    when:     (other field, its values) for which this one means something; None for always.
+    requires: a capability the scheme must have for this field to mean something; "" for none.
+    """
+
+    name: str
+    kind: Literal["integer", "number", "boolean", "choice"]
+    default: Value
+    title: str
+    help: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    suggestions: tuple[Value, ...] = ()
+    choices: tuple[tuple[str, str], ...] = ()
+    when: tuple[str, tuple[Value, ...]] | None = None
+    requires: str = ""
+
+
+def setting(
+    default: Value,
+    *,
+    title: str,
+    help: str,  # noqa: A002 - the word people know
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    suggestions: tuple[Value, ...] = (),
+    choices: Mapping[str, str] | None = None,
+    when: tuple[str, tuple[Value, ...]] | None = None,
+    requires: str = "",
+) -> Any:
+    """A dataclass field with everything that people and validation need to know about it."""
+    kind: Literal["integer", "number", "boolean", "choice"]
+    if choices is not None:
+        kind = "choice"
+    elif isinstance(default, bool):
+        kind = "boolean"
+    else:
+        kind = "integer" if isinstance(default, int) else "number"
+    declared = Setting(
+        "",
+        kind,
+        default,
+        title,
+        help,
+        unit,
+        minimum,
+        maximum,
+        suggestions,
+        tuple((choices or {}).items()),
+        when,
+        requires,
+    )
+    return dataclasses.field(default=default, metadata={"setting": declared})
+
+
+def settings_of(kind: type[Any]) -> tuple[Setting, ...]:
+    """The settings of a class, in the order of declaration."""
+    return tuple(
+        dataclasses.replace(field.metadata["setting"], name=field.name)
+        for field in dataclasses.fields(kind)
+        if "setting" in field.metadata
+    )
+
+
+def applicable(instance: object, capabilities: Iterable[str] = ()) -> tuple[Setting, ...]:
+    """The settings that mean something for this instance: their `when` holds and their `requires` is met."""
+    have = set(capabilities)
+    return tuple(
+        declared
+        for declared in settings_of(type(instance))
+        if (declared.when is None or getattr(instance, declared.when[0]) in declared.when[1])
+        and (not declared.requires or declared.requires in have)
+    )
+
+
+def to_mapping(instance: object) -> dict[str, Value]:
+    """Every setting that applies to the instance, by name: what a recipe stores."""
+    capabilities = {declared.requires for declared in settings_of(type(instance))}
+    return {declared.name: getattr(instance, declared.name) for declared in applicable(instance, capabilities)}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence naming the nearest known word, or all of them when none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(names)}."
+
+
+def parse_settings(kind: type[T], mapping: Mapping[str, object], *, where: str) -> T:
+    """Build a settings instance from a recipe's mapping.
+
+    Raises RecipeError that lists every unknown key, wrong type and value out of bounds together.
+    """
+    known = {declared.name: declared for declared in settings_of(kind)}
+    problems: list[str] = []
+    values: dict[str, Value] = {}
+    for key, value in mapping.items():
+        if key not in known:
+            problems.append(f"unknown setting '{key}'. {did_you_mean(key, known)}")
+            continue
+        checked = _check(known[key], value)
+        if isinstance(checked, _Problem):
+            problems.append(checked.text)
+        else:
+            values[key] = checked
+    if problems:
+        raise RecipeError("; ".join(problems).rstrip("."), where=where, remedy="Correct the recipe and try again.")
+    return kind(**values)
+
+
+def validate(instance: object, *, where: str) -> None:
+    """Check an instance that was built in code as if it came from a recipe. Raises RecipeError."""
+    values = {declared.name: getattr(instance, declared.name) for declared in settings_of(type(instance))}
+    parse_settings(type(instance), values, where=where)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    text: str
+
+
+def _check(declared: Setting, value: object) -> Value | _Problem:
+    name = declared.name
+    if declared.kind == "boolean":
+        return value if isinstance(value, bool) else _Problem(f"'{name}' must be true or false, not {value!r}")
+    if declared.kind == "choice":
+        names = [choice for choice, _ in declared.choices]
+        if isinstance(value, str) and value in names:
+            return value
+        return _Problem(f"'{name}' cannot be {value!r}. {did_you_mean(str(value), names)}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return _Problem(f"'{name}' must be a number, not {value!r}")
+    if declared.kind == "integer":
+        if value != int(value):
+            return _Problem(f"'{name}' must be a whole number, not {value!r}")
+        value = int(value)
+    else:
+        value = float(value)
+    if declared.minimum is not None and value < declared.minimum:
+        return _Problem(f"'{name}' is {value}, below its least value {declared.minimum:g}")
+    if declared.maximum is not None and value > declared.maximum:
+        return _Problem(f"'{name}' is {value}, above its greatest value {declared.maximum:g}")
+    return value
