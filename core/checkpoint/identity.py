@@ -1,0 +1,43 @@
+"""What a tensor is, told without reading it: good for naming results that were made from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from core.checkpoint.records import Checkpoint, TensorEntry
+from core.errors import CheckpointError
+
+
+def tensor_identity(entry: TensorEntry) -> str:
+    """Hex digest that changes with the tensor's place, name, dtype or shape, and with its file's size or date.
+
+    Raises CheckpointError when the file is gone.
+    """
+    return _digest([_file_identity(entry.file), _description(entry)])
+
+
+def checkpoint_identity(checkpoint: Checkpoint) -> str:
+    """Hex digest that changes when any tensor's identity does."""
+    files = {layer.tensor.file: _file_identity(layer.tensor.file) for layer in checkpoint.layers}
+    return _digest([[files[layer.tensor.file], _description(layer.tensor)] for layer in checkpoint.layers])
+
+
+def _description(entry: TensorEntry) -> list[object]:
+    return [entry.name, entry.offset, entry.dtype, entry.shape, entry.strides]
+
+
+def _file_identity(file: str) -> list[object]:
+    try:
+        path = Path(file).resolve(strict=True)
+        status = path.stat()
+    except OSError as error:
+        raise CheckpointError(
+            f"The file is not there any more: {error.strerror}", where=file, remedy="Open the checkpoint again."
+        ) from error
+    return [str(path), status.st_size, status.st_mtime_ns]
+
+
+def _digest(value: list[object]) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
