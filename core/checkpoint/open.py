@@ -14,4 +14,4 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     if file.is_dir():
         file = file / "model.safetensors"
     header = read_header(file)
-    return Checkpoint(str(path), "safetensors", layers_of(header.entries, {}), warnings=header.warnings)
+    return Checkpoint(str(path), "safetensors", layers_of(header.entries, {}, by_name=True), warnings=header.warnings)

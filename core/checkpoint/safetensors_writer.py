@@ -1,0 +1,91 @@
+"""Writing a safetensors file piece by piece: the header is known first, the data comes in any order of tensors."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+
+from core.checkpoint.records import DTYPE_BITS
+from core.checkpoint.safetensors_header import DTYPES
+
+_CODES = {name: code for code, name in DTYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A tensor as the header will declare it; dtype spelled as torch does."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * DTYPE_BITS[self.dtype] // 8
+
+
+class SafetensorsWriter:
+    """Writes `path` with the tensors in the order given; each is filled by one or more `write` calls in row order.
+
+    Raises OSError as the file system does; the caller owns the file and removes it after an error.
+    """
+
+    def __init__(self, path: Path, tensors: Sequence[Declared], metadata: Mapping[str, str] | None = None) -> None:
+        header: dict[str, object] = {"__metadata__": dict(metadata or {})} if metadata else {}
+        self._next: dict[str, int] = {}
+        self._end: dict[str, int] = {}
+        offset = 0
+        for tensor in tensors:
+            header[tensor.name] = {
+                "dtype": _CODES[tensor.dtype],
+                "shape": list(tensor.shape),
+                "data_offsets": [offset, offset + tensor.nbytes],
+            }
+            self._next[tensor.name] = offset
+            offset += tensor.nbytes
+            self._end[tensor.name] = offset
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        self._data = 8 + len(text)
+        self._file = path.open("xb", buffering=0)
+        self._file.write(len(text).to_bytes(8, "little") + text)
+        self._file.truncate(self._data + offset)
+
+    def write(self, name: str, values: torch.Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
+        """Append `values` (row-major) to the tensor `name`. Raises ValueError when it would run over its end."""
+        array = values.detach().contiguous().view(-1).view(torch.uint8).numpy() if isinstance(values, torch.Tensor) else values
+        view = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        start = self._next[name]
+        if start + len(view) > self._end[name]:
+            raise ValueError(f"'{name}' is declared with fewer bytes than are written to it")
+        self._file.seek(self._data + start)
+        while view:
+            view = view[self._file.write(view) :]
+        self._next[name] += array.nbytes
+
+    def close(self) -> None:
+        """Flush to the disk. Raises ValueError when a tensor was not written to its end."""
+        missing = [name for name, end in self._end.items() if self._next[name] != end]
+        if missing:
+            self._file.close()
+            raise ValueError(f"not written to the end: {', '.join(missing[:5])}")
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._file.close()
