@@ -107,6 +107,8 @@ def to_mapping(instance: object) -> dict[str, Value]:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A sentence naming the nearest known word, or all of them when none is near."""
     names = sorted(known)
+    if not names:
+        return "None is known here."
     near = difflib.get_close_matches(word, names, n=1)
     return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(names)}."
 
@@ -130,7 +132,14 @@ def parse_settings(kind: type[T], mapping: Mapping[str, object], *, where: str) 
             values[key] = checked
     if problems:
         raise RecipeError("; ".join(problems).rstrip("."), where=where, remedy="Correct the recipe and try again.")
-    return kind(**values)
+    return settled(kind(**values))
+
+
+def settled(instance: T) -> T:
+    """The instance with every setting that does not apply at its default: equal meaning, equal value."""
+    applies = to_mapping(instance)
+    idle = {s.name: s.default for s in settings_of(type(instance)) if s.name not in applies}
+    return dataclasses.replace(instance, **idle) if idle else instance  # type: ignore[type-var]
 
 
 def validate(instance: object, *, where: str) -> None:
@@ -144,6 +153,13 @@ class _Problem:
     text: str
 
 
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond what a float holds
+        return False
+
+
 def _check(declared: Setting, value: object) -> Value | _Problem:
     name = declared.name
     if declared.kind == "boolean":
@@ -153,7 +169,7 @@ def _check(declared: Setting, value: object) -> Value | _Problem:
         if isinstance(value, str) and value in names:
             return value
         return _Problem(f"'{name}' cannot be {value!r}. {did_you_mean(str(value), names)}")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
         return _Problem(f"'{name}' must be a number, not {value!r}")
     if declared.kind == "integer":
         if value != int(value):

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from core.checkpoint.records import Layer
 from core.errors import RecipeError
 from core.methods.scheme import Scheme, StoredTensor
-from core.settings import setting
+from core.settings import setting, settled
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Integer(Scheme):
     indivisible: Literal["refuse", "divisor"] = setting(
         "refuse",
         title="If the group does not divide",
-        help="Refuse the plan, or take the largest divisor of the layer's inputs that is not above the group size; "
-        "the plan lists each layer where it did.",
+        help="Refuse the plan, or take the largest divisor of the layer's inputs that is not above the group size, and "
+        "one scale per channel where only 1 divides; the plan lists each layer where it did.",
         choices={"refuse": "Refuse", "divisor": "Largest divisor below"},
         when=("granularity", ("group",)),
     )
@@ -73,12 +73,16 @@ class Integer(Scheme):
             return self, ()
         divisor = max(d for d in range(1, min(self.group_size, columns) + 1) if columns % d == 0)
         if self.indivisible == "refuse":
+            smaller = f"group_size {divisor}, " if divisor > 1 else ""
             raise RecipeError(
                 f"The group size {self.group_size} does not divide the {columns} inputs of '{layer.name}' "
                 f"(shape {list(layer.shape)})",
                 where=layer.name,
-                remedy=f"Use group_size {divisor}, granularity channel, or 'indivisible: divisor' to fall back.",
+                remedy=f"Use {smaller}granularity channel, or 'indivisible: divisor' to fall back.",
             )
+        if divisor == 1:
+            note = f"{layer.name}: one scale per channel, as no group size up to {self.group_size} divides {columns}"
+            return settled(replace(self, granularity="channel")), (note,)
         note = f"{layer.name}: group size {divisor} instead of {self.group_size}, which does not divide {columns}"
         return replace(self, group_size=divisor), (note,)
 

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.checkpoint.records import Layer
+from core.recipe.matching import is_name, naming
 from core.recipe.recipe import Recipe, Rule, Treatment
 
 
 def treat(recipe: Recipe, layers: Sequence[Layer], treatments: Sequence[Treatment]) -> Recipe:
     """The recipe in which `layers[i]` gets `treatments[i]`, by rules at the end that name the layers.
 
-    Names are taken out of earlier rules that name layers one by one, so editing the same layers again and again
-    does not grow the recipe; rules with patterns stay as the person wrote them.
+    Names are taken out of earlier rules that name layers one by one, and a treatment joins the rule that already
+    gives it, so editing the same layers again and again does not grow the recipe; rules with patterns stay as the
+    person wrote them.
     """
-    names = {name for layer in layers for name in (layer.name, layer.tensor.name)}
+    names = {naming(name) for layer in layers for name in (layer.name, layer.tensor.name)}
     rules: list[Rule] = []
     for rule in recipe.rules:
         targets = tuple(target for target in rule.targets if target not in names)
@@ -23,11 +25,22 @@ def treat(recipe: Recipe, layers: Sequence[Layer], treatments: Sequence[Treatmen
             rules.append(replace(rule, targets=targets))
     grouped: dict[Treatment, list[str]] = {}
     for layer, treatment in zip(layers, treatments, strict=True):
-        grouped.setdefault(treatment, []).append(layer.name)
+        grouped.setdefault(treatment, []).append(naming(layer.name))
     for treatment, targets_of in grouped.items():
-        last = rules[-1] if rules else None
-        if last is not None and last.treatment == treatment and not last.ignore:
-            rules[-1] = replace(last, targets=(*last.targets, *targets_of))
-        else:
+        place = _rule_that_gives(treatment, rules)
+        if place is None:
             rules.append(Rule(tuple(targets_of), treatment))
+        else:
+            rules[place] = replace(rules[place], targets=(*rules[place].targets, *targets_of))
     return replace(recipe, rules=tuple(rules), name="", description="")
+
+
+def _rule_that_gives(treatment: Treatment, rules: Sequence[Rule]) -> int | None:
+    """The rule that layers can join without another rule deciding over them: only rules of other names come after."""
+    for place in reversed(range(len(rules))):
+        rule = rules[place]
+        if rule.treatment == treatment and not rule.ignore:
+            return place
+        if not all(is_name(target) for target in rule.targets):
+            return None
+    return None

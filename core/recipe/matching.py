@@ -27,6 +27,16 @@ WORDS: dict[str, Callable[[Layer], bool]] = {
 _GLOB = re.compile(r"[*?\[]")
 
 
+def is_name(pattern: str) -> bool:
+    """True for a pattern that is a layer's or tensor's name itself."""
+    return pattern not in WORDS and ":" not in pattern and not _GLOB.search(pattern)
+
+
+def naming(name: str) -> str:
+    """The pattern that names one layer and no other, whatever characters its name holds."""
+    return name if is_name(name) else f"re:{re.escape(name)}\\Z"
+
+
 def matcher(pattern: str) -> Callable[[Layer], bool]:
     """A test for one pattern. Raises RecipeError on a broken regular expression or depth range."""
     if pattern in WORDS:
@@ -54,8 +64,7 @@ def matching(patterns: Iterable[str], layers: Sequence[Layer]) -> tuple[set[int]
     found: set[int] = set()
     unmatched: list[str] = []
     for pattern in patterns:
-        plain = pattern not in WORDS and ":" not in pattern and not _GLOB.search(pattern)
-        if plain:
+        if is_name(pattern):
             hits = set(by_name.get(pattern, ()))
         else:
             test = matcher(pattern)

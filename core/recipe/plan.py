@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.checkpoint.records import Checkpoint, Layer
 from core.errors import CheckpointError, RecipeError
-from core.recipe.matching import matching
+from core.recipe.matching import WORDS, matching
 from core.recipe.recipe import KEEP, Recipe, Treatment
 from core.settings import did_you_mean
 
@@ -130,6 +130,7 @@ def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], warning
     problems: list[RecipeError] = []
     skipped: list[str] = []
     notes: list[str] = []
+    grown: list[str] = []
     for index, layer in enumerate(checkpoint.layers):
         asked = recipe.rules[decided[index]].treatment if decided[index] >= 0 else KEEP
         if not asked.keeps and not layer.compressible:
@@ -147,9 +148,11 @@ def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], warning
             treatments.append(treatment)
         choice.append(places[treatment])
         sizes.append(layer.nbytes if treatment.keeps else scheme.bytes_after(layer))
+        if sizes[-1] > layer.nbytes:
+            grown.append(f"{layer.name}: {treatment.tag} takes {sizes[-1]:,} bytes, more than the {layer.nbytes:,} now")
     if problems:
         raise _together(problems)
-    warnings += _listed(notes, "fallback")
+    warnings += [*_listed(notes, "fallback"), *_listed(grown, "layer that grows")]
     if skipped:
         warnings += _listed([f"{name} stays as it is: not a floating-point matrix" for name in skipped], "layer kept")
     return Plan(checkpoint, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(warnings))
@@ -171,6 +174,9 @@ def _listed(sentences: list[str], what: str) -> list[str]:
 
 
 def _unmatched(number: int, key: str, pattern: str, checkpoint: Checkpoint) -> str:
-    hint = did_you_mean(pattern, [layer.name for layer in checkpoint.layers]) if len(checkpoint.layers) < 5000 else ""
+    known = {*WORDS, *(f"role:{layer.role}" for layer in checkpoint.layers)}
+    if len(checkpoint.layers) < 5000:  # comparing with more names takes longer than the plan itself
+        known.update(layer.name for layer in checkpoint.layers)
+    hint = did_you_mean(pattern, known)
     hint = hint if hint.startswith("Did") else ""
     return f"Rule {number + 1}: the {key} '{pattern}' matches no layer. {hint}".rstrip()

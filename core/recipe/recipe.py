@@ -16,6 +16,7 @@ from core.methods.keep import Keep
 from core.methods.registry import SCHEMES, SOLVERS
 from core.methods.scheme import Scheme
 from core.methods.solver import Nearest, Solver
+from core.recipe.strict_yaml import parse_yaml
 from core.settings import did_you_mean, parse_settings, settings_of, to_mapping
 
 VERSION = 1
@@ -114,12 +115,12 @@ def load_recipe(path: str | Path) -> Recipe:
 def parse_recipe(text: str, *, where: str) -> Recipe:
     """Parse a recipe from YAML. Raises RecipeError with every problem that was found."""
     try:
-        mapping = yaml.safe_load(text)
+        mapping = parse_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise RecipeError(
-            f"The recipe is not valid YAML: {getattr(error, 'problem', error)}",
+            f"The recipe is not valid YAML: {getattr(error, 'problem', None) or error}",
             where=f"{where}{line}",
             remedy="Correct that line.",
         ) from error
@@ -191,7 +192,7 @@ def _parse_method(value: object, axis: str, known: Mapping[str, type[Any]], wher
             remedy=f"For example: {axis}: {{method: {list(known)[-1]}}}",
         )
     method = value["method"]
-    if method not in known:
+    if not isinstance(method, str) or method not in known:
         raise RecipeError(f"There is no {axis} '{method}'", where=where, remedy=did_you_mean(str(method), known))
     settings = {str(key): setting for key, setting in value.items() if key != "method"}
     return parse_settings(known[method], settings, where=f"{where}, {axis} {method}")
