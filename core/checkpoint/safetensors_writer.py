@@ -62,8 +62,12 @@ class SafetensorsWriter:
 
     def write(self, name: str, values: torch.Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
         """Append `values` (row-major) to the tensor `name`. Raises ValueError when it would run over its end."""
-        array = values.detach().contiguous().view(-1).view(torch.uint8).numpy() if isinstance(values, torch.Tensor) else values
-        view = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        array = (
+            values.detach().contiguous().view(-1).view(torch.uint8).numpy()
+            if isinstance(values, torch.Tensor)
+            else values
+        )
+        view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         start = self._next[name]
         if start + len(view) > self._end[name]:
             raise ValueError(f"'{name}' is declared with fewer bytes than are written to it")
@@ -84,7 +88,9 @@ class SafetensorsWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self.close()
         else:

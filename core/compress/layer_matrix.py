@@ -1,0 +1,94 @@
+"""A layer of a checkpoint as a matrix that streams from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from core.checkpoint.records import Layer, TensorEntry
+from core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
+from core.errors import CheckpointError
+from core.kernels.quantise import is_finite
+from core.progress import Progress
+
+BLOCK_BYTES = 16 << 20
+"""Of the file, per block. Fixed: blocks decide the order of sums, and results must not depend on the machine."""
+
+
+@dataclass(frozen=True)
+class LayerMatrix:
+    """The layer's weight as [outputs, inputs], in blocks of about `BLOCK_BYTES`, on `device`.
+
+    Every block is checked: raises CheckpointError naming the layer when a weight is NaN or infinite.
+    """
+
+    layer: Layer
+    progress: Progress
+    device: str = "cpu"
+
+    @property
+    def rows(self) -> int:
+        return self.layer.matrix_shape[0]
+
+    @property
+    def columns(self) -> int:
+        return self.layer.matrix_shape[1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch_dtype(self.layer.dtype)
+
+    def blocks(self) -> Iterator[tuple[int, Tensor]]:
+        for start, block in self._read():
+            self.progress.check_cancelled()
+            if not is_finite(block):
+                raise _not_finite(self.layer, block)
+            yield start, block.to(self.device)
+
+    def _read(self) -> Iterator[tuple[int, Tensor]]:
+        step = block_rows(self.layer)
+        entry = matrix_entry(self.layer)
+        whole = load_tensor(self.layer.tensor).reshape(self.rows, self.columns) if entry is None else None
+        for start in range(0, self.rows, step):
+            stop = min(start + step, self.rows)
+            if entry is not None:
+                yield start, load_rows(entry, start, stop)
+            elif whole is not None:
+                yield start, whole[start:stop]
+
+
+def block_rows(layer: Layer) -> int:
+    """Rows of the layer's matrix in one block."""
+    rows, columns = layer.matrix_shape
+    row_bytes = max(1, layer.nbytes // max(1, rows))
+    return max(1, BLOCK_BYTES // row_bytes) if columns else max(1, rows)
+
+
+def matrix_entry(layer: Layer) -> TensorEntry | None:
+    """The tensor seen as the layer's matrix, without copying; None when its strides do not allow that."""
+    entry, (rows, columns) = layer.tensor, layer.matrix_shape
+    if layer.transposed and len(layer.shape) == 2:
+        along, across = entry.strides or (layer.shape[1], 1)
+        return replace(entry, shape=(rows, columns), strides=(across, along))
+    if entry.strides is None or entry.shape == (rows, columns):
+        return replace(entry, shape=(rows, columns))
+    return None
+
+
+def from_matrix(layer: Layer, matrix: Tensor) -> Tensor:
+    """The matrix [outputs, inputs] in the layer's own shape."""
+    return matrix.T.contiguous() if layer.transposed and len(layer.shape) == 2 else matrix.reshape(layer.shape)
+
+
+def _not_finite(layer: Layer, block: Tensor) -> CheckpointError:
+    nan = int(torch.isnan(block).sum())
+    infinite = int(torch.isinf(block).sum())
+    found = " and ".join(text for count, text in ((nan, f"{nan} NaN"), (infinite, f"{infinite} infinite")) if count)
+    return CheckpointError(
+        f"The layer '{layer.name}' holds {found} weights, which no scheme can represent",
+        where=f"{layer.tensor.file}, {layer.tensor.name}",
+        remedy=f"Keep it as it is: add '{layer.name}' to the rule's 'ignore', or repair the checkpoint.",
+    )

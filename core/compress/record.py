@@ -1,0 +1,86 @@
+"""Layer records: one safetensors file per compressed layer, addressed by what went into it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+from torch import Tensor
+
+from core.checkpoint.identity import tensor_identity
+from core.checkpoint.records import Layer
+from core.checkpoint.safetensors_header import read_header
+from core.checkpoint.safetensors_writer import Declared, SafetensorsWriter
+from core.errors import CheckpointError
+from core.recipe.recipe import Treatment
+from core.schemes.arithmetic import Shared
+from core.schemes.matrix import SolvedRows
+from core.workspace.places import cannot_write
+
+ARITHMETIC_VERSION = 1
+"""Raise when the same treatment gives other bytes than before, so that old records are not taken for new ones."""
+
+
+def record_key(layer: Layer, treatment: Treatment, shared: Shared | None) -> str:
+    """sha256 hex over the tensor, the treatment, the global fit and the version of the arithmetic."""
+    parts = [
+        ARITHMETIC_VERSION,
+        tensor_identity(layer.tensor),
+        layer.matrix_shape,
+        treatment.to_mapping(),
+        shared.digest if shared else "",
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def is_whole(path: Path, layer: Layer, treatment: Treatment) -> bool:
+    """Whether a record lies there that holds exactly the tensors of the layer under the treatment."""
+    if not path.is_file():
+        return False
+    try:
+        header = read_header(path)
+    except CheckpointError:
+        return False
+    found = {(entry.name, entry.dtype, entry.shape) for entry in header.entries}
+    return found == {(stored.name, stored.dtype, stored.shape) for stored in treatment.scheme.storage(layer)}
+
+
+def write_record(
+    path: Path, layer: Layer, treatment: Treatment, parts: Iterator[SolvedRows], tail: Callable[[], dict[str, Tensor]]
+) -> None:
+    """Write the record as its rows come; it appears under its name only when it is whole.
+
+    Raises OutputError when the disk does not take it; nothing is left behind then.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path.parent)
+        metadata = {"layer": layer.name, "treatment": treatment.tag}
+        with SafetensorsWriter(temporary, _declared(layer, treatment), metadata) as file:
+            for part in parts:
+                for name, values in part.stored.items():
+                    file.write(name, values.cpu())
+            for name, values in tail().items():
+                file.write(name, values.cpu())
+        temporary.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _declared(layer: Layer, treatment: Treatment) -> list[Declared]:
+    return [Declared(stored.name, stored.dtype, stored.shape) for stored in treatment.scheme.storage(layer)]
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what processes that were killed left half-written."""
+    for leftover in folder.glob(".*.partial"):
+        pid = leftover.name.split(".")[-2]
+        if not pid.isdigit() or not psutil.pid_exists(int(pid)):
+            leftover.unlink(missing_ok=True)

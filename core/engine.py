@@ -1,0 +1,177 @@
+"""What can be asked of the core: one function answers every request, for the window, the command line and the tests.
+
+Rooms are imported when they are first needed, so that opening a checkpoint does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from core.checkpoint.identity import checkpoint_identity
+from core.checkpoint.open import open_checkpoint
+from core.checkpoint.records import Checkpoint
+from core.errors import CheckpointError
+from core.progress import Progress
+from core.protocol import requests, results
+from core.recipe.plan import Plan, make_plan
+from core.workspace.workspace import RUN_PREFIX, Workspace
+
+LAYERS_PER_PART = 1000
+M = TypeVar("M", results.Evaluation, results.Latency, results.Exported)
+
+
+def answer(request: requests.Request, progress: Progress) -> results.Result:
+    """Carry out one request. Raises UserError for what the person can mend and Cancelled when asked to stop."""
+    return _HANDLERS[type(request)](request, progress)
+
+
+def _open(request: requests.Open, progress: Progress) -> results.Opened:
+    checkpoint = open_checkpoint(request.path)
+    layers = checkpoint.layers
+    for start in range(0, len(layers), LAYERS_PER_PART):
+        progress.result(results.LayersOpened(layers[start : start + LAYERS_PER_PART]))
+    return results.Opened(replace(checkpoint, layers=()))
+
+
+_opened: dict[str, tuple[str, Checkpoint]] = {}
+
+
+def _checkpoint(path: str) -> Checkpoint:
+    """The checkpoint at `path`, opened again only when its files changed."""
+    if path in _opened:
+        identity, checkpoint = _opened[path]
+        try:
+            if checkpoint_identity(checkpoint) == identity:
+                return checkpoint
+        except CheckpointError:
+            del _opened[path]
+    checkpoint = open_checkpoint(path)
+    _opened.clear()
+    _opened[path] = checkpoint_identity(checkpoint), checkpoint
+    return checkpoint
+
+
+def _plan(request: requests.MakePlan, progress: Progress) -> results.Planned:  # noqa: ARG001 - it takes no time
+    return planned(make_plan(_checkpoint(request.path), request.recipe, allow_empty=True))
+
+
+def planned(plan: Plan) -> results.Planned:
+    """The plan in columns."""
+    return results.Planned(
+        tags=tuple(treatment.tag for treatment in plan.treatments),
+        choice=np.array(plan.choice, np.int32),
+        bytes_after=np.array(plan.bytes_per_layer, np.int64),
+        rules=np.array(plan.rules, np.int32),
+        total_before=plan.bytes_before,
+        total_after=plan.bytes_after,
+        bits_per_weight=plan.bits_per_weight,
+        bits_per_treated_weight=plan.bits_per_treated_weight,
+        treated_layers=len(plan.treated()),
+        warnings=plan.warnings,
+    )
+
+
+def _look(request: requests.Look, progress: Progress) -> results.Looked:
+    from core.analysis.look import look
+
+    return look(request, progress)
+
+
+def _look_map(request: requests.LookMap, progress: Progress) -> results.LookedMap:
+    from core.analysis.look import look_map
+
+    return look_map(request, progress)
+
+
+def _look_channels(request: requests.LookChannels, progress: Progress) -> results.LookedChannels:
+    from core.analysis.look import look_channels
+
+    return look_channels(request, progress)
+
+
+def _compress(request: requests.Compress, progress: Progress) -> results.Run:
+    from core.compress.job import compress
+
+    if not request.out:
+        return compress(request, progress)
+    from core.export.export import export
+    from core.export.folder import check_output
+
+    check_output(request.out, inputs=(Path(request.path),))
+    run = compress(request, progress)
+    ask = requests.Export(f"{RUN_PREFIX}{run.run}", request.target, request.out, request.workspace)
+    exported = _keep(export(ask, progress), ask.run, request.workspace)
+    return replace(run, out=exported.out, target=exported.target, warnings=(*run.warnings, *exported.warnings))
+
+
+def _sensitivity(request: requests.MeasureSensitivity, progress: Progress) -> results.Sensitivity:
+    from core.evaluate.sensitivity import measure_sensitivity
+
+    return measure_sensitivity(request, progress)
+
+
+def _evaluate(request: requests.Evaluate, progress: Progress) -> results.Evaluation:
+    from core.evaluate.evaluate import evaluate
+
+    return _keep(evaluate(request, progress), request.source, request.workspace)
+
+
+def _latency(request: requests.MeasureLatency, progress: Progress) -> results.Latency:
+    from core.runtime.latency import measure_latency
+
+    return _keep(measure_latency(request, progress), request.source, request.workspace)
+
+
+def _forecast(request: requests.ForecastLatency, progress: Progress) -> results.LatencyForecast:
+    from core.runtime.forecast import forecast_latency
+
+    return forecast_latency(request, progress)
+
+
+def _generate(request: requests.Generate, progress: Progress) -> results.Generations:
+    from core.evaluate.generate import generate
+
+    return generate(request, progress)
+
+
+def _export(request: requests.Export, progress: Progress) -> results.Exported:
+    from core.export.export import export
+
+    return _keep(export(request, progress), request.run, request.workspace)
+
+
+def _warm_up(request: requests.WarmUp, progress: Progress) -> results.Ready:  # noqa: ARG001 - nothing to say
+    import psutil
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return results.Ready(device, torch.get_num_threads(), psutil.virtual_memory().total)
+
+
+def _keep(result: Any, source: str, workspace: str) -> Any:
+    """Keep a measurement with the run it was made on, if it was made on one."""
+    if source.startswith(RUN_PREFIX):
+        Workspace(workspace).record_measurement(source, result)
+    return result
+
+
+_HANDLERS: dict[type, Callable[[Any, Progress], results.Result]] = {
+    requests.Open: _open,
+    requests.MakePlan: _plan,
+    requests.Look: _look,
+    requests.LookMap: _look_map,
+    requests.LookChannels: _look_channels,
+    requests.MeasureSensitivity: _sensitivity,
+    requests.Compress: _compress,
+    requests.Evaluate: _evaluate,
+    requests.MeasureLatency: _latency,
+    requests.ForecastLatency: _forecast,
+    requests.Generate: _generate,
+    requests.Export: _export,
+    requests.WarmUp: _warm_up,
+}

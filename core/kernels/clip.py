@@ -1,0 +1,93 @@
+"""Clip search: of several shrunken ranges for a group, the one whose grid has the least squared error.
+
+Source: arXiv 1810.05723, section 3, by search instead of the closed form.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.kernels.quantise import grid_of
+
+_BLOCK_WEIGHTS = 1 << 17
+
+
+def shrink_factors(steps: int, least: float) -> list[float]:
+    """`steps` factors evenly from 1 down to `least`."""
+    return [1.0 - (1.0 - least) * step / (steps - 1) for step in range(steps)]
+
+
+def fit_clipped(
+    weight: Tensor,
+    *,
+    bits: int,
+    group_size: int,
+    symmetric: bool,
+    scale_dtype: torch.dtype,
+    steps: int,
+    least: float,
+) -> tuple[Tensor, Tensor | None]:
+    """The grid of each group with the range shrunk by the best factor; of equal ones the widest.
+
+    weight: finite, [rows, cols].
+    Returns scale `scale_dtype` [rows, groups] and zero point uint8 [rows, groups] or None.
+    """
+    rows, cols = weight.shape
+    groups = cols // group_size
+    scale = weight.new_empty((rows, groups), dtype=scale_dtype)
+    zero_point = None if symmetric else weight.new_empty((rows, groups), dtype=torch.uint8)
+    step = max(1, _BLOCK_WEIGHTS // max(1, cols))
+    for start in range(0, rows, step):
+        block = weight[start : start + step].float().reshape(-1, group_size)
+        best_scale, best_zero = _search(block, bits, symmetric, scale_dtype, shrink_factors(steps, least))
+        scale[start : start + step] = best_scale.view(-1, groups)
+        if zero_point is not None and best_zero is not None:
+            zero_point[start : start + step] = best_zero.view(-1, groups)
+    return scale, zero_point
+
+
+def grid_of_range(
+    low: Tensor, high: Tensor, *, bits: int, symmetric: bool, scale_dtype: torch.dtype
+) -> tuple[Tensor, Tensor | None]:
+    """The grid that covers from `low` to `high`, float32 [n, 1] each: scale [n, 1], zero point uint8 [n, 1] or None."""
+    ends = torch.cat([low, high], 1)
+    return grid_of(ends, bits=bits, group_size=2, symmetric=symmetric, scale_dtype=scale_dtype)
+
+
+def squared_error(weight: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int) -> float:
+    """Σ (w − ŵ)² of `weight` [rows, cols] on one grid for all (scale and zero point [1, 1]); added up in float64."""
+    error = _errors(weight.float(), scale.float(), zero_point, bits)
+    return float(np.sum(error.cpu().numpy(), dtype=np.float64))
+
+
+def _search(
+    block: Tensor, bits: int, symmetric: bool, dtype: torch.dtype, factors: list[float]
+) -> tuple[Tensor, Tensor | None]:
+    low = block.amin(1, keepdim=True)
+    high = block.amax(1, keepdim=True)
+    best: tuple[Tensor, Tensor | None] | None = None
+    least = torch.empty(0)
+    for factor in factors:
+        scale, zero = grid_of_range(low * factor, high * factor, bits=bits, symmetric=symmetric, scale_dtype=dtype)
+        error = _errors(block, scale.float(), zero, bits).unsqueeze(1)
+        if best is None:
+            best, least = (scale, zero), error
+            continue
+        better = error < least
+        least = torch.where(better, error, least)
+        old_scale, old_zero = best
+        kept_zero = None if zero is None or old_zero is None else torch.where(better, zero, old_zero)
+        best = torch.where(better, scale, old_scale), kept_zero
+    if best is None:
+        raise ValueError("a clip search needs at least one shrink factor")
+    return best
+
+
+def _errors(block: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int) -> Tensor:
+    """Σ (w − ŵ)² along each row of `block` [n, size], one grid a row: [n]."""
+    half = float(1 << (bits - 1))
+    offset = torch.zeros_like(scale) if zero_point is None else zero_point.float() - half
+    codes = (block / scale).round_().add_(offset).clamp_(-half, half - 1)
+    return codes.sub_(offset).mul_(scale).sub_(block).square_().sum(1)

@@ -1,0 +1,82 @@
+"""What a scheme can do with numbers: find its grid, project rows on it, and decode what it stored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Self, TypeVar
+
+from torch import Tensor
+
+from core.methods.scheme import Scheme
+from core.schemes.matrix import Matrix, SolvedRows
+
+S = TypeVar("S", bound=Scheme)
+
+
+@dataclass(frozen=True)
+class ClipSearch:
+    """Shrink factors to try on a scale: `steps` values evenly from `least` to 1."""
+
+    steps: int
+    least: float
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What one global fit says to one layer; `digest` names it in the layer's record."""
+
+    threshold: float
+    ties: int
+
+    @property
+    def digest(self) -> str:
+        return f"{self.threshold.hex()}/{self.ties}"
+
+
+class SchemeArithmetic(ABC, Generic[S]):
+    """The arithmetic of a scheme on one matrix, for one pass: `fit`, `project` block after block, then `tail`."""
+
+    scheme: ClassVar[type[Scheme]]
+
+    def __init__(
+        self, settings: S, matrix: Matrix, *, clip: ClipSearch | None = None, shared: Shared | None = None
+    ) -> None:
+        self.settings = settings
+        self.matrix = matrix
+        self.clip = clip
+        self.shared = shared
+
+    def fit(self) -> None:
+        """Read the matrix for what spans blocks (a scale of the whole tensor, a threshold). Default: nothing does."""
+
+    @abstractmethod
+    def project(self, start: int, block: Tensor) -> SolvedRows:
+        """The nearest representable values of rows [n, columns] from `start` on. Blocks must come in order."""
+
+    def tail(self) -> dict[str, Tensor]:
+        """The stored tensors that are complete only after the last block."""
+        return {}
+
+    @classmethod
+    @abstractmethod
+    def decode(cls, settings: S, stored: Mapping[str, Tensor], start: int, stop: int, columns: int) -> Tensor:
+        """Rows start to stop of the represented weight, [stop − start, columns], in the dtype it is computed with.
+
+        stored: the row tensors from `start` to `stop` only, the tail tensors whole.
+        """
+
+    @classmethod
+    def levels(cls, settings: S, stored: Mapping[str, Tensor]) -> Tensor | None:  # noqa: ARG003 - subclasses look
+        """float32 values of the grid with the largest step, ascending; None when the scheme has no grid."""
+        return None
+
+    @classmethod
+    def share(cls, settings: S, matrices: Sequence[Matrix]) -> list[Shared]:
+        """What a global fit says to each matrix. Only for schemes whose `shared` is true."""
+        raise TypeError(f"{settings.key} has nothing to share between {len(matrices)} layers")
+
+    @classmethod
+    def on(cls, settings: S, matrix: Matrix, *, clip: ClipSearch | None = None, shared: Shared | None = None) -> Self:
+        return cls(settings, matrix, clip=clip, shared=shared)

@@ -1,0 +1,138 @@
+"""The arithmetic of uniform integer grids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from core.kernels.clip import fit_clipped, grid_of_range, shrink_factors, squared_error
+from core.kernels.packing import pack_rows, unpack_rows
+from core.kernels.quantise import decode, quantise_pack
+from core.methods.integer import Integer
+from core.schemes.arithmetic import SchemeArithmetic
+from core.schemes.matrix import SolvedRows
+
+
+class IntegerArithmetic(SchemeArithmetic[Integer]):
+    """Grids per group or row are found block by block; one for the whole tensor takes a pass of its own."""
+
+    scheme = Integer
+
+    def fit(self) -> None:
+        self._scales: list[Tensor] = []
+        self._zero_points: list[Tensor] = []
+        self._whole: tuple[Tensor, Tensor | None] | None = None
+        if self.settings.granularity == "tensor":
+            self._whole = self._whole_grid()
+
+    def project(self, start: int, block: Tensor) -> SolvedRows:
+        settings, columns = self.settings, self.matrix.columns
+        group = settings.group_columns(columns)
+        scale, zero = self._grid(block, group)
+        packed = quantise_pack(
+            block,
+            bits=settings.bits,
+            group_size=group,
+            symmetric=settings.symmetric,
+            scale_dtype=scale_dtype(block.dtype),
+            scale=scale,
+            zero_point=zero,
+        )
+        if self._whole is None:
+            self._scales.append(packed.scale.cpu())
+            if packed.zero_point is not None:
+                self._zero_points.append(packed.zero_point.cpu())
+        codes = unpack_rows(packed.packed, settings.bits, columns)
+        decoded = decode(codes, packed.scale, packed.zero_point, settings.bits).to(block.dtype)
+        return SolvedRows(start, block, {"weight_packed": packed.packed}, decoded)
+
+    def tail(self) -> dict[str, Tensor]:
+        if self._whole is not None:
+            scale, zero = self._whole
+        else:
+            scale = torch.cat(self._scales)
+            zero = torch.cat(self._zero_points) if self._zero_points else None
+        stored = {"weight_scale": scale}
+        if zero is not None:
+            stored["weight_zero_point"] = pack_columns(zero, self.settings.bits)
+        return stored
+
+    @classmethod
+    def decode(cls, settings: Integer, stored: Mapping[str, Tensor], start: int, stop: int, columns: int) -> Tensor:
+        codes = unpack_rows(stored["weight_packed"], settings.bits, columns)
+        scale, zero = cls.grid(settings, stored)
+        if scale.shape[0] == 1 and settings.granularity == "tensor":
+            scale = scale.expand(stop - start, 1)
+            zero = None if zero is None else zero.expand(stop - start, 1)
+        else:
+            scale = scale[start:stop]
+            zero = None if zero is None else zero[start:stop]
+        return decode(codes, scale, zero, settings.bits).to(scale.dtype)
+
+    @classmethod
+    def grid(cls, settings: Integer, stored: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Scale [rows, groups] and zero point uint8 [rows, groups], or None when symmetric."""
+        scale = stored["weight_scale"]
+        if settings.symmetric:
+            return scale, None
+        return scale, unpack_columns(stored["weight_zero_point"], settings.bits, scale.shape[0])
+
+    @classmethod
+    def levels(cls, settings: Integer, stored: Mapping[str, Tensor]) -> Tensor:
+        scale, zero = cls.grid(settings, stored)
+        where = int(scale.float().argmax())
+        offset = 1 << (settings.bits - 1) if zero is None else int(zero.reshape(-1)[where])
+        return (torch.arange(1 << settings.bits) - offset).float() * scale.float().reshape(-1)[where]
+
+    def _grid(self, block: Tensor, group: int) -> tuple[Tensor | None, Tensor | None]:
+        rows = block.shape[0]
+        if self._whole is not None:
+            scale, zero = self._whole
+            return scale.expand(rows, 1), None if zero is None else zero.expand(rows, 1)
+        if self.clip is None:
+            return None, None
+        return fit_clipped(
+            block,
+            bits=self.settings.bits,
+            group_size=group,
+            symmetric=self.settings.symmetric,
+            scale_dtype=scale_dtype(block.dtype),
+            steps=self.clip.steps,
+            least=self.clip.least,
+        )
+
+    def _whole_grid(self) -> tuple[Tensor, Tensor | None]:
+        low, high = float("inf"), float("-inf")
+        for _, block in self.matrix.blocks():
+            lo, hi = torch.aminmax(block)
+            low, high = min(low, float(lo)), max(high, float(hi))
+        factors = [1.0] if self.clip is None else shrink_factors(self.clip.steps, self.clip.least)
+        bits, symmetric, dtype = self.settings.bits, self.settings.symmetric, scale_dtype(self.matrix.dtype)
+        least, greatest = torch.tensor([[low]]), torch.tensor([[high]])
+        grids = [
+            grid_of_range(least * f, greatest * f, bits=bits, symmetric=symmetric, scale_dtype=dtype) for f in factors
+        ]
+        if len(grids) == 1:
+            return grids[0]
+        errors = [0.0] * len(grids)
+        for _, block in self.matrix.blocks():
+            for index, (scale, zero) in enumerate(grids):
+                errors[index] += squared_error(block, scale, zero, bits)
+        return grids[min(range(len(grids)), key=errors.__getitem__)]
+
+
+def scale_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Scales are stored in the weight's dtype; float64 weights keep float32 scales."""
+    return torch.float32 if dtype == torch.float64 else dtype
+
+
+def pack_columns(codes: Tensor, bits: int) -> Tensor:
+    """Codes uint8 [rows, groups] packed along the rows' index: int32 [ceil(rows·bits / 32), groups]."""
+    return pack_rows(codes.T.contiguous(), bits).T.contiguous()
+
+
+def unpack_columns(packed: Tensor, bits: int, rows: int) -> Tensor:
+    """The codes that `pack_columns` packed: uint8 [rows, groups]."""
+    return unpack_rows(packed.T.contiguous(), bits, rows).T.contiguous()

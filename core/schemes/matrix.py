@@ -1,0 +1,63 @@
+"""A weight as a stream of rows, and what a solver makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Matrix(Protocol):
+    """A weight [rows, columns] that is read in blocks of whole rows, as often as needed."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def columns(self) -> int: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def blocks(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield (first row, rows [n, columns] in the weight's dtype) in order. The blocks' size is always the same."""
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A matrix that is there already, handed out in blocks of `block_rows`."""
+
+    values: Tensor
+    block_rows: int = 1 << 30
+
+    @property
+    def rows(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def columns(self) -> int:
+        return self.values.shape[1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values.dtype
+
+    def blocks(self) -> Iterator[tuple[int, Tensor]]:
+        for start in range(0, self.rows, self.block_rows):
+            yield start, self.values[start : start + self.block_rows]
+
+
+@dataclass(frozen=True)
+class SolvedRows:
+    """Rows from `start` on, solved: `original` and `decoded` [n, columns] before and after.
+
+    stored: the tensors of the scheme that grow row by row.
+    """
+
+    start: int
+    original: Tensor
+    stored: dict[str, Tensor]
+    decoded: Tensor

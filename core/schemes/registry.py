@@ -1,0 +1,19 @@
+"""The arithmetic of every scheme, registered by explicit import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.methods.scheme import Scheme
+from core.schemes.arithmetic import SchemeArithmetic
+from core.schemes.integer import IntegerArithmetic
+from core.schemes.sparse import SparseArithmetic
+
+ARITHMETIC: dict[type[Scheme], type[SchemeArithmetic[Any]]] = {
+    arithmetic.scheme: arithmetic for arithmetic in (IntegerArithmetic, SparseArithmetic)
+}
+
+
+def arithmetic_of(scheme: Scheme) -> type[SchemeArithmetic[Any]]:
+    """The arithmetic of a scheme. `keep` has none: its layers are copied, not computed."""
+    return ARITHMETIC[type(scheme)]

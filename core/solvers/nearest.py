@@ -1,0 +1,27 @@
+"""Round to nearest: every block of rows is projected on the scheme by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from core.methods.scheme import Scheme
+from core.methods.solver import Nearest
+from core.schemes.arithmetic import ClipSearch, SchemeArithmetic, Shared
+from core.schemes.matrix import Matrix, SolvedRows
+from core.schemes.registry import arithmetic_of
+
+
+def nearest(
+    matrix: Matrix, scheme: Scheme, solver: Nearest, shared: Shared | None = None
+) -> tuple[Iterator[SolvedRows], SchemeArithmetic[Any]]:
+    """Solved rows in order, and the arithmetic whose `tail` is complete once they are used up."""
+    clip = None
+    if solver.clip_search and "scale" in scheme.capabilities:
+        clip = ClipSearch(solver.clip_steps, solver.clip_least)
+    arithmetic = arithmetic_of(scheme)(scheme, matrix, clip=clip, shared=shared)
+    arithmetic.fit()
+    return (arithmetic.project(start, block) for start, block in matrix.blocks()), arithmetic
+
+
+Solve = Callable[[Matrix, Any, Any, Shared | None], tuple[Iterator[SolvedRows], SchemeArithmetic[Any]]]

@@ -1,0 +1,153 @@
+"""Weights of a network, wherever they come from: as they were, or as a run left them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from core.checkpoint.records import Checkpoint, Layer, TensorEntry
+from core.checkpoint.safetensors_header import read_header
+from core.checkpoint.tensors import load_rows, load_tensor
+from core.compress.layer_matrix import from_matrix, matrix_entry
+from core.errors import CheckpointError
+from core.recipe.recipe import KEEP, Treatment
+from core.schemes.registry import arithmetic_of
+
+BLOCK_BYTES = 32 << 20
+
+
+class Weights(Protocol):
+    """The layers of a dense network, each as it is stored and as it computes."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Names, shapes and dtypes as in the original dense network."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """Exact bytes of all stored layers."""
+
+    def treatment(self, layer: Layer) -> Treatment: ...
+
+    def stored(self, layer: Layer) -> dict[str, Tensor]:
+        """The tensors of the layer's scheme, or {"weight": …} for a layer as it is."""
+
+    def dense(self, layer: Layer) -> Tensor:
+        """The weight as it computes, [*layer.shape] in the layer's dtype."""
+
+    def dense_blocks(self, layer: Layer, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, Tensor]]:
+        """Rows of the weight as a matrix [rows, columns], in order, in blocks of about `block_bytes`."""
+
+
+class OriginalWeights:
+    """A checkpoint as it is."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.source = checkpoint.path
+        self.checkpoint = checkpoint
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.checkpoint.nbytes
+
+    def treatment(self, layer: Layer) -> Treatment:  # noqa: ARG002 - every layer is as it is
+        return KEEP
+
+    def stored(self, layer: Layer) -> dict[str, Tensor]:
+        return {"weight": load_tensor(layer.tensor)}
+
+    def dense(self, layer: Layer) -> Tensor:
+        return load_tensor(layer.tensor)
+
+    def dense_blocks(self, layer: Layer, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, Tensor]]:
+        rows, columns = layer.matrix_shape
+        entry = matrix_entry(layer)
+        whole = None if entry is not None else load_tensor(layer.tensor).reshape(rows, columns)
+        for start, stop in row_ranges(layer, block_bytes):
+            if entry is not None:
+                yield start, load_rows(entry, start, stop)
+            elif whole is not None:
+                yield start, whole[start:stop]
+
+
+class RunWeights:
+    """A checkpoint whose layers a run compressed; the others are as they were."""
+
+    def __init__(
+        self, source: str, checkpoint: Checkpoint, treatments: Mapping[str, Treatment], files: Mapping[str, Path]
+    ) -> None:
+        self.source = source
+        self.checkpoint = checkpoint
+        self._original = OriginalWeights(checkpoint)
+        self._treatments = treatments
+        self._files = files
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(
+            layer.nbytes if self.treatment(layer).keeps else self.treatment(layer).scheme.bytes_after(layer)
+            for layer in self.checkpoint.layers
+        )
+
+    def treatment(self, layer: Layer) -> Treatment:
+        return self._treatments.get(layer.name, KEEP)
+
+    def stored(self, layer: Layer) -> dict[str, Tensor]:
+        if self.treatment(layer).keeps:
+            return self._original.stored(layer)
+        return {name: load_tensor(entry) for name, entry in self._entries(layer).items()}
+
+    def dense(self, layer: Layer) -> Tensor:
+        if self.treatment(layer).keeps:
+            return self._original.dense(layer)
+        return from_matrix(layer, torch.cat([rows for _, rows in self.dense_blocks(layer)]))
+
+    def dense_blocks(self, layer: Layer, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, Tensor]]:
+        treatment = self.treatment(layer)
+        if treatment.keeps:
+            yield from self._original.dense_blocks(layer, block_bytes)
+            return
+        entries = self._entries(layer)
+        rows, columns = layer.matrix_shape
+        by_row = ROW_TENSORS & entries.keys()
+        tail = {name: load_tensor(entry) for name, entry in entries.items() if name not in by_row}
+        flat = {name: matrix_entry_of(entries[name], rows) for name in by_row}
+        decode = arithmetic_of(treatment.scheme).decode
+        for start, stop in row_ranges(layer, block_bytes):
+            stored = {name: load_rows(flat[name], start, stop) for name in by_row}
+            yield start, decode(treatment.scheme, stored | tail, start, stop, columns)
+
+    def _entries(self, layer: Layer) -> dict[str, TensorEntry]:
+        path = self._files.get(layer.name)
+        if path is None or not path.is_file():
+            raise CheckpointError(
+                f"The compressed layer '{layer.name}' is missing from the workspace",
+                where=str(path or self.source),
+                remedy="Run the recipe again with --resume; only missing layers are computed.",
+            )
+        return {entry.name: entry for entry in read_header(path).entries}
+
+
+ROW_TENSORS = frozenset({"weight", "weight_packed"})
+"""Stored tensors with one row per row of the weight; all others belong to the whole layer."""
+
+
+def matrix_entry_of(entry: TensorEntry, rows: int) -> TensorEntry:
+    """A contiguous stored tensor seen as [rows, everything else]."""
+    return replace(entry, shape=(rows, entry.elements // max(1, rows)))
+
+
+def row_ranges(layer: Layer, block_bytes: int) -> Iterator[tuple[int, int]]:
+    """Ranges of rows of the layer's matrix, each of about `block_bytes` of the dense weight."""
+    rows = layer.matrix_shape[0]
+    step = max(1, block_bytes // max(1, layer.nbytes // max(1, rows)))
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)

@@ -1,0 +1,174 @@
+"""One run as it lies in the workspace."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from core.errors import UserError
+from core.protocol.results import Evaluation, Exported, Latency, LayerCompressed, Run, RunSummary
+from core.recipe.recipe import Recipe, parse_recipe
+from core.workspace import journal
+from core.workspace.places import write_text
+
+MANIFEST, RECIPE, JOURNAL, MEASUREMENTS = "run.json", "recipe.yaml", "journal.jsonl", "measurements.json"
+Measurement = Evaluation | Latency | Exported
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `run.json` holds. state: "running", "done", "cancelled" or "failed"; pid and started name the process."""
+
+    run: str
+    checkpoint: str
+    checkpoint_identity: str
+    recipe_name: str
+    recipe_digest: str
+    created: str
+    state: str
+    pid: int
+    started: float
+    bits_per_weight: float
+    bits_per_treated_weight: float
+    bytes_before: int
+    bytes_after: int
+    warnings: tuple[str, ...]
+    seconds: float = 0.0
+    peak_rss_bytes: int = 0
+
+
+class RunRecord:
+    """A run's folder. `layers` is the folder of the layer records, shared by all runs of the workspace."""
+
+    def __init__(self, folder: Path, layers: Path) -> None:
+        self.folder = folder
+        self._layers = layers
+        self.manifest = _manifest(folder / MANIFEST)
+
+    @property
+    def id(self) -> str:
+        return self.manifest.run
+
+    @property
+    def checkpoint_path(self) -> str:
+        return self.manifest.checkpoint
+
+    @property
+    def recipe(self) -> Recipe:
+        path = self.folder / RECIPE
+        return parse_recipe(path.read_text(encoding="utf-8"), where=str(path))
+
+    @property
+    def state(self) -> str:
+        """As in the manifest, and "interrupted" when the process that ran it is gone."""
+        running = self.manifest.state == "running"
+        return (
+            "interrupted" if running and not _alive(self.manifest.pid, self.manifest.started) else self.manifest.state
+        )
+
+    @property
+    def layer_files(self) -> dict[str, Path]:
+        """The record of each finished layer, by the layer's name."""
+        return {entry.result.name: record_file(self._layers, entry.key) for entry in self.journal()}
+
+    def journal(self) -> tuple[journal.JournalEntry, ...]:
+        """The last entry of each layer, in order of the first."""
+        last = {entry.result.name: entry for entry in journal.read(self.folder / JOURNAL)}
+        return tuple(last.values())
+
+    def append(self, key: str, result: LayerCompressed) -> None:
+        journal.append(self.folder / JOURNAL, journal.JournalEntry(key, result))
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the manifest. Raises OutputError when the disk does not take it."""
+        self.manifest = replace(self.manifest, **changes)
+        write_text(self.folder / MANIFEST, json.dumps(asdict(self.manifest), indent=1, ensure_ascii=False) + "\n")
+
+    @property
+    def result(self) -> Run:
+        manifest = self.manifest
+        return Run(
+            manifest.run,
+            manifest.checkpoint,
+            manifest.recipe_name,
+            manifest.bits_per_weight,
+            manifest.bits_per_treated_weight,
+            manifest.bytes_before,
+            manifest.bytes_after,
+            tuple(entry.result for entry in self.journal()),
+            manifest.seconds,
+            manifest.peak_rss_bytes,
+            manifest.warnings,
+        )
+
+    def measurements(self) -> dict[str, Any]:
+        """What was measured on the run: the last of each kind, as plain values."""
+        path = self.folder / MEASUREMENTS
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+    def add_measurement(self, result: Measurement) -> None:
+        found = self.measurements()
+        if isinstance(result, Exported):
+            exports = [*found.get("exports", []), asdict(result)]
+            found["exports"] = exports
+        else:
+            found[type(result).__name__.lower()] = asdict(result)
+        write_text(self.folder / MEASUREMENTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+    def summary(self) -> RunSummary:
+        manifest, found = self.manifest, self.measurements()
+        evaluation, latency = found.get("evaluation", {}), found.get("latency", {})
+        return RunSummary(
+            manifest.run,
+            manifest.checkpoint,
+            manifest.recipe_name,
+            manifest.created,
+            self.state,
+            manifest.bits_per_weight,
+            manifest.bytes_before,
+            manifest.bytes_after,
+            manifest.seconds,
+            perplexity=evaluation.get("perplexity"),
+            perplexity_before=evaluation.get("perplexity_against"),
+            kl_mean=evaluation.get("kl_mean"),
+            kl_p99=evaluation.get("kl_p99"),
+            top1_agreement=evaluation.get("top1_agreement"),
+            decode_ms=(latency.get("timing") or {}).get("median_ms"),
+            decode_ms_before=(latency.get("against") or {}).get("median_ms"),
+            speed_up=latency.get("speed_up"),
+            peak_rss_bytes=evaluation.get("peak_rss_bytes"),
+            exports=tuple(export["out"] for export in found.get("exports", [])),
+        )
+
+
+def record_file(layers: Path, key: str) -> Path:
+    """Where the layer record of that key lies."""
+    return layers / key[:2] / f"{key}.safetensors"
+
+
+def this_process() -> tuple[int, float]:
+    """Number and start time of this process: together they name it for good."""
+    process = psutil.Process()
+    return process.pid, process.create_time()
+
+
+def _alive(pid: int, started: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _manifest(path: Path) -> Manifest:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Manifest(**(found | {"warnings": tuple(found["warnings"])}))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            "The run cannot be read", where=str(path), remedy="Delete its folder if it is not needed any more."
+        ) from error

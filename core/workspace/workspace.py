@@ -1,0 +1,121 @@
+"""The folder that keeps results: layer records addressed by what went into them, runs, measurements."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from core.checkpoint.identity import checkpoint_identity
+from core.errors import UserError
+from core.protocol.results import RunSummary
+from core.recipe.plan import Plan
+from core.workspace.places import cannot_write, workspace_path, write_text
+from core.workspace.run_record import MANIFEST, RECIPE, Manifest, Measurement, RunRecord, this_process
+
+RUN_PREFIX = "run:"
+
+
+class Workspace:
+    """A workspace at `path`; "" for $BENCHVISE_WORKSPACE or the user's data folder. Created when first written to."""
+
+    def __init__(self, path: str = "") -> None:
+        self.path = workspace_path(path)
+
+    @property
+    def layers(self) -> Path:
+        return self.path / "layers"
+
+    def runs(self) -> tuple[RunSummary, ...]:
+        """All runs that can be read, newest first."""
+        return tuple(sorted((run.summary() for run in self._records()), key=lambda run: run.created, reverse=True))
+
+    def run(self, run: str) -> RunRecord:
+        """A run by its id, with or without "run:". Raises UserError when there is none."""
+        name = run.removeprefix(RUN_PREFIX)
+        folder = self.path / "runs" / name
+        if not name or Path(name).name != name or not (folder / MANIFEST).is_file():
+            raise UserError(
+                f"There is no run '{name}'",
+                where=str(self.path),
+                remedy="`benchvise runs` lists the runs of a workspace.",
+            )
+        return RunRecord(folder, self.layers)
+
+    def interrupted(self, plan: Plan) -> RunRecord | None:
+        """The newest unfinished run of the same checkpoint and recipe, or None."""
+        identity, digest = checkpoint_identity(plan.checkpoint), plan.recipe.digest
+        found = [
+            run
+            for run in self._records()
+            if (run.manifest.checkpoint_identity, run.manifest.recipe_digest) == (identity, digest)
+            and run.state not in ("done", "running")
+        ]
+        return max(found, key=lambda run: run.manifest.created, default=None)
+
+    def new_run(self, plan: Plan) -> RunRecord:
+        """Start a run of the plan. Raises OutputError when the workspace cannot be written to."""
+        now = datetime.now(UTC)
+        name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        pid, started = this_process()
+        manifest = Manifest(
+            run=name,
+            checkpoint=plan.checkpoint.path,
+            checkpoint_identity=checkpoint_identity(plan.checkpoint),
+            recipe_name=plan.recipe.name or plan_title(plan),
+            recipe_digest=plan.recipe.digest,
+            created=now.isoformat(timespec="milliseconds"),
+            state="running",
+            pid=pid,
+            started=started,
+            bits_per_weight=plan.bits_per_weight,
+            bits_per_treated_weight=plan.bits_per_treated_weight,
+            bytes_before=plan.bytes_before,
+            bytes_after=plan.bytes_after,
+            warnings=plan.warnings,
+        )
+        folder = self.path / "runs" / name
+        try:
+            folder.mkdir(parents=True)
+            self.layers.mkdir(exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        write_text(folder / RECIPE, plan.recipe.to_yaml())
+        write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=1, ensure_ascii=False) + "\n")
+        return RunRecord(folder, self.layers)
+
+    def record_measurement(self, run: str, result: Measurement) -> None:
+        """Keep a measurement with its run. Raises UserError when there is no such run."""
+        self.run(run).add_measurement(result)
+
+    def sensitivity_file(self, key: str) -> Path:
+        """Where the sensitivities of that key are kept; the folder exists."""
+        return self._file("sensitivity", f"{key}.json")
+
+    def profile_file(self) -> Path:
+        """Where the micro-benchmarks of this machine are kept; the folder exists."""
+        return self._file("profiles", "kernels.json")
+
+    def _file(self, room: str, name: str) -> Path:
+        folder = self.path / room
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        return folder / name
+
+    def _records(self) -> list[RunRecord]:
+        folder = self.path / "runs"
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [RunRecord(entry, self.layers) for entry in entries if (entry / MANIFEST).is_file()]
+
+
+def plan_title(plan: Plan) -> str:
+    """A name for a recipe without one: its treatments, most used first."""
+    weights: dict[str, int] = {}
+    for row in plan.treated():
+        weights[row.treatment.tag] = weights.get(row.treatment.tag, 0) + row.layer.parameters
+    tags = sorted(weights, key=lambda tag: -weights[tag])
+    return " + ".join(tags[:3]) + (" + …" if len(tags) > 3 else "")
