@@ -1,0 +1,196 @@
+"""What a tensor's values are like: extremes, moments, zeros, outliers and quantiles, all exact."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from core.analysis.decoding import FloatArray, is_wide
+from core.analysis.histogram import Histogram, Range, bin_edges, check_bins, histogram_of_counts
+from core.analysis.moments import moments_of_counts
+from core.analysis.order_statistics import (
+    DIGIT_BITS,
+    Quantile,
+    Selection,
+    quantile_at,
+    quantiles_of_counts,
+    value_of_key,
+)
+from core.analysis.source import Source, map_in_order, size_bytes, watched_blocks
+from core.analysis.survey import Answer, Question, Survey, answer_block, narrow_block, survey_block
+from core.analysis.value_counts import PatternCounts, pattern_counts_of
+from core.checkpoint.read import raw_dtype
+from core.checkpoint.records import DTYPE_BITS
+from core.progress import Progress
+
+OUTLIER_DEVIATIONS = 6.0
+_FRACTIONS = (0.001, 0.01, 0.5, 0.99, 0.999)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the values of one tensor are like, in its own unit. Without finite values the floats are NaN.
+
+    count:    all values; nan and inf (both signs) of them are not finite. Everything else is of the finite ones.
+    std:      of the population (divided by n).
+    kurtosis: excess: 0 for a normal distribution; NaN for a constant.
+    zero_fraction: zeros / count; 0 for an empty tensor.
+    outliers: values with |w − mean| > 6 std.
+    p001 … p999: the 0.1, 1, 50, 99 and 99.9 % quantiles, interpolated as `np.quantile` does.
+    """
+
+    count: int
+    min: float
+    max: float
+    mean: float
+    std: float
+    kurtosis: float
+    zeros: int
+    zero_fraction: float
+    nan: int
+    inf: int
+    outliers: int
+    abs_max: float
+    p001: float
+    p01: float
+    p50: float
+    p99: float
+    p999: float
+
+
+def statistics_of(source: Source, *, progress: Progress, threads: int | None = None) -> Statistics:
+    """Statistics of a tensor of any real dtype. Advances in bytes.
+
+    One pass for types of at most 16 bits, two for 32 bits, four for 64 bits. Moments of float64 values beyond 1e77
+    overflow. Raises CheckpointError for complex and unknown dtypes.
+    """
+    if is_wide(source.dtype):
+        survey, selection = _survey(source, progress, threads)
+        answer = _answer(source, survey, selection, None, progress, threads)
+        return _finished(source, survey, selection, answer, progress, threads)
+    return statistics_of_counts(pattern_counts_of(source, progress=progress, threads=threads))
+
+
+def look(
+    source: Source, bins: int, value_range: Range | None = None, *, progress: Progress, threads: int | None = None
+) -> tuple[Histogram, Statistics]:
+    """`histogram_of` and `statistics_of` together, in as many passes as the statistics alone. Raises as both do."""
+    check_bins(bins, value_range)
+    if not is_wide(source.dtype):
+        counts = pattern_counts_of(source, progress=progress, threads=threads)
+        return histogram_of_counts(counts, bins, value_range), statistics_of_counts(counts)
+    survey, selection = _survey(source, progress, threads)
+    found_range = (survey.minimum, survey.maximum) if survey.moments.count else None
+    edges = bin_edges(bins, value_range or found_range)
+    answer = _answer(source, survey, selection, edges, progress, threads)
+    return Histogram(edges, answer.bins), _finished(source, survey, selection, answer, progress, threads)
+
+
+def statistics_of_counts(counts: PatternCounts) -> Statistics:
+    """Statistics from counts by value, without reading data."""
+    values = counts.values
+    survey = Survey(
+        zeros=int(counts.counts[values == 0].sum()),
+        nan=counts.nan,
+        pos_inf=counts.pos_inf,
+        neg_inf=counts.neg_inf,
+        minimum=float(values[0]) if values.size else math.inf,
+        maximum=float(values[-1]) if values.size else -math.inf,
+        moments=moments_of_counts(values, counts.counts),
+    )
+    centre, deviation = _centre_and_deviation(survey)
+    far = np.abs(values - centre) > OUTLIER_DEVIATIONS * deviation
+    quantiles = quantiles_of_counts(values, counts.counts, _FRACTIONS) if values.size else []
+    return _statistics(survey, int(counts.counts[far].sum()), quantiles)
+
+
+def _survey(source: Source, progress: Progress, threads: int | None) -> tuple[Survey, Selection]:
+    """The first pass over a wide tensor, and the ranks of the quantiles known to 16 bits."""
+    progress.start(size_bytes(source) * DTYPE_BITS[source.dtype] // DIGIT_BITS, "bytes")
+    survey = Survey()
+    digits = np.zeros((1, 2**DIGIT_BITS), np.int64)
+    blocks = (rows for _, rows in watched_blocks(source, progress))
+    for block, block_digits in map_in_order(blocks, survey_block, threads):
+        survey = survey.merged(block)
+        digits += block_digits
+    ranks = [rank for place in _places(survey) for rank in (place.lower, place.upper)]
+    return survey, Selection.start(DTYPE_BITS[source.dtype], ranks).refined(digits)
+
+
+def _answer(
+    source: Source,
+    survey: Survey,
+    selection: Selection,
+    edges: FloatArray | None,
+    progress: Progress,
+    threads: int | None,
+) -> Answer:
+    """The second pass over a wide tensor: what needs the mean, the range, or the first digits."""
+    centre, deviation = _centre_and_deviation(survey)
+    question = Question(edges, centre, OUTLIER_DEVIATIONS * deviation, selection)
+    answer = Answer(
+        bins=np.zeros(0 if edges is None else edges.size - 1, np.int64),
+        outliers=0,
+        digits=np.zeros((len(selection.targets), 2**DIGIT_BITS), np.int64),
+    )
+    blocks = (rows for _, rows in watched_blocks(source, progress))
+    for counted in map_in_order(blocks, partial(answer_block, question=question), threads):
+        answer = answer.merged(counted)
+    return answer
+
+
+def _finished(
+    source: Source, survey: Survey, selection: Selection, answer: Answer, progress: Progress, threads: int | None
+) -> Statistics:
+    """Statistics of a wide tensor; 64-bit types take another pass for each digit still unknown."""
+    selection = selection.refined(answer.digits)
+    while not selection.done:
+        digits = np.zeros((len(selection.targets), 2**DIGIT_BITS), np.int64)
+        blocks = (rows for _, rows in watched_blocks(source, progress))
+        for counted in map_in_order(blocks, partial(narrow_block, selection=selection), threads):
+            digits += counted
+        selection = selection.refined(digits)
+    values = [value_of_key(key, raw_dtype(source.dtype)) for key in selection.prefixes]
+    pairs = zip(_places(survey), values[::2], values[1::2], strict=True)
+    return _statistics(survey, answer.outliers, [place.between(low, high) for place, low, high in pairs])
+
+
+def _places(survey: Survey) -> list[Quantile]:
+    count = survey.moments.count
+    return [quantile_at(fraction, count) for fraction in _FRACTIONS] if count else []
+
+
+def _centre_and_deviation(survey: Survey) -> tuple[float, float]:
+    """Mean and standard deviation; those of a constant are exact instead of rounded sums."""
+    if survey.minimum == survey.maximum:
+        return survey.minimum, 0.0
+    return (survey.moments.mean, survey.moments.deviation) if survey.moments.count else (math.nan, math.nan)
+
+
+def _statistics(survey: Survey, outliers: int, quantiles: list[float]) -> Statistics:
+    finite = survey.moments.count
+    count = finite + survey.nan + survey.pos_inf + survey.neg_inf
+    centre, deviation = _centre_and_deviation(survey)
+    p001, p01, p50, p99, p999 = quantiles or [math.nan] * len(_FRACTIONS)
+    return Statistics(
+        count=count,
+        min=survey.minimum if finite else math.nan,
+        max=survey.maximum if finite else math.nan,
+        mean=centre,
+        std=deviation,
+        kurtosis=survey.moments.excess_kurtosis if deviation > 0 else math.nan,
+        zeros=survey.zeros,
+        zero_fraction=survey.zeros / count if count else 0.0,
+        nan=survey.nan,
+        inf=survey.pos_inf + survey.neg_inf,
+        outliers=outliers,
+        abs_max=max(abs(survey.minimum), abs(survey.maximum)) if finite else math.nan,
+        p001=p001,
+        p01=p01,
+        p50=p50,
+        p99=p99,
+        p999=p999,
+    )
