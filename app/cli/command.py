@@ -1,0 +1,29 @@
+"""What a command is: a value with a name, its options, and a function from arguments to a reply."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a command answers: `data` for `--json`, `lines` for people; lines are only made when they are shown."""
+
+    data: Mapping[str, object]
+    lines: Iterable[str]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One word after `benchvise`.
+
+    after_cancel: what the person can do after Ctrl+C, as a sentence.
+    """
+
+    name: str
+    help: str
+    add_arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], Reply]
+    after_cancel: str = ""

@@ -1,0 +1,77 @@
+"""`benchvise compress`: carry a recipe out and write the result."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+from app.cli.command import Command, Reply
+from app.cli.job import carry_out
+from app.cli.options import add_path, add_recipe, add_workspace, chosen_recipe
+from app.cli.quantities import decibels, duration, size
+from app.cli.strict_json import fields_of
+from app.cli.table import number, table, text
+from core.protocol.requests import Compress
+from core.protocol.results import Run
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    add_path(parser)
+    add_recipe(parser)
+    parser.add_argument("--out", metavar="DIR", required=True, help="a folder to write; must not exist yet")
+    parser.add_argument("--to", metavar="TARGET", default="auto", help="what to write, as for `export` (auto)")
+    parser.add_argument("--resume", action="store_true", help="go on after an interruption with what was finished")
+    add_workspace(parser)
+
+
+def _run(arguments: Namespace) -> Reply:
+    request = Compress(
+        path=arguments.path,
+        recipe=chosen_recipe(arguments),
+        workspace=arguments.workspace,
+        out=arguments.out,
+        target=arguments.to,
+        resume=arguments.resume,
+    )
+    run = carry_out(request, Run, arguments)
+    return Reply(fields_of(run), _lines(run))
+
+
+def _lines(run: Run) -> Iterator[str]:
+    columns = (
+        text("layer"),
+        text("treatment"),
+        number("width", "bit/weight"),
+        number("SQNR", "dB"),
+        number("largest error"),
+        number("after"),
+    )
+    rows = (
+        (
+            layer.name,
+            layer.treatment,
+            f"{layer.bits_per_weight:.3f}",
+            decibels(layer.sqnr_db),
+            f"{layer.max_error:.3g}",
+            size(layer.bytes_after),
+        )
+        for layer in run.layers
+    )
+    yield from table(columns, rows)
+    yield ""
+    yield f"{size(run.bytes_before)} → {size(run.bytes_after)}, {run.bits_per_weight:.3f} bits per weight"
+    yield f"{duration(run.seconds)}, peak memory {size(run.peak_rss_bytes)}"
+    yield f"run {run.run}"
+    if run.out:
+        yield f"written to {run.out} ({run.target})"
+    for warning in run.warnings:
+        yield f"warning: {warning}"
+
+
+COMPRESS = Command(
+    "compress",
+    "compress a checkpoint by a recipe and write the result",
+    _add_arguments,
+    _run,
+    after_cancel="Finished layers are kept; the same command with --resume goes on from there.",
+)

@@ -1,0 +1,63 @@
+"""`benchvise evaluate`: perplexity, and the divergence from an original."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+from app.cli.command import Command, Reply
+from app.cli.job import carry_out
+from app.cli.options import add_against, add_source, add_text, add_windows, add_workspace
+from app.cli.quantities import duration, significant, size
+from app.cli.strict_json import fields_of
+from app.cli.table import pairs
+from core.protocol.requests import Evaluate
+from core.protocol.results import Evaluation
+
+_COMPARED = ("kl_mean", "kl_p99", "top1_agreement", "against", "perplexity_against")
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    add_source(parser)
+    add_against(parser)
+    add_text(parser)
+    add_windows(parser, windows=48, window_tokens=256)
+    add_workspace(parser)
+
+
+def _run(arguments: Namespace) -> Reply:
+    request = Evaluate(
+        source=arguments.path,
+        text=arguments.text,
+        against=arguments.against,
+        windows=arguments.windows,
+        window_tokens=arguments.window_tokens,
+        workspace=arguments.workspace,
+    )
+    evaluation = carry_out(request, Evaluation, arguments)
+    data = fields_of(evaluation)
+    if not arguments.against:
+        data = {key: value for key, value in data.items() if key not in _COMPARED}
+    return Reply(data, _lines(evaluation))
+
+
+def _lines(evaluation: Evaluation) -> Iterator[str]:
+    rows = [("perplexity", significant(evaluation.perplexity, 6))]
+    if evaluation.kl_mean is not None:
+        agreement = evaluation.top1_agreement
+        rows += [
+            ("perplexity of the original", significant(evaluation.perplexity_against, 6)),
+            ("KL divergence, mean", f"{significant(evaluation.kl_mean)} nats/token"),
+            ("KL divergence, 99th percentile", f"{significant(evaluation.kl_p99)} nats/token"),
+            ("same most likely token", "—" if agreement is None else f"{agreement:.2%}"),
+        ]
+    rows += [
+        ("tokens", f"{evaluation.tokens:,}"),
+        ("weights", size(evaluation.weight_bytes)),
+        ("peak memory", size(evaluation.peak_rss_bytes)),
+        ("time", duration(evaluation.seconds)),
+    ]
+    yield from pairs(rows)
+
+
+EVALUATE = Command("evaluate", "perplexity on a text, and the divergence from an original", _add_arguments, _run)

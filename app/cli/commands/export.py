@@ -1,0 +1,38 @@
+"""`benchvise export`: write a run for a runtime."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+from app.cli.command import Command, Reply
+from app.cli.job import carry_out
+from app.cli.options import add_workspace
+from app.cli.quantities import size
+from app.cli.strict_json import fields_of
+from core.protocol.requests import Export
+from core.protocol.results import Exported
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run of the workspace, or a folder that compress wrote")
+    parser.add_argument("--to", metavar="TARGET", required=True, help="dense or compressed-tensors")
+    parser.add_argument("--out", metavar="DIR", required=True, help="a folder to write; must not exist yet")
+    add_workspace(parser)
+
+
+def _run(arguments: Namespace) -> Reply:
+    request = Export(arguments.run, arguments.to, arguments.out, arguments.workspace)
+    exported = carry_out(request, Exported, arguments)
+    return Reply(fields_of(exported), _lines(exported))
+
+
+def _lines(exported: Exported) -> Iterator[str]:
+    yield f"written to {exported.out} ({exported.target}), {size(exported.bytes_on_disk)}"
+    for file in exported.files:
+        yield f"  {file}"
+    for warning in exported.warnings:
+        yield f"warning: {warning}"
+
+
+EXPORT = Command("export", "write a run as a checkpoint that a runtime loads", _add_arguments, _run)

@@ -1,0 +1,93 @@
+"""`benchvise sensitivity`: the damage at the model's output when one layer alone is treated."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+from app.cli.command import Command, Reply
+from app.cli.job import carry_out
+from app.cli.options import add_path, add_text, add_windows, add_workspace
+from app.cli.quantities import duration, significant
+from app.cli.strict_json import fields_of
+from app.cli.table import number, table, text
+from app.cli.treatment_words import parse_treatment_words
+from core.checkpoint.open import open_checkpoint
+from core.errors import RecipeError
+from core.protocol.requests import MeasureSensitivity
+from core.protocol.results import Sensitivity
+from core.recipe.matching import matching
+from core.settings import did_you_mean
+
+DEFAULT_TREATMENT = "int4 g128"
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    add_path(parser)
+    add_text(parser)
+    parser.add_argument(
+        "--treatment",
+        metavar="TREATMENT",
+        nargs="+",
+        action="extend",
+        help=f"tags such as 'int8 channel', presets, or YAML ({DEFAULT_TREATMENT})",
+    )
+    parser.add_argument(
+        "--layers", metavar="PATTERN", nargs="+", action="extend", help="names or patterns as in a recipe (linears)"
+    )
+    add_windows(parser, windows=4, window_tokens=128)
+    add_workspace(parser)
+
+
+def _run(arguments: Namespace) -> Reply:
+    words = arguments.treatment or [DEFAULT_TREATMENT]
+    request = MeasureSensitivity(
+        path=arguments.path,
+        text=arguments.text,
+        treatments=tuple(dict.fromkeys(parse_treatment_words(word) for word in words)),
+        layers=_layers(arguments.path, arguments.layers or ()),
+        windows=arguments.windows,
+        window_tokens=arguments.window_tokens,
+        workspace=arguments.workspace,
+    )
+    sensitivity = carry_out(request, Sensitivity, arguments)
+    data = {
+        "path": arguments.path,
+        "layers": [_as_data(fields_of(cell)) for cell in sensitivity.cells],
+        "tokens": sensitivity.tokens,
+        "seconds": sensitivity.seconds,
+    }
+    return Reply(data, _lines(sensitivity))
+
+
+def _layers(path: str, patterns: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    if not patterns:
+        return ()
+    layers = open_checkpoint(path).layers
+    found, unmatched = matching(patterns, layers)
+    if unmatched:
+        hints = " ".join(did_you_mean(pattern, (layer.name for layer in layers)) for pattern in unmatched)
+        names = ", ".join(f"'{pattern}'" for pattern in unmatched)
+        raise RecipeError(f"--layers {names} matches no layer", where=path, remedy=hints)
+    return tuple(layers[index].name for index in sorted(found))
+
+
+def _as_data(cell: dict[str, object]) -> dict[str, object]:
+    return {"name": cell.pop("layer"), **cell}
+
+
+def _lines(sensitivity: Sensitivity) -> Iterator[str]:
+    columns = (text("layer"), text("treatment"), number("KL", "nats/token"))
+    cells = sorted(sensitivity.cells, key=lambda cell: -cell.kl)
+    yield from table(columns, ((cell.layer, cell.treatment, significant(cell.kl)) for cell in cells))
+    yield ""
+    yield f"most fragile first; {sensitivity.tokens:,} tokens, {duration(sensitivity.seconds)}"
+
+
+SENSITIVITY = Command(
+    "sensitivity",
+    "how much the output suffers when one layer alone is treated",
+    _add_arguments,
+    _run,
+    after_cancel="What was measured is kept in the workspace; the same command goes on from there.",
+)

@@ -1,0 +1,22 @@
+"""One request carried out in this process, watched on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import TypeVar
+
+from app.cli.progress import TerminalProgress, watched
+from core.engine import answer
+from core.protocol.requests import Request
+
+T = TypeVar("T")
+
+
+def carry_out(request: Request, kind: type[T], arguments: Namespace) -> T:
+    """The result of `request`, which is a `kind`. Raises UserError and Cancelled as the job does."""
+    with watched(TerminalProgress(sys.stderr, verbose=arguments.verbose)) as progress:
+        result = answer(request, progress)
+    if not isinstance(result, kind):
+        raise TypeError(f"{type(request).__name__} was answered by {type(result).__name__}, not {kind.__name__}")
+    return result

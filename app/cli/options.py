@@ -1,0 +1,65 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+from core.recipe.presets import load_preset
+from core.recipe.recipe import Recipe, load_recipe
+
+
+def add_path(parser: ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="a checkpoint: a folder or a file")
+
+
+def add_source(parser: ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="a checkpoint, a folder that compress wrote, or run:ID")
+
+
+def add_against(parser: ArgumentParser) -> None:
+    parser.add_argument("--against", metavar="PATH", default="", help="the original to compare with")
+
+
+def add_text(parser: ArgumentParser) -> None:
+    parser.add_argument("--text", metavar="FILE", default="", help="a .txt or .jsonl file (default: the shipped text)")
+
+
+def add_windows(parser: ArgumentParser, *, windows: int, window_tokens: int) -> None:
+    parser.add_argument(
+        "--windows", metavar="N", type=whole(1), default=windows, help=f"windows of text to read ({windows})"
+    )
+    parser.add_argument(
+        "--window-tokens", metavar="N", type=whole(2), default=window_tokens, help=f"tokens a window ({window_tokens})"
+    )
+
+
+def add_workspace(parser: ArgumentParser) -> None:
+    parser.add_argument("--workspace", metavar="DIR", default="", help="where results are kept (default: your own)")
+
+
+def add_recipe(parser: ArgumentParser) -> None:
+    either = parser.add_mutually_exclusive_group(required=True)
+    either.add_argument("--recipe", metavar="FILE", help="a recipe in YAML")
+    either.add_argument("--preset", metavar="NAME", help="a shipped recipe; `benchvise presets` lists them")
+
+
+def chosen_recipe(arguments: Namespace) -> Recipe:
+    """The recipe that --recipe or --preset names. Raises RecipeError."""
+    return load_recipe(Path(arguments.recipe)) if arguments.recipe is not None else load_preset(arguments.preset)
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """An option's type: a whole number not below `least`."""
+
+    def convert(word: str) -> int:
+        try:
+            value = int(word)
+        except ValueError:
+            raise ArgumentTypeError(f"must be a whole number, not '{word}'") from None
+        if value < least:
+            raise ArgumentTypeError(f"must be at least {least}, not {value}")
+        return value
+
+    return convert
