@@ -1,0 +1,240 @@
+"""What is being worked on: checkpoint + recipe + what is known about them, with undo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtGui import QUndoStack
+
+from app.finished_runs import FinishedRuns
+from app.resolution import Resolution
+from app.undo import RecipeEdit
+from app.worker import EngineClient
+from core.checkpoint.records import Checkpoint, Layer
+from core.protocol.events import Event, Failed, Finished, Partial
+from core.protocol.requests import MakePlan, Open
+from core.protocol.results import LayersOpened, Opened, Planned, Run, RunSummary, Sensitivity, SensitivityCell
+from core.recipe.editing import treat
+from core.recipe.recipe import Recipe, Treatment
+
+PLAN_DELAY_MS = 60
+
+
+class Document(QObject):
+    """Checkpoint, recipe, plan, selection and results. Editing makes a new recipe; undo goes back to the previous one.
+
+    plan is the last one made; `plan_is_current` says whether it belongs to the recipe as it is now, and
+    `plan_problem` holds the refusal when the recipe cannot be carried out.
+    """
+
+    checkpoint_changed = Signal()
+    recipe_changed = Signal()
+    plan_changed = Signal()
+    selection_changed = Signal()
+    sensitivity_changed = Signal()
+    runs_changed = Signal()
+    active_run_changed = Signal()
+    opening_changed = Signal()
+
+    def __init__(self, client: EngineClient, workspace: str = "", parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.checkpoint: Checkpoint | None = None
+        self.recipe = Recipe()
+        self.plan: Planned | None = None
+        self.plan_is_current = False
+        self.plan_problem: Failed | None = None
+        self.selection: tuple[int, ...] = ()
+        self.sensitivity: dict[tuple[str, str], SensitivityCell] = {}
+        self.workspace = workspace
+        self.active_run = ""
+        self.opening = ""
+        self.undo = QUndoStack(self)
+        self.finished = FinishedRuns(workspace)
+        self._client = client
+        self._arriving: list[Layer] = []
+        self._open_request = 0
+        self._plan_request = 0
+        self._resolution = Resolution(self.recipe)
+        self._plan_timer = QTimer(self, singleShot=True, interval=PLAN_DELAY_MS)
+        self._plan_timer.timeout.connect(self._ask_plan)
+        client.event.connect(self._on_event)
+
+    @property
+    def current(self) -> Layer | None:
+        """The first selected layer."""
+        if self.checkpoint is None or not self.selection:
+            return None
+        return self.checkpoint.layers[self.selection[0]]
+
+    @property
+    def runs(self) -> tuple[RunSummary, ...]:
+        """All runs of the workspace, the newest first."""
+        return self.finished.summaries
+
+    @property
+    def modified(self) -> bool:
+        """True when the recipe differs from the one that was last loaded or saved."""
+        return not self.undo.isClean()
+
+    def open(self, path: str) -> int:
+        """Ask the engine to open a checkpoint; the present one stays until the new one is there."""
+        self.opening = path
+        self._arriving = []
+        self._open_request = self._client.ask(
+            Open(path), done=self._opened, partial=self._layers_arrived, failed=self._not_opened, owner=self
+        )
+        self.opening_changed.emit()
+        return self._open_request
+
+    def close_checkpoint(self) -> None:
+        """Back to the start page."""
+        self._show(None)
+
+    def select(self, indices: Iterable[int]) -> None:
+        """Select layers by their index in the checkpoint; the first is the current one."""
+        selection = tuple(indices)
+        if selection != self.selection:
+            self.selection = selection
+            self.selection_changed.emit()
+
+    def selected_layers(self) -> tuple[Layer, ...]:
+        if self.checkpoint is None:
+            return ()
+        layers = self.checkpoint.layers
+        return tuple(layers[index] for index in self.selection)
+
+    def treatment_of(self, index: int) -> Treatment:
+        """What the recipe, as it is now, does to a layer."""
+        assert self.checkpoint is not None
+        return self._resolution.treatment_of(self.checkpoint.layers[index])
+
+    def treat(
+        self, indices: Sequence[int], treatments: Sequence[Treatment], title: str, *, merge_key: str = ""
+    ) -> None:
+        """Give `treatments[i]` to layer `indices[i]`, as one undo step."""
+        if self.checkpoint is None:
+            return
+        layers = [self.checkpoint.layers[index] for index in indices]
+        self.set_recipe(treat(self.recipe, layers, treatments), title, merge_key=merge_key)
+
+    def set_recipe(self, recipe: Recipe, title: str, *, merge_key: str = "") -> None:
+        """Put another recipe in place, as one undo step."""
+        if recipe != self.recipe:
+            self.undo.push(RecipeEdit(self._put_recipe, self.recipe, recipe, title, merge_key))
+
+    def set_active_run(self, run: str) -> None:
+        """Choose the run whose results are shown as "after"."""
+        if run != self.active_run:
+            self.active_run = run
+            self.active_run_changed.emit()
+
+    def active_summary(self) -> RunSummary | None:
+        return next((summary for summary in self.runs if summary.run == self.active_run), None)
+
+    def active_run_is_current(self) -> bool:
+        """True when the active run carried out exactly the recipe as it is now."""
+        recipe = self.finished.recipe_of(self.active_run) if self.active_run else None
+        return recipe is not None and recipe.digest == self.recipe.digest
+
+    def changed_since_run(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]] | None:
+        """Per layer whether its treatment differs from the active run's; None without a run or a plan."""
+        if self.checkpoint is None or self.plan is None or not self.active_run:
+            return None
+        done = self.finished.treatments_of(self.active_run)
+        if done is None:
+            return None
+        tags = [self.plan.tags[choice] for choice in self.plan.choice]
+        names = [layer.name for layer in self.checkpoint.layers]
+        return np.fromiter((tag != done.get(name, "keep") for tag, name in zip(tags, names, strict=True)), bool)
+
+    def set_workspace(self, path: str) -> None:
+        """Keep results elsewhere from now on."""
+        self.workspace = path
+        self.finished = FinishedRuns(path)
+        self.set_active_run("")
+        self.refresh_runs()
+
+    def refresh_runs(self) -> None:
+        """Read the list of runs anew."""
+        if self.finished.refresh():
+            self.runs_changed.emit()
+
+    def _put_recipe(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._resolution = Resolution(recipe)
+        self.plan_is_current = False
+        self.recipe_changed.emit()
+        self._plan_timer.start()
+
+    def _ask_plan(self) -> None:
+        if self.checkpoint is None:
+            return
+        if self._plan_request:
+            self._client.control(self._plan_request, "cancel")
+        recipe = self.recipe
+
+        def planned(plan: Planned) -> None:
+            if recipe == self.recipe:
+                self._planned(plan)
+
+        def refused(failure: Failed) -> None:
+            if recipe == self.recipe:
+                self._plan_refused(failure)
+
+        request = MakePlan(self.checkpoint.path, recipe)
+        self._plan_request = self._client.ask(request, done=planned, failed=refused, owner=self)
+
+    def _planned(self, plan: Planned) -> None:
+        if self.checkpoint is None or len(plan.choice) != len(self.checkpoint.layers):
+            return
+        self.plan, self.plan_problem, self.plan_is_current = plan, None, True
+        self.plan_changed.emit()
+
+    def _plan_refused(self, failure: Failed) -> None:
+        self.plan_problem = failure
+        self.plan_changed.emit()
+
+    def _layers_arrived(self, part: object) -> None:
+        if isinstance(part, LayersOpened):
+            self._arriving.extend(part.layers)
+
+    def _opened(self, opened: Opened) -> None:
+        layers, self._arriving = tuple(self._arriving), []
+        self._show(replace(opened.checkpoint, layers=layers or opened.checkpoint.layers))
+
+    def _not_opened(self, _: Failed) -> None:
+        self._arriving, self.opening = [], ""
+        self.opening_changed.emit()
+
+    def _show(self, checkpoint: Checkpoint | None) -> None:
+        self.checkpoint, self.opening = checkpoint, ""
+        self.plan, self.plan_problem, self.plan_is_current = None, None, False
+        self.selection, self.sensitivity, self.active_run = (), {}, ""
+        self.undo.clear()
+        self.recipe = Recipe()
+        self._resolution = Resolution(self.recipe)
+        self.opening_changed.emit()
+        self.checkpoint_changed.emit()
+        self.recipe_changed.emit()
+        self.selection_changed.emit()
+        self.sensitivity_changed.emit()
+        self.active_run_changed.emit()
+        if checkpoint is not None:
+            self._plan_timer.start()
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Partial) and isinstance(event.record, SensitivityCell):
+            self._add_cells((event.record,))
+        elif isinstance(event, Finished):
+            if isinstance(event.result, Sensitivity):
+                self._add_cells(event.result.cells)
+            elif isinstance(event.result, Run):
+                self.refresh_runs()
+                self.set_active_run(event.result.run)
+
+    def _add_cells(self, cells: Sequence[SensitivityCell]) -> None:
+        self.sensitivity.update({(cell.layer, cell.treatment): cell for cell in cells})
+        self.sensitivity_changed.emit()

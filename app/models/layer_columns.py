@@ -1,0 +1,84 @@
+"""The columns of the layer tree, as objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import Qt
+
+from app.figures import byte_text, kl_text
+from app.models.layer_facts import LayerFacts
+from app.models.layer_tree import LayerTree, Values
+from core.checkpoint.records import Layer
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """One row as a column sees it. `layer` is None for folders; `tag` is the planned treatment's, "" for folders."""
+
+    tree: LayerTree
+    facts: LayerFacts
+    node: int
+    layer: Layer | None
+    tag: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. sort_by gives a value per node; None sorts by text."""
+
+    title: str
+    help: str
+    width: int
+    text: Callable[[NodeView], str]
+    right: bool = False
+    sort_by: Callable[[LayerFacts], Values] | None = None
+
+    @property
+    def alignment(self) -> Qt.AlignmentFlag:
+        side = Qt.AlignmentFlag.AlignRight if self.right else Qt.AlignmentFlag.AlignLeft
+        return side | Qt.AlignmentFlag.AlignVCenter
+
+
+def _bits(view: NodeView) -> str:
+    bits = view.facts.bits(view.node)
+    return "" if np.isnan(bits) else f"{bits:.2f}"
+
+
+def _size(view: NodeView) -> str:
+    before, after = view.facts.bytes_before[view.node], view.facts.bytes_after[view.node]
+    if np.isnan(after) or before == after:
+        return byte_text(before)
+    return f"{byte_text(before)} → {byte_text(after)}"
+
+
+def _kl(view: NodeView) -> str:
+    kl = view.facts.kl[view.node]
+    return "" if np.isnan(kl) else kl_text(kl)
+
+
+def _shape(view: NodeView) -> str:
+    return " × ".join(map(str, view.layer.shape)) if view.layer else ""
+
+
+NAME, TREATMENT, BITS, SIZE, SENSITIVITY, DTYPE, SHAPE, ROLE = range(8)
+
+COLUMNS = (
+    Column("Name", "The module's place in the network", 190, lambda view: view.tree.labels[view.node]),
+    Column("Treatment", "What the recipe does to the layer", 96, lambda view: "" if view.tag == "keep" else view.tag),
+    Column("Bits", "Bits per weight as planned, scales counted", 52, _bits, right=True, sort_by=LayerFacts.all_bits),
+    Column("Size", "Bytes before → after", 136, _size, right=True, sort_by=lambda facts: facts.bytes_before),
+    Column(
+        "Sensitivity",
+        "KL divergence at the model's output when this layer alone is treated; nats per token",
+        92,
+        _kl,
+        right=True,
+        sort_by=lambda facts: facts.kl,
+    ),
+    Column("Dtype", "As stored in the checkpoint", 76, lambda view: view.layer.dtype if view.layer else ""),
+    Column("Shape", "As stored in the checkpoint", 104, _shape, right=True, sort_by=lambda facts: facts.parameters),
+    Column("Role", "What the layer does in its block", 104, lambda view: view.layer.role if view.layer else ""),
+)

@@ -1,0 +1,68 @@
+"""What the layer tree shows beside the names, in one value per node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.models.layer_tree import LayerTree, Mask, Values
+from core.checkpoint.records import Layer
+from core.protocol.results import Planned, SensitivityCell
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """[nodes] each; folders hold sums, and the greatest sensitivity of what is below them.
+
+    bytes_after: NaN before there is a plan; kl: NaN where nothing is measured.
+    """
+
+    parameters: Values
+    bytes_before: Values
+    bytes_after: Values
+    kl: Values
+    kl_greatest: float
+    changed: Mask
+
+    def bits(self, node: int) -> float:
+        """Bits per weight after, or as it is when there is no plan; NaN for empty tensors."""
+        stored = self.bytes_after[node]
+        if np.isnan(stored):
+            stored = self.bytes_before[node]
+        return float(8 * stored / self.parameters[node]) if self.parameters[node] else float("nan")
+
+    def all_bits(self) -> Values:
+        stored = np.where(np.isnan(self.bytes_after), self.bytes_before, self.bytes_after)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.parameters > 0, 8 * stored / self.parameters, np.nan)
+
+
+def sizes_of(tree: LayerTree, layers: Sequence[Layer]) -> tuple[Values, Values]:
+    """(parameters, bytes before) per node."""
+    parameters = np.array([layer.parameters for layer in layers], np.float64)
+    stored = np.array([layer.nbytes for layer in layers], np.float64)
+    return tree.sums(parameters), tree.sums(stored)
+
+
+def bytes_after_of(tree: LayerTree, plan: Planned | None) -> Values:
+    if plan is None:
+        return np.full(len(tree.labels), np.nan)
+    return tree.sums(plan.bytes_after.astype(np.float64))
+
+
+def kl_per_layer(layers: Sequence[Layer], plan: Planned | None, cells: Iterable[SensitivityCell]) -> Values:
+    """[layers]: the damage of the treatment that is planned where that was measured, else the greatest measured."""
+    measured: dict[str, dict[str, float]] = {}
+    for cell in cells:
+        measured.setdefault(cell.layer, {})[cell.treatment] = cell.kl
+    values = np.full(len(layers), np.nan)
+    if not measured:
+        return values
+    for index, layer in enumerate(layers):
+        by_tag = measured.get(layer.name)
+        if by_tag:
+            tag = plan.tags[plan.choice[index]] if plan is not None else ""
+            values[index] = by_tag[tag] if tag in by_tag else max(by_tag.values())
+    return values

@@ -1,0 +1,155 @@
+"""The theme put on the application: Fusion style, palette, style sheet, fonts."""
+
+from __future__ import annotations
+
+from string import Template
+
+from PySide6.QtGui import QColor, QFont, QPalette
+from PySide6.QtWidgets import QApplication
+
+from app.theme.theme import Choice, Theme, current_theme, theme_notifier
+
+UNIT = 8
+"""The rhythm of all distances, in pixels."""
+
+
+def apply_theme(application: QApplication, choice: Choice) -> None:
+    """Put the look on the application, and keep it after the system's."""
+    application.setStyle("Fusion")
+    notifier = theme_notifier()
+    notifier.choose(choice)
+    _dress(application)
+    notifier.changed.connect(lambda: _dress(application))
+    application.styleHints().colorSchemeChanged.connect(notifier.follow)
+
+
+def tabular(font: QFont) -> QFont:
+    """The same font with figures of one width, so that changing numbers do not jump."""
+    font = QFont(font)
+    font.setFeature(QFont.Tag("tnum"), 1)
+    return font
+
+
+def scaled(font: QFont, factor: float, *, bold: bool = False) -> QFont:
+    """A larger or smaller font of the same family, with tabular figures."""
+    font = tabular(font)
+    if font.pointSizeF() > 0:
+        font.setPointSizeF(font.pointSizeF() * factor)
+    else:
+        font.setPixelSize(max(1, round(font.pixelSize() * factor)))
+    font.setBold(bold)
+    return font
+
+
+def palette_of(theme: Theme) -> QPalette:
+    roles = QPalette.ColorRole
+    palette = QPalette()
+    colours = {
+        roles.Window: theme.window,
+        roles.Base: theme.panel,
+        roles.AlternateBase: theme.window,
+        roles.Button: theme.raised,
+        roles.ToolTipBase: theme.raised,
+        roles.Text: theme.text,
+        roles.WindowText: theme.text,
+        roles.ButtonText: theme.text,
+        roles.ToolTipText: theme.text,
+        roles.BrightText: theme.error,
+        roles.PlaceholderText: theme.faint,
+        roles.Highlight: theme.selection,
+        roles.HighlightedText: theme.text,
+        roles.Accent: theme.accent,
+        roles.Link: theme.accent,
+        roles.LinkVisited: theme.accent,
+        roles.Light: theme.hover,
+        roles.Midlight: theme.hover,
+        roles.Mid: theme.border,
+        roles.Dark: theme.border,
+        roles.Shadow: theme.border,
+    }
+    for role, colour in colours.items():
+        palette.setColor(role, QColor(colour))
+    for role in (roles.Text, roles.WindowText, roles.ButtonText, roles.HighlightedText):
+        palette.setColor(QPalette.ColorGroup.Disabled, role, QColor(theme.faint))
+    return palette
+
+
+_SHEET = Template("""
+QMainWindow::separator { background: $window; width: 6px; height: 6px; }
+QMainWindow::separator:hover { background: $accent; }
+QToolBar { background: $window; border: none; border-bottom: 1px solid $border; padding: 4px 8px; spacing: 4px; }
+QToolBar::separator { background: $border; width: 1px; margin: 4px 6px; }
+QToolButton { padding: 5px 8px; border-radius: 5px; border: 1px solid transparent; }
+QToolButton:hover:enabled { background: $hover; }
+QToolButton:pressed, QToolButton:checked { background: $selection; }
+QToolButton:focus { border-color: $accent; }
+QToolButton::menu-indicator { image: none; width: 0; }
+QToolButton[popupMode="1"] { padding-right: 18px; }
+QToolButton[popupMode="2"] { padding-right: 8px; }
+QMenuBar { background: $window; padding: 2px 4px; }
+QMenuBar::item { padding: 4px 8px; border-radius: 4px; background: transparent; }
+QMenuBar::item:selected { background: $hover; }
+QMenu { background: $raised; border: 1px solid $border; padding: 4px; }
+QMenu::item { padding: 5px 24px 5px 8px; border-radius: 4px; }
+QMenu::icon { padding-left: 6px; }
+QMenu::item:selected { background: $selection; }
+QMenu::item:disabled { color: $faint; }
+QMenu::separator { height: 1px; background: $border; margin: 4px 8px; }
+QDockWidget { titlebar-close-icon: none; }
+QDockWidget::title { background: $window; padding: 6px 8px; text-align: left; }
+QTabWidget::pane { border: none; border-top: 1px solid $border; background: $panel; }
+QTabBar { background: $window; }
+QTabBar::tab { background: transparent; color: $muted; padding: 6px 12px; border: none; border-bottom: 2px solid transparent; }
+QTabBar::tab:selected { color: $text; border-bottom: 2px solid $accent; }
+QTabBar::tab:hover:!selected { color: $text; background: $hover; }
+QTabBar::tab:focus { background: $hover; }
+QTreeView, QTableView, QListView, QPlainTextEdit { background: $panel; border: none; }
+QTreeView::item, QTableView::item, QListView::item { padding: 3px 4px; border: none; }
+QTreeView::item:hover, QListView::item:hover { background: $hover; }
+QTreeView::item:selected, QTableView::item:selected, QListView::item:selected { background: $selection; color: $text; }
+QHeaderView { background: $panel; }
+QHeaderView::section {
+    background: $panel; color: $muted; padding: 4px; border: none; border-bottom: 1px solid $border;
+}
+QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox {
+    background: $panel; border: 1px solid $border; border-radius: 5px; padding: 3px 6px; min-height: 20px;
+    selection-background-color: $selection; selection-color: $text;
+}
+QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus { border-color: $accent; }
+QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled { color: $faint; background: $window; }
+QComboBox QAbstractItemView { background: $raised; border: 1px solid $border; }
+QPushButton {
+    background: $raised; border: 1px solid $border; border-radius: 5px; padding: 5px 12px; min-height: 18px;
+}
+QPushButton:hover:enabled { background: $hover; }
+QPushButton:pressed { background: $selection; }
+QPushButton:focus { border-color: $accent; }
+QPushButton:disabled { color: $faint; background: $window; }
+QPushButton[primary="true"] { background: $accent; color: $on_accent; border-color: $accent; }
+QPushButton[primary="true"]:disabled { background: $window; color: $faint; border-color: $border; }
+QPushButton[primary="true"]:focus { border: 2px solid $text; padding: 4px 11px; }
+QProgressBar {
+    background: $grid; border: none; border-radius: 3px; max-height: 6px; min-height: 6px; text-align: center;
+}
+QProgressBar::chunk { background: $accent; border-radius: 3px; }
+QStatusBar { background: $window; border-top: 1px solid $border; }
+QStatusBar::item { border: none; }
+QScrollArea { border: none; background: $panel; }
+QToolTip { background: $raised; color: $text; border: 1px solid $border; padding: 4px; }
+*[surface="panel"] { background: $panel; }
+*[surface="card"] { background: $raised; border: 1px solid $border; border-radius: 8px; }
+*[tone="muted"] { color: $muted; }
+*[tone="error"] { color: $error; }
+*[tone="warning"] { color: $warning; }
+""")
+
+
+def style_sheet(theme: Theme) -> str:
+    colours = {name: str(getattr(theme, name)) for name in Theme.__dataclass_fields__}
+    return _SHEET.substitute(colours)
+
+
+def _dress(application: QApplication) -> None:
+    theme = current_theme()
+    application.setPalette(palette_of(theme))
+    application.setStyleSheet(style_sheet(theme))

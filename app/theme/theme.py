@@ -1,0 +1,125 @@
+"""The window's colours as values: light, dark, or as the system says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QGuiApplication
+
+Choice = Literal["system", "light", "dark"]
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours as "#rrggbb". `before` and `after` are told apart by colour-blind people too (blue and orange)."""
+
+    name: Literal["light", "dark"]
+    window: str
+    panel: str
+    raised: str
+    hover: str
+    border: str
+    text: str
+    muted: str
+    faint: str
+    accent: str
+    on_accent: str
+    selection: str
+    grid: str
+    before: str
+    after: str
+    good: str
+    warning: str
+    error: str
+
+
+LIGHT = Theme(
+    name="light",
+    window="#f3f4f6",
+    panel="#ffffff",
+    raised="#ffffff",
+    hover="#eceef2",
+    border="#d9dce2",
+    text="#1b1e24",
+    muted="#5f6672",
+    faint="#8b919c",
+    accent="#2563c9",
+    on_accent="#ffffff",
+    selection="#d6e4fa",
+    grid="#e2e5ea",
+    before="#3b74b8",
+    after="#d9770f",
+    good="#1f7a45",
+    warning="#96660a",
+    error="#bb2f2f",
+)
+
+DARK = Theme(
+    name="dark",
+    window="#191c20",
+    panel="#202429",
+    raised="#2a2f36",
+    hover="#2f353d",
+    border="#363c45",
+    text="#e5e8ec",
+    muted="#a3abb7",
+    faint="#7b8490",
+    accent="#6ea3f7",
+    on_accent="#0f1722",
+    selection="#2b446b",
+    grid="#343a43",
+    before="#6fa6e6",
+    after="#f2a04a",
+    good="#62c38a",
+    warning="#e3b452",
+    error="#f08080",
+)
+
+
+class ThemeNotifier(QObject):
+    """Says when the theme changed, by choice or because the system went light or dark."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._choice: Choice = "system"
+        self._theme = LIGHT
+
+    @property
+    def theme(self) -> Theme:
+        return self._theme
+
+    @property
+    def choice(self) -> Choice:
+        return self._choice
+
+    def choose(self, choice: Choice) -> None:
+        self._choice = choice
+        self.follow()
+
+    def follow(self) -> None:
+        """Take the theme that the choice and the system ask for now."""
+        theme = {"light": LIGHT, "dark": DARK}.get(self._choice) or _of_system()
+        if theme != self._theme:
+            self._theme = theme
+            self.changed.emit()
+
+
+def _of_system() -> Theme:
+    if QGuiApplication.instance() is None:
+        return LIGHT
+    return DARK if QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark else LIGHT
+
+
+@cache
+def theme_notifier() -> ThemeNotifier:
+    """The one source of theme changes in the process."""
+    return ThemeNotifier()
+
+
+def current_theme() -> Theme:
+    return theme_notifier().theme
