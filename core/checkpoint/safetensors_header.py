@@ -15,10 +15,10 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
+from core.checkpoint.header import Header, reject_pointer
 from core.checkpoint.problems import checkpoint_error
 from core.checkpoint.records import DTYPE_BITS, TensorEntry
 from core.errors import CheckpointError
@@ -40,20 +40,12 @@ _MAX_RANK = 64
 _MAX_ELEMENTS = 2**58
 _DAMAGED = "Download or save the file again: its header is damaged."
 _CUT = "The file is incomplete; download or copy it again."
-_LFS_POINTER = b"version https://git-lfs"
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The tensors of one file in the order of the header, and what was odd about it but harmless."""
-
-    entries: tuple[TensorEntry, ...]
-    warnings: tuple[str, ...]
 
 
 def read_header(path: Path) -> Header:
     """Reads and checks the header of the safetensors file at `path`. Raises CheckpointError with all its problems."""
     try:
+        reject_pointer(path)
         size = path.stat().st_size
         with path.open("rb") as file:
             text = _header_text(file, size, path)
@@ -85,12 +77,6 @@ def read_header(path: Path) -> Header:
 
 def _header_text(file: BinaryIO, size: int, path: Path) -> bytes:
     start = file.read(8)
-    if _LFS_POINTER.startswith(start) and start:
-        raise CheckpointError(
-            "This is a Git LFS pointer, not the data itself",
-            where=str(path),
-            remedy="Fetch the data with `git lfs pull`, or download the file again.",
-        )
     if len(start) < 8:
         raise CheckpointError(
             f"The file has only {size} bytes; a safetensors file has at least 10", where=str(path), remedy=_CUT

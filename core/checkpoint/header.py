@@ -1,0 +1,31 @@
+"""What reading a weight file's header gives, whatever its format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.checkpoint.records import TensorEntry
+from core.errors import CheckpointError
+
+_POINTER = b"version https://git-lfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The tensors of one file in its own order, and what was odd about it but harmless."""
+
+    entries: tuple[TensorEntry, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def reject_pointer(path: Path) -> None:
+    """Raises CheckpointError when the file is but the note that Git leaves in place of a large file."""
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) != _POINTER:
+            return
+    raise CheckpointError(
+        "This is a Git LFS pointer, not the data itself",
+        where=str(path),
+        remedy="Fetch the data with `git lfs pull`, or download the file again.",
+    )
