@@ -52,9 +52,9 @@ class Integer(Scheme):
     indivisible: Literal["refuse", "divisor"] = setting(
         "refuse",
         title="If the group does not divide",
-        help="Refuse the plan, or take the largest divisor of the layer's inputs that is not above the group size, and "
-        "one scale per channel where only 1 divides; the plan lists each layer where it did.",
-        choices={"refuse": "Refuse", "divisor": "Largest divisor below"},
+        help="Refuse the plan, or take the divisor of the layer's inputs that is nearest to the group size; the plan "
+        "lists each layer where it did.",
+        choices={"refuse": "Refuse", "divisor": "Nearest divisor"},
         when=("granularity", ("group",)),
     )
 
@@ -71,17 +71,17 @@ class Integer(Scheme):
         columns = layer.matrix_shape[1]
         if self.granularity != "group" or columns % self.group_size == 0:
             return self, ()
-        divisor = max(d for d in range(1, min(self.group_size, columns) + 1) if columns % d == 0)
+        divisor = nearest_divisor(columns, self.group_size)
         if self.indivisible == "refuse":
-            smaller = f"group_size {divisor}, " if divisor > 1 else ""
+            other = f"group_size {divisor}, " if divisor < columns else ""
             raise RecipeError(
                 f"The group size {self.group_size} does not divide the {columns} inputs of '{layer.name}' "
                 f"(shape {list(layer.shape)})",
                 where=layer.name,
-                remedy=f"Use {smaller}granularity channel, or 'indivisible: divisor' to fall back.",
+                remedy=f"Use {other}granularity channel, or 'indivisible: divisor' to fall back.",
             )
-        if divisor == 1:
-            note = f"{layer.name}: one scale per channel, as no group size up to {self.group_size} divides {columns}"
+        if divisor == columns:
+            note = f"{layer.name}: one scale per channel; group size {self.group_size} does not divide {columns}"
             return settled(replace(self, granularity="channel")), (note,)
         note = f"{layer.name}: group size {divisor} instead of {self.group_size}, which does not divide {columns}"
         return replace(self, group_size=divisor), (note,)
@@ -102,3 +102,9 @@ class Integer(Scheme):
 def words(codes: int, bits: int) -> int:
     """int32 words that hold `codes` codes of `bits` bits as one dense bit stream."""
     return -(-codes * bits // 32)
+
+
+def nearest_divisor(columns: int, group_size: int) -> int:
+    """The divisor of `columns` whose ratio to `group_size` is nearest to 1; of two equally near the smaller."""
+    divisors = [d for d in range(1, columns + 1) if columns % d == 0]
+    return min(divisors, key=lambda d: max(d, group_size) / min(d, group_size))
