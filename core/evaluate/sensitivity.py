@@ -1,0 +1,181 @@
+"""The damage at the model's output when one layer alone gets one treatment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.checkpoint.records import Checkpoint, Layer
+from core.compress.apply import treated_weight
+from core.errors import CheckpointError, RecipeError
+from core.evaluate.blocks import Blocks, Captured, capture, find_blocks, first_affected, resumable, resume
+from core.evaluate.divergence import Diverged, kl_divergence, log_probabilities
+from core.evaluate.forward import batches, diverged, logits_of, vocabulary_of
+from core.evaluate.sensitivity_cache import SensitivityCache, measurement_key
+from core.evaluate.text import text_windows
+from core.progress import Progress
+from core.protocol.requests import MeasureSensitivity
+from core.protocol.results import Sensitivity, SensitivityCell
+from core.recipe.matching import matching
+from core.recipe.plan import already_quantised
+from core.recipe.recipe import Treatment
+from core.runtime.build import load_model
+from core.runtime.replace import parameter_of, replaced_weight
+from core.weights.open import open_weights
+from core.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One cell to measure: `fitted` is `treatment` as it can be carried out on the layer."""
+
+    layer: Layer
+    treatment: Treatment
+    fitted: Treatment
+
+
+def measure_sensitivity(request: MeasureSensitivity, progress: Progress) -> Sensitivity:
+    """KL for each layer × treatment, each as a partial result as it is ready. Progress is in tokens.
+
+    What the workspace already knows is handed on first and not computed again. Raises CheckpointError when the
+    checkpoint cannot be run or is quantised already, RecipeError when no treatment fits any layer, UserError for a bad
+    text.
+    """
+    started = time.perf_counter()
+    weights = open_weights(request.path, request.workspace)
+    checkpoint = weights.checkpoint
+    if checkpoint.quantization is not None:
+        raise already_quantised(checkpoint)
+    tasks = _tasks(chosen_layers(checkpoint, request.layers), request.treatments, progress)
+    windows = text_windows(checkpoint, request.text, request.windows, request.window_tokens)
+    for note in windows.notes:
+        progress.note(note)
+    cache = SensitivityCache(Workspace(request.workspace).sensitivity_file(measurement_key(checkpoint, windows.ids)))
+    progress.start(windows.tokens * (len(tasks) + 1), "tokens")
+    cells: list[SensitivityCell] = []
+    open_tasks: list[_Task] = []
+    for task in tasks:
+        known = cache.get(task.layer, task.fitted)
+        if known is None:
+            open_tasks.append(task)
+        else:
+            cells.append(_hand_on(task, known, progress, windows.tokens, cached=True))
+    if open_tasks:
+        model = load_model(weights, progress=progress)
+        measure = Reference(model, windows.ids, request.path)
+        progress.advance(windows.tokens)
+        try:
+            for task in open_tasks:
+                progress.check_cancelled()
+                kl = measure.divergence(task.layer, treated_weight(task.layer, task.fitted))
+                cache.put(task.layer, task.fitted, kl)
+                cells.append(_hand_on(task, kl, progress, windows.tokens))
+        finally:
+            cache.save()
+    return Sensitivity(tuple(cells), windows.tokens, time.perf_counter() - started)
+
+
+def chosen_layers(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[Layer, ...]:
+    """The named layers, or every linear layer but the output head. Raises CheckpointError for unknown names."""
+    if names:
+        return tuple(checkpoint.layer(name) for name in names)
+    found, _ = matching(("linears",), checkpoint.layers)
+    layers = tuple(checkpoint.layers[index] for index in sorted(found) if checkpoint.layers[index].compressible)
+    if not layers:
+        raise CheckpointError(
+            "There is no linear layer whose sensitivity could be measured",
+            where=checkpoint.path,
+            remedy="Name the layers to measure; `benchvise inspect` lists them.",
+        )
+    return layers
+
+
+class Reference:
+    """The original's answers on a text, against which a model with one changed layer is measured.
+
+    Log-probabilities and the outputs of all blocks are kept; a changed layer is felt from its block on, and only from
+    there is anything computed. The results are those of the full pass, bit for bit.
+    """
+
+    def __init__(self, model: nn.Module, ids: Tensor, source: str) -> None:
+        """ids: int64 [windows, tokens]; `source` names the model in errors. Raises CheckpointError when it diverges."""
+        self._model = model
+        self._source = source
+        self._blocks = find_blocks(model)
+        self._captured: list[Captured] = []
+        self._log_probabilities: list[Tensor] = []
+        for batch in batches(ids, vocabulary_of(model)):
+            logits = self._first_pass(batch, ids.numel())
+            try:
+                self._log_probabilities.append(log_probabilities(logits))
+            except Diverged as error:
+                raise diverged(source) from error
+
+    @property
+    def resumes(self) -> bool:
+        """Whether passes start at the changed block; otherwise the whole model is run each time."""
+        return self._blocks is not None
+
+    def divergence(self, layer: Layer, weight: Tensor) -> float:
+        """Mean KL in nats per token with `weight` in place of the layer's own, which is there again afterwards."""
+        parameter_of(self._model, layer)
+        parts: list[Tensor] = []
+        with replaced_weight(self._model, layer, weight):
+            for logits, original in zip(self._passes(layer), self._log_probabilities, strict=True):
+                try:
+                    parts.append(kl_divergence(original, log_probabilities(logits)).flatten().cpu())
+                except Diverged as error:
+                    raise diverged(f"{self._source}, {layer.name}") from error
+        return float(np.mean(torch.cat(parts).numpy(), dtype=np.float64))
+
+    def _first_pass(self, batch: Tensor, tokens: int) -> Tensor:
+        if self._blocks is None:
+            self._captured.append(Captured(batch, ()))
+            return logits_of(self._model, batch)
+        hidden = int(self._model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
+        captured, logits = capture(self._model, self._blocks, batch, tokens * hidden * 4)
+        if not self._captured and not resumable(self._model, self._blocks, captured, logits):
+            self._blocks = None
+            captured = Captured(batch, ())
+        self._captured.append(captured)
+        return logits
+
+    def _passes(self, layer: Layer) -> Iterator[Tensor]:
+        blocks: Blocks | None = self._blocks
+        start = first_affected(self._model, blocks, layer) if blocks else 0
+        for captured in self._captured:
+            if blocks is None or start == 0:
+                yield logits_of(self._model, captured.ids)
+            else:
+                yield resume(self._model, blocks, captured, start)
+
+
+def _tasks(layers: Sequence[Layer], treatments: Sequence[Treatment], progress: Progress) -> list[_Task]:
+    tasks: list[_Task] = []
+    refusal: RecipeError | None = None
+    for layer in layers:
+        for treatment in treatments:
+            try:
+                scheme, notes = treatment.scheme.fitted(layer)
+            except RecipeError as error:
+                refusal = refusal or error
+                progress.note(f"Not measured: {error}")
+                continue
+            for note in notes:
+                progress.note(note)
+            tasks.append(_Task(layer, treatment, Treatment(scheme, treatment.solver)))
+    if not tasks and refusal is not None:
+        raise refusal
+    return tasks
+
+
+def _hand_on(task: _Task, kl: float, progress: Progress, tokens: int, *, cached: bool = False) -> SensitivityCell:
+    cell = SensitivityCell(task.layer.name, task.treatment.tag, kl, cached)
+    progress.result(cell)
+    progress.advance(tokens)
+    return cell

@@ -1,0 +1,110 @@
+"""Which `transformers` class computes a checkpoint: from its config alone, without network or remote code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoModelForCausalLM, logging
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from core.checkpoint.records import Checkpoint
+from core.errors import CheckpointError
+from core.settings import did_you_mean
+
+WHAT_STILL_WORKS = "Everything that looks at weights alone still works: inspect, histogram, plan, compress, export."
+
+# Keys that would make `transformers` look for code or files elsewhere, or wrap the layers of a quantised checkpoint,
+# which arrive here as dense weights.
+_FOREIGN_KEYS = frozenset({
+    "auto_map", "quantization_config", "attn_implementation", "_attn_implementation", "_attn_implementation_internal",
+    "experts_implementation", "_experts_implementation", "transformers_weights", "fusion_config", "kernel_config",
+})  # fmt: skip
+
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A causal language model as `transformers` knows it: its parsed config and its class."""
+
+    config: Any
+    model_class: Any
+
+    @property
+    def max_positions(self) -> int | None:
+        """How many tokens the model can attend to, None where its config does not say."""
+        found = getattr(self.config.get_text_config(), "max_position_embeddings", None)
+        return found if isinstance(found, int) and found > 0 else None
+
+    def on_meta(self) -> torch.nn.Module:
+        """The modules with shapes and names but no values."""
+        with torch.device("meta"):
+            model: torch.nn.Module = self.model_class(self.config)
+        return model.eval()
+
+
+def architecture_of(checkpoint: Checkpoint) -> Architecture:
+    """The causal language model that the checkpoint's config names.
+
+    Raises CheckpointError for plain tensors, for model types that this `transformers` does not know, for other tasks
+    than predicting the next token, and for configs with impossible values.
+    """
+    model_type = checkpoint.config.get("model_type")
+    if not isinstance(model_type, str):
+        raise CheckpointError(
+            "Plain tensors cannot be evaluated; there is no config.json that names an architecture",
+            where=checkpoint.path,
+            remedy=f"Put the model's config.json and tokenizer beside the weights. {WHAT_STILL_WORKS}",
+        )
+    if model_type not in CONFIG_MAPPING:
+        raise CheckpointError(
+            f"The model type '{model_type}' is not known to the installed transformers; code from the checkpoint is "
+            "never run",
+            where=checkpoint.path,
+            remedy=f"{_nearest(model_type)}{WHAT_STILL_WORKS}",
+        )
+    named = checkpoint.architecture
+    causal = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+    if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or (named and named not in causal):
+        raise CheckpointError(
+            f"'{named or model_type}' does not predict a next token, so it cannot be evaluated on text",
+            where=checkpoint.path,
+            remedy=WHAT_STILL_WORKS,
+        )
+    try:
+        config = CONFIG_MAPPING[model_type].from_dict(_own_keys(checkpoint.config))
+    except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(
+            f"config.json does not describe a '{model_type}' model: {str(error).strip().splitlines()[-1].strip()}",
+            where=checkpoint.path,
+            remedy="Take config.json from where the weights came from.",
+        ) from error
+    return Architecture(config, AutoModelForCausalLM._model_mapping[type(config)])
+
+
+def model_folder(checkpoint: Checkpoint) -> Path:
+    """The folder in which the checkpoint's tokenizer lies: that of its companions, else that of its weights."""
+    for companion in checkpoint.companions:
+        if Path(companion).name.startswith("tokenizer"):
+            return Path(companion).parent
+    path = Path(checkpoint.path)
+    return path if path.is_dir() else path.parent
+
+
+def _nearest(model_type: str) -> str:
+    hint = did_you_mean(model_type, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    return f"{hint} " if hint.startswith("Did") else ""
+
+
+def _own_keys(config: dict[str, object]) -> dict[str, object]:
+    return {
+        key: _own_keys(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in _FOREIGN_KEYS
+    }
