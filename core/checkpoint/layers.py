@@ -11,7 +11,7 @@ from core.checkpoint.tree_order import OrderKey, block_of, order_key
 from core.checkpoint.tying import tied_head
 
 _CONV1D_MODELS = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
-_CONV1D_LEAVES = ("c_attn", "q_attn", "c_fc", "c_proj")
+_CONV1D_LEAVES = (".c_attn", ".q_attn", ".c_fc", ".c_proj")
 
 
 def layers_of(entries: Sequence[TensorEntry], config: dict[str, object], *, by_name: bool) -> tuple[Layer, ...]:
@@ -26,16 +26,16 @@ def layers_of(entries: Sequence[TensorEntry], config: dict[str, object], *, by_n
     for index, entry in enumerate(entries):
         place = place_of(entry.name, entry.dtype, len(entry.shape))
         name = entry.name.removesuffix(".weight")
-        leaf = name.rpartition(".")[2]
+        block = block_of(entry.name)
         layer = Layer(
             name=entry.name if not name or (name != entry.name and name in stored) else name,
             tensor=entry,
             role=place.role,
             kind=place.kind,
-            depth=block_of(entry.name)[1],
-            transposed=conv1d and place.kind == "linear" and leaf in _CONV1D_LEAVES,
+            depth=block[1],
+            transposed=conv1d and place.kind == "linear" and name.endswith(_CONV1D_LEAVES),
         )
-        keyed.append((order_key(entry.name, place, index, by_name=by_name), layer))
+        keyed.append((order_key(entry.name, place, block, index, by_name=by_name), layer))
     keyed.sort(key=lambda pair: pair[0])
     return _tied_by_config(_tied_by_place([layer for _, layer in keyed]), config)
 
@@ -50,6 +50,9 @@ def _stores_conv1d(entries: Sequence[TensorEntry], config: dict[str, object]) ->
 
 def _tied_by_place(layers: list[Layer]) -> list[Layer]:
     """Merges layers whose tensors are the same bytes; an embedding keeps its name, else the first one."""
+    places = [(layer.tensor.file, layer.tensor.offset) for layer in layers if layer.tensor.nbytes]
+    if len(set(places)) == len(places):
+        return layers
     groups: dict[tuple[object, ...], list[Layer]] = {}
     for layer in layers:
         tensor = layer.tensor
@@ -57,8 +60,6 @@ def _tied_by_place(layers: list[Layer]) -> list[Layer]:
         groups.setdefault((tensor.file, tensor.offset, tensor.dtype, tensor.shape, tensor.strides, own), []).append(
             layer
         )
-    if len(groups) == len(layers):
-        return layers
     merged = []
     for group in groups.values():
         kept = next((layer for layer in group if layer.kind == "embedding"), group[0])

@@ -146,7 +146,7 @@ def _entry(name: str, info: object, file: str, data_start: int) -> TensorEntry |
 def _are_sizes(value: object) -> TypeGuard[list[int]]:
     if not isinstance(value, list):
         return False
-    return all(type(size) is int and size >= 0 for size in value)
+    return {*map(type, value)} <= {int} and min(value, default=0) >= 0
 
 
 def _overlaps(by_offset: list[TensorEntry]) -> list[str]:

@@ -8,7 +8,6 @@ owner of the machine can place them.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -50,13 +49,15 @@ def check_shards(headers: Mapping[str, Header], weight_map: Mapping[str, str], w
 
     An empty `weight_map` stands for shards without an index: then only names in two shards are an error.
     """
-    homes: dict[str, list[str]] = defaultdict(list)
+    homes: dict[str, str] = {}
+    problems = []
     for file, header in headers.items():
         for entry in header.entries:
-            homes[entry.name].append(file)
-    problems = [f"'{name}' is stored in {' and in '.join(files)}" for name, files in homes.items() if len(files) > 1]
+            home = homes.setdefault(entry.name, file)
+            if home is not file:
+                problems.append(f"'{entry.name}' is stored in {home} and in {file}")
     for name, file in weight_map.items():
-        if file not in homes.get(name, ()):
+        if name not in homes or (homes[name] != file and not problems):
             problems.append(f"'{name}' is not in {file}, where the index says it is")
     if problems:
         raise checkpoint_error(problems, where=str(where), remedy=_REMEDY)

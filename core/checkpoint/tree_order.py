@@ -33,22 +33,23 @@ def block_of(name: str) -> tuple[str, int | None]:
     return (name[: found.start(1)], int(found[1])) if found else ("", None)
 
 
-def order_key(name: str, place: Place, index: int, *, by_name: bool) -> OrderKey:
+def order_key(name: str, place: Place, block: tuple[str, int | None], index: int, *, by_name: bool) -> OrderKey:
     """Sorts tensors into the order of the tree.
 
+    block:   what `block_of` says.
     index:   the tensor's position in its file, which settles the order within a block or outside them.
     by_name: that position means nothing (safetensors sorts by size); the way of the data through a block settles it
              instead, then names with their numbers as numbers.
     """
-    stack, depth = block_of(name)
+    stack, depth = block
     zone = _zone(name, place) if depth is None else _BLOCKS
     if not by_name:
         return zone, stack, depth or 0, index, "", ""
     rank = _rank(place)
-    parent, _, leaf = place.module.rpartition(".")
+    parent, _, leaf = _padded(place.module).rpartition(".")
     within = f"{_RANKS.get(_without_expert(place.module_role), 0):02}" if rank == _EXPERTS else ""
     weight_first = "" if name.endswith("weight") else name
-    return zone, stack, depth or 0, rank, _padded(parent), f"{within} {_padded(leaf)} {weight_first}"
+    return zone, stack, depth or 0, rank, parent, f"{within} {leaf} {weight_first}"
 
 
 def _padded(name: str) -> str:
