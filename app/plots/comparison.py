@@ -1,0 +1,54 @@
+"""What a layer is compared with: what is planned for it, what a run made of it, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from app.plots.controls import Controls
+from core.recipe.recipe import Treatment
+
+if TYPE_CHECKING:
+    from app.document import Document
+
+PLANNED, RUN, NOTHING = "planned", "run", "nothing"
+
+
+class Comparison:
+    """A choice box over the three, and what it means for the engine."""
+
+    def __init__(self, controls: Controls, document: Document) -> None:
+        self._document = document
+        self.box = controls.choice(
+            "Compare with",
+            "What is drawn as “after”: the planned treatment is tried on the layer at once, without a run",
+            (("Planned treatment", PLANNED), ("Active run", RUN), ("Nothing", NOTHING)),
+        )
+
+    def after(self, index: int) -> Treatment | str | None:
+        """What `Look` and `LookMap` take as `after` for the layer at `index`."""
+        chosen = self.box.currentData()
+        if chosen == RUN:
+            return f"run:{self._document.active_run}" if self._document.active_run else None
+        if chosen == PLANNED:
+            treatment = self._document.treatment_of(index)
+            return None if treatment.keeps else treatment
+        return None
+
+    def missing(self, index: int) -> str:
+        """Why there is no "after" although one was chosen; "" when there is one or none is wanted."""
+        if self.after(index) is not None or self.box.currentData() == NOTHING:
+            return ""
+        if self.box.currentData() == RUN:
+            return "No run is active: choose one under Runs or Compare."
+        return "The layer stays as it is: give it a treatment to see what it does."
+
+    def label(self, index: int) -> str:
+        """What "after" is called in legends."""
+        after = self.after(index)
+        return after.tag if isinstance(after, Treatment) else after.removeprefix("run:") if after else ""
+
+    def listen(self, refresh: Callable[[], object]) -> None:
+        """Call `refresh` whenever what it means may have changed."""
+        self._document.recipe_changed.connect(refresh)
+        self._document.active_run_changed.connect(refresh)

@@ -1,0 +1,49 @@
+"""The row of choices above a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QWidget
+
+
+class Controls(QWidget):
+    """Checks and choices in one row; each calls `changed` when the person changes it."""
+
+    def __init__(self, changed: Callable[[], object]) -> None:
+        super().__init__()
+        self._changed = changed
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(8, 8, 8, 0)
+        self.row.setSpacing(12)
+
+    def check(self, text: str, tip: str, *, on: bool = False) -> QCheckBox:
+        box = QCheckBox(text)
+        box.setToolTip(tip)
+        box.setChecked(on)
+        box.toggled.connect(lambda _: self._changed())
+        self.row.addWidget(box)
+        return box
+
+    def choice(self, text: str, tip: str, entries: Sequence[tuple[str, object]], *, at: int = 0) -> QComboBox:
+        """A labelled combination box over (what is read, what it stands for)."""
+        box = QComboBox()
+        box.setToolTip(tip)
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        for shown, value in entries:
+            box.addItem(shown, value)
+        box.setCurrentIndex(at)
+        box.setAccessibleName(text)
+        box.currentIndexChanged.connect(lambda _: self._changed())
+        label = QLabel(text)
+        label.setBuddy(box)
+        pair = QHBoxLayout()
+        pair.setSpacing(4)
+        pair.addWidget(label)
+        pair.addWidget(box)
+        self.row.addLayout(pair)
+        return box
+
+    def end(self) -> None:
+        """No more controls: what room is left stays at the right."""
+        self.row.addStretch(1)

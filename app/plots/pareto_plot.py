@@ -1,0 +1,143 @@
+"""All runs as points: what they cost against what they damage, with the front that no other run beats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QPointF, Signal
+
+from app.plots.axes import NumberAxis
+from app.plots.plot import Plot
+from app.plots.readable import number_text
+from app.plots.saving import Data
+from app.theme.theme import Theme
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run: less is better on both axes."""
+
+    run: str
+    label: str
+    x: float
+    y: float
+
+
+def pareto_front(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The points that no other is at least as good as on both axes and better on one, by rising x."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.x, point.y)):
+        if not front or point.y < front[-1].y:
+            front.append(point)
+    return tuple(front)
+
+
+class ParetoPlot(Plot):
+    """run_clicked: id of the run whose point was clicked."""
+
+    name = "runs"
+    run_clicked = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._points: tuple[Point, ...] = ()
+        self._titles = ("x", "y")
+        self._active = ""
+        self._logarithmic = False
+        self._left = NumberAxis("left")
+        self.plot = self.add_plot(0, 0, axes={"left": self._left, "bottom": NumberAxis("bottom")})
+        self.plot.showGrid(x=True, y=True, alpha=0.15)
+        self._front_line = pg.PlotCurveItem()
+        self._dots = pg.ScatterPlotItem(size=11, pxMode=True)
+        self._dots.sigClicked.connect(self._point_clicked)
+        self.plot.addItem(self._front_line)
+        self.plot.addItem(self._dots)
+        self._labels: list[pg.TextItem] = []
+        self.canvas.scene().sigMouseMoved.connect(self._hover)
+        self.start()
+
+    def show_points(self, points: Sequence[Point], *, titles: tuple[str, str], active: str, logarithmic: bool) -> None:
+        """logarithmic: the upward axis in powers of ten; points at or below zero then lie on its lower edge."""
+        self._points, self._titles, self._active, self._logarithmic = tuple(points), titles, active, logarithmic
+        self.redraw_soon()
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        return self._points
+
+    @property
+    def front(self) -> tuple[Point, ...]:
+        return pareto_front(self._points)
+
+    def draw(self) -> None:
+        theme = self.theme()
+        self._left.logarithmic = self._logarithmic
+        self._left.picture = None
+        self.plot.setLabel("bottom", self._titles[0], **self._left.labelStyle)
+        self.plot.setLabel("left", self._titles[1], **self._left.labelStyle)
+        heights = {point.run: self._height(point.y) for point in self._points}
+        on_front = {point.run for point in self.front}
+        self._dots.setData(
+            x=[point.x for point in self._points],
+            y=[heights[point.run] for point in self._points],
+            data=[point.run for point in self._points],
+            brush=[self._brush(point, on_front, theme) for point in self._points],
+            pen=[pg.mkPen(theme.text if point.run == self._active else theme.panel, width=2) for point in self._points],
+        )
+        front = self.front
+        steps_x = np.repeat([point.x for point in front], 2)[1:]
+        steps_y = np.repeat([heights[point.run] for point in front], 2)[:-1]
+        self._front_line.setData(steps_x, steps_y)
+        self._front_line.setPen(pg.mkPen(theme.accent, width=1))
+        for label in self._labels:
+            self.plot.removeItem(label)
+        self._labels = [self._label(point, heights[point.run], theme) for point in self._points]
+
+    def paint_theme(self, theme: Theme) -> None:  # noqa: ARG002 - every colour belongs to a point
+        self.redraw_soon()
+
+    def data(self) -> Data:
+        return Data(("run", "label", *self._titles), ((p.run, p.label, p.x, p.y) for p in self._points))
+
+    def summary(self) -> str:
+        if not self._points:
+            return "No measured run."
+        best = ", ".join(point.label for point in self.front)
+        return f"{len(self._points)} runs, {self._titles[1]} over {self._titles[0]}; not beaten by another: {best}."
+
+    def _height(self, y: float) -> float:
+        if not self._logarithmic:
+            return y
+        least = min((point.y for point in self._points if point.y > 0), default=1.0)
+        return math.log10(y) if y > 0 else math.log10(least) - 0.5
+
+    def _brush(self, point: Point, on_front: set[str], theme: Theme) -> object:
+        return pg.mkBrush(theme.accent if point.run in on_front else theme.muted)
+
+    def _label(self, point: Point, height: float, theme: Theme) -> pg.TextItem:
+        label = pg.TextItem(point.label, color=theme.text if point.run == self._active else theme.muted, anchor=(0, 1))
+        label.setPos(point.x, height)
+        self.plot.addItem(label, ignoreBounds=True)
+        return label
+
+    def _point_clicked(self, _: object, spots: Sequence[pg.SpotItem]) -> None:
+        if len(spots):
+            self.run_clicked.emit(str(spots[0].data()))
+
+    def _hover(self, position: QPointF) -> None:
+        view = self.plot.getViewBox()
+        spots = (
+            self._dots.pointsAt(view.mapSceneToView(position)) if view.sceneBoundingRect().contains(position) else []
+        )
+        by_run = {point.run: point for point in self._points}
+        told = [by_run[spot.data()] for spot in spots if spot.data() in by_run]
+        self.readout.setText(
+            "   ".join(
+                f"{point.label}: {self._titles[0]} {number_text(point.x)}, {self._titles[1]} {number_text(point.y)}"
+                for point in told
+            )
+        )
