@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 from core.checkpoint.records import Layer
@@ -81,9 +82,9 @@ class Integer(Scheme):
                 remedy=f"Use {other}granularity channel, or 'indivisible: divisor' to fall back.",
             )
         if divisor == columns:
-            note = f"{layer.name}: one scale per channel; group size {self.group_size} does not divide {columns}"
+            note = f"one scale per channel, as the group size {self.group_size} does not divide {columns} inputs"
             return settled(replace(self, granularity="channel")), (note,)
-        note = f"{layer.name}: group size {divisor} instead of {self.group_size}, which does not divide {columns}"
+        note = f"group size {divisor} instead of {self.group_size}, which does not divide {columns} inputs"
         return replace(self, group_size=divisor), (note,)
 
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
@@ -104,7 +105,11 @@ def words(codes: int, bits: int) -> int:
     return -(-codes * bits // 32)
 
 
+@lru_cache(maxsize=1024)
 def nearest_divisor(columns: int, group_size: int) -> int:
-    """The divisor of `columns` whose ratio to `group_size` is nearest to 1; of two equally near the smaller."""
-    divisors = [d for d in range(1, columns + 1) if columns % d == 0]
+    """The divisor of `columns` whose ratio to `group_size` is nearest to 1; of two equally near the smaller.
+
+    1 is none: a scale for every weight takes more than the weight.
+    """
+    divisors = [d for d in range(2, columns + 1) if columns % d == 0] or [columns]
     return min(divisors, key=lambda d: max(d, group_size) / min(d, group_size))

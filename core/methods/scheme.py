@@ -47,7 +47,7 @@ class Scheme(ABC):
         """The tensors that hold the compressed layer, exactly; their bytes are the layer's bytes after."""
 
     def fitted(self, layer: Layer) -> tuple[Self, tuple[str, ...]]:  # noqa: ARG002 - subclasses look at the layer
-        """This scheme as it can be carried out on `layer`, and every departure from what was asked, as sentences.
+        """This scheme as it can be carried out on `layer`, and every departure from what was asked, as phrases.
 
         Raises RecipeError when it cannot, naming the layer and a remedy.
         """

@@ -11,7 +11,7 @@ from core.recipe.matching import WORDS, matching
 from core.recipe.recipe import KEEP, Recipe, Treatment
 from core.settings import did_you_mean
 
-MAX_LISTED = 20
+MAX_LISTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,20 +128,19 @@ def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], warning
     choice: list[int] = []
     sizes: list[int] = []
     problems: list[RecipeError] = []
-    skipped: list[str] = []
-    notes: list[str] = []
-    grown: list[str] = []
+    findings: dict[str, list[str]] = {}
     for index, layer in enumerate(checkpoint.layers):
         asked = recipe.rules[decided[index]].treatment if decided[index] >= 0 else KEEP
         if not asked.keeps and not layer.compressible:
-            skipped.append(f"{layer.name} ({layer.dtype}, shape {list(layer.shape)})")
+            findings.setdefault("kept as they are, being no floating-point matrices", []).append(layer.name)
             decided[index], asked = -1, KEEP
         try:
             scheme, fallbacks = asked.scheme.fitted(layer)
         except RecipeError as error:
             problems.append(error)
             continue
-        notes += fallbacks
+        for fallback in fallbacks:
+            findings.setdefault(fallback, []).append(layer.name)
         treatment = asked if scheme is asked.scheme else Treatment(scheme, asked.solver)
         if treatment not in places:
             places[treatment] = len(treatments)
@@ -149,12 +148,10 @@ def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], warning
         choice.append(places[treatment])
         sizes.append(layer.nbytes if treatment.keeps else scheme.bytes_after(layer))
         if sizes[-1] > layer.nbytes:
-            grown.append(f"{layer.name}: {treatment.tag} takes {sizes[-1]:,} bytes, more than the {layer.nbytes:,} now")
+            findings.setdefault(f"{treatment.tag} takes more bytes than the layer has now", []).append(layer.name)
     if problems:
         raise _together(problems)
-    warnings += [*_listed(notes, "fallback"), *_listed(grown, "layer that grows")]
-    if skipped:
-        warnings += _listed([f"{name} stays as it is: not a floating-point matrix" for name in skipped], "layer kept")
+    warnings += [_sentence(finding, names) for finding, names in findings.items()]
     return Plan(checkpoint, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(warnings))
 
 
@@ -167,10 +164,11 @@ def _together(problems: list[RecipeError]) -> RecipeError:
     return RecipeError(f"{first.what}; likewise {names}{more}", where=first.where, remedy=first.remedy)
 
 
-def _listed(sentences: list[str], what: str) -> list[str]:
-    if len(sentences) <= MAX_LISTED:
-        return sentences
-    return [*sentences[:MAX_LISTED], f"… and {len(sentences) - MAX_LISTED} more of the same kind ({what})"]
+def _sentence(finding: str, names: list[str]) -> str:
+    """One finding and the layers it is about, as one line."""
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    count = f"{len(names)} layers" if len(names) > 1 else "1 layer"
+    return f"{count}: {finding}: {', '.join(names[:MAX_LISTED])}{more}"
 
 
 def _unmatched(number: int, key: str, pattern: str, checkpoint: Checkpoint) -> str:
