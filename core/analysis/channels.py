@@ -5,32 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.analysis.decoding import FloatArray, IntArray, RawArray, check_real, decode
 from core.analysis.source import Source, map_in_order, matrix_shape, size_bytes, watched_blocks
 from core.progress import Progress
+from core.protocol.results import ChannelRanges
 
 _PIECE = 256 * 1024
-
-Axis = Literal["row", "column"]
-
-
-@dataclass(frozen=True)
-class ChannelRanges:
-    """Ranges of every row or every column of a weight seen as [dim 0, all the rest]; all float32 [channels].
-
-    Of finite values only; a channel without any is NaN throughout.
-    """
-
-    axis: Axis
-    minimum: NDArray[np.float32]
-    maximum: NDArray[np.float32]
-    abs_max: NDArray[np.float32]
-    mean: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -55,14 +38,14 @@ class _Sums:
         self.total[where] += other.total
         self.count[where] += other.count
 
-    def ranges(self, axis: Axis) -> ChannelRanges:
+    def ranges(self) -> ChannelRanges:
         some = self.count > 0
         with np.errstate(over="ignore"):
             smallest, largest, mean = (
                 np.divide(numbers, divisor, out=np.full(some.size, np.nan), where=some).astype(np.float32)
                 for numbers, divisor in ((self.smallest, 1), (self.largest, 1), (self.total, self.count))
             )
-        return ChannelRanges(axis, smallest, largest, np.maximum(np.abs(smallest), np.abs(largest)), mean)
+        return ChannelRanges(smallest, largest, np.maximum(np.abs(smallest), np.abs(largest)), mean)
 
 
 def channel_ranges_of(
@@ -80,7 +63,7 @@ def channel_ranges_of(
     ):
         rows.add(of_rows, slice(start, start + of_rows.count.size))
         columns.add(of_columns)
-    return rows.ranges("row"), columns.ranges("column")
+    return rows.ranges(), columns.ranges()
 
 
 def _sum_block(block: tuple[int, RawArray], dtype: str) -> tuple[int, _Sums, _Sums]:

@@ -7,33 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.analysis.decoding import IntArray, RawArray, check_real, decode
 from core.analysis.source import Source, map_in_order, matrix_shape, size_bytes, watched_blocks
 from core.errors import CheckpointError
 from core.progress import Progress
+from core.protocol.results import Floats32, HeatMap
 
-Cells = NDArray[np.float32]
 _Rows = tuple[RawArray, ...]
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """Cells of a matrix, each showing the value of largest magnitude in it, with its sign.
-
-    values:    float32 [cell rows, cell columns]; NaN where a cell holds nothing but NaN; infinities stay.
-    row_edges: int64 [cell rows + 1]; cell i covers rows row_edges[i] to row_edges[i + 1] of the matrix.
-    col_edges: int64 [cell columns + 1], the same for columns.
-    symmetric_limit: 99.9th percentile of the finite |cells|: what a zero-centred colour map should reach.
-    abs_max:   the largest finite |cell|, that of the whole tensor. Both are 0 without finite cells.
-    """
-
-    values: Cells
-    row_edges: IntArray
-    col_edges: IntArray
-    symmetric_limit: float
-    abs_max: float
 
 
 @dataclass(frozen=True)
@@ -41,28 +22,28 @@ class _Extremes:
     """Largest and smallest value in the cells of some rows of cells, beginning with cell row `first`."""
 
     first: int
-    largest: Cells
-    smallest: Cells
+    largest: Floats32
+    smallest: Floats32
 
 
 def heat_map_of(
-    source: Source, max_rows: int = 512, max_cols: int = 512, *, progress: Progress, threads: int | None = None
+    source: Source, max_rows: int = 512, max_columns: int = 512, *, progress: Progress, threads: int | None = None
 ) -> HeatMap:
-    """A tensor of any real dtype and shape, seen as [dim 0, all the rest], in at most `max_rows` × `max_cols` cells.
+    """A tensor of any real dtype and shape, seen as [dim 0, all the rest], in at most `max_rows` × `max_columns` cells.
 
     One pass; advances in bytes. float64 values beyond the range of float32 become infinite.
     """
     check_real(source.dtype)
     progress.start(size_bytes(source), "bytes")
     blocks = ((start, (rows,)) for start, rows in watched_blocks(source, progress))
-    return _mapped(matrix_shape(source), blocks, (source.dtype,), (max_rows, max_cols), threads)
+    return _mapped(matrix_shape(source), blocks, (source.dtype,), (max_rows, max_columns), threads)
 
 
 def error_map_of(
     before: Source,
     after: Source,
     max_rows: int = 512,
-    max_cols: int = 512,
+    max_columns: int = 512,
     *,
     progress: Progress,
     threads: int | None = None,
@@ -81,7 +62,7 @@ def error_map_of(
         check_real(dtype)
     progress.start(size_bytes(before) + size_bytes(after), "bytes")
     blocks = paired_blocks(watched_blocks(before, progress), watched_blocks(after, progress))
-    return _mapped(matrix_shape(before), blocks, dtypes, (max_rows, max_cols), threads)
+    return _mapped(matrix_shape(before), blocks, dtypes, (max_rows, max_columns), threads)
 
 
 def paired_blocks(
@@ -108,10 +89,10 @@ def _mapped(
     cells: tuple[int, int],
     threads: int | None,
 ) -> HeatMap:
-    row_edges, col_edges = (_cell_edges(size, most) for size, most in zip(shape, cells, strict=True))
-    largest = np.full((row_edges.size - 1, col_edges.size - 1), np.nan, np.float32)
+    row_edges, column_edges = (_cell_edges(size, most) for size, most in zip(shape, cells, strict=True))
+    largest = np.full((row_edges.size - 1, column_edges.size - 1), np.nan, np.float32)
     smallest = largest.copy()
-    task = partial(_reduce_block, dtypes=dtypes, row_edges=row_edges, col_edges=col_edges)
+    task = partial(_reduce_block, dtypes=dtypes, row_edges=row_edges, column_edges=column_edges)
     for found in map_in_order(blocks, task, threads):
         covered = slice(found.first, found.first + len(found.largest))
         np.fmax(largest[covered], found.largest, out=largest[covered])
@@ -119,7 +100,7 @@ def _mapped(
     values = np.where(np.abs(smallest) > np.abs(largest), smallest, largest)
     magnitudes = np.abs(values[np.isfinite(values)])
     limit = float(np.quantile(magnitudes, 0.999)) if magnitudes.size else 0.0
-    return HeatMap(values, row_edges, col_edges, limit, float(magnitudes.max(initial=0.0)))
+    return HeatMap(values, row_edges, column_edges, limit, float(magnitudes.max(initial=0.0)))
 
 
 def _cell_edges(size: int, most: int) -> IntArray:
@@ -129,25 +110,25 @@ def _cell_edges(size: int, most: int) -> IntArray:
 
 
 def _reduce_block(
-    block: tuple[int, _Rows], dtypes: tuple[str, ...], row_edges: IntArray, col_edges: IntArray
+    block: tuple[int, _Rows], dtypes: tuple[str, ...], row_edges: IntArray, column_edges: IntArray
 ) -> _Extremes:
     """Reduce some rows to rows of cells: over rows first, because that is where a block is contiguous."""
     start, rows = block
     stop = start + len(rows[0])
     first = int(np.searchsorted(row_edges, start, side="right")) - 1
     last = int(np.searchsorted(row_edges, stop, side="left"))
-    largest = np.empty((last - first, int(col_edges[-1])), np.float32)
+    largest = np.empty((last - first, int(column_edges[-1])), np.float32)
     smallest = np.empty_like(largest)
     for cell in range(first, last):
         inside = slice(max(int(row_edges[cell]) - start, 0), int(row_edges[cell + 1]) - start)
         values = _shown([part[inside] for part in rows], dtypes)
         np.fmax.reduce(values, axis=0, out=largest[cell - first])
         np.fmin.reduce(values, axis=0, out=smallest[cell - first])
-    columns = col_edges[:-1]
+    columns = column_edges[:-1]
     return _Extremes(first, np.fmax.reduceat(largest, columns, axis=1), np.fmin.reduceat(smallest, columns, axis=1))
 
 
-def _shown(rows: list[RawArray], dtypes: tuple[str, ...]) -> Cells:
+def _shown(rows: list[RawArray], dtypes: tuple[str, ...]) -> Floats32:
     """What the map is of: the values of the only source, or those of the second minus those of the first."""
     matrices = [decode(part, dtype).reshape(len(part), -1) for part, dtype in zip(rows, dtypes, strict=True)]
     with np.errstate(over="ignore", invalid="ignore"):

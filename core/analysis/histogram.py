@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,24 +12,13 @@ from core.analysis.source import Source, flat_pieces, map_in_order, size_bytes, 
 from core.analysis.value_counts import PatternCounts, pattern_counts_of
 from core.errors import UserError
 from core.progress import Progress
+from core.protocol.results import Histogram
 
 MAX_BINS = 65_536
 PIECE = 128 * 1024
 """Values worked on at once: few enough for the cache, enough for threads not to wait for the interpreter."""
 
 Range = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """How many finite values fall between neighbouring edges; the last bin includes its upper edge.
-
-    edges:  float64 [bins + 1], ascending, evenly spaced.
-    counts: int64 [bins]; NaN, infinities and values outside the edges are not counted.
-    """
-
-    edges: FloatArray
-    counts: IntArray
 
 
 def histogram_of(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from core.analysis.decoding import FloatArray, is_wide
-from core.analysis.histogram import Histogram, Range, bin_edges, check_bins, histogram_of_counts
+from core.analysis.histogram import Range, bin_edges, check_bins, histogram_of_counts
 from core.analysis.moments import moments_of_counts
 from core.analysis.order_statistics import (
     DIGIT_BITS,
@@ -25,40 +24,10 @@ from core.analysis.value_counts import PatternCounts, pattern_counts_of
 from core.checkpoint.read import raw_dtype
 from core.checkpoint.records import DTYPE_BITS
 from core.progress import Progress
+from core.protocol.results import Histogram, Statistics
 
 OUTLIER_DEVIATIONS = 6.0
 _FRACTIONS = (0.001, 0.01, 0.5, 0.99, 0.999)
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What the values of one tensor are like, in its own unit. Without finite values the floats are NaN.
-
-    count:    all values; nan and inf (both signs) of them are not finite. Everything else is of the finite ones.
-    std:      of the population (divided by n).
-    kurtosis: excess: 0 for a normal distribution; NaN for a constant.
-    zero_fraction: zeros / count; 0 for an empty tensor.
-    outliers: values with |w − mean| > 6 std.
-    p001 … p999: the 0.1, 1, 50, 99 and 99.9 % quantiles, interpolated as `np.quantile` does.
-    """
-
-    count: int
-    min: float
-    max: float
-    mean: float
-    std: float
-    kurtosis: float
-    zeros: int
-    zero_fraction: float
-    nan: int
-    inf: int
-    outliers: int
-    abs_max: float
-    p001: float
-    p01: float
-    p50: float
-    p99: float
-    p999: float
 
 
 def statistics_of(source: Source, *, progress: Progress, threads: int | None = None) -> Statistics:
@@ -174,23 +143,17 @@ def _statistics(survey: Survey, outliers: int, quantiles: list[float]) -> Statis
     finite = survey.moments.count
     count = finite + survey.nan + survey.pos_inf + survey.neg_inf
     centre, deviation = _centre_and_deviation(survey)
-    p001, p01, p50, p99, p999 = quantiles or [math.nan] * len(_FRACTIONS)
     return Statistics(
         count=count,
-        min=survey.minimum if finite else math.nan,
-        max=survey.maximum if finite else math.nan,
+        minimum=survey.minimum if finite else math.nan,
+        maximum=survey.maximum if finite else math.nan,
         mean=centre,
         std=deviation,
         kurtosis=survey.moments.excess_kurtosis if deviation > 0 else math.nan,
         zeros=survey.zeros,
-        zero_fraction=survey.zeros / count if count else 0.0,
         nan=survey.nan,
-        inf=survey.pos_inf + survey.neg_inf,
+        infinite=survey.pos_inf + survey.neg_inf,
         outliers=outliers,
         abs_max=max(abs(survey.minimum), abs(survey.maximum)) if finite else math.nan,
-        p001=p001,
-        p01=p01,
-        p50=p50,
-        p99=p99,
-        p999=p999,
+        quantiles=tuple(zip(_FRACTIONS, quantiles or [math.nan] * len(_FRACTIONS), strict=True)),
     )

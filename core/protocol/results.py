@@ -49,7 +49,11 @@ class Planned:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Exact counts in uniform bins: edges [bins + 1], counts [bins]; the last bin is closed."""
+    """How many finite values fall between neighbouring edges; the last bin includes its upper edge.
+
+    edges:  float64 [bins + 1], ascending, evenly spaced.
+    counts: int64 [bins]; NaN, infinities and values outside the edges are not counted.
+    """
 
     edges: Floats
     counts: Counts
@@ -57,9 +61,13 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Exact statistics over the finite values; kurtosis is excess (0 for a normal distribution).
+    """What the values of one tensor are like, exactly, in its own unit. Without finite values the floats are NaN.
 
-    outliers counts values further than six standard deviations from the mean.
+    count:     all values; `nan` and `infinite` (both signs) of them are not finite. All else is of the finite ones.
+    std:       of the population (divided by n).
+    kurtosis:  excess: 0 for a normal distribution; NaN for a constant.
+    outliers:  values further than six standard deviations from the mean.
+    quantiles: (fraction, value) at the fractions 0.001, 0.01, 0.5, 0.99 and 0.999, interpolated as `np.quantile` does.
     """
 
     count: int
@@ -77,6 +85,7 @@ class Statistics:
 
     @property
     def zero_fraction(self) -> float:
+        """Zeros among all values; 0 for an empty tensor."""
         return self.zeros / self.count if self.count else 0.0
 
 
@@ -99,10 +108,13 @@ class Looked:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A matrix reduced to cells; each holds the value of largest magnitude in it, with its sign.
+    """Cells of a matrix, each showing the value of largest magnitude in it, with its sign.
 
-    values [rows, columns]; row_edges [rows + 1] and column_edges [columns + 1] index the full matrix;
-    limit: 99.9th percentile of |cell|, where the colours end; extreme: the true largest magnitude.
+    values:       float32 [cell rows, cell columns]; NaN where a cell holds nothing but NaN; infinities stay.
+    row_edges:    int64 [cell rows + 1]; cell i covers rows row_edges[i] to row_edges[i + 1] of the matrix.
+    column_edges: int64 [cell columns + 1], the same for columns.
+    limit:        99.9th percentile of the finite |cells|: what a zero-centred colour map should reach.
+    extreme:      the largest finite |cell|, that of the whole matrix. Both are 0 without finite cells.
     """
 
     values: Floats32
@@ -121,7 +133,10 @@ class LookedMap:
 
 @dataclass(frozen=True)
 class ChannelRanges:
-    """Per channel along one axis of the weight as a matrix: float32 [channels] each."""
+    """Ranges of every row or of every column of a weight as a matrix; all float32 [channels].
+
+    Of finite values only; a channel without any is NaN throughout.
+    """
 
     minimum: Floats32
     maximum: Floats32

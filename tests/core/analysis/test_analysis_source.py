@@ -48,7 +48,7 @@ def test_a_file_gives_the_numbers_of_the_array(
 
 def test_a_weight_has_no_error_against_itself(tmp_path: Path) -> None:
     array = sample("bfloat16", (30, 40)).source
-    assert error_map_of(stored(tmp_path, array), array, progress=SILENT).abs_max == 0
+    assert error_map_of(stored(tmp_path, array), array, progress=SILENT).extreme == 0
 
 
 def test_pairs_of_nibbles_are_two_columns_each() -> None:

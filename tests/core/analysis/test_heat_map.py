@@ -7,20 +7,22 @@ from hypothesis import strategies as st
 from tensor_samples import DTYPES, SILENT, Recorder, sample
 
 from core.analysis import source as source_module
-from core.analysis.heat_map import HeatMap, error_map_of, heat_map_of
+from core.analysis.heat_map import error_map_of, heat_map_of
 from core.analysis.source import ArraySource
 from core.errors import CheckpointError
+from core.protocol.results import HeatMap
 
 
 def assert_shows(found: HeatMap, matrix: np.ndarray) -> None:
     """Each cell holds a value of its part of the matrix, and none there is of larger magnitude."""
     assert (found.row_edges[0], found.row_edges[-1]) == (0, matrix.shape[0])
-    assert (found.col_edges[0], found.col_edges[-1]) == (0, matrix.shape[1])
+    assert (found.column_edges[0], found.column_edges[-1]) == (0, matrix.shape[1])
     assert found.values.dtype == np.float32
     for row in range(found.values.shape[0]):
         for column in range(found.values.shape[1]):
             part = matrix[
-                found.row_edges[row] : found.row_edges[row + 1], found.col_edges[column] : found.col_edges[column + 1]
+                found.row_edges[row] : found.row_edges[row + 1],
+                found.column_edges[column] : found.column_edges[column + 1],
             ]
             cell = found.values[row, column]
             known = part[~np.isnan(part)]
@@ -30,8 +32,8 @@ def assert_shows(found: HeatMap, matrix: np.ndarray) -> None:
             else:
                 assert np.isnan(cell)
     magnitudes = np.abs(found.values[np.isfinite(found.values)])
-    assert found.abs_max == magnitudes.max(initial=0)
-    assert found.symmetric_limit == pytest.approx(np.quantile(magnitudes, 0.999) if magnitudes.size else 0.0)
+    assert found.extreme == magnitudes.max(initial=0)
+    assert found.limit == pytest.approx(np.quantile(magnitudes, 0.999) if magnitudes.size else 0.0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -57,15 +59,15 @@ def test_one_outlier_among_a_million_stays_visible() -> None:
     values[777, 333] = -50
     found = heat_map_of(ArraySource(values), 64, 64, progress=SILENT)
     assert found.values[777 // 16, 333 // 16] == -50
-    assert found.abs_max == 50
-    assert found.symmetric_limit < 50
+    assert found.extreme == 50
+    assert found.limit < 50
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0,)])
 def test_nothing_to_show(shape: tuple[int, ...]) -> None:
     found = heat_map_of(ArraySource(np.zeros(shape, np.float32)), progress=SILENT)
     assert found.values.size == 0
-    assert (found.symmetric_limit, found.abs_max) == (0, 0)
+    assert (found.limit, found.extreme) == (0, 0)
 
 
 @pytest.mark.parametrize("before_dtype", ["bfloat16", "float32", "float64", "float16"])

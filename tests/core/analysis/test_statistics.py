@@ -14,10 +14,15 @@ from tensor_samples import DTYPES, FLOATS, SILENT, Recorder, sample
 from core.analysis import source as source_module
 from core.analysis.histogram import histogram_of
 from core.analysis.source import ArraySource
-from core.analysis.statistics import Statistics, look, statistics_of
+from core.analysis.statistics import look, statistics_of
 from core.errors import Cancelled, CheckpointError
+from core.protocol.results import Statistics
 
-QUANTILES = {"p001": 0.001, "p01": 0.01, "p50": 0.5, "p99": 0.99, "p999": 0.999}
+FRACTIONS = (0.001, 0.01, 0.5, 0.99, 0.999)
+
+
+def median(found: Statistics) -> float:
+    return dict(found.quantiles)[0.5]
 
 
 def assert_describes(found: Statistics, values: np.ndarray) -> None:
@@ -27,17 +32,18 @@ def assert_describes(found: Statistics, values: np.ndarray) -> None:
     apart = exact - exact.mean()
     assert found.count == values.size
     assert found.nan == np.isnan(values).sum()
-    assert found.inf == np.isinf(values).sum()
+    assert found.infinite == np.isinf(values).sum()
     assert found.zeros == (finite == 0).sum()
     assert found.zero_fraction == found.zeros / values.size
-    assert (found.min, found.max, found.abs_max) == (finite.min(), finite.max(), np.abs(finite).max())
+    assert (found.minimum, found.maximum, found.abs_max) == (finite.min(), finite.max(), np.abs(finite).max())
     assert found.mean == pytest.approx(exact.mean().item(), rel=1e-12, abs=1e-12)
     assert found.std == pytest.approx(exact.std(correction=0).item(), rel=1e-12)
     expected_kurtosis = (apart**4).mean() / (apart**2).mean() ** 2 - 3
     assert found.kurtosis == pytest.approx(expected_kurtosis.item(), rel=1e-9, abs=1e-9)
     assert found.outliers == (np.abs(finite - finite.mean()) > 6 * finite.std()).sum()
-    for name, fraction in QUANTILES.items():
-        assert getattr(found, name) == pytest.approx(np.quantile(finite, fraction), rel=1e-14), name
+    assert tuple(fraction for fraction, _ in found.quantiles) == FRACTIONS
+    for fraction, value in found.quantiles:
+        assert value == pytest.approx(np.quantile(finite, fraction), rel=1e-14), fraction
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -69,7 +75,8 @@ def test_a_constant_has_no_spread(dtype: str, size: int) -> None:
     source = ArraySource(np.repeat(constant.source.array, size), dtype)
     found = statistics_of(source, progress=SILENT)
     value = float(constant.values[0])
-    assert (found.min, found.max, found.mean, found.p001, found.p50, found.p999) == (value,) * 6
+    assert (found.minimum, found.maximum, found.mean) == (value,) * 3
+    assert [quantile for _, quantile in found.quantiles] == [value] * 5
     assert (found.std, found.outliers) == (0.0, 0)
     assert math.isnan(found.kurtosis)
 
@@ -78,8 +85,9 @@ def test_a_constant_has_no_spread(dtype: str, size: int) -> None:
 def test_an_empty_tensor_has_counts_of_zero_and_no_numbers(dtype: str) -> None:
     histogram, found = look(sample(dtype, (3, 0)).source, 5, progress=SILENT)
     assert histogram.counts.tolist() == [0] * 5
-    assert (found.count, found.zeros, found.zero_fraction, found.nan, found.inf, found.outliers) == (0,) * 6
-    assert all(math.isnan(getattr(found, name)) for name in ("min", "max", "mean", "std", "kurtosis", "abs_max", "p50"))
+    assert (found.count, found.zeros, found.zero_fraction, found.nan, found.infinite, found.outliers) == (0,) * 6
+    floats = (found.minimum, found.maximum, found.mean, found.std, found.kurtosis, found.abs_max)
+    assert all(math.isnan(number) for number in (*floats, *(value for _, value in found.quantiles)))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
@@ -88,16 +96,21 @@ def test_only_nan_and_infinity(dtype: str) -> None:
     stored = (values.view(np.uint32) >> 16).astype(np.uint16) if dtype == "bfloat16" else values.astype(dtype)
     histogram, found = look(ArraySource(stored, dtype), 3, progress=SILENT)
     assert histogram.counts.tolist() == [0, 0, 0]
-    assert (found.count, found.nan, found.inf, found.outliers) == (4, 2, 2, 0)
+    assert (found.count, found.nan, found.infinite, found.outliers) == (4, 2, 2, 0)
     assert math.isnan(found.mean)
-    assert math.isnan(found.p99)
+    assert all(math.isnan(value) for _, value in found.quantiles)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "int64"])
 def test_a_scalar(dtype: str) -> None:
     tensor = sample(dtype, (), seed=5)
     found = statistics_of(tensor.source, progress=SILENT)
-    assert (found.count, found.min, found.p50, found.std) == (1, float(tensor.values), float(tensor.values), 0.0)
+    assert (found.count, found.minimum, median(found), found.std) == (
+        1,
+        float(tensor.values),
+        float(tensor.values),
+        0.0,
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.uint64])
@@ -109,12 +122,12 @@ def test_quantiles_of_any_values_are_exact(dtype: type, data: st.DataObject) -> 
     values = data.draw(hnp.arrays(dtype, hnp.array_shapes(max_dims=2, max_side=12), elements=elements))
     found = statistics_of(ArraySource(values), progress=SILENT, threads=1)
     ordered = np.sort(values.astype(np.float64), axis=None)
-    assert (found.min, found.max) == (ordered[0], ordered[-1])
-    for name, fraction in QUANTILES.items():
+    assert (found.minimum, found.maximum) == (ordered[0], ordered[-1])
+    for fraction, quantile in found.quantiles:
         place = fraction * (ordered.size - 1)
         low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
         expected = low + (high - low) * (place - math.floor(place))
-        assert getattr(found, name) == pytest.approx(expected, rel=1e-12, abs=1e-14 * max(abs(low), abs(high)))
+        assert quantile == pytest.approx(expected, rel=1e-12, abs=1e-14 * max(abs(low), abs(high)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -144,7 +157,7 @@ def test_threads_give_identical_numbers(dtype: str, passes: int, monkeypatch: py
 
 def test_overflowing_moments_are_said_to_be_unknown() -> None:
     found = statistics_of(ArraySource(np.array([-1e300, 1e300, 0.0])), progress=SILENT)
-    assert (found.min, found.max, found.p50) == (-1e300, 1e300, 0.0)
+    assert (found.minimum, found.maximum, median(found)) == (-1e300, 1e300, 0.0)
     assert not math.isfinite(found.std)
     assert math.isnan(found.kurtosis)
     assert found.outliers == 0
