@@ -3,8 +3,9 @@
 Element i of a row occupies the bits [i·b, i·b + b) of the row's stream, lowest bit first, so codes of 3, 5, 6 and 7
 bits may straddle two words. The bits after the last code are zero.
 
-The work is done on eight codes at once: eight bytes seen as one int64 are joined three times (bytes → pairs → fours →
-eight), after which the low b bytes hold the eight codes of b bits.
+A lane is the shortest run of codes that fills whole bytes of the stream: 8 codes make b bytes, or, where b divides 8,
+8 / b codes make one byte. Its codes, a byte each, are seen as one integer, and neighbours are joined (bytes → pairs →
+fours → eights) until the low bytes of the lane are the bytes of the stream.
 Source: "pack-quantized" of vllm-project/compressed-tensors.
 """
 
@@ -13,14 +14,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CODES_PER_LANE = 8
 WORD_BITS = 32
-
-# Half the width in bits of the fields that each step joins.
-_HALVES = (8, 16, 32)
-
-# The dtypes as wide as eight codes of 1, 2 and 4 bits: a narrowing copy is many times faster than a copy of bytes.
-_NARROW = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
+_WORD_BYTES = 4
+_BYTE_BITS = 8
+_INTEGER_OF_BYTES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def words_per_row(cols: int, bits: int) -> int:
@@ -42,17 +39,15 @@ def pack_rows(codes: Tensor, bits: int) -> Tensor:
 
 def pack_rows_into(codes: Tensor, bits: int, packed: Tensor) -> None:
     """As `pack_rows`, into contiguous int32 `packed` [rows, words_per_row(cols, bits)]."""
-    rows = codes.shape[0]
-    lanes = _lanes(codes)
-    if bits < CODES_PER_LANE:
-        lanes = _close_gaps(lanes, bits)
-    used_bytes = lanes.shape[1] * bits
-    if used_bytes == packed.shape[1] * 4:
-        _low_bytes(lanes, bits, packed.view(torch.uint8))
+    lanes = joined(_as_lanes(codes, bits), bits)
+    stream = packed.view(torch.uint8)
+    used_bytes = lanes.shape[1] * _lane_bytes(bits)
+    if used_bytes == stream.shape[1]:
+        _write_low_bytes(lanes, stream, bits)
         return
-    stream = codes.new_zeros((rows, max(used_bytes, packed.shape[1] * 4)))
-    _low_bytes(lanes, bits, stream[:, :used_bytes])
-    packed.copy_(stream[:, : packed.shape[1] * 4].contiguous().view(torch.int32))
+    padded = codes.new_zeros((codes.shape[0], max(used_bytes, stream.shape[1])))
+    _write_low_bytes(lanes, padded[:, :used_bytes], bits)
+    stream.copy_(padded[:, : stream.shape[1]])
 
 
 def unpack_rows(packed: Tensor, bits: int, cols: int) -> Tensor:
@@ -62,80 +57,117 @@ def unpack_rows(packed: Tensor, bits: int, cols: int) -> Tensor:
     Raises ValueError for another dtype, another rank, bits outside 1..8, or a number of words that does not fit `cols`.
     """
     _check(packed, torch.int32, bits)
-    rows, words = packed.shape
+    words = packed.shape[1]
     if words != words_per_row(cols, bits):
         raise ValueError(f"{cols} codes of {bits} bits take {words_per_row(cols, bits)} words a row, not {words}")
-    lane_count = -(-cols // CODES_PER_LANE)
+    lane_count = -(-cols // _lane_codes(bits))
+    used_bytes = lane_count * _lane_bytes(bits)
     stream = packed.contiguous().view(torch.uint8)
-    lanes = packed.new_zeros((rows, lane_count), dtype=torch.int64)
-    low = lanes.view(torch.uint8).view(rows, lane_count, 8)[:, :, :bits]
-    missing = lane_count * bits - stream.shape[1]
-    if missing > 0:
-        stream = torch.nn.functional.pad(stream, (0, missing))
-    low.copy_(stream[:, : lane_count * bits].view(rows, lane_count, bits))
-    if bits < CODES_PER_LANE:
-        _open_gaps(lanes, bits)
-    codes = lanes.view(torch.uint8)
+    if used_bytes > stream.shape[1]:
+        stream = torch.nn.functional.pad(stream, (0, used_bytes - stream.shape[1]))
+    lanes = _read_low_bytes(stream[:, :used_bytes], lane_count, bits)
+    codes = _parted(lanes, bits).view(torch.uint8)
     return codes if codes.shape[1] == cols else codes[:, :cols].contiguous()
 
 
-def _lanes(codes: Tensor) -> Tensor:
-    """The codes seen as int64 [rows, ceil(cols / 8)], zero after the last one; a view of `codes` where it can be."""
-    rows, cols = codes.shape
-    if cols % CODES_PER_LANE == 0 and codes.is_contiguous() and codes.storage_offset() % 8 == 0:
-        return codes.view(torch.int64)
-    lanes = codes.new_zeros((rows, -(-cols // CODES_PER_LANE)), dtype=torch.int64)
-    lanes.view(torch.uint8)[:, :cols] = codes
+def joined(lanes: Tensor, bits: int) -> Tensor:
+    """The codes in the bytes of each integer of `lanes` (1, 2, 4 or 8 bytes wide) moved together into its low bits.
+
+    What is above them is arbitrary; `lanes` itself is left as it is.
+    """
+    for half in _halves(lanes):
+        width = bits * half // _BYTE_BITS  # bits in use in each half of the field
+        if 2 * width <= half:
+            # The lower half, moved too, falls into bits that the mask of the next step, or narrowing, takes away.
+            lanes = _below(lanes, 2 * width, 2 * half, half - width)
+        else:
+            upper = torch.bitwise_right_shift(lanes, half).bitwise_and_(_repeated((1 << half) - 1, 2 * half, lanes))
+            # Taking away upper·2^half and adding upper·2^width in one step moves it down next to the lower half.
+            lanes = torch.sub(lanes, upper, alpha=(1 << half) - (1 << width))
     return lanes
 
 
-def _close_gaps(lanes: Tensor, bits: int) -> Tensor:
-    """Eight codes of `bits` < 8 bits moved from byte positions to adjacent bit positions; leaves `lanes` as it is."""
-    moved = torch.empty_like(lanes)
-    closed = torch.empty_like(lanes)
-    for half in _HALVES:
-        width = bits * half // 8  # bits in use in each half of the field
+def _below(lanes: Tensor, width: int, field: int, distance: int) -> Tensor:
+    """`lanes` and itself moved down by `distance` bits, in the low `width` bits of every field of `field` bits."""
+    moved = torch.bitwise_right_shift(lanes, distance).bitwise_or_(lanes)
+    if field == lanes.dtype.itemsize * _BYTE_BITS:
+        return moved
+    return moved.bitwise_and_(_repeated((1 << width) - 1, field, lanes))
+
+
+def _parted(lanes: Tensor, bits: int) -> Tensor:
+    """The inverse of `joined`: the codes of each lane one to a byte. The bits above the codes must be zero."""
+    for half in reversed(_halves(lanes)):
+        width = bits * half // _BYTE_BITS
         if 2 * width <= half:
-            torch.bitwise_right_shift(lanes, half - width, out=moved)
-            torch.bitwise_or(lanes, moved, out=closed)
-            closed.bitwise_and_(_repeat((1 << 2 * width) - 1, 2 * half))
+            moved = torch.bitwise_left_shift(lanes, half - width).bitwise_or_(lanes)
+            lanes = moved.bitwise_and_(_repeated((1 << width) - 1, half, lanes))
         else:
-            torch.bitwise_right_shift(lanes, half, out=moved)
-            moved.bitwise_and_(_repeat((1 << half) - 1, 2 * half))
-            # Taking away upper·2^half and adding upper·2^width in one step moves the upper half down next to the lower.
-            torch.sub(lanes, moved, alpha=(1 << half) - (1 << width), out=closed)
-        lanes = closed
-    return closed
+            upper = torch.bitwise_right_shift(lanes, width)
+            upper.bitwise_and_(_repeated((1 << width) - 1, 2 * half, lanes))
+            lanes = torch.add(lanes, upper, alpha=(1 << half) - (1 << width))
+    return lanes
 
 
-def _open_gaps(lanes: Tensor, bits: int) -> None:
-    """The inverse of `_close_gaps`, in place."""
-    moved = torch.empty_like(lanes)
-    for half in reversed(_HALVES):
-        width = bits * half // 8
-        torch.bitwise_right_shift(lanes, width, out=moved)
-        moved.bitwise_and_(_repeat((1 << width) - 1, 2 * half))
-        lanes.add_(moved, alpha=(1 << half) - (1 << width))
+def _as_lanes(codes: Tensor, bits: int) -> Tensor:
+    """The codes as integers [rows, lanes], zero after the last code; a view of `codes` where it can be."""
+    rows, cols = codes.shape
+    lane_codes = _lane_codes(bits)
+    if cols % lane_codes == 0 and codes.is_contiguous() and codes.storage_offset() % lane_codes == 0:
+        # Flat first: a single row that came from a transposed column keeps a stride that cannot be widened.
+        return codes.view(-1).view(_INTEGER_OF_BYTES[lane_codes]).view(rows, cols // lane_codes)
+    padded = codes.new_zeros((rows, -(-cols // lane_codes) * lane_codes))
+    padded[:, :cols] = codes
+    return padded.view(_INTEGER_OF_BYTES[lane_codes])
 
 
-def _low_bytes(lanes: Tensor, bits: int, out: Tensor) -> None:
-    """The low `bits` bytes of each int64 lane, into uint8 `out` [rows, lanes·bits]."""
-    rows, lane_count = lanes.shape
-    narrow = _NARROW.get(bits)
-    if narrow is not None and out.is_contiguous():
-        out.view(narrow).copy_(lanes)
+def _write_low_bytes(lanes: Tensor, stream: Tensor, bits: int) -> None:
+    """The low bytes of each lane into uint8 `stream` [rows, lanes·bytes]."""
+    if _lane_bytes(bits) == 1:
+        stream.copy_(lanes)
         return
-    out.view(rows, lane_count, bits).copy_(lanes.view(torch.uint8).view(rows, lane_count, 8)[:, :, :bits])
+    rows, count = lanes.shape
+    lane_bytes = lanes.view(torch.uint8).view(rows, count, lanes.dtype.itemsize)
+    stream.view(rows, count, bits).copy_(lane_bytes[:, :, :bits])
 
 
-def _repeat(pattern: int, period: int) -> int:
-    """`pattern` repeated every `period` bits over 64 bits, as a signed int64."""
-    value = sum(pattern << start for start in range(0, 64, period))
-    return value - (1 << 64) if value >> 63 else value
+def _read_low_bytes(stream: Tensor, count: int, bits: int) -> Tensor:
+    """The inverse of `_write_low_bytes`: [rows, count] lanes, zero above the bytes of `stream`."""
+    dtype = _INTEGER_OF_BYTES[_lane_codes(bits)]
+    if _lane_bytes(bits) == 1:
+        return stream.to(dtype)
+    rows = stream.shape[0]
+    lanes = torch.zeros((rows, count), dtype=dtype, device=stream.device)
+    lane_bytes = lanes.view(torch.uint8).view(rows, count, dtype.itemsize)
+    lane_bytes[:, :, :bits] = stream.view(rows, count, bits)
+    return lanes
+
+
+def _lane_codes(bits: int) -> int:
+    """Codes in a lane; also the bytes of its integer."""
+    return _BYTE_BITS // bits if _BYTE_BITS % bits == 0 else _BYTE_BITS
+
+
+def _lane_bytes(bits: int) -> int:
+    """Bytes of the stream that a lane fills."""
+    return _lane_codes(bits) * bits // _BYTE_BITS
+
+
+def _halves(lanes: Tensor) -> list[int]:
+    """Half the width in bits of the fields that each step joins, up to the width of the integers in `lanes`."""
+    width = lanes.dtype.itemsize * _BYTE_BITS
+    return [half for half in (8, 16, 32) if 2 * half <= width]
+
+
+def _repeated(pattern: int, period: int, lanes: Tensor) -> int:
+    """`pattern` repeated every `period` bits, as a number of the signed integer type of `lanes`."""
+    width = lanes.dtype.itemsize * _BYTE_BITS
+    value = sum(pattern << start for start in range(0, width, period))
+    return value - (1 << width) if value >> (width - 1) else value
 
 
 def _check(tensor: Tensor, dtype: torch.dtype, bits: int) -> None:
-    if not 1 <= bits <= 8:
+    if not 1 <= bits <= _BYTE_BITS:
         raise ValueError(f"bits must be 1 to 8, not {bits}")
     if tensor.dtype != dtype or tensor.dim() != 2:
         raise ValueError(f"expected a {dtype} matrix, not {tensor.dtype} {list(tensor.shape)}")

@@ -1,16 +1,14 @@
 """Integer codes for weights: the grid of each group, the codes on it, and the codes packed into words.
 
 All of it is float32 arithmetic from the weight's own dtype, and exact in the sense that every route (the slow
-reference, this eager one, compiled C++, Triton) gives the same codes and scales bit for bit. Nothing here depends on
-the number of threads: the only reductions are maxima and minima, which do not depend on their order.
+reference, eager torch, compiled C++, Triton) gives the same codes and scales bit for bit. Nothing here depends on the
+number of threads: the only reductions are maxima and minima, which do not depend on their order.
 
-    symmetric    s = max|w| / ((2^b − 1) / 2);  u = clamp(round(w / s), −2^(b−1), 2^(b−1) − 1) + 2^(b−1)
-    asymmetric   lo = min(0, w), hi = max(0, w);  s = (hi − lo) / (2^b − 1);  z = clamp(round(−lo / s), 0, 2^b − 1)
-                 u = clamp(round(w / s) + z, 0, 2^b − 1)
+    symmetric    u = clamp(round(w / s), −2^(b−1), 2^(b−1) − 1) + 2^(b−1)
+    asymmetric   u = clamp(round(w / s) + z, 0, 2^b − 1)
 
-where s is first kept within the normal numbers of the scale's dtype and rounded to it, and round is to nearest, ties to
-even. Decoded: ŵ = s · (u − z), with z = 2^(b−1) when symmetric.
-Source: arXiv:1712.05877, section 2; the half range of the symmetric grid as in vllm-project/compressed-tensors.
+with true division and ties to even; scale s and zero point z as in `core.kernels.grid`. Decoded: ŵ = s · (u − z), with
+z = 2^(b−1) when symmetric. Source: arXiv:1712.05877, section 2.
 """
 
 from __future__ import annotations
@@ -20,13 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.kernels.packing import pack_rows_into, words_per_row
+from core.kernels.eager import CPU_BLOCK_WEIGHTS, BlockSteps, EagerSteps
+from core.kernels.grid import asymmetric_grid, symmetric_scale
+from core.kernels.packing import words_per_row
 from core.kernels.routes import Route, RouteKind, choose_route
-
-# A block of this many weights, as float32 and with its codes, stays in the second-level cache of two cores.
-CPU_BLOCK_WEIGHTS = 1 << 18
-# On a GPU the blocks only bound the scratch memory.
-GPU_BLOCK_WEIGHTS = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -56,37 +51,44 @@ def quantise_pack(
     """Quantise `weight` [rows, cols] in groups of `group_size` along its rows and pack the codes.
 
     A given `scale` [rows, groups] (with a `zero_point` uint8 [rows, groups] unless symmetric) is used as it is, rounded
-    to `scale_dtype`; otherwise the grid is that of `grid_of`. The weight must be finite (`is_finite`).
+    to `scale_dtype`; an expanded view will do. Otherwise the grid is that of `grid_of`. The weight must be finite (see
+    `is_finite`). Without a `route` the one that `choose_route` takes for this weight alone.
     Raises ValueError for a group size that does not divide the row, or a grid of another shape.
     """
-    grid = _given_grid(weight, bits, group_size, symmetric, scale_dtype, scale, zero_point)
+    shape = _grid_shape(weight, bits, group_size)
     route = route or choose_route(weight, weight.numel())
-    if route.kind is not RouteKind.EAGER_CHUNKED:
-        raise NotImplementedError(route.kind)
-    return _quantise_pack_eager(weight, bits, group_size, symmetric, scale_dtype, grid)
+    if scale is None and zero_point is not None:
+        raise ValueError("a zero point was given without a scale")
+    given = None if scale is None else _given_grid(scale, zero_point, shape, symmetric, scale_dtype)
+    if route.kind is RouteKind.TRITON:
+        from core.kernels.triton_quantise import quantise_pack_triton
+
+        packed, found = quantise_pack_triton(weight, bits, group_size, symmetric, scale_dtype, given)
+        return Packed(packed, found[0], found[1])
+    grid = _Grid(*given, given=True) if given else _Grid.empty(weight, shape, symmetric, scale_dtype)
+    packed = _quantise_pack_blocks(weight, grid, bits, _steps_of(route, weight.device))
+    return Packed(packed, grid.scale, grid.zero_point)
 
 
 def grid_of(
     weight: Tensor, *, bits: int, group_size: int, symmetric: bool, scale_dtype: torch.dtype
 ) -> tuple[Tensor, Tensor | None]:
     """The grid of every group: scale `scale_dtype` [rows, groups], and zero point uint8 [rows, groups] or None."""
-    rows, groups = _grid_shape(weight, bits, group_size)
-    scale = weight.new_empty((rows, groups), dtype=scale_dtype)
-    zero_point = None if symmetric else weight.new_empty((rows, groups), dtype=torch.uint8)
-    for start, stop in _row_blocks(weight):
-        block = weight[start:stop].contiguous().view(-1, group_size)
-        _grid_into(block, bits, scale[start:stop], None if zero_point is None else zero_point[start:stop])
-    return scale, zero_point
+    grid = _Grid.empty(weight, _grid_shape(weight, bits, group_size), symmetric, scale_dtype)
+    steps = EagerSteps(weight.device)
+    for start, stop in _row_blocks(weight, steps.block_weights):
+        grid.fill(start, stop, weight[start:stop].contiguous(), bits, steps)
+    return grid.scale, grid.zero_point
 
 
 def encode(weight: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int) -> Tensor:
     """The codes of `weight` [rows, cols] on the grid `scale`, `zero_point` [rows, groups]: uint8 [rows, cols]."""
-    group_size = weight.shape[1] // scale.shape[1]
-    _grid_shape(weight, bits, group_size)
+    _grid_shape(weight, bits, weight.shape[1] // max(1, scale.shape[1]))
+    grid = _Grid(scale, zero_point, given=True)
+    steps = EagerSteps(weight.device)
     codes = weight.new_empty(weight.shape, dtype=torch.uint8)
-    for start, stop in _row_blocks(weight):
-        zero = None if zero_point is None else zero_point[start:stop]
-        _encode_into(weight[start:stop], scale[start:stop], zero, bits, codes[start:stop])
+    for start, stop in _row_blocks(weight, steps.block_weights):
+        grid.encode(start, stop, weight[start:stop].contiguous(), bits, steps, codes[start:stop])
     return codes
 
 
@@ -97,8 +99,8 @@ def decode(codes: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int) -
     """
     rows, cols = codes.shape
     values = torch.empty((rows, cols), dtype=torch.float32, device=codes.device)
-    for start, stop in _row_blocks(codes):
-        block = values[start:stop].copy_(codes[start:stop]).view(-1, cols // scale.shape[1])
+    for start, stop in _row_blocks(codes, CPU_BLOCK_WEIGHTS):
+        block = values[start:stop].copy_(codes[start:stop]).view((stop - start) * scale.shape[1], -1)
         if zero_point is None:
             block.sub_(1 << (bits - 1))
         else:
@@ -115,87 +117,67 @@ def is_finite(weight: Tensor) -> bool:
     return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
-def _quantise_pack_eager(
-    weight: Tensor,
-    bits: int,
-    group_size: int,
-    symmetric: bool,
-    scale_dtype: torch.dtype,
-    grid: tuple[Tensor, Tensor | None] | None,
-) -> Packed:
+class _Grid:
+    """Scales and zero points [rows, groups], given or filled block by block."""
+
+    def __init__(self, scale: Tensor, zero_point: Tensor | None, *, given: bool) -> None:
+        self.scale = scale
+        self.zero_point = zero_point
+        self.given = given
+
+    @classmethod
+    def empty(cls, weight: Tensor, shape: tuple[int, int], symmetric: bool, scale_dtype: torch.dtype) -> _Grid:
+        zero_point = None if symmetric else weight.new_empty(shape, dtype=torch.uint8)
+        return cls(weight.new_empty(shape, dtype=scale_dtype), zero_point, given=False)
+
+    def fill(self, start: int, stop: int, block: Tensor, bits: int, steps: BlockSteps) -> None:
+        """Compute the grid of the rows start..stop, whose weights are contiguous `block`."""
+        scale = self.scale[start:stop]
+        groups = block.view(scale.numel(), -1)
+        if self.zero_point is None:
+            scale.view(-1).copy_(symmetric_scale(steps.magnitudes(groups), bits, scale.dtype))
+        else:
+            low, high = steps.extremes(groups)
+            found, zero_point = asymmetric_grid(low, high, bits, scale.dtype)
+            scale.view(-1).copy_(found)
+            self.zero_point[start:stop].view(-1).copy_(zero_point)
+
+    def encode(self, start: int, stop: int, block: Tensor, bits: int, steps: BlockSteps, codes: Tensor) -> None:
+        """Write the codes of the rows start..stop, whose weights are contiguous `block`, into contiguous `codes`."""
+        scale = self.scale[start:stop].reshape(-1)
+        zero_point = None if self.zero_point is None else self.zero_point[start:stop].reshape(-1)
+        groups = block.view(scale.numel(), -1)
+        steps.encode(groups, scale, zero_point, bits, codes.view(groups.shape))
+
+
+def _quantise_pack_blocks(weight: Tensor, grid: _Grid, bits: int, steps: BlockSteps) -> Tensor:
     rows, cols = weight.shape
-    groups = cols // group_size
     packed = weight.new_empty((rows, words_per_row(cols, bits)), dtype=torch.int32)
-    if grid is None:
-        scale = weight.new_empty((rows, groups), dtype=scale_dtype)
-        zero_point = None if symmetric else weight.new_empty((rows, groups), dtype=torch.uint8)
-    else:
-        scale, zero_point = grid
-    for start, stop in _row_blocks(weight):
+    codes = weight.new_empty(min(weight.numel(), max(cols, steps.block_weights)), dtype=torch.uint8)
+    for start, stop in _row_blocks(weight, steps.block_weights):
         block = weight[start:stop].contiguous()
-        zero = None if zero_point is None else zero_point[start:stop]
-        if grid is None:
-            _grid_into(block.view(-1, group_size), bits, scale[start:stop], zero)
-        codes = torch.empty(block.shape, dtype=torch.uint8, device=weight.device)
-        _encode_into(block, scale[start:stop], zero, bits, codes)
-        pack_rows_into(codes, bits, packed[start:stop])
-    return Packed(packed, scale, zero_point)
+        if not grid.given:
+            grid.fill(start, stop, block, bits, steps)
+        block_codes = codes[: block.numel()].view(block.shape)
+        grid.encode(start, stop, block, bits, steps, block_codes)
+        steps.pack(block_codes, bits, packed[start:stop])
+    return packed
 
 
-def _grid_into(block: Tensor, bits: int, scale: Tensor, zero_point: Tensor | None) -> None:
-    """Write the grid of contiguous `block` [groups, group_size] into `scale` and `zero_point` (None: symmetric)."""
-    if zero_point is None:
-        width = _divided(_absolute_maximum(block), (2**bits - 1) / 2)
-    else:
-        values = block.to(torch.float32)
-        low = values.amin(1).clamp_(max=0)
-        high = values.amax(1).clamp_(min=0)
-        width = _divided(high - low, 2**bits - 1)
-    scale.copy_(_stored(width, scale.dtype).view(scale.shape))
-    if zero_point is not None:
-        zero = torch.round(-low / scale.float().view(-1)).clamp_(0, 2**bits - 1)
-        zero_point.copy_(zero.view(zero_point.shape))
-
-
-def _divided(numerator: Tensor, denominator: float) -> Tensor:
-    # By a tensor, since on a GPU torch divides by a number through its reciprocal, which rounds differently.
-    return numerator / numerator.new_tensor([denominator])
-
-
-def _absolute_maximum(block: Tensor) -> Tensor:
-    """float32 [groups]: the largest magnitude of each group of contiguous `block` [groups, group_size]."""
-    if block.dtype in (torch.float16, torch.bfloat16):
-        # Without their sign these are ordered as integers are, NaN above all; and integers reduce ten times faster.
-        magnitudes = torch.bitwise_and(block.view(torch.int16), 0x7FFF)
-        return magnitudes.amax(1).view(block.dtype).float()
-    return block.float().abs().amax(1)
-
-
-def _stored(width: Tensor, dtype: torch.dtype) -> Tensor:
-    """float32 `width` within the normal numbers of `dtype`, rounded to it."""
-    limits = torch.finfo(dtype)
-    return width.clamp_(limits.tiny, limits.max).to(dtype).clamp_(min=limits.tiny)
-
-
-def _encode_into(block: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int, codes: Tensor) -> None:
-    """Write the codes of `block` [rows, cols] into contiguous uint8 `codes` of the same shape."""
-    half = 1 << (bits - 1)
-    values = torch.empty(block.shape, dtype=torch.float32, device=block.device)
-    values.copy_(block)
-    by_group = values.view(scale.numel(), -1)
-    by_group.div_(scale.float().reshape(-1, 1)).round_()
-    if zero_point is not None:
-        by_group.add_(zero_point.reshape(-1, 1).float().sub_(half))
-    # Signed first: float32 to int8 is a vector instruction where float32 to uint8 is a loop, six times slower.
-    codes.view(torch.int8).copy_(values.clamp_(-half, half - 1))
-    codes.add_(half)
-
-
-def _row_blocks(weight: Tensor) -> list[tuple[int, int]]:
+def _row_blocks(weight: Tensor, block_weights: int) -> list[tuple[int, int]]:
     rows, cols = weight.shape
-    limit = CPU_BLOCK_WEIGHTS if weight.device.type == "cpu" else GPU_BLOCK_WEIGHTS
-    step = max(1, limit // max(1, cols))
+    step = max(1, block_weights // max(1, cols))
     return [(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+def _steps_of(route: Route, device: torch.device) -> BlockSteps:
+    if route.kind is RouteKind.EAGER_CHUNKED:
+        return EagerSteps(device)
+    if device.type != "cpu":
+        raise ValueError(f"the compiled route is for the CPU, not for {device}")
+    from core.kernels.compiled import CompiledSteps
+
+    return CompiledSteps()
 
 
 def _grid_shape(weight: Tensor, bits: int, group_size: int) -> tuple[int, int]:
@@ -211,20 +193,9 @@ def _grid_shape(weight: Tensor, bits: int, group_size: int) -> tuple[int, int]:
 
 
 def _given_grid(
-    weight: Tensor,
-    bits: int,
-    group_size: int,
-    symmetric: bool,
-    scale_dtype: torch.dtype,
-    scale: Tensor | None,
-    zero_point: Tensor | None,
-) -> tuple[Tensor, Tensor | None] | None:
-    """The grid the caller gave, checked and in the dtypes it is stored in; None when it is to be computed."""
-    shape = _grid_shape(weight, bits, group_size)
-    if scale is None:
-        if zero_point is not None:
-            raise ValueError("a zero point was given without a scale")
-        return None
+    scale: Tensor, zero_point: Tensor | None, shape: tuple[int, int], symmetric: bool, scale_dtype: torch.dtype
+) -> tuple[Tensor, Tensor | None]:
+    """The grid the caller gave, checked and in the dtypes it is stored in."""
     if symmetric != (zero_point is None):
         raise ValueError("a given scale goes with a zero point exactly when the grid is asymmetric")
     if tuple(scale.shape) != shape or (zero_point is not None and tuple(zero_point.shape) != shape):

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+import torch
 from torch import Tensor
+
+from core.kernels.availability import cxx_compiler, triton_available
+
+# What compiling saves and costs, measured on two cores of an AVX-512 server chip with torch 2.13: 0.75 ns a weight
+# against the eager route, and 14 s in a process that compiles for the first time (import, probing the processor, two
+# loops). Below this amount of work the eager route is done before the compiler is.
+COMPILING_PAYS_WEIGHTS = 20_000_000_000
+
+# What the Triton kernel reads; float64 is rare enough to take the slower way.
+TRITON_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
 class RouteKind(Enum):
@@ -25,5 +36,23 @@ class Route:
 
 
 def choose_route(weight: Tensor, amount_of_work_weights: int) -> Route:
-    """The fastest way for `weight` when `amount_of_work_weights` weights like it will be quantised in this process."""
-    return Route(RouteKind.EAGER_CHUNKED, f"{amount_of_work_weights} weights on {weight.device.type}")
+    """The fastest way for `weight` when `amount_of_work_weights` weights, it among them, are quantised in this process.
+
+    All ways give the same bits; they differ in time alone.
+    """
+    device = weight.device
+    if device.type == "cuda" and triton_available():
+        if weight.dtype in TRITON_DTYPES:
+            return Route(RouteKind.TRITON, "the weights are on a GPU for which Triton compiles")
+        return Route(RouteKind.EAGER_CHUNKED, f"the GPU kernel takes no {weight.dtype} weights")
+    if device.type != "cpu":
+        return Route(RouteKind.EAGER_CHUNKED, f"there is no kernel for {device.type} without Triton")
+    if amount_of_work_weights < COMPILING_PAYS_WEIGHTS:
+        why = (
+            f"{amount_of_work_weights:,} weights are done before a compiler is; it pays from {COMPILING_PAYS_WEIGHTS:,}"
+        )
+        return Route(RouteKind.EAGER_CHUNKED, why)
+    compiler = cxx_compiler()
+    if compiler is None:
+        return Route(RouteKind.EAGER_CHUNKED, "there is no C++ compiler on this machine")
+    return Route(RouteKind.COMPILED, f"{amount_of_work_weights:,} weights outweigh the time that {compiler} takes")
