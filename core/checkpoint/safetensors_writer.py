@@ -47,13 +47,13 @@ class SafetensorsWriter:
         for tensor in tensors:
             header[tensor.name] = {
                 "dtype": _CODES[tensor.dtype],
-                "shape": list(tensor.shape),
+                "shape": _header_shape(tensor),
                 "data_offsets": [offset, offset + tensor.nbytes],
             }
             self._next[tensor.name] = offset
             offset += tensor.nbytes
             self._end[tensor.name] = offset
-        text = json.dumps(header, separators=(",", ":")).encode()
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)
         self._data = 8 + len(text)
         self._file = path.open("xb", buffering=0)
@@ -95,3 +95,10 @@ class SafetensorsWriter:
             self.close()
         else:
             self._file.close()
+
+
+def _header_shape(tensor: Declared) -> list[int]:
+    """The format counts 4-bit values one by one; torch counts them in pairs."""
+    if tensor.dtype == "float4_e2m1fn_x2":
+        return [*tensor.shape[:-1], 2 * tensor.shape[-1]]
+    return list(tensor.shape)

@@ -1,0 +1,118 @@
+"""How an integer layer is written in the compressed-tensors formats. Arithmetic of names and shapes; no tensors.
+
+What loads and computes right was measured with compressed-tensors 0.19 and 0.20 under transformers 5.17 and 5.23:
+
+* symmetric codes of 2 to 8 bits as `pack-quantized`: both versions, every shape and granularity;
+* zero points packed along dimension 0, as `pack-quantized` wants them: 5.17 only; 5.23 refuses their shape;
+* zero points of 8-bit layers as `int-quantized` (int8 codes and zero points as they are): both versions;
+* the zero point of a whole tensor, which `pack-quantized` does not pack: both versions.
+
+So an asymmetric layer of b < 8 bits is written with symmetric codes of b + 1 bits, which hold u − z exactly: the
+same scales, the same values, and every version loads it, for one bit per weight more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from core.checkpoint.records import Layer
+from core.checkpoint.safetensors_writer import Declared
+from core.methods.integer import Integer, words
+
+PACKED = "pack-quantized"
+UNPACKED = "int-quantized"
+MIXED = "mixed-precision"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a config group says about its layers. group_size is None unless `strategy` is "group"."""
+
+    format: str
+    bits: int
+    symmetric: bool
+    strategy: str
+    group_size: int | None
+
+    @property
+    def weights_args(self) -> dict[str, object]:
+        """The `weights` of a config group; its reader refuses unknown keys."""
+        return {
+            "num_bits": self.bits,
+            "type": "int",
+            "symmetric": self.symmetric,
+            "strategy": self.strategy,
+            "group_size": self.group_size,
+            "dynamic": False,
+            "actorder": None,
+            "observer": "minmax",
+            "observer_kwargs": {},
+        }
+
+
+def layout_of(scheme: Integer) -> Layout:
+    """The layout that holds the values of `scheme` exactly and loads with every version that was measured."""
+    group_size = scheme.group_size if scheme.granularity == "group" else None
+    if scheme.symmetric or scheme.granularity == "tensor":
+        return Layout(PACKED, scheme.bits, scheme.symmetric, scheme.granularity, group_size)
+    if scheme.bits == 8:
+        return Layout(UNPACKED, 8, False, scheme.granularity, group_size)
+    return Layout(PACKED, scheme.bits + 1, True, scheme.granularity, group_size)
+
+
+def widened(scheme: Integer) -> bool:
+    """Whether the layout takes one bit per weight more than the scheme."""
+    return layout_of(scheme).bits != scheme.bits
+
+
+def layout_tensors(layer: Layer, scheme: Integer) -> tuple[Declared, ...]:
+    """The tensors that `layer` under `scheme` is written as, with their full names."""
+    layout = layout_of(scheme)
+    rows, columns = layer.matrix_shape
+    stored = {tensor.name: tensor for tensor in scheme.storage(layer)}
+    scale = stored["weight_scale"]
+    scales = (1,) if layout.strategy == "tensor" else scale.shape
+    tensors = [Declared(f"{layer.name}.weight_scale", scale.dtype, scales)]
+    if layout.format == UNPACKED:
+        tensors.append(Declared(f"{layer.name}.weight", "int8", (rows, columns)))
+    else:
+        tensors.append(Declared(f"{layer.name}.weight_packed", "int32", (rows, words(columns, layout.bits))))
+        tensors.append(Declared(f"{layer.name}.weight_shape", "int64", (2,)))
+    if not layout.symmetric:
+        tensors.append(Declared(f"{layer.name}.weight_zero_point", "int8", scales))
+    return tuple(tensors)
+
+
+def quantization_config(packed: Mapping[str, Integer], dense: Sequence[str]) -> dict[str, object]:
+    """The `quantization_config` of config.json.
+
+    packed: the scheme of each packed layer by its module's name, in the checkpoint's order, not empty.
+    dense: names of the linear modules that are not packed.
+    """
+    groups: dict[Layout, list[str]] = {}
+    for name, scheme in packed.items():
+        groups.setdefault(layout_of(scheme), []).append(name)
+    formats = {layout.format for layout in groups}
+    return {
+        "quant_method": "compressed-tensors",
+        "format": formats.pop() if len(formats) == 1 else MIXED,
+        "quantization_status": "compressed",
+        "global_compression_ratio": None,
+        "kv_cache_scheme": None,
+        "ignore": list(dense),
+        "config_groups": {
+            f"group_{number}": _config_group(layout, ["Linear"] if len(groups) == 1 else names)
+            for number, (layout, names) in enumerate(groups.items())
+        },
+    }
+
+
+def _config_group(layout: Layout, targets: Iterable[str]) -> dict[str, object]:
+    return {
+        "targets": list(targets),
+        "weights": layout.weights_args,
+        "input_activations": None,
+        "output_activations": None,
+        "format": layout.format,
+    }

@@ -1,0 +1,59 @@
+"""Stored integer layers turned into the tensors of the compressed-tensors formats, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from core.checkpoint.records import Layer
+from core.export.compressed_layout import PACKED, UNPACKED, Layout, layout_of
+from core.kernels.packing import pack_rows, unpack_rows
+from core.methods.integer import Integer
+from core.schemes.integer import unpack_columns
+
+BLOCK_WEIGHTS = 1 << 22
+"""Weights that are unpacked at a time."""
+
+
+def layout_blocks(layer: Layer, scheme: Integer, stored: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of `layout_tensors(layer, scheme)` by full name, in contiguous blocks of rows, in order.
+
+    stored: `weight_packed`, `weight_scale` and, unless symmetric, `weight_zero_point` as the scheme stores them.
+    """
+    layout = layout_of(scheme)
+    rows, columns = layer.matrix_shape
+    name, scale = layer.name, stored["weight_scale"]
+    zero_point = None
+    if not scheme.symmetric:
+        zero_point = unpack_columns(stored["weight_zero_point"], scheme.bits, scale.shape[0])
+    yield f"{name}.weight_scale", scale
+    if layout.format == PACKED:
+        yield f"{name}.weight_shape", torch.tensor([rows, columns])
+    if not layout.symmetric and zero_point is not None:
+        yield f"{name}.weight_zero_point", _signed(zero_point, layout.bits)
+    suffix = "weight" if layout.format == UNPACKED else "weight_packed"
+    step = max(1, BLOCK_WEIGHTS // max(1, columns))
+    for start in range(0, rows, step):
+        stop = min(start + step, rows)
+        zero = None if zero_point is None or layout.strategy == "tensor" else zero_point[start:stop]
+        yield f"{name}.{suffix}", _codes(stored["weight_packed"][start:stop], scheme, layout, columns, zero)
+
+
+def _codes(packed: Tensor, scheme: Integer, layout: Layout, columns: int, zero_point: Tensor | None) -> Tensor:
+    """Rows of `packed` as the layout holds them: int32 words, or int8 codes. zero_point: uint8 [rows, groups]."""
+    if layout.format == PACKED and layout.bits == scheme.bits:
+        return packed
+    codes = unpack_rows(packed, scheme.bits, columns)
+    if layout.format == UNPACKED:
+        return _signed(codes, layout.bits)
+    assert zero_point is not None
+    shift = (1 << scheme.bits) - zero_point  # u − z of [1 − 2ᵇ, 2ᵇ − 1], seen from the middle 2ᵇ of the wider codes
+    grouped = codes.view(*zero_point.shape, -1) + shift.unsqueeze(-1)
+    return pack_rows(grouped.view(codes.shape), layout.bits)
+
+
+def _signed(codes: Tensor, bits: int) -> Tensor:
+    """Unsigned codes uint8 as the signed int8 that the formats hold."""
+    return (codes.to(torch.int16) - (1 << (bits - 1))).to(torch.int8)

@@ -1,0 +1,163 @@
+"""A run, or a folder that was written from one, as a checkpoint that a named runtime loads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import CheckpointError, OutputError
+from core.export.compressed_layout import quantization_config
+from core.export.folder import check_output, output_folder, require_space
+from core.export.layers import check_written, write_layers
+from core.export.outline import Outline, make_outline
+from core.export.provenance import FOLDER, RUN, Provenance, provenance_of_folder, provenance_of_run
+from core.export.sharded_writer import ShardedWriter, bytes_needed, write_file
+from core.export.targets import AUTO, Target, choose, target_of
+from core.progress import Progress
+from core.protocol.requests import Export
+from core.protocol.results import Exported
+from core.weights.open import open_weights, run_weights
+from core.weights.weights import Weights
+from core.workspace.run_record import RunRecord
+from core.workspace.workspace import RUN_PREFIX, Workspace
+
+_CONFIG = "config.json"
+_QUANTIZATION_KEYS = ("quantization_config", "compression_config")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where an export comes from: `run` is None when it is a folder."""
+
+    weights: Weights
+    run: RunRecord | None
+
+    def inputs(self) -> list[Path]:
+        """What is read, and so never written to."""
+        workspace = [self.run.folder, *self.run.layer_files.values()] if self.run is not None else []
+        return [Path(self.weights.checkpoint.path), *workspace]
+
+    def provenance(self, outline: Outline) -> Provenance:
+        if self.run is not None:
+            return provenance_of_run(self.run, self.weights, outline.target, outline.warnings)
+        return provenance_of_folder(Path(self.weights.checkpoint.path), outline.target, outline.warnings)
+
+
+def export(request: Export, progress: Progress) -> Exported:
+    """Write the run as `request.target` ("auto" chooses) into `request.out`, which appears whole or not at all.
+
+    Raises OutputError for a place that cannot be written to, UserError or CheckpointError for a run that cannot be
+    read, and Cancelled; nothing is left behind then.
+    """
+    source = _open(request)
+    weights = source.weights
+    checkpoint = weights.checkpoint
+    out = check_output(request.out, source.inputs())
+    outline = make_outline(weights, _target(request.target, weights))
+    for warning in outline.warnings:
+        progress.note(warning)
+    companions = [Path(path) for path in checkpoint.companions if Path(path).name != _CONFIG]
+    provenance = source.provenance(outline)
+    texts = sum(len(text.encode()) for text in provenance.files.values())
+    needed = bytes_needed(outline.tensors()) + sum(path.stat().st_size for path in companions) + texts
+    with output_folder(out) as folder:
+        require_space(folder, needed)
+        _write(folder, outline, weights, companions, provenance, progress)
+        check_written(folder, outline, weights, progress)
+        exported = _exported(out, folder, outline)
+    if source.run is not None:
+        Workspace(request.workspace).record_measurement(source.run.id, exported)
+    return exported
+
+
+def choose_target(weights: Weights) -> str:
+    """The key of the target that "auto" means: packed when a layer can be and there is an architecture, else dense."""
+    checkpoint = weights.checkpoint
+    return choose(checkpoint, ((layer, weights.treatment(layer)) for layer in checkpoint.layers))
+
+
+def _open(request: Export) -> _Source:
+    folder = Path(request.run).expanduser()
+    if request.run.startswith(RUN_PREFIX) or not folder.is_dir():
+        run = Workspace(request.workspace).run(request.run)
+        return _Source(run_weights(run), run)
+    weights = open_weights(str(folder), request.workspace)
+    if weights.checkpoint.quantization is None and not (folder / FOLDER / RUN).is_file():
+        raise CheckpointError(
+            "The folder holds an original checkpoint, not a run",
+            where=str(folder),
+            remedy="Name a run of the workspace, or a folder that `benchvise compress --out` wrote.",
+        )
+    return _Source(weights, None)
+
+
+def _target(key: str, weights: Weights) -> Target:
+    target = target_of(choose_target(weights) if key == AUTO else key)
+    if target.needs_architecture and not weights.checkpoint.architecture:
+        raise OutputError(
+            f"The checkpoint names no architecture, so no runtime could load it as {target.key}",
+            where=weights.checkpoint.path,
+            remedy="Export to the target 'dense', which needs none.",
+        )
+    nothing_packed = all(
+        weights.treatment(layer).keeps or target.problems(weights.treatment(layer), layer)
+        for layer in weights.checkpoint.layers
+    )
+    if target.needs_architecture and nothing_packed:
+        raise OutputError(
+            f"No layer of this run can be packed as {target.key}",
+            where=weights.source,
+            remedy="Export to the target 'dense'.",
+        )
+    return target
+
+
+def _write(
+    folder: Path,
+    outline: Outline,
+    weights: Weights,
+    companions: list[Path],
+    provenance: Provenance,
+    progress: Progress,
+) -> None:
+    with ShardedWriter(folder, outline.tensors()) as files:
+        write_layers(outline, weights, files, progress)
+    for path in companions:
+        shutil.copyfile(path, folder / path.name)
+    config = _config(outline)
+    if config:
+        write_file(folder / _CONFIG, config)
+    if provenance.files:
+        (folder / FOLDER).mkdir()
+        for name, text in provenance.files.items():
+            write_file(folder / FOLDER / name, text)
+
+
+def _config(outline: Outline) -> str:
+    """The checkpoint's config, saying how its layers are now quantised; "" when it has none."""
+    config = _unquantised(outline.checkpoint.config)
+    packed = outline.packed()
+    if packed:
+        config["quantization_config"] = quantization_config(packed, outline.dense_modules())
+    return json.dumps(config, indent=2, ensure_ascii=False) + "\n" if config else ""
+
+
+def _unquantised(config: dict[str, object]) -> dict[str, object]:
+    plain = {key: value for key, value in config.items() if key not in _QUANTIZATION_KEYS}
+    text = plain.get("text_config")
+    if isinstance(text, dict):
+        plain["text_config"] = {key: value for key, value in text.items() if key not in _QUANTIZATION_KEYS}
+    return plain
+
+
+def _exported(out: Path, folder: Path, outline: Outline) -> Exported:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return Exported(
+        out=str(out),
+        target=outline.target,
+        bytes_on_disk=sum(path.stat().st_size for path in files),
+        files=tuple(path.relative_to(folder).as_posix() for path in files),
+        warnings=outline.warnings,
+    )

@@ -1,0 +1,106 @@
+"""Layers written into the output's files, block by block, and read back to be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from core.checkpoint.open import open_checkpoint
+from core.checkpoint.read import RawArray, iter_raw
+from core.checkpoint.records import DTYPE_BITS
+from core.checkpoint.safetensors_header import read_header
+from core.checkpoint.tensors import torch_dtype
+from core.export.compressed_tensors import layout_blocks
+from core.export.outline import Outline, Part
+from core.export.sharded_writer import ShardedWriter
+from core.progress import Progress
+from core.weights.packed_folder import PackedFolderWeights
+from core.weights.weights import OriginalWeights, Weights
+
+BLOCK_BYTES = 32 << 20
+SAMPLED_LAYERS = 8
+
+
+def write_layers(outline: Outline, weights: Weights, files: ShardedWriter, progress: Progress) -> None:
+    """Write every part of the outline; progress counts the bytes written."""
+    progress.start(sum(tensor.nbytes for tensor in outline.tensors()), "bytes")
+    for part in outline.parts:
+        blocks = _dense_blocks(part, weights) if part.scheme is None else _packed_blocks(part, weights)
+        for name, block in blocks:
+            files.write(name, block)
+            progress.advance(_nbytes(block))
+
+
+def check_written(folder: Path, outline: Outline, weights: Weights, progress: Progress) -> None:
+    """Read the folder back: the header of every tensor, and the values of a sample of layers of every kind.
+
+    Raises RuntimeError where anything differs: that would be a fault of ours.
+    """
+    names = sorted(path.name for path in folder.glob("model*.safetensors"))
+    found = {entry.name: (entry.dtype, entry.shape) for name in names for entry in read_header(folder / name).entries}
+    expected = {tensor.name: (tensor.dtype, tensor.shape) for tensor in outline.tensors()}
+    if found != expected:
+        differing = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise RuntimeError(f"the written tensors are not the declared ones: {differing[:5]}")
+    checkpoint = open_checkpoint(folder)
+    written = OriginalWeights(checkpoint) if checkpoint.quantization is None else PackedFolderWeights(checkpoint)
+    sample = _sample(outline, weights)
+    progress.start(sum(part.layer.nbytes for part in sample), "bytes")
+    for part in sample:
+        _compare(part, weights, written, progress)
+
+
+def _dense_blocks(part: Part, weights: Weights) -> Iterator[tuple[str, Tensor | RawArray]]:
+    layer = part.layer
+    for name in part.names:
+        if weights.treatment(layer).keeps:
+            yield from ((name, block) for block in iter_raw(layer.tensor, BLOCK_BYTES))
+        elif layer.transposed:  # its rows lie across the stored order
+            yield name, weights.dense(layer).to(torch_dtype(layer.dtype))
+        else:
+            for _, rows in weights.dense_blocks(layer, BLOCK_BYTES):
+                yield name, rows.to(torch_dtype(layer.dtype))
+
+
+def _packed_blocks(part: Part, weights: Weights) -> Iterator[tuple[str, Tensor]]:
+    assert part.scheme is not None
+    return layout_blocks(part.layer, part.scheme, weights.stored(part.layer))
+
+
+def _sample(outline: Outline, weights: Weights) -> list[Part]:
+    """The first layer of every kind and treatment, and the last layer."""
+    kinds: dict[tuple[str, str, bool], Part] = {}
+    for part in outline.parts:
+        layer = part.layer
+        kinds.setdefault((weights.treatment(layer).tag, layer.kind, part.scheme is None), part)
+    return [*list(kinds.values())[:SAMPLED_LAYERS], *outline.parts[-1:]]
+
+
+def _compare(part: Part, weights: Weights, written: Weights, progress: Progress) -> None:
+    layer = part.layer
+    mirror = written.checkpoint.layer(layer.tensor.name)
+    dtype = torch_dtype(layer.dtype)
+    pairs: Iterator[tuple[Tensor, Tensor]]
+    if layer.transposed or mirror.matrix_shape != layer.matrix_shape:
+        pairs = iter([(weights.dense(layer), written.dense(mirror))])
+    else:
+        blocks = zip(weights.dense_blocks(layer), written.dense_blocks(mirror), strict=True)
+        pairs = ((ours, theirs) for (_, ours), (_, theirs) in blocks)
+    for ours, theirs in pairs:
+        if not torch.equal(_bits(ours.to(dtype)), _bits(theirs.to(dtype))):
+            raise RuntimeError(f"'{layer.name}' was not written with the values that were computed")
+        progress.advance(_nbytes(ours.to(dtype)))
+
+
+def _bits(values: Tensor) -> Tensor:
+    return values.contiguous().reshape(-1).view(torch.uint8)
+
+
+def _nbytes(block: Tensor | RawArray) -> int:
+    if isinstance(block, Tensor):
+        return prod(block.shape) * DTYPE_BITS[str(block.dtype).removeprefix("torch.")] // 8
+    return block.nbytes

@@ -1,0 +1,78 @@
+"""What lies beside an export in `benchvise/`: the recipe, the run with every layer's treatment, its measurements."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import CheckpointError
+from core.weights.weights import Weights
+from core.workspace.run_record import MEASUREMENTS, RECIPE, RunRecord
+
+FOLDER = "benchvise"
+RUN = "run.json"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """File contents by name."""
+
+    files: Mapping[str, str]
+
+
+def provenance_of_run(run: RunRecord, weights: Weights, target: str, warnings: tuple[str, ...]) -> Provenance:
+    """Of a run of the workspace. Paths of this machine are left out: only the checkpoint's own name remains."""
+    result = asdict(run.result)
+    described = result | {
+        "checkpoint": Path(run.checkpoint_path).name,
+        "checkpoint_identity": run.manifest.checkpoint_identity,
+        "created": run.manifest.created,
+        "out": "",
+        "target": target,
+        "treatments": {
+            layer.name: weights.treatment(layer).to_mapping()
+            for layer in weights.checkpoint.layers
+            if not weights.treatment(layer).keeps
+        },
+        "export_warnings": list(warnings),
+    }
+    files = {RECIPE: run.recipe.to_yaml(), RUN: _json(described)}
+    measured = {kind: _without_paths(value) for kind, value in run.measurements().items() if kind != "exports"}
+    if measured:
+        files[MEASUREMENTS] = _json(measured)
+    return Provenance(files)
+
+
+def provenance_of_folder(folder: Path, target: str, warnings: tuple[str, ...]) -> Provenance:
+    """What an earlier export left beside its weights, with the new target. Empty when there is none."""
+    files: dict[str, str] = {}
+    try:
+        for name in (RECIPE, RUN, MEASUREMENTS):
+            path = folder / FOLDER / name
+            if path.is_file():
+                files[name] = path.read_text(encoding="utf-8")
+        if RUN in files:
+            described = dict(json.loads(files[RUN]))
+            files[RUN] = _json(described | {"target": target, "export_warnings": list(warnings)})
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"What was kept beside the weights cannot be read: {error}",
+            where=str(folder / FOLDER),
+            remedy="Mend or remove that folder; the weights do not need it.",
+        ) from error
+    return Provenance(files)
+
+
+def _without_paths(measurement: dict[str, Any]) -> dict[str, Any]:
+    """A measurement in which sources are named without the folders that hold them."""
+    return {
+        key: Path(value).name if key in ("source", "against") and isinstance(value, str) else value
+        for key, value in measurement.items()
+    }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,78 @@
+"""What a `quantization_config` of compressed-tensors says about each layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from core.errors import CheckpointError
+from core.methods.integer import Integer
+
+_FORMATS = ("pack-quantized", "int-quantized", "mixed-precision")
+_STRATEGIES: dict[object, Literal["tensor", "channel", "group"]] = {
+    "tensor": "tensor",
+    "channel": "channel",
+    "group": "group",
+}
+
+
+def scheme_reader(config: Mapping[str, Any], where: str) -> Callable[[str, bool], Integer]:
+    """A function from a module's name, and whether its codes are packed, to its scheme.
+
+    Raises CheckpointError, then or when a layer is asked for, when the checkpoint is in a form that is not read.
+    """
+    method = config.get("quant_method", "an unnamed method")
+    if method != "compressed-tensors":
+        raise _not_read(f"It was quantised by {method}", where)
+    if config.get("format") not in _FORMATS:
+        raise _not_read(f"Its format is {config.get('format')!r}", where)
+    groups = [group for group in (config.get("config_groups") or {}).values() if isinstance(group, dict)]
+    if not groups:
+        raise _not_read("Its quantization_config has no config_groups", where)
+
+    def scheme_of(name: str, packed: bool) -> Integer:
+        group = _group_of(name, groups)
+        form = group.get("format") or config["format"]
+        if (form == "pack-quantized") != packed and form != "mixed-precision":
+            raise _not_read(f"'{name}' is not stored as its format {form!r} says", where)
+        return _scheme(name, group, packed, where)
+
+    return scheme_of
+
+
+def _group_of(name: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """The group that targets a module: by its name, else by a pattern, else (a class such as Linear) the first."""
+    by_pattern = [
+        group
+        for group in groups
+        if any(target.startswith("re:") and re.match(target[3:], name) for target in group.get("targets", ()))
+    ]
+    by_name = [group for group in groups if name in group.get("targets", ())]
+    by_class = [group for group in groups if any(target.isidentifier() for target in group.get("targets", ()))]
+    return (by_name or by_pattern or by_class or groups)[0]
+
+
+def _scheme(name: str, group: dict[str, Any], packed: bool, where: str) -> Integer:
+    weights = group.get("weights") or {}
+    size, bits = int(weights.get("group_size") or 0), int(weights.get("num_bits") or 0)
+    strategy = weights.get("strategy") or ("group" if size > 0 else "channel" if size else "tensor")
+    if group.get("input_activations") or group.get("output_activations"):
+        raise _not_read(f"The activations of '{name}' are quantised too", where)
+    if weights.get("type", "int") != "int" or bits not in range(2, 9) or (not packed and bits != 8):
+        raise _not_read(f"'{name}' has {bits}-bit codes of type {weights.get('type')!r}", where)
+    if strategy not in _STRATEGIES or weights.get("actorder") in ("group", "dynamic"):
+        order = f" and the order {weights['actorder']!r}" if weights.get("actorder") else ""
+        raise _not_read(f"'{name}' has the strategy {strategy!r}{order}", where)
+    granularity, symmetric = _STRATEGIES[strategy], bool(weights.get("symmetric", True))
+    if granularity != "group":
+        return Integer(bits=bits, symmetric=symmetric, granularity=granularity)
+    return Integer(bits=bits, symmetric=symmetric, granularity=granularity, group_size=size)
+
+
+def _not_read(what: str, where: str) -> CheckpointError:
+    return CheckpointError(
+        f"The checkpoint is quantised in a form that is not read here: {what[0].lower()}{what[1:]}",
+        where=where,
+        remedy="Open the original that it was made from, or a pack-quantized export of it.",
+    )
