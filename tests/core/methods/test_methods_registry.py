@@ -1,0 +1,70 @@
+"""Every registered method tells people what it is and bounds what it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from core.methods.keep import Keep
+from core.methods.registry import SCHEMES, SOLVERS
+from core.methods.scheme import Scheme
+from core.methods.solver import Solver
+from core.settings import parse_settings, settings_of, to_mapping, validate
+
+METHODS = [*SCHEMES.values(), *SOLVERS.values()]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
+def test_a_method_is_described(method: type[Scheme] | type[Solver]) -> None:
+    assert method.title
+    assert method.summary.endswith(".")
+    assert method.source
+    assert (SCHEMES if issubclass(method, Scheme) else SOLVERS)[method.key] is method
+    assert dataclasses.fields(method) == () or method.__dataclass_params__.frozen  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
+def test_every_field_is_a_declared_bounded_setting(method: type[Scheme] | type[Solver]) -> None:
+    declared = settings_of(method)
+    assert [one.name for one in declared] == [field.name for field in dataclasses.fields(method)]
+    names = [one.name for one in declared]
+    for one in declared:
+        assert one.title
+        assert one.help.endswith(".")
+        if one.kind in ("integer", "number"):
+            assert one.minimum is not None
+            assert one.minimum <= one.default  # type: ignore[operator]
+            assert one.maximum is None or one.default <= one.maximum  # type: ignore[operator]
+            assert all(one.minimum <= value <= (one.maximum or value) for value in one.suggestions)  # type: ignore[operator]
+        if one.kind == "integer":
+            assert one.maximum is not None
+        if one.kind == "choice":
+            assert one.default in dict(one.choices)
+            assert all(title for _, title in one.choices)
+        if one.when is not None:
+            assert one.when[0] in names
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
+def test_defaults_are_valid_and_survive_a_recipe(method: type[Scheme] | type[Solver]) -> None:
+    instance = method()
+    validate(instance, where="default")
+    assert parse_settings(method, to_mapping(instance), where="") == instance
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=lambda scheme: scheme.key)
+def test_every_scheme_has_a_tag_and_known_capabilities(scheme: type[Scheme]) -> None:
+    assert scheme().tag
+    asked = {one.requires for solver in SOLVERS.values() for one in settings_of(solver)} - {""}
+    assert scheme.capabilities <= asked
+
+
+def test_every_required_capability_is_offered_by_some_scheme() -> None:
+    offered = frozenset().union(*(scheme.capabilities for scheme in SCHEMES.values()))
+    for solver in SOLVERS.values():
+        assert {one.requires for one in settings_of(solver)} - {""} <= offered
+
+
+def test_keep_is_the_only_scheme_of_untouched_layers() -> None:
+    assert SCHEMES["keep"] is Keep
