@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from core.checkpoint.companions import find_companions, quantization_of, read_config
@@ -25,7 +28,23 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     Raises CheckpointError with everything that is wrong with the first bad file.
     """
     place = Path(path).expanduser().absolute()
-    weights = _weights_at(place)
+    with _collector_paused():
+        return _open(place, _weights_at(place))
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keeps the garbage collector from walking over hundreds of thousands of new records, none of which is garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _open(place: Path, weights: WeightFiles) -> Checkpoint:
     folder = weights.folder
     config, warnings = read_config(folder), [*weights.warnings]
     headers: dict[str, Header] = {}
