@@ -1,0 +1,161 @@
+"""Sensitivity of single layers: equal to compressing that layer alone and running the whole model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import save_tiny
+from transformers import AutoModelForCausalLM
+
+from core.checkpoint.open import open_checkpoint
+from core.compress.apply import treated_weight
+from core.errors import Cancelled, CheckpointError, RecipeError
+from core.evaluate import sensitivity as room
+from core.evaluate.sensitivity import Reference, chosen_layers, measure_sensitivity
+from core.evaluate.text import text_windows
+from core.methods.integer import Integer
+from core.methods.sparse import Sparse
+from core.progress import NullProgress
+from core.protocol.requests import MeasureSensitivity
+from core.protocol.results import SensitivityCell
+from core.recipe.recipe import Treatment
+from core.runtime.build import load_model
+from core.weights.weights import OriginalWeights
+
+SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
+INT3 = Treatment(Integer(bits=3, granularity="channel"))
+INT8 = Treatment(Integer(bits=8, granularity="channel"))
+HALF = Treatment(Sparse())
+G128 = Treatment(Integer(bits=4, group_size=128))
+LAYERS = ("model.layers.0.self_attn.q_proj", "model.layers.3.mlp.down_proj", "model.embed_tokens")
+
+
+class Listener(NullProgress):
+    def __init__(self, cancel_after: int = 1 << 30) -> None:
+        self.cells: list[SensitivityCell] = []
+        self.notes: list[str] = []
+        self.total = self.done = 0
+        self._cancel_after = cancel_after
+
+    def start(self, total: int, unit: str) -> None:
+        assert unit == "tokens"
+        self.total = total
+
+    def advance(self, units: int) -> None:
+        self.done += units
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def check_cancelled(self) -> None:
+        if len(self.cells) >= self._cancel_after:
+            raise Cancelled
+
+    def result(self, record: object) -> None:
+        assert isinstance(record, SensitivityCell)
+        self.cells.append(record)
+
+
+def request(workspace: Path, *treatments: Treatment, layers: tuple[str, ...] = LAYERS) -> MeasureSensitivity:
+    return MeasureSensitivity(str(SAMPLE), "", treatments, layers, 3, 48, str(workspace))
+
+
+def test_equals_the_whole_model_with_one_layer_compressed(tmp_path: Path) -> None:
+    listener = Listener()
+    found = measure_sensitivity(request(tmp_path, INT3, HALF), listener)
+    checkpoint = open_checkpoint(SAMPLE)
+    ids = text_windows(checkpoint, "", 3, 48).ids
+    expected = []
+    for name in LAYERS:
+        for treatment in (INT3, HALF):
+            model = AutoModelForCausalLM.from_pretrained(SAMPLE, dtype=torch.float32)
+            layer = checkpoint.layer(name)
+            with torch.no_grad():
+                before = model(ids).logits.double().log_softmax(-1)
+                model.get_parameter(layer.tensor.name).copy_(treated_weight(layer, treatment))
+                after = model(ids).logits.double().log_softmax(-1)
+            expected.append((name, treatment.tag, (before.exp() * (before - after)).sum(-1).mean().item()))
+    assert [(cell.layer, cell.treatment) for cell in found.cells] == [entry[:2] for entry in expected]
+    for cell, (_, _, kl) in zip(found.cells, expected, strict=True):
+        assert cell.kl == pytest.approx(kl, rel=2e-3, abs=2e-7)
+        assert cell.kl > 0
+        assert not cell.cached
+    assert tuple(listener.cells) == found.cells
+    assert found.tokens == 3 * 48
+    assert listener.done == listener.total == 144 * 7
+
+
+def test_more_bits_do_less_damage(tmp_path: Path) -> None:
+    cells = measure_sensitivity(request(tmp_path, INT3, INT8), NullProgress()).cells
+    kl = {(cell.layer, cell.treatment): cell.kl for cell in cells}
+    assert all(kl[name, INT8.tag] < kl[name, INT3.tag] / 20 for name in LAYERS)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_resumed_passes_equal_full_ones_bit_for_bit(tmp_path: Path, tied: bool) -> None:
+    checkpoint = open_checkpoint(save_tiny("llama", tmp_path, tied=tied))
+    ids = (torch.arange(10 * 24).reshape(10, 24) * 7) % 61
+    model = load_model(OriginalWeights(checkpoint))
+    quick = Reference(model, ids, "")
+    slow = Reference(model, ids, "")
+    slow._blocks = None
+    assert quick.resumes
+    for layer in checkpoint.layers:
+        if layer.compressible:
+            weight = treated_weight(layer, INT3)
+            assert quick.divergence(layer, weight) == slow.divergence(layer, weight)
+
+
+def test_cancelled_measurement_goes_on_from_the_workspace(tmp_path: Path) -> None:
+    first = Listener(cancel_after=2)
+    with pytest.raises(Cancelled):
+        measure_sensitivity(request(tmp_path, INT3, HALF), first)
+    assert len(first.cells) == 2
+    second = Listener()
+    found = measure_sensitivity(request(tmp_path, INT3, HALF), second)
+    assert [cell.cached for cell in found.cells] == [True, True, False, False, False, False]
+    assert [cell.kl for cell in found.cells[:2]] == [cell.kl for cell in first.cells]
+    undisturbed = measure_sensitivity(request(tmp_path / "other", INT3, HALF), NullProgress())
+    assert [cell.kl for cell in found.cells] == [cell.kl for cell in undisturbed.cells]
+
+
+def test_known_cells_need_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = measure_sensitivity(request(tmp_path, INT3), NullProgress())
+    monkeypatch.setattr(room, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    again = measure_sensitivity(request(tmp_path, INT3), NullProgress())
+    assert [cell.kl for cell in again.cells] == [cell.kl for cell in once.cells]
+
+
+def test_other_text_or_windows_are_measured_anew(tmp_path: Path) -> None:
+    measure_sensitivity(request(tmp_path, INT3, layers=LAYERS[:1]), NullProgress())
+    other = MeasureSensitivity(str(SAMPLE), "", (INT3,), LAYERS[:1], 3, 32, str(tmp_path))
+    assert not measure_sensitivity(other, NullProgress()).cells[0].cached
+
+
+def test_broken_cache_counts_as_empty(tmp_path: Path) -> None:
+    measure_sensitivity(request(tmp_path, INT3, layers=LAYERS[:1]), NullProgress())
+    (file,) = (tmp_path / "sensitivity").iterdir()
+    file.write_text("{broken")
+    assert not measure_sensitivity(request(tmp_path, INT3, layers=LAYERS[:1]), NullProgress()).cells[0].cached
+
+
+def test_treatments_that_do_not_fit_are_noted_or_refused(tmp_path: Path) -> None:
+    listener = Listener()
+    found = measure_sensitivity(request(tmp_path, INT8, G128, layers=LAYERS[:1]), listener)
+    assert [cell.treatment for cell in found.cells] == [INT8.tag]
+    assert any("group size 128 does not divide" in note for note in listener.notes)
+    with pytest.raises(RecipeError, match="does not divide"):
+        measure_sensitivity(request(tmp_path, G128), NullProgress())
+
+
+def test_without_names_every_linear_layer_but_the_head_is_measured() -> None:
+    layers = chosen_layers(open_checkpoint(SAMPLE), ())
+    assert len(layers) == 5 * 7
+    assert {layer.kind for layer in layers} == {"linear"}
+
+
+def test_unknown_layer_is_told() -> None:
+    with pytest.raises(CheckpointError, match=r"no layer 'model\.layers\.9'"):
+        chosen_layers(open_checkpoint(SAMPLE), ("model.layers.9",))

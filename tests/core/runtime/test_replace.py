@@ -1,0 +1,60 @@
+"""One layer's weight goes in and comes back exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import save_tiny
+
+from core.checkpoint.open import open_checkpoint
+from core.errors import CheckpointError
+from core.runtime.build import load_model
+from core.runtime.replace import replaced_weight
+from core.weights.weights import OriginalWeights
+
+IDS = torch.arange(30)[None] % 61
+
+
+def _logits(model: torch.nn.Module) -> torch.Tensor:
+    with torch.inference_mode():
+        found: torch.Tensor = model(IDS).logits
+    return found
+
+
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.down_proj", "model.embed_tokens"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_swap_is_felt_and_undone(tmp_path: Path, name: str, tied: bool) -> None:
+    checkpoint = open_checkpoint(save_tiny("llama", tmp_path, tied=tied))
+    model = load_model(OriginalWeights(checkpoint))
+    layer = checkpoint.layer(name)
+    before = _logits(model)
+    own = model.get_parameter(layer.tensor.name).detach().clone()
+    with replaced_weight(model, layer, own * 2):
+        changed = _logits(model)
+        assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
+    assert not torch.equal(changed, before)
+    assert torch.equal(_logits(model), before)
+    assert torch.equal(model.get_parameter(layer.tensor.name), own)
+
+
+def test_weight_comes_back_after_an_error(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(save_tiny("llama", tmp_path))
+    model = load_model(OriginalWeights(checkpoint))
+    before = _logits(model)
+    layer = checkpoint.layer("model.layers.0.self_attn.q_proj")
+    with pytest.raises(RuntimeError, match="stop"), replaced_weight(model, layer, torch.zeros(layer.shape)):
+        raise RuntimeError("stop")
+    assert torch.equal(_logits(model), before)
+
+
+def test_fused_experts_are_told(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(save_tiny("mixtral", tmp_path))
+    model = load_model(OriginalWeights(checkpoint))
+    layer = next(layer for layer in checkpoint.layers if "experts.0." in layer.name)
+    with (
+        pytest.raises(CheckpointError, match="fused with others"),
+        replaced_weight(model, layer, torch.zeros(layer.shape)),
+    ):
+        pass
