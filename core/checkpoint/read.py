@@ -76,13 +76,15 @@ def iter_raw(
             yield read_rows(entry, start, min(start + step, rows(entry))).reshape(-1)
         return
     step = max(1, chunk_bytes // dtype.itemsize)
+    reused = (
+        buffer[: step * dtype.itemsize].view(dtype)
+        if buffer is not None and buffer.nbytes >= step * dtype.itemsize
+        else None
+    )
     with _open(entry) as file:
         for start in range(0, entry.elements, step):
             count = min(step, entry.elements - start)
-            fits = buffer is not None and count * dtype.itemsize <= buffer.nbytes
-            chunk = (
-                buffer[: count * dtype.itemsize].view(dtype) if buffer is not None and fits else np.empty(count, dtype)
-            )
+            chunk = np.empty(count, dtype) if reused is None else reused[:count]
             _fill(file, chunk, entry.offset + start * dtype.itemsize, entry)
             yield chunk
 
