@@ -13,7 +13,7 @@ same scales, the same values, and every version loads it, for one bit per weight
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.checkpoint.records import Layer
@@ -108,9 +108,11 @@ def quantization_config(packed: Mapping[str, Integer], dense: Sequence[str]) -> 
     }
 
 
-def _config_group(layout: Layout, targets: Iterable[str]) -> dict[str, object]:
+def _config_group(layout: Layout, names: Sequence[str]) -> dict[str, object]:
+    # Loaders find the group of stacked experts by a pattern that names them.
+    experts = {name for name in names if ".experts." in name}
     return {
-        "targets": list(targets),
+        "targets": [name for name in names if name not in experts] + (["re:.*\\.experts\\..*"] if experts else []),
         "weights": layout.weights_args,
         "input_activations": None,
         "output_activations": None,

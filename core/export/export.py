@@ -14,7 +14,7 @@ from core.export.layers import check_written, write_layers
 from core.export.outline import Outline, make_outline
 from core.export.provenance import FOLDER, RUN, Provenance, provenance_of_folder, provenance_of_run
 from core.export.sharded_writer import ShardedWriter, bytes_needed, write_file
-from core.export.targets import AUTO, Target, choose, target_of
+from core.export.targets import AUTO, TARGETS, CompressedTensors, Dense, target_of
 from core.progress import Progress
 from core.protocol.requests import Export
 from core.protocol.results import Exported
@@ -55,7 +55,7 @@ def export(request: Export, progress: Progress) -> Exported:
     weights = source.weights
     checkpoint = weights.checkpoint
     out = check_output(request.out, source.inputs())
-    outline = make_outline(weights, _target(request.target, weights))
+    outline = _outline(request.target, weights)
     for warning in outline.warnings:
         progress.note(warning)
     companions = [Path(path) for path in checkpoint.companions if Path(path).name != _CONFIG]
@@ -73,9 +73,8 @@ def export(request: Export, progress: Progress) -> Exported:
 
 
 def choose_target(weights: Weights) -> str:
-    """The key of the target that "auto" means: packed when a layer can be and there is an architecture, else dense."""
-    checkpoint = weights.checkpoint
-    return choose(checkpoint, ((layer, weights.treatment(layer)) for layer in checkpoint.layers))
+    """The key of the target that "auto" means: packed when a runtime would load the result, else dense."""
+    return _outline(AUTO, weights).target
 
 
 def _open(request: Export) -> _Source:
@@ -93,25 +92,14 @@ def _open(request: Export) -> _Source:
     return _Source(weights, None)
 
 
-def _target(key: str, weights: Weights) -> Target:
-    target = target_of(choose_target(weights) if key == AUTO else key)
-    if target.needs_architecture and not weights.checkpoint.architecture:
-        raise OutputError(
-            f"The checkpoint names no architecture, so no runtime could load it as {target.key}",
-            where=weights.checkpoint.path,
-            remedy="Export to the target 'dense', which needs none.",
-        )
-    nothing_packed = all(
-        weights.treatment(layer).keeps or target.problems(weights.treatment(layer), layer)
-        for layer in weights.checkpoint.layers
-    )
-    if target.needs_architecture and nothing_packed:
-        raise OutputError(
-            f"No layer of this run can be packed as {target.key}",
-            where=weights.source,
-            remedy="Export to the target 'dense'.",
-        )
-    return target
+def _outline(key: str, weights: Weights) -> Outline:
+    if key == AUTO:
+        packed = make_outline(weights, TARGETS[CompressedTensors.key])
+        return make_outline(weights, TARGETS[Dense.key]) if packed.refusal else packed
+    outline = make_outline(weights, target_of(key))
+    if outline.refusal:
+        raise OutputError(outline.refusal, where=weights.source, remedy="Export to the target 'dense' instead.")
+    return outline
 
 
 def _write(

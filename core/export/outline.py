@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from core.checkpoint.records import Checkpoint, Layer
 from core.checkpoint.safetensors_writer import Declared
 from core.checkpoint.tying import tied_head
-from core.export.compressed_layout import layout_of, layout_tensors, widened
+from core.export.compressed_layout import PACKED, layout_of, layout_tensors, widened
+from core.export.loader_modules import linear_modules
 from core.export.targets import CompressedTensors, Target
 from core.methods.integer import Integer
 from core.weights.weights import Weights
@@ -40,49 +41,95 @@ class Part:
 
 @dataclass(frozen=True)
 class Outline:
+    """Every layer as it will be written. refusal: why no runtime would load the result, "" when one does.
+
+    modules: names of the network's Linear modules where they are known, for the modules that a config has to ignore.
+    """
+
     target: str
     checkpoint: Checkpoint
     parts: tuple[Part, ...]
+    modules: frozenset[str]
     warnings: tuple[str, ...]
+    refusal: str = ""
 
     def tensors(self) -> list[Declared]:
         return [tensor for part in self.parts for tensor in part.tensors()]
 
     def packed(self) -> dict[str, Integer]:
-        return {part.layer.name: part.scheme for part in self.parts if part.scheme is not None}
+        """The scheme of each packed layer by the name of its module in the network."""
+        full = _full_names(self.modules)
+        return {
+            full.get(part.layer.name, part.layer.name): part.scheme for part in self.parts if part.scheme is not None
+        }
 
     def dense_modules(self) -> list[str]:
         """Names of the modules with a matrix that stays dense, tied ones included: what a config has to ignore."""
-        return [
+        stored = [
             name
             for part in self.parts
             if part.scheme is None and len(part.layer.shape) == 2
             for name in ((part.layer.name,) if part.layer.kind != "embedding" else ()) + part.layer.tied
         ]
+        return list(dict.fromkeys([*stored, *sorted(self.modules - self.packed().keys())]))
 
 
 def make_outline(weights: Weights, target: Target) -> Outline:
     """Decide for each layer how `target` holds it."""
-    head = tied_head(weights.checkpoint.config)
+    checkpoint = weights.checkpoint
+    packs = target.key == CompressedTensors.key
+    modules = linear_modules(checkpoint.config) if packs and checkpoint.architecture else None
+    head = tied_head(checkpoint.config)
+    known = None if modules is None else _full_names(modules)
     parts: list[Part] = []
     reasons: dict[str, list[str]] = {}
     wider: dict[str, list[str]] = {}
-    for layer in weights.checkpoint.layers:
+    for layer in checkpoint.layers:
         treatment = weights.treatment(layer)
-        copies = tuple(_tensor_name(layer, tied) for tied in layer.tied if tied != head)
         problem = target.problems(treatment, layer)
+        if packs and not problem and not treatment.keeps and not is_expert(layer):
+            problem = _unknown_module(layer, known)
         scheme = treatment.scheme
         if problem:
             reasons.setdefault(problem, []).append(f"{layer.name} ({treatment.tag})")
-        if problem or target.key != CompressedTensors.key or not isinstance(scheme, Integer):
-            parts.append(Part(layer, None, copies))
+        if problem or not packs or not isinstance(scheme, Integer):
+            parts.append(Part(layer, None, tuple(_tensor_name(layer, tied) for tied in layer.tied if tied != head)))
             continue
         parts.append(Part(layer, scheme))
         if widened(scheme):
             bits = layout_of(scheme).bits
             wider.setdefault(f"{scheme.tag} layers are written with {bits}-bit symmetric codes", []).append(layer.name)
     warnings = (*_written_dense(reasons), *_wider(wider))
-    return Outline(target.key, weights.checkpoint, tuple(parts), warnings)
+    refusal = _refusal(checkpoint, parts) if packs else ""
+    return Outline(target.key, checkpoint, tuple(parts), modules or frozenset(), warnings, refusal)
+
+
+def is_expert(layer: Layer) -> bool:
+    """Whether the layer is one expert's matrix; loaders stack those of a block into one tensor."""
+    return ".experts." in layer.name and layer.kind == "linear" and len(layer.shape) == 2
+
+
+def _refusal(checkpoint: Checkpoint, parts: list[Part]) -> str:
+    if not checkpoint.architecture:
+        return "The checkpoint names no architecture, so no runtime could load it packed"
+    if all(part.scheme is None for part in parts):
+        return "No layer of this run can be packed"
+    layouts = {part.scheme and layout_of(part.scheme) for part in parts if is_expert(part.layer)}
+    alike = all(layout and layout.symmetric and layout.format == PACKED for layout in layouts)
+    if len(layouts) > 1 or not alike:
+        return "Loaders take packed layers only when all experts are packed alike, and symmetric"
+    return ""
+
+
+def _unknown_module(layer: Layer, known: dict[str, str] | None) -> str:
+    if known is None or layer.name in known:
+        return ""
+    return "the network has no Linear module of that name"
+
+
+def _full_names(modules: frozenset[str]) -> dict[str, str]:
+    """Module names by themselves and without their first part, which checkpoints of a bare network leave out."""
+    return {name.partition(".")[2]: name for name in modules} | {name: name for name in modules}
 
 
 def _tensor_name(layer: Layer, tied: str) -> str:

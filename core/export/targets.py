@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from core.checkpoint.records import Checkpoint, Layer
+from core.checkpoint.records import Layer
 from core.errors import OutputError
 from core.methods.integer import Integer
 from core.recipe.recipe import Treatment
@@ -18,16 +17,12 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Target(ABC):
-    """A format that named runtimes load.
-
-    needs_architecture: whether it means something only for checkpoints that a `transformers` class can load.
-    """
+    """A format that named runtimes load."""
 
     key: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str]
     runtimes: ClassVar[tuple[str, ...]]
-    needs_architecture: ClassVar[bool] = False
 
     @abstractmethod
     def problems(self, treatment: Treatment, layer: Layer) -> str:
@@ -51,7 +46,6 @@ class CompressedTensors(Target):
     title: ClassVar[str] = "compressed-tensors (pack-quantized)"
     summary: ClassVar[str] = "Integer layers packed into int32 words with their scales, beside a quantization_config."
     runtimes: ClassVar[tuple[str, ...]] = ("transformers with compressed-tensors", "vLLM (symmetric 4 and 8 bit)")
-    needs_architecture: ClassVar[bool] = True
 
     def problems(self, treatment: Treatment, layer: Layer) -> str:
         if treatment.keeps:
@@ -64,8 +58,8 @@ class CompressedTensors(Target):
             return f"it is tied to {', '.join(layer.tied)}, and loaders do not share packed weights"
         if layer.kind != "linear" or len(layer.shape) != 2 or layer.tensor.name != f"{layer.name}.weight":
             return f"it is no Linear module ({layer.role}, shape {list(layer.shape)})"
-        if ".experts." in layer.name:
-            return "loaders stack the experts of a layer into one tensor, which they do not unpack"
+        if layer.role == "mlp.router":
+            return "loaders do not take packed routers"
         return ""
 
 
@@ -77,10 +71,3 @@ def target_of(key: str) -> Target:
     if key not in TARGETS:
         raise OutputError(f"There is no export target '{key}'", remedy=did_you_mean(key, [*TARGETS, AUTO]))
     return TARGETS[key]
-
-
-def choose(checkpoint: Checkpoint, treatments: Iterable[tuple[Layer, Treatment]]) -> str:
-    """The key meant by "auto": packed when a layer can be and the checkpoint has an architecture, else dense."""
-    target = TARGETS[CompressedTensors.key]
-    packs = any(not treatment.keeps and not target.problems(treatment, layer) for layer, treatment in treatments)
-    return target.key if packs and checkpoint.architecture else Dense.key
