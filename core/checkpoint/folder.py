@@ -44,7 +44,7 @@ def find_weights(folder: Path) -> WeightFiles:
     Raises CheckpointError when there are none, or when it is not clear which ones are meant.
     """
     try:
-        names = sorted(path.name for path in folder.iterdir() if not path.is_dir() and not path.name.startswith("."))
+        names = sorted(path.name for path in folder.iterdir() if _may_be_weights(path))
     except OSError as error:
         raise CheckpointError(f"The folder cannot be read: {error.strerror}", where=str(folder)) from error
     by_format: dict[Format, list[str]] = {
@@ -62,6 +62,11 @@ def find_weights(folder: Path) -> WeightFiles:
         where=str(folder),
         remedy=f"Choose a folder with files that end in .safetensors, {', '.join(TORCH_SUFFIXES)}.",
     )
+
+
+def _may_be_weights(path: Path) -> bool:
+    """Files, and links that lead nowhere so that they are told of; no pipes or devices, which could block."""
+    return not path.name.startswith(".") and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def one_of_shards(name: str) -> bool:

@@ -8,6 +8,12 @@ from pathlib import Path
 from core.checkpoint.records import TensorEntry
 from core.errors import CheckpointError
 
+MAX_RANK = 64
+"""numpy's limit of dimensions."""
+
+MAX_ELEMENTS = 2**58
+"""No tensor has more values, even where a zero among its sizes leaves it without any: numpy could not describe it."""
+
 _POINTER = b"version https://git-lfs"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises CheckpointError with everything that is wrong with the first bad file.
     """
-    place = Path(path).expanduser().absolute()
+    place = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 - pathlib's raises for unknown users
     with _collector_paused():
         return _open(place, _weights_at(place))
 
@@ -69,10 +70,15 @@ def _open(place: Path, weights: WeightFiles) -> Checkpoint:
 
 def _weights_at(place: Path) -> WeightFiles:
     """The weight files meant by a path: a folder, an index in it, or one file."""
-    if place.is_dir():
-        return find_weights(place)
-    if not place.exists():
-        raise CheckpointError("There is no such file or folder", where=str(place), remedy="Check the path.")
+    try:
+        if place.is_dir():
+            return find_weights(place)
+        there, file = place.exists(), place.is_file()
+    except OSError as error:
+        raise CheckpointError(f"The path cannot be read: {error.strerror}", where=str(place)) from error
+    if not file:
+        what = "This is no regular file" if there else "There is no such file or folder"
+        raise CheckpointError(what, where=str(place), remedy="Check the path.")
     if place.name.endswith(tuple(INDEX_SUFFIXES.values())):
         return find_weights(place.parent)
     alone = one_of_shards(place.name)

@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
-from core.checkpoint.header import Header, reject_pointer
+from core.checkpoint.header import MAX_ELEMENTS, MAX_RANK, Header, reject_pointer
 from core.checkpoint.problems import checkpoint_error
 from core.checkpoint.records import DTYPE_BITS, TensorEntry
 from core.errors import CheckpointError
@@ -36,8 +36,6 @@ DTYPES: dict[str, str] = {
 MAX_HEADER_BYTES = 100_000_000
 """The limit of the reference implementation; 100,000 tensors need about 10 MB."""
 
-_MAX_RANK = 64
-_MAX_ELEMENTS = 2**58
 _DAMAGED = "Download or save the file again: its header is damaged."
 _CUT = "The file is incomplete; download or copy it again."
 
@@ -125,11 +123,11 @@ def _entry(name: str, info: object, file: str, data_start: int) -> TensorEntry |
     dtype = DTYPES.get(code) if isinstance(code, str) else None
     if dtype is None:
         return f"'{name}' has the unknown dtype {code!r}"
-    if not _are_sizes(shape) or len(shape) > _MAX_RANK:
+    if not _are_sizes(shape) or len(shape) > MAX_RANK:
         return f"'{name}' has the shape {shape!r}, which is not a list of sizes"
     if not _are_sizes(span) or len(span) != 2 or span[0] > span[1]:
         return f"'{name}' has the offsets {span!r}, which are not a start and an end"
-    if math.prod(size or 1 for size in shape) > _MAX_ELEMENTS:
+    if math.prod(size or 1 for size in shape) > MAX_ELEMENTS:
         return f"'{name}' has the shape {shape!r}, which is larger than any memory"
     nbytes = span[1] - span[0]
     bits = 4 if code == "F4" else DTYPE_BITS[dtype]

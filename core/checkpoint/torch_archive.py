@@ -47,15 +47,15 @@ def _read_zip(file: BinaryIO, where: str) -> Archive:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             prefix = _prefix([member.filename for member in members], where)
-            order = archive.read(prefix + "byteorder") if prefix + "byteorder" in archive.namelist() else b"little"
-            _require_stored(archive.getinfo(prefix + "data.pkl"), where)
-            description = archive.read(prefix + "data.pkl")
+            by_name = {member.filename: member for member in members}
+            description = _read_stored(archive, by_name[prefix + "data.pkl"], where)
+            order = by_name.get(prefix + "byteorder")
+            little = order is None or _read_stored(archive, order, where) == b"little"
     except _ZIP_FAULTS as error:
         raise CheckpointError(f"The zip archive is damaged: {error}", where=where, remedy=_CUT) from error
-    _require_little_endian(order == b"little", where)
+    _require_little_endian(little, where)
     unpickler = TensorUnpickler(io.BytesIO(description), where)
     root = unpickler.read()
-    by_name = {member.filename: member for member in members}
     storages = {}
     for key in unpickler.storages:
         member = by_name.get(f"{prefix}data/{key}")
@@ -84,6 +84,12 @@ def _prefix(names: list[str], where: str) -> str:
             remedy="If it is an archive of a checkpoint, unpack it and open what is inside.",
         )
     return found[0].removesuffix("data.pkl")
+
+
+def _read_stored(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> bytes:
+    """The content of a member that is not compressed: it cannot be larger than the file."""
+    _require_stored(member, where)
+    return archive.read(member)
 
 
 def _require_stored(member: zipfile.ZipInfo, where: str) -> None:

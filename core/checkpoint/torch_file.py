@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from core.checkpoint.header import Header, reject_pointer
+from core.checkpoint.header import MAX_ELEMENTS, MAX_RANK, Header, reject_pointer
 from core.checkpoint.problems import checkpoint_error
 from core.checkpoint.records import DTYPE_BITS, TensorEntry
 from core.checkpoint.state_dict import flatten, unwrap
@@ -14,7 +14,6 @@ from core.checkpoint.torch_archive import read_archive
 from core.checkpoint.torch_pickle import TensorRef
 from core.errors import CheckpointError
 
-_MAX_RANK = 64
 _SHOWN = 4
 
 
@@ -54,7 +53,8 @@ def _fault(name: str, tensor: TensorRef, storage_bytes: int) -> str:
     sizes = [*tensor.shape, *tensor.strides, tensor.offset]
     if any(type(size) is not int or size < 0 for size in sizes) or len(tensor.shape) != len(tensor.strides):
         return f"'{name}' has the shape {tensor.shape} and strides {tensor.strides}, which do not describe a tensor"
-    if len(tensor.shape) > _MAX_RANK or max(sizes) >= 2**62:
+    elements = math.prod(size or 1 for size in tensor.shape)
+    if len(tensor.shape) > MAX_RANK or max(sizes) > MAX_ELEMENTS or elements > MAX_ELEMENTS:
         return f"'{name}' has the shape {tensor.shape}, which is larger than any memory"
     if 0 in tensor.shape:
         return ""

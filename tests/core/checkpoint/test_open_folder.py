@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -240,3 +241,24 @@ def test_faults_in_a_shard_name_the_shard(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         open_checkpoint(tmp_path)
     assert caught.value.where == str(tmp_path / SHARDS[1])
+
+
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
+    for path in (tmp_path / ("x" * 300), tmp_path / "a\0b", "~nobody-of-that-name/x.safetensors"):
+        with pytest.raises(CheckpointError, match=r"no such file|cannot be read"):
+            open_checkpoint(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_pipes_do_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="no regular file"):
+        open_checkpoint(tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        open_checkpoint(tmp_path)
+
+
+def test_links_that_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").symlink_to(tmp_path / "gone")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        open_checkpoint(tmp_path)

@@ -241,6 +241,19 @@ def test_compressed_archives(tmp_path: Path) -> None:
         open_checkpoint(path)
 
 
+def test_large_views_far_into_a_storage(tmp_path: Path) -> None:
+    half = torch.zeros(2, 4000, 4000, dtype=torch.uint8)[1]
+    half[-1, -1] = 7
+    entry = open_checkpoint(save({"half": half}, tmp_path / "x.pt")).layers[0].tensor
+    assert load_rows(entry, 3999, 4000)[0, -1] == 7
+
+
+def test_shapes_beyond_memory(tmp_path: Path) -> None:
+    wide = torch.zeros(1).expand(2**30, 2**30)
+    with pytest.raises(CheckpointError, match="larger than any memory"):
+        open_checkpoint(save({"w": wide}, tmp_path / "x.pt"))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_torchscript_is_named(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "x.pt")
