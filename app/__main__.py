@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 WINDOW_OPTIONS = ("--in-process", "--workspace", "--theme")
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
 
 def opens_window(arguments: Sequence[str]) -> bool:
     """True without a subcommand: nothing, a path, or only options of the window."""
-    from app.cli import COMMANDS
-
     if not arguments:
         return True
     first = arguments[0]
-    return first.split("=")[0] in WINDOW_OPTIONS or not (first.startswith("-") or first in COMMANDS)
+    if first.startswith("-"):
+        return first.split("=")[0] in WINDOW_OPTIONS
+    from app.cli.commands import COMMANDS
+
+    return first not in COMMANDS and (Path(first).exists() or Path(first).name != first or first.endswith(SUFFIXES))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from app.start import run_window
 
         return run_window(given)
-    from app.cli import main as run_command
+    from app.cli.entry import main as run_command
 
     return run_command(given)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 import threading
 from multiprocessing.connection import Connection
 from typing import Protocol
@@ -66,7 +65,7 @@ class EngineHere:
 
     def __init__(self) -> None:
         self.connection, theirs = multiprocessing.Pipe()
-        self._thread = threading.Thread(target=run_engine, args=(theirs,), name="benchvise-engine", daemon=True)
+        self._thread = threading.Thread(target=_serve_here, args=(theirs,), name="benchvise-engine", daemon=True)
         self._thread.start()
 
     def waitables(self) -> list[object]:
@@ -84,16 +83,26 @@ class EngineHere:
 
 
 def run_engine(connection: Connection) -> None:
-    """What the child does: import the engine (and with it torch) and serve until the pipe closes."""
-    if multiprocessing.parent_process() is not None:
-        _stand_back()
+    """What the child does: import the engine and serve until the pipe closes."""
     from core.engine_process import main
 
     main(connection)
 
 
-def _stand_back() -> None:
-    """The window answers Ctrl+C and ends the child itself; the child's work yields the processor to the window."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(5)
+def _serve_here(connection: Connection) -> None:
+    from core.engine_process import Engine as Server
+
+    with contextlib.suppress(EOFError):
+        Server(_LastingConnection(connection)).serve()
+
+
+class _LastingConnection(Connection):
+    """An end whose messages are dropped once the window is closing: the process must not end under it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(os.dup(connection.fileno()))
+        connection.close()
+
+    def send(self, obj: object) -> None:
+        with contextlib.suppress(OSError):
+            super().send(obj)

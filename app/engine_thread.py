@@ -71,6 +71,7 @@ class EngineThread(QThread):
         """The thread's life."""
         try:
             closing = False
+            self._living_engine()
             while not closing:
                 self._wait()
                 closing = self._pass_orders()

@@ -50,6 +50,11 @@ class EngineClient(QObject):
         self._thread.delivered.connect(self._dispatch)
         self._closed = False
 
+    def start(self) -> None:
+        """Start the engine if it does not run yet; `ask` does so by itself."""
+        if not self._thread.isRunning() and not self._closed:
+            self._thread.start()
+
     def ask(
         self,
         request: Request,
@@ -67,8 +72,7 @@ class EngineClient(QObject):
         number = next(self._numbers)
         self._waiting[number] = _Asked(done, partial, failed, owner)
         self.asked.emit(number, request)
-        if not self._thread.isRunning():
-            self._thread.start()
+        self.start()
         self._thread.order((number, request))
         return number
 

@@ -1,0 +1,53 @@
+"""How the layer tree draws its cells: folders muted, a bar for sensitivity, a dot for what changed."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QPainter
+from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem
+
+from app.models import layer_columns as columns
+from app.models.layer_model import BAR_ROLE, CHANGED_ROLE, FOLDER_ROLE
+from app.theme.theme import current_theme
+
+ROW_HEIGHT = 24
+_BAR_WIDTH = 36.0
+
+
+class LayerDelegate(QStyledItemDelegate):
+    """Draws on top of the style's own cells."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        hint = super().sizeHint(option, index)
+        return QSize(hint.width(), max(ROW_HEIGHT, hint.height()))
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> None:
+        super().initStyleOption(option, index)
+        option.textElideMode = Qt.TextElideMode.ElideMiddle if index.column() == 0 else Qt.TextElideMode.ElideRight
+        secondary = index.column() in (columns.DTYPE, columns.SHAPE, columns.ROLE)
+        if secondary or (index.column() != columns.NAME and index.data(FOLDER_ROLE)):
+            option.palette.setColor(option.palette.ColorRole.Text, QColor(current_theme().muted))
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        super().paint(painter, option, index)
+        if index.column() == columns.SENSITIVITY:
+            self._paint_bar(painter, option, index.data(BAR_ROLE))
+        elif index.column() == columns.TREATMENT and index.data(CHANGED_ROLE):
+            painter.save()
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(QColor(current_theme().after))
+            painter.drawEllipse(QPointF(option.rect.right() - 6, option.rect.center().y() + 0.5), 3.0, 3.0)
+            painter.restore()
+
+    def _paint_bar(self, painter: QPainter, option: QStyleOptionViewItem, fraction: object) -> None:
+        if not isinstance(fraction, float):
+            return
+        theme = current_theme()
+        frame = QRectF(option.rect.left() + 4, option.rect.center().y() - 3, _BAR_WIDTH, 7)
+        if option.rect.width() < _BAR_WIDTH + 12:
+            return
+        painter.fillRect(frame, QColor(theme.grid))
+        painter.fillRect(QRectF(frame.left(), frame.top(), frame.width() * fraction, frame.height()), QColor(theme.after))

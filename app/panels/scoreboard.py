@@ -1,0 +1,196 @@
+"""The strip that always answers: what would it cost, and what would it bring?"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QToolButton, QWidget
+
+from app.bench import Bench
+from app.figures import byte_text, kl_text, plural
+from app.theme.appearance import UNIT
+from app.theme.icons import icon
+from app.widgets.figure import Figure
+from core.protocol.events import Event, Finished
+from core.protocol.requests import ForecastLatency, MeasureLatency
+from core.protocol.results import Latency, LatencyForecast, RunSummary
+
+IDLE_MS = 1500
+SMALL_BYTES = 100_000_000
+"""Up to this size a decode forecast takes a second and is made unasked, once the plan has been at rest."""
+
+
+class Scoreboard(QFrame):
+    """SIZE, BITS, QUALITY, DECODE, MEMORY: forecasts until the active run was measured with this very recipe."""
+
+    def __init__(self, bench: Bench, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bench = bench
+        self._forecast: LatencyForecast | None = None
+        self._forecast_of = ("", "")
+        self._latencies: dict[str, Latency] = {}
+        self.size = Figure("SIZE", "Bytes of all weights, before → after")
+        self.bits = Figure("BITS PER WEIGHT", "Over all weights, scales and zero points counted, kept layers included")
+        self.quality = Figure("QUALITY", "KL divergence from the original at the model's output, nats per token")
+        self.decode = Figure("DECODE", "Text generated per second, one sequence")
+        self.memory = Figure("MEMORY", "Memory the weights take while the model runs")
+        self.forecast_button = QToolButton()
+        self.forecast_button.setAccessibleName("Forecast the decode speed")
+        self.forecast_button.setToolTip("Forecast the decode speed from micro-benchmarks")
+        self.forecast_button.clicked.connect(self.ask_forecast)
+        self._figures = (self.size, self.bits, self.quality, self.decode, self.memory)
+        self.setProperty("surface", "panel")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(2 * UNIT, UNIT, 2 * UNIT, UNIT)
+        layout.setSpacing(3 * UNIT)
+        for figure, share in zip(self._figures, (5, 4, 4, 6, 4), strict=True):
+            layout.addWidget(figure, share)
+            if figure is self.decode:
+                layout.addWidget(self.forecast_button, 0, Qt.AlignmentFlag.AlignVCenter)
+        self._idle = QTimer(self, singleShot=True, interval=IDLE_MS)
+        self._idle.timeout.connect(self._forecast_unasked)
+        document = bench.document
+        document.checkpoint_changed.connect(self._forget)
+        for signal in (document.recipe_changed, document.plan_changed, document.runs_changed):
+            signal.connect(self.refresh)
+        document.active_run_changed.connect(self.refresh)
+        document.plan_changed.connect(self._idle.start)
+        bench.client.event.connect(self._on_event)
+        bench.jobs.changed.connect(lambda _: self._enable())
+        self.follow_theme()
+        self.refresh()
+
+    def follow_theme(self) -> None:
+        self.forecast_button.setIcon(icon("mdi6.speedometer"))
+
+    def refresh(self) -> None:
+        """Show what is known now."""
+        document = self._bench.document
+        self._enable()
+        if document.checkpoint is None:
+            for figure in self._figures:
+                figure.show_nothing("Open a checkpoint to see it.")
+            return
+        run = document.active_summary() if document.active_run_is_current() else None
+        if run is not None and run.state == "done":
+            self.size.show_measured(f"{byte_text(run.bytes_before)} → {byte_text(run.bytes_after)}", f"Run {run.run}")
+            self._show_bits(run.bits_per_weight, measured=True)
+        else:
+            self._show_plan()
+        self._show_quality(run)
+        self._show_decode(run)
+
+    def ask_forecast(self) -> None:
+        """Forecast the decode speed of the recipe as it is now."""
+        document = self._bench.document
+        if document.checkpoint is None or document.plan_problem is not None:
+            return
+        path, recipe = document.checkpoint.path, document.recipe
+        asked = (path, recipe.digest)
+
+        def done(forecast: LatencyForecast) -> None:
+            self._forecast, self._forecast_of = forecast, asked
+            self.refresh()
+
+        self._bench.client.ask(ForecastLatency(path, recipe, document.workspace), done=done, owner=self)
+
+    def _enable(self) -> None:
+        document = self._bench.document
+        self.forecast_button.setEnabled(
+            document.checkpoint is not None and bool(document.checkpoint.architecture) and not self._bench.jobs.busy
+        )
+
+    def _forget(self) -> None:
+        self._forecast = None
+        self.refresh()
+
+    def _show_plan(self) -> None:
+        document = self._bench.document
+        plan, checkpoint = document.plan, document.checkpoint
+        if plan is None or checkpoint is None:
+            self.size.show_nothing("The plan is being made.")
+            self.bits.show_nothing("The plan is being made.")
+            return
+        before = byte_text(plan.total_before)
+        if plan.treated_layers:
+            treated = f"{plural(plan.treated_layers, 'layer')} treated, {plan.bits_per_treated_weight:.2f} bits there"
+            self.size.show_forecast(f"{before} → ≈{byte_text(plan.total_after)}", treated)
+        else:
+            self.size.show_measured(before, "Nothing is treated yet")
+        self._show_bits(plan.bits_per_weight, measured=not plan.treated_layers)
+
+    def _show_bits(self, after: float, *, measured: bool) -> None:
+        checkpoint = self._bench.document.checkpoint
+        assert checkpoint is not None
+        before = 8 * checkpoint.nbytes / checkpoint.parameters if checkpoint.parameters else 0.0
+        if abs(before - after) < 0.005:
+            self.bits.show_measured(f"{before:.4g}")
+        elif measured:
+            self.bits.show_measured(f"{before:.4g} → {after:.2f}")
+        else:
+            self.bits.show_forecast(f"{before:.4g} → ≈{after:.2f}")
+
+    def _show_quality(self, run: RunSummary | None) -> None:
+        if run is not None and run.kl_mean is not None:
+            more = [f"99th percentile {kl_text(run.kl_p99)}"] if run.kl_p99 is not None else []
+            if run.perplexity is not None and run.perplexity_before is not None:
+                more.append(f"Perplexity {run.perplexity_before:.3f} → {run.perplexity:.3f}")
+            if run.top1_agreement is not None:
+                more.append(f"Same first choice for {run.top1_agreement:.1%} of the tokens")
+            self.quality.show_measured(f"KL {kl_text(run.kl_mean)}", "\n".join(more))
+        elif run is not None:
+            self.quality.show_nothing("Not measured yet: Run ▸ Evaluate compares the run with the original.")
+        else:
+            self.quality.show_nothing("Measured after a run, with Run ▸ Evaluate.")
+
+    def _show_decode(self, run: RunSummary | None) -> None:
+        document = self._bench.document
+        latency = self._latencies.get(run.run) if run is not None else None
+        if run is not None and run.decode_ms:
+            gain = f" ×{run.speed_up:.2f}" if run.speed_up else ""
+            self.decode.show_measured(f"{1000 / run.decode_ms:.0f} tok/s{gain}", f"{run.decode_ms:.2f} ms per token")
+        if latency is not None:
+            self.memory.show_measured(byte_text(latency.timing.weight_bytes))
+        elif run is not None and run.decode_ms and run.peak_rss_bytes:
+            self.memory.show_nothing(f"Peak of the whole process while evaluating: {byte_text(run.peak_rss_bytes)}")
+        forecast = self._forecast
+        path = document.checkpoint.path if document.checkpoint is not None else ""
+        current = forecast is not None and self._forecast_of == (path, document.recipe.digest)
+        if run is not None and run.decode_ms:
+            if latency is None and forecast is not None and current:
+                self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
+            return
+        if forecast is None or not current:
+            why = "Forecast it with the button beside, or measure it with Run ▸ Measure latency."
+            self.decode.show_nothing(why)
+            self.memory.show_nothing(why)
+            return
+        self._show_forecast(forecast)
+
+    def _show_forecast(self, forecast: LatencyForecast) -> None:
+        speed = 1000 / forecast.after_ms if forecast.after_ms else 0.0
+        gain = forecast.before_ms / forecast.after_ms if forecast.after_ms else 1.0
+        low, high = forecast.after_range
+        between = f"{1000 / high:.0f} to {1000 / low:.0f} tok/s on {forecast.device}" if low > 0 and high > 0 else ""
+        slower = [f"Falls back: {name}" for name in forecast.fallbacks[:5]]
+        self.decode.show_forecast(f"≈{speed:.0f} tok/s ×{gain:.2f}", "\n".join([between, *slower]))
+        self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
+
+    def _forecast_unasked(self) -> None:
+        document = self._bench.document
+        checkpoint = document.checkpoint
+        if checkpoint is None or checkpoint.nbytes > SMALL_BYTES or not checkpoint.architecture:
+            return
+        if self._bench.jobs.busy or not document.plan_is_current or checkpoint.quantization is not None:
+            return
+        if self._forecast_of != (checkpoint.path, document.recipe.digest):
+            self._forecast_of = (checkpoint.path, document.recipe.digest)
+            self.ask_forecast()
+
+    def _on_event(self, event: Event) -> None:
+        if not isinstance(event, Finished) or not isinstance(event.result, Latency):
+            return
+        job = self._bench.jobs.job(event.request)
+        if job is not None and isinstance(job.request, MeasureLatency) and event.result.source.startswith("run:"):
+            self._latencies[event.result.source.removeprefix("run:")] = event.result
+            self._bench.document.refresh_runs()
+            self.refresh()

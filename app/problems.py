@@ -1,0 +1,87 @@
+"""What went wrong: reported from anywhere in the window, shown as cards, kept in the Problems list."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+
+from PySide6.QtCore import QObject, Signal
+
+from app.jobs import title_of
+from app.worker import EngineClient
+from core.errors import UserError
+from core.protocol.events import Event, Failed
+from core.protocol.requests import JOBS, Open, Request
+
+MOST = 500
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that went wrong. `details` is a traceback when the fault is ours; `during` names what was being done."""
+
+    what: str
+    where: str = ""
+    remedy: str = ""
+    details: str = ""
+    during: str = ""
+    at: datetime = field(default_factory=datetime.now)
+
+    @property
+    def text(self) -> str:
+        """Everything, for the clipboard."""
+        lines = [self.what + ".", self.where, self.remedy, self.details]
+        return "\n".join(line for line in lines if line)
+
+
+class Problems(QObject):
+    """All problems since the start, the newest last.
+
+    added: one was added to the list. carded: one that deserves a card, because the person asked for what failed.
+    """
+
+    added = Signal(object)
+    carded = Signal(object)
+    cleared = Signal()
+
+    def __init__(self, client: EngineClient, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.all: list[Problem] = []
+        self._asked: dict[int, Request] = {}
+        client.asked.connect(self._on_asked)
+        client.event.connect(self._on_event)
+
+    def report(self, problem: Problem, *, card: bool = True) -> None:
+        self.all.append(problem)
+        del self.all[:-MOST]
+        self.added.emit(problem)
+        if card:
+            self.carded.emit(problem)
+
+    def report_error(self, error: UserError, during: str = "") -> None:
+        self.report(Problem(error.what, error.where, error.remedy, "", during))
+
+    def report_fault(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        """A fault of ours in the window's process, with its traceback."""
+        details = "".join(traceback.format_exception(kind, error, trace))
+        what = f"Benchvise made a mistake: {kind.__name__}: {error}"
+        self.report(Problem(what, "", "What you were doing may be incomplete; please report the details.", details))
+
+    def clear(self) -> None:
+        self.all.clear()
+        self.cleared.emit()
+
+    def _on_asked(self, number: int, request: Request) -> None:
+        if isinstance(request, (*JOBS, Open)):
+            self._asked[number] = request
+
+    def _on_event(self, event: Event) -> None:
+        request = self._asked.get(event.request)
+        if isinstance(event, Failed):
+            during = title_of(request) if request is not None else ""
+            problem = Problem(event.what, event.where, event.remedy, event.details, during)
+            self.report(problem, card=request is not None or bool(event.details))

@@ -1,0 +1,74 @@
+"""A number of the scoreboard: before → after, a forecast (≈, grey) until it is measured (black, with a tick)."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from app.theme.appearance import UNIT, scaled
+from app.theme.icons import icon
+from app.theme.theme import current_theme, theme_notifier
+
+
+class Figure(QWidget):
+    """A title and a value under it."""
+
+    def __init__(self, title: str, help_text: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._help = help_text
+        self._measured = False
+        self._title = QLabel(title)
+        self._title.setFont(scaled(self.font(), 0.82))
+        self._title.setProperty("tone", "muted")
+        self._value = QLabel("—")
+        self._value.setFont(scaled(self.font(), 1.12, bold=True))
+        self._tick = QLabel()
+        self._tick.setFixedSize(QSize(16, 16))
+        line = QHBoxLayout()
+        line.setContentsMargins(0, 0, 0, 0)
+        line.setSpacing(UNIT // 2)
+        line.addWidget(self._value)
+        line.addWidget(self._tick)
+        line.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self._title)
+        layout.addLayout(line)
+        self.setToolTip(help_text)
+        self.setAccessibleName(title)
+        theme_notifier().changed.connect(self._paint)
+        self._paint()
+
+    @property
+    def text(self) -> str:
+        return self._value.text()
+
+    @property
+    def measured(self) -> bool:
+        return self._measured
+
+    def show_forecast(self, text: str, range_text: str = "") -> None:
+        """A predicted value; `range_text` is told on hover."""
+        self._show(text, measured=False, more=range_text)
+
+    def show_measured(self, text: str, more: str = "") -> None:
+        self._show(text, measured=True, more=more)
+
+    def show_nothing(self, why: str) -> None:
+        self._show("—", measured=False, more=why)
+
+    def _show(self, text: str, *, measured: bool, more: str) -> None:
+        self._measured = measured
+        self._value.setText(text)
+        self.setToolTip("\n".join(part for part in (self._help, more) if part))
+        self.setAccessibleDescription(f"{text}, {'measured' if measured else 'forecast'}. {self.toolTip()}")
+        self._paint()
+
+    def _paint(self) -> None:
+        theme = current_theme()
+        self._value.setStyleSheet(f"color: {theme.text if self._measured else theme.muted}")
+        self._tick.setVisible(self._measured)
+        if self._measured:
+            self._tick.setPixmap(icon("mdi6.check-bold", theme.good).pixmap(16, 16))
+        self._value.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
