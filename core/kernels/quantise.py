@@ -63,8 +63,7 @@ def quantise_pack(
     if route.kind is RouteKind.TRITON:
         from core.kernels.triton_quantise import quantise_pack_triton
 
-        packed, found = quantise_pack_triton(weight, bits, group_size, symmetric, scale_dtype, given)
-        return Packed(packed, found[0], found[1])
+        return Packed(*quantise_pack_triton(weight, bits, group_size, symmetric, scale_dtype, given))
     grid = _Grid(*given, given=True) if given else _Grid.empty(weight, shape, symmetric, scale_dtype)
     packed = _quantise_pack_blocks(weight, grid, bits, _steps_of(route, weight.device))
     return Packed(packed, grid.scale, grid.zero_point)
