@@ -10,6 +10,7 @@ Source: https://docs.python.org/3/library/pickle.html, "Restricting Globals"; to
 from __future__ import annotations
 
 import pickle
+import struct
 from collections import OrderedDict
 from typing import IO, NamedTuple
 
@@ -103,12 +104,16 @@ for _module in ("torch", "torch.storage", "torch.cuda"):
 _OTHER_TENSORS = ("_rebuild_sparse", "_rebuild_qtensor", "_rebuild_nested", "_rebuild_meta", "_rebuild_wrapper")
 _PICKLE_FAULTS = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError,
-    MemoryError, RecursionError,
+    MemoryError, RecursionError, AssertionError, struct.error,
 )  # fmt: skip
 
 
-class TensorUnpickler(pickle.Unpickler):
-    """Reads one pickle of a torch file; tensors come out as TensorRef. Afterwards `storages` has every StorageRef."""
+class TensorUnpickler(pickle._Unpickler):
+    """Reads one pickle of a torch file; tensors come out as TensorRef. Afterwards `storages` has every StorageRef.
+
+    This is the standard library's unpickler in Python: the one in C fills an array up to whatever number a value is
+    remembered under, which lets a file of 10 bytes, or one flipped bit, claim 64 GB.
+    """
 
     def __init__(self, file: IO[bytes], where: str) -> None:
         super().__init__(file, encoding="utf-8", errors="replace")
