@@ -23,17 +23,17 @@ from core.settings import did_you_mean
 
 
 class UsageError(Exception):
-    """A command line that cannot be understood; `usage` shows how it goes."""
+    """A command line that cannot be understood; `remedy` says how it goes."""
 
-    def __init__(self, what: str, usage: str) -> None:
+    def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what)
         self.what = what
-        self.usage = usage
+        self.remedy = remedy
 
 
 class _Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, self.format_usage().strip())
+        raise UsageError(message[:1].upper() + message[1:], self.format_usage().strip())
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
 def _failure(error: BaseException, command: Command | None) -> _Failure:
     match error:
         case UsageError():
-            return _Failure(error.what, "", error.usage, exit_codes.USAGE)
+            return _Failure(error.what, "", error.remedy, exit_codes.USAGE)
         case OutputError():
             return _Failure(error.what, error.where, error.remedy, exit_codes.OUTPUT)
         case UserError():
@@ -109,13 +109,13 @@ def _print(reply: Reply, *, as_json: bool) -> None:
 
 def _parse(argv: list[str]) -> Namespace:
     if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
-        hint = did_you_mean(argv[0], COMMANDS)
-        raise UsageError(f"there is no command '{argv[0]}'. {hint}", "usage: benchvise COMMAND …")
+        raise UsageError(f"There is no command '{argv[0]}'", did_you_mean(argv[0], COMMANDS))
     arguments, unknown = build_parser().parse_known_args(argv)
     if unknown:
         option = unknown[0].split("=")[0]
         hint = did_you_mean(option, _options(arguments.command)) if option.startswith("-") else ""
-        raise UsageError(f"'{option}' is not understood. {hint}".strip(), f"see benchvise {arguments.command} --help")
+        see = f"`benchvise {arguments.command} --help` shows how it goes."
+        raise UsageError(f"'{option}' is not understood", f"{hint} {see}".strip())
     return arguments
 
 

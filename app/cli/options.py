@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+from core.export.targets import AUTO, TARGETS
 from core.recipe.presets import load_preset
 from core.recipe.recipe import Recipe, load_recipe
 
@@ -43,6 +44,15 @@ def add_recipe(parser: ArgumentParser) -> None:
     either = parser.add_mutually_exclusive_group(required=True)
     either.add_argument("--recipe", metavar="FILE", help="a recipe in YAML")
     either.add_argument("--preset", metavar="NAME", help="a shipped recipe; `benchvise presets` lists them")
+
+
+def add_target(parser: ArgumentParser, *, default: str | None) -> None:
+    """--to: a format that runtimes load; required without a default."""
+    keys = [*TARGETS, AUTO]
+    help_text = f"{', '.join(keys[:-1])} or {AUTO} (packed where a runtime loads it)"
+    parser.add_argument(
+        "--to", metavar="TARGET", choices=keys, default=default, required=default is None, help=help_text
+    )
 
 
 def chosen_recipe(arguments: Namespace) -> Recipe:

@@ -14,7 +14,7 @@ def size(byte_count: float) -> str:
 
 def count(number: float, unit: str) -> str:
     """A number of things: "1.2 M weights"."""
-    return size(number) if unit == "bytes" else f"{_scaled(number)}{unit}"
+    return size(number) if unit == "bytes" else f"{_scaled(number).strip()} {unit}"
 
 
 def _scaled(number: float) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from app.cli.command import Command, Reply
 from app.cli.job import carry_out
-from app.cli.options import add_path, add_recipe, add_workspace, chosen_recipe
+from app.cli.options import add_path, add_recipe, add_target, add_workspace, chosen_recipe
 from app.cli.quantities import decibels, duration, size
 from app.cli.strict_json import fields_of
 from app.cli.table import number, table, text
+from core.export.targets import AUTO
 from core.protocol.requests import Compress
 from core.protocol.results import Run
 
@@ -19,7 +20,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     add_path(parser)
     add_recipe(parser)
     parser.add_argument("--out", metavar="DIR", required=True, help="a folder to write; must not exist yet")
-    parser.add_argument("--to", metavar="TARGET", default="auto", help="what to write, as for `export` (auto)")
+    add_target(parser, default=AUTO)
     parser.add_argument("--resume", action="store_true", help="go on after an interruption with what was finished")
     add_workspace(parser)
 
@@ -41,7 +42,7 @@ def _lines(run: Run) -> Iterator[str]:
     columns = (
         text("layer"),
         text("treatment"),
-        number("width", "bit/weight"),
+        number("bits/weight"),
         number("SQNR", "dB"),
         number("largest error"),
         number("after"),

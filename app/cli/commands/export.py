@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from app.cli.command import Command, Reply
 from app.cli.job import carry_out
-from app.cli.options import add_workspace
+from app.cli.options import add_target, add_workspace
 from app.cli.quantities import size
 from app.cli.strict_json import fields_of
 from core.protocol.requests import Export
@@ -16,7 +16,7 @@ from core.protocol.results import Exported
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run of the workspace, or a folder that compress wrote")
-    parser.add_argument("--to", metavar="TARGET", required=True, help="dense or compressed-tensors")
+    add_target(parser, default=None)
     parser.add_argument("--out", metavar="DIR", required=True, help="a folder to write; must not exist yet")
     add_workspace(parser)
 

@@ -41,7 +41,7 @@ def _run(arguments: Namespace) -> Reply:
 
 
 def _lines(looked: Looked) -> Iterator[str]:
-    yield looked.layer
+    yield f"{looked.layer}, bars on a logarithmic scale"
     yield ""
     yield from _bars(looked.before)
     yield ""

@@ -59,8 +59,8 @@ def _values(declared: Setting) -> str:
         allowed = "true | false"
     else:
         bounds = [
-            f"from {declared.minimum:g}" if declared.minimum is not None else "",
-            f"to {declared.maximum:g}" if declared.maximum is not None else "",
+            f"from {declared.minimum:.10g}" if declared.minimum is not None else "",
+            f"to {declared.maximum:.10g}" if declared.maximum is not None else "",
             declared.unit,
         ]
         allowed = " ".join(part for part in (declared.kind, *bounds) if part)

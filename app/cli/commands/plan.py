@@ -47,7 +47,7 @@ def _as_data(row: PlanRow) -> dict[str, object]:
 
 def _lines(plan: Plan) -> Iterator[str]:
     treated = plan.treated()
-    columns = (text("layer"), text("treatment"), number("width", "bit/weight"), number("before"), number("after"))
+    columns = (text("layer"), text("treatment"), number("bits/weight"), number("before"), number("after"))
     yield from table(
         columns,
         (

@@ -30,7 +30,7 @@ def _lines(workspace: Workspace, runs: tuple[RunSummary, ...]) -> Iterator[str]:
             text("created"),
             text("state"),
             text("recipe"),
-            number("width", "bit/weight"),
+            number("bits/weight"),
             number("after"),
             number("perplexity"),
             number("KL", "nats/token"),

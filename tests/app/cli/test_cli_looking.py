@@ -1,0 +1,119 @@
+"""Commands that read headers or one layer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_runs import SAMPLE, Shell
+from safetensors.numpy import load_file
+
+DOWN = "model.layers.0.mlp.down_proj"
+
+
+def test_inspect_lists_every_tensor(shell: Shell) -> None:
+    seen = shell.json("inspect", SAMPLE)
+    stored = load_file(SAMPLE / "model.safetensors")
+    assert seen["format"] == "safetensors"
+    assert seen["tensors"] == len(seen["layers"]) == len(stored)
+    assert seen["parameters"] == sum(tensor.size for tensor in stored.values())
+    assert seen["bytes"] == sum(tensor.nbytes for tensor in stored.values())
+    for layer in seen["layers"]:
+        tensor = stored[layer["tensor"]]
+        assert tuple(layer["shape"]) == tensor.shape
+        assert (layer["dtype"], layer["bytes"]) == ("float32", tensor.nbytes)
+        assert {"name", "role", "depth", "kind", "tied"} <= layer.keys()
+    by_name = {layer["name"]: layer for layer in seen["layers"]}
+    assert (by_name[DOWN]["role"], by_name[DOWN]["depth"]) == ("mlp.down", 0)
+    assert by_name["model.embed_tokens"]["tied"] == ["lm_head"]
+
+
+def test_inspect_for_people_is_aligned(shell: Shell) -> None:
+    said = shell.run("inspect", SAMPLE)
+    assert said.code == 0
+    lines = said.out.splitlines()
+    start = lines[0].index("role")
+    assert all(line[start - 2 : start] == "  " for line in lines[1:48])
+    assert "260,032 weights" in said.out
+    assert "172 × 64" in said.out
+
+
+@pytest.mark.parametrize("preset", ["int4-g128", "int8-channel", "magnitude-50"])
+def test_plan_adds_up(shell: Shell, preset: str) -> None:
+    planned = shell.json("plan", SAMPLE, "--preset", preset)
+    seen = shell.json("inspect", SAMPLE)
+    assert planned["bytes_before"] == seen["bytes"]
+    assert planned["bytes_after"] == sum(layer["bytes_after"] for layer in planned["layers"])
+    assert planned["bits_per_weight"] == pytest.approx(8 * planned["bytes_after"] / seen["parameters"])
+    assert [layer["name"] for layer in planned["layers"]] == [layer["name"] for layer in seen["layers"]]
+    for layer, before in zip(planned["layers"], seen["layers"], strict=True):
+        assert layer["bits_per_weight"] == pytest.approx(8 * layer["bytes_after"] / prod(before["shape"]))
+        assert (layer["treatment"] == "keep") == (layer["rule"] is None)
+    assert isinstance(planned["warnings"], list)
+
+
+def test_plan_takes_a_recipe_file(shell: Shell, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "benchvise: 1\nrules:\n- targets: ['*.q_proj', nothing]\n"
+        "  scheme: {method: integer, bits: 3, granularity: channel}\n"
+    )
+    planned = shell.json("plan", SAMPLE, "--recipe", recipe)
+    assert sum(layer["treatment"] == "int3 channel" for layer in planned["layers"]) == 5
+    assert planned["warnings"] == ["Rule 1: the target 'nothing' matches no layer."]
+    said = shell.run("plan", SAMPLE, "--recipe", recipe)
+    assert "5 layers treated, 42 kept" in said.out
+    assert "warning: Rule 1" in said.out
+
+
+def test_presets_start_recipes(shell: Shell, tmp_path: Path) -> None:
+    listed = shell.json("presets")["presets"]
+    assert {"int8-channel", "int4-g128", "magnitude-50"} <= {preset["name"] for preset in listed}
+    own = tmp_path / "own.yaml"
+    own.write_text(shell.run("presets", "int4-g128").out)
+    by_file = shell.json("plan", SAMPLE, "--recipe", own)
+    assert by_file["layers"] == shell.json("plan", SAMPLE, "--preset", "int4-g128")["layers"]
+
+
+def test_methods_are_the_declarations(shell: Shell) -> None:
+    data = shell.json("methods")
+    integer = next(method for method in data["schemes"] if method["method"] == "integer")
+    bits = next(setting for setting in integer["settings"] if setting["name"] == "bits")
+    assert (bits["minimum"], bits["maximum"], bits["default"]) == (2, 8, 4)
+    said = shell.run("methods").out
+    assert "bits: integer from 2 to 8 bit (default 4)" in said
+    assert "only with granularity group" in said
+    assert "only with clip_search true and for schemes with a scale" in said
+
+
+def test_histogram_is_exact(shell: Shell) -> None:
+    seen = shell.json("histogram", SAMPLE, DOWN, "--bins", "32")
+    weight = load_file(SAMPLE / "model.safetensors")[f"{DOWN}.weight"].astype(np.float64)
+    edges = np.array(seen["edges"])
+    assert len(edges) == 33
+    assert (edges[0], edges[-1]) == (weight.min(), weight.max())
+    assert seen["counts"] == np.histogram(weight, edges)[0].tolist()
+    statistics = seen["statistics"]
+    assert statistics["count"] == weight.size
+    assert statistics["mean"] == pytest.approx(weight.mean(), abs=1e-12)
+    assert statistics["std"] == pytest.approx(weight.std(), rel=1e-9)
+    said = shell.run("histogram", SAMPLE, DOWN)
+    assert said.code == 0
+    assert "excess kurtosis" in said.out
+
+
+@pytest.mark.parametrize("command", [["inspect", str(SAMPLE)], ["plan", str(SAMPLE), "--preset", "int4-g128"]])
+def test_quick_commands_never_load_torch_or_qt(command: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from app.__main__ import main\n"
+        f"assert main({[*command, '--json']!r}) == 0\n"
+        "heavy = ('torch', 'transformers', 'triton', 'PySide6', 'pyqtgraph')\n"
+        "print([name for name in sys.modules if name.split('.')[0] in heavy], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"

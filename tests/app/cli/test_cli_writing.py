@@ -1,0 +1,149 @@
+"""How numbers, tables, JSON and treatments are written."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli.quantities import count, decibels, duration, significant, size
+from app.cli.strict_json import fields_of, to_json
+from app.cli.table import number, pairs, table, text, width_of
+from app.cli.treatment_words import parse_treatment_words
+from core.errors import RecipeError
+from core.methods.integer import Integer
+from core.methods.keep import Keep
+from core.methods.solver import Nearest
+from core.methods.sparse import Sparse
+from core.recipe.presets import load_preset
+from core.recipe.recipe import Treatment
+
+
+@dataclass(frozen=True)
+class Record:
+    name: str
+    value: float
+    values: tuple[float, ...]
+
+
+def test_json_is_strict() -> None:
+    data = {
+        "record": Record("a", math.nan, (1.5, math.inf)),
+        "array": np.array([[1.0, -np.inf]], np.float32),
+        "counts": np.arange(3),
+        "scalar": np.float32(0.5),
+        "truth": np.bool_(True),
+        "path": Path("/tmp/x"),
+        "none": None,
+    }
+    assert json.loads(to_json(data)) == {
+        "record": {"name": "a", "value": None, "values": [1.5, None]},
+        "array": [[1.0, None]],
+        "counts": [0, 1, 2],
+        "scalar": 0.5,
+        "truth": True,
+        "path": "/tmp/x",
+        "none": None,
+    }
+    with pytest.raises(TypeError):
+        to_json({"set": {1}})
+    with pytest.raises(TypeError):
+        fields_of({"a": 1})
+
+
+def test_json_survives_names_that_are_no_unicode() -> None:
+    assert json.loads(to_json({"name": "a\udcff"}))["name"] == "a\udcff"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (1_049_000, "1.05 MB"),
+        (999_499, "999 kB"),
+        (999_600, "1000 kB"),
+        (140_000_000_000, "140 GB"),
+        (3.2e12, "3.2 TB"),
+    ],
+)
+def test_sizes(value: float, expected: str) -> None:
+    assert size(value) == expected
+
+
+def test_other_quantities() -> None:
+    assert (count(12, "tokens"), count(12, "bytes")) == ("12 tokens", "12 B")
+    assert count(1_200_000, "weights") == "1.2 M weights"
+    assert (significant(None), significant(math.nan), significant(0.000123456)) == ("—", "—", "0.0001235")
+    assert (decibels(None), decibels(41.257)) == ("exact", "41.26")
+    assert [duration(seconds) for seconds in (0.04, 3.14, 42, 187, 3729)] == [
+        "0.04 s",
+        "3.1 s",
+        "42 s",
+        "3:07",
+        "1:02:09",
+    ]
+
+
+def test_tables_align_words_left_and_numbers_right() -> None:
+    lines = list(table((text("layer"), number("size", "B")), [("a", "1"), ("longer name", "1,000"), ("宽", "22")]))
+    assert lines == ["layer        size [B]", "a                   1", "longer name     1,000", "宽                 22"]
+    assert list(table((text("a"),), [])) == ["a"]
+    assert list(pairs([("a", "1"), ("long", "2")])) == ["a     1", "long  2"]
+    assert (width_of("abc"), width_of("宽x"), width_of("e\u0301")) == (3, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "treatment"),
+    [
+        ("int4 g128", Treatment(Integer(4, True, "group", 128, "divisor"))),
+        ("int4-g128-asym-clip", Treatment(Integer(4, False, "group", 128, "divisor"), Nearest(clip_search=True))),
+        ("int3 g64 clip", Treatment(Integer(3, True, "group", 64, "divisor"), Nearest(clip_search=True))),
+        ("int8 channel", Treatment(Integer(8, granularity="channel"))),
+        ("int8-channel", Treatment(Integer(8, granularity="channel"))),
+        ("int2 tensor asym", Treatment(Integer(2, False, "tensor"))),
+        ("50 % zeros", Treatment(Sparse())),
+        ("12.5% zeros global", Treatment(Sparse(fraction=0.125, scope="global"))),
+        ("keep", Treatment(Keep())),
+        ("magnitude-50", load_preset("magnitude-50").rules[0].treatment),
+        ("{scheme: {method: integer, bits: 5, granularity: tensor}}", Treatment(Integer(5, granularity="tensor"))),
+    ],
+)
+def test_treatments_in_words(words: str, treatment: Treatment) -> None:
+    parsed = parse_treatment_words(words)
+    assert parsed == treatment
+    assert parse_treatment_words(parsed.tag) in (parsed, Treatment(parsed.scheme, parsed.solver))
+
+
+def test_a_treatment_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text(
+        "scheme: {method: integer, bits: 6, granularity: channel}\nsolver: {method: nearest, clip_search: true}\n"
+    )
+    assert parse_treatment_words(str(file)).tag == "int6 channel clip"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("int4 g128 klip", "names no treatment"),
+        ("int9 channel", "above its greatest value 8"),
+        ("int4 g1", "below its least value 2"),
+        ("150 % zeros", "above its greatest value 1"),
+        ("1.2.3 % zeros", "names no treatment"),
+        ("int4-mlp-int8-attention", "holds 2 treatments"),
+        ("{scheme: [}", "not valid YAML"),
+        ("{bits: 3}", "The scheme must be a mapping"),
+        ("missing.yaml", "cannot be read"),
+    ],
+)
+def test_words_that_are_no_treatment(words: str, says: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_treatment_words(words)
+    assert says in caught.value.what
+    assert caught.value.remedy
