@@ -1,0 +1,1 @@
+"""From files to tensors to layers: opening checkpoints by their headers, and reading their values."""
