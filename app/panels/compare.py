@@ -46,12 +46,19 @@ COLUMNS: tuple[Column[RunSummary], ...] = (
     _number("Size", lambda run: run.bytes_after, byte_text, "Bytes after"),
     _number("Of original", lambda run: _ratio(run.bytes_after, run.bytes_before), percent_text, "Size after ÷ before"),
     _number("Perplexity", lambda run: run.perplexity, number_text, "On the evaluation text"),
-    _number("before", lambda run: run.perplexity_before, number_text, "Perplexity of the original on the same text"),
+    _number(
+        "Perplexity before",
+        lambda run: run.perplexity_before,
+        number_text,
+        "Perplexity of the original on the same text",
+    ),
     _number("KL mean", lambda run: run.kl_mean, kl_text, "Mean divergence from the original, nats per token"),
     _number("KL p99", lambda run: run.kl_p99, kl_text, "99th percentile of the divergence, nats per token"),
     _number("Top-1", lambda run: run.top1_agreement, percent_text, "How often both think the same token likeliest"),
     _number("Decode, ms", lambda run: run.decode_ms, number_text, "Milliseconds per decoded token, median"),
-    _number("before, ms", lambda run: run.decode_ms_before, number_text, "The same of the original, interleaved"),
+    _number(
+        "Decode before, ms", lambda run: run.decode_ms_before, number_text, "The same of the original, interleaved"
+    ),
     _number("Speed-up", lambda run: run.speed_up, lambda v: f"× {v:.2f}", "Original ÷ compressed"),
     _number("Peak memory", lambda run: run.peak_rss_bytes, byte_text, "Resident memory of the evaluation at its peak"),
 )

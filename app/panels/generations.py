@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QKeySequence, QShortcut, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QSpinBox, QSplitter, QTextBrowser, QVBoxLayout, QWidget
 
+from app.figures import plural
 from app.plots.controls import Controls
 from app.plots.plot_panel import PlotPanel
 from app.theme.theme import current_theme, theme_notifier
@@ -24,7 +25,7 @@ PROMPT = "Once upon a time"
 
 
 class TokenText(QWidget):
-    """One text with a title; each token tells its log-probability, those from the divergence on are tinted."""
+    """One text with a title; each token tells its log-probability, those that differ from the other's are tinted."""
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -37,7 +38,7 @@ class TokenText(QWidget):
         layout.addWidget(self.title)
         layout.addWidget(self.view, 1)
 
-    def show_text(self, prompt: str, generation: Generation, diverges_at: int | None) -> None:
+    def show_text(self, prompt: str, generation: Generation, other: Generation, diverges_at: int | None) -> None:
         """diverges_at: the token to mark; None when both texts are alike."""
         theme = current_theme()
         self.view.clear()
@@ -49,9 +50,9 @@ class TokenText(QWidget):
             style = QTextCharFormat()
             style.setForeground(QColor(theme.text))
             style.setToolTip(f"Token {place + 1}: log-probability {logprob:.3f} ({math.exp(logprob) * 100:.1f} %)")
-            if diverges_at is not None and place >= diverges_at:
-                tint = QColor(theme.warning)
-                tint.setAlpha(150 if place == diverges_at else 40)
+            if diverges_at is not None and other.pieces[place : place + 1] != (piece,):
+                tint = QColor(theme.after)
+                tint.setAlpha(130 if place == diverges_at else 40)
                 style.setBackground(tint)
                 style.setFontUnderline(place == diverges_at)
             cursor.insertText(piece, style)
@@ -154,11 +155,11 @@ class GenerationsPanel(PlotPanel):
         shown = self._shown
         if shown is None:
             return
-        self.original.show_text(shown.prompt, shown.original, shown.diverges_at)
-        self.compressed.show_text(shown.prompt, shown.compressed, shown.diverges_at)
+        self.original.show_text(shown.prompt, shown.original, shown.compressed, shown.diverges_at)
+        self.compressed.show_text(shown.prompt, shown.compressed, shown.original, shown.diverges_at)
         count = len(shown.compressed.pieces)
         self.note.setText(
-            f"All {count} tokens are the same."
+            f"Both wrote the same {plural(count, 'token')}."
             if shown.diverges_at is None
             else f"The texts part at token {shown.diverges_at + 1} of {count}."
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHeaderView, QLabel, QSplitter, QVBoxLayout
 
 from app.plots.comparison import Comparison
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from app.worker import EngineClient
 
 MAX_COMPARED = 6
+NARROW = 760
+"""Pixels below which the statistics stand under the plot."""
 BINS = (64, 128, 256, 512, 1024, 4096)
 REFINE_BELOW = 0.7
 """A view narrower than this share of what is binned is binned anew."""
@@ -64,19 +67,18 @@ class HistogramPanel(PlotPanel):
         self.table.setModel(self.statistics)
         self.table.setAccessibleName("Statistics")
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        split = QSplitter(Qt.Orientation.Horizontal)
-        split.addWidget(self.plot)
-        split.addWidget(self.table)
-        split.setStretchFactor(0, 1)
-        split.setStretchFactor(1, 0)
-        split.setSizes([700, 290])
-        split.setChildrenCollapsible(True)
+        self.split = QSplitter(Qt.Orientation.Horizontal)
+        self.split.addWidget(self.plot)
+        self.split.addWidget(self.table)
+        self.split.setStretchFactor(0, 1)
+        self.split.setStretchFactor(1, 0)
+        self.split.setSizes([700, 300])
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self.controls)
         layout.addWidget(self.note)
-        layout.addWidget(split, 1)
+        layout.addWidget(self.split, 1)
         self._asked = _Asked((), "", None)
         self._answers: dict[int, Looked] = {}
         self._whole: dict[int, Looked] = {}
@@ -96,6 +98,16 @@ class HistogramPanel(PlotPanel):
             )
             return
         self._ask(None)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        narrow = event.size().width() < NARROW
+        orientation = Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal
+        if orientation != self.split.orientation():
+            self.split.setOrientation(orientation)
+            self.split.setStretchFactor(0, 3 if narrow else 1)
+            self.split.setStretchFactor(1, 2 if narrow else 0)
+            self.split.setSizes([600, 400] if narrow else [700, 300])
 
     def _selection_changed(self) -> None:
         self._full_range = None
@@ -176,11 +188,11 @@ class HistogramPanel(PlotPanel):
         figures: list[Figures] = []
         for place, name in enumerate(names):
             looked = self._answers[place]
-            traces.append(Trace(name, looked.before, place if compare else "before"))
+            traces.append(Trace(name, name if compare else "Before", looked.before, place if compare else "before"))
             figures.append(Figures(_short(name) if compare else "Before", looked.statistics))
             if looked.after is not None:
                 after_name = self._asked.after_name or "After"
-                traces.append(Trace(after_name, looked.after, "after"))
+                traces.append(Trace(name, after_name, looked.after, "after"))
                 figures.append(Figures("After", looked.statistics_after, looked.sqnr_db))
         grid = self._answers[0].grid if self.grid.isChecked() and not compare else None
         self.plot.show_traces(traces, grid, logarithmic=self.logarithmic.isChecked(), compare=compare)

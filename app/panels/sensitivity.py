@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Slot
 from PySide6.QtGui import QAction, QGuiApplication
-from PySide6.QtWidgets import QMenu, QPushButton, QToolButton, QVBoxLayout
+from PySide6.QtWidgets import QMenu, QPushButton, QVBoxLayout
 
 from app.plots.controls import Controls
 from app.plots.plot_panel import PlotPanel
@@ -59,9 +59,8 @@ class SensitivityPanel(PlotPanel):
             (("Depth", BY_ORDER), ("Role", BY_ROLE), ("Damage", BY_DAMAGE)),
         )
         self.controls.end()
-        self.treatments = QToolButton()
-        self.treatments.setText("Treatments")
-        self.treatments.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.treatments = QPushButton("Treatments")
+        self.treatments.setToolTip("Which treatments are measured")
         self.treatments.setMenu(self._treatment_menu())
         self.controls.row.addWidget(self.treatments)
         self.measure = QPushButton("Measure sensitivity")

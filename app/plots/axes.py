@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pyqtgraph as pg
@@ -19,12 +20,15 @@ class NumberAxis(pg.AxisItem):  # type: ignore[misc] # pyqtgraph is untyped
         self.logarithmic = logarithmic
 
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
+        low, high = sorted((low, high))
         if not self.logarithmic:
             return list(super().tickValues(low, high, size))
-        first, last = round(low + 0.499), round(high - 0.499)
+        first, last = math.ceil(low), math.floor(high)
         decades = max(0, last - first) + 1
         if last < first or decades < 2:
-            return list(super().tickValues(low, high, size))
+            finer = [power + math.log10(digit) for power in range(math.floor(low), first + 1) for digit in (1, 2, 5)]
+            inside = [value for value in finer if low <= value <= high]
+            return [(1.0, inside)] if len(inside) > 1 else list(super().tickValues(low, high, size))
         step = max(1, -(-decades * 28 // max(1, round(size))))
         return [(float(step), [float(power) for power in range(first, last + 1, step)])]
 
@@ -59,16 +63,17 @@ class NameAxis(pg.AxisItem):  # type: ignore[misc] # pyqtgraph is untyped
         self._names: tuple[str, ...] = ()
         self._apart = 16
 
-    def show(self, names: Sequence[str], *, apart: int = 16) -> None:
+    def show_names(self, names: Sequence[str], *, apart: int = 16) -> None:
         """names[i] is written at position i + ½; neighbours are at least `apart` pixels from each other."""
         self._names, self._apart = tuple(names), apart
         self.picture = None
         self.update()
 
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
-        if not self._names or high <= low:
+        low, high = sorted((low, high))
+        if not self._names or high == low:
             return []
-        step = max(1, round(self._apart * (high - low) / max(1.0, size) + 0.499))
+        step = max(1, math.ceil(self._apart * (high - low) / max(1.0, size)))
         first = max(0, int(low))
         last = min(len(self._names), int(high) + 1)
         start = -(-first // step) * step

@@ -10,7 +10,7 @@ from app.plots.axes import NumberAxis
 from app.plots.colours import Table
 from app.theme.theme import Theme
 
-BAR_WIDTH = 12
+BAR_WIDTH, AXIS_WIDTH, GAP = 12, 62, 6
 
 
 class ColourScale(pg.PlotItem):  # type: ignore[misc] # pyqtgraph is untyped
@@ -26,9 +26,9 @@ class ColourScale(pg.PlotItem):  # type: ignore[misc] # pyqtgraph is untyped
         for side in ("left", "bottom", "top"):
             self.hideAxis(side)
         self.showAxis("right")
-        axis.setWidth(62)
+        axis.setWidth(AXIS_WIDTH)
         self.layout.setColumnFixedWidth(1, BAR_WIDTH)
-        self.setMaximumWidth(BAR_WIDTH + 62)
+        self.setMaximumWidth(BAR_WIDTH + AXIS_WIDTH)
         self.image = pg.ImageItem(axisOrder="row-major")
         self.addItem(self.image)
         self.levels = (0.0, 1.0)
@@ -36,7 +36,13 @@ class ColourScale(pg.PlotItem):  # type: ignore[misc] # pyqtgraph is untyped
     def stand_beside(self, plot: pg.PlotItem) -> None:
         """Take the place to the right of the plot's own area, as high as that."""
         plot.layout.addItem(self, 2, 5)
-        plot.layout.setColumnFixedWidth(4, 6)
+        plot.layout.setColumnFixedWidth(4, GAP)
+
+    @staticmethod
+    def leave_room(plot: pg.PlotItem) -> None:
+        """Keep the same width free beside a plot without a scale, so that both line up."""
+        plot.layout.setColumnFixedWidth(4, GAP)
+        plot.layout.setColumnFixedWidth(5, BAR_WIDTH + AXIS_WIDTH)
 
     def show_levels(self, low: float, high: float) -> None:
         self.levels = (low, high)

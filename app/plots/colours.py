@@ -14,7 +14,7 @@ DIVERGING_ENTRIES = 255
 """Odd, so that one entry is exactly the neutral colour of zero."""
 
 _ENDS = {
-    "light": ((0.36, 0.02, -0.15), (0.985, 0.0, 0.0), (0.47, 0.095, 0.095)),
+    "light": ((0.36, -0.02, -0.14), (0.985, 0.0, 0.0), (0.47, 0.095, 0.095)),
     "dark": ((0.86, -0.045, -0.085), (0.245, 0.0, -0.004), (0.86, 0.045, 0.125)),
 }
 """Oklab of the most negative value, of zero and of the most positive value: blue and orange differ along the

@@ -20,7 +20,7 @@ class Comparison:
     def __init__(self, controls: Controls, document: Document) -> None:
         self._document = document
         self.box = controls.choice(
-            "Compare with",
+            "After",
             "What is drawn as “after”: the planned treatment is tried on the layer at once, without a run",
             (("Planned treatment", PLANNED), ("Active run", RUN), ("Nothing", NOTHING)),
         )

@@ -25,9 +25,13 @@ VIEW_SETTLE_MS = 250
 
 @dataclass(frozen=True)
 class Trace:
-    """One histogram to draw. place: "before", "after", or the number of a layer among those compared."""
+    """One histogram to draw.
+
+    name: of the layer; label: what the legend calls it; place: "before", "after", or a layer's number among several.
+    """
 
     name: str
+    label: str
     histogram: Histogram
     place: str | int
 
@@ -100,7 +104,7 @@ class HistogramPlot(Plot):
             curve.setData(x, y, connect="finite")
             curve.setFillLevel(floor)
             if len(self._traces) > 1:
-                self.legend.addItem(curve, trace.name)
+                self.legend.addItem(curve, trace.label)
         self._ticks.setXVals([] if self._grid is None else [float(value) for value in self._grid])
         self.paint_theme(self.theme())
 
@@ -110,7 +114,7 @@ class HistogramPlot(Plot):
         for curve, trace in zip(self._curves, self._traces, strict=False):
             colour = QColor(fixed[trace.place] if isinstance(trace.place, str) else colours[trace.place % 6])
             curve.setPen(pg.mkPen(colour, width=1))
-            colour.setAlpha(70 if len(self._traces) <= 2 else 18)
+            colour.setAlpha({"before": 90, "after": 35}.get(str(trace.place), 18))
             curve.setBrush(pg.mkBrush(colour))
         line = QColor(theme.muted)
         line.setAlpha(90)
@@ -123,7 +127,7 @@ class HistogramPlot(Plot):
             label.setText(label.text, color=theme.text)
 
     def data(self) -> Data:
-        return Data(("name", "edge_low", "edge_high", "count"), _rows(self._traces))
+        return Data(("layer", "shown_as", "edge_low", "edge_high", "count"), _rows(self._traces))
 
     def summary(self) -> str:
         if not self._traces:
@@ -133,7 +137,7 @@ class HistogramPlot(Plot):
         if not total:
             return f"Histogram of {self._traces[0].name}: no finite value in range."
         peak = int(first.counts.argmax())
-        others = ", ".join(trace.name for trace in self._traces[1:])
+        others = ", ".join(trace.label for trace in self._traces[1:])
         low, high = number_text(float(first.edges[0])), number_text(float(first.edges[-1]))
         top = number_text(float(first.edges[peak : peak + 2].mean()))
         told = (
@@ -174,7 +178,7 @@ class HistogramPlot(Plot):
             edges, counts = trace.histogram.edges, trace.histogram.counts
             place = int(np.searchsorted(edges, value, side="right")) - 1
             if 0 <= place < len(counts):
-                told.append(f"{trace.name} {whole_text(int(counts[place]))}")
+                told.append(f"{trace.label} {whole_text(int(counts[place]))}")
         self.readout.setText(f"{number_text(value)}:  " + "   ".join(told) if told else "")
 
     def _tell_view(self) -> None:
@@ -191,4 +195,4 @@ def _rows(traces: Sequence[Trace]) -> Iterator[tuple[Cell, ...]]:
     for trace in traces:
         edges, counts = trace.histogram.edges, trace.histogram.counts
         for low, high, count in zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True):
-            yield trace.name, low, high, count
+            yield trace.name, trace.label, low, high, count

@@ -119,7 +119,10 @@ class ParetoPlot(Plot):
         return pg.mkBrush(theme.accent if point.run in on_front else theme.muted)
 
     def _label(self, point: Point, height: float, theme: Theme) -> pg.TextItem:
-        label = pg.TextItem(point.label, color=theme.text if point.run == self._active else theme.muted, anchor=(0, 1))
+        middle = (min(one.x for one in self._points) + max(one.x for one in self._points)) / 2
+        colour = theme.text if point.run == self._active else theme.muted
+        # At the right of the plot the label stands to the left of its point, where there is room for it.
+        label = pg.TextItem(point.label, color=colour, anchor=(1 if point.x > middle else 0, 1))
         label.setPos(point.x, height)
         self.plot.addItem(label, ignoreBounds=True)
         return label

@@ -42,7 +42,7 @@ class Plot(QWidget):
         super().__init__(parent)
         self.canvas = pg.GraphicsLayoutWidget()
         self.canvas.setMinimumSize(160, 120)
-        self.canvas.ci.setContentsMargins(0, 4, 8, 0)
+        self.canvas.ci.setContentsMargins(8, 4, 8, 4)
         self.canvas.ci.layout.setSpacing(6)
         self.canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.readout = QLabel()

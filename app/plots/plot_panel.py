@@ -85,6 +85,8 @@ class PlotPanel(QWidget):
         super().__init__(parent)
         self.document = document
         self.client = client
+        self.setProperty("surface", "panel")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.question = Question(client, self)
         self.empty = EmptyState(self.icon)
         self.content = QWidget()

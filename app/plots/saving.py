@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.exporters.SVGExporter import SVGExporter
-from PySide6.QtCore import QBuffer, QIODevice, QPoint, QSaveFile
-from PySide6.QtGui import QColor, QImage, QPainter
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QBuffer, QIODevice, QRectF, QSaveFile
+from PySide6.QtGui import QImage, QPainter
 
 from core.errors import OutputError
 
@@ -28,15 +27,14 @@ class Data:
     rows: Iterable[Iterable[Cell]]
 
 
-def image_of(widget: QWidget, scale: float) -> QImage:
-    """The widget drawn anew at `scale` times its resolution."""
-    size = widget.size()
-    image = QImage(round(size.width() * scale), round(size.height() * scale), QImage.Format.Format_ARGB32_Premultiplied)
+def image_of(canvas: pg.GraphicsLayoutWidget, scale: float) -> QImage:
+    """The canvas drawn anew at `scale` times its resolution."""
+    size = canvas.viewport().size()
+    image = QImage(size * scale, QImage.Format.Format_ARGB32_Premultiplied)
     image.setDevicePixelRatio(scale)
-    image.fill(QColor(0, 0, 0, 0))
-    painter = QPainter(image)
-    widget.render(painter, QPoint(0, 0))
-    painter.end()
+    image.fill(canvas.backgroundBrush().color())
+    with QPainter(image) as painter:
+        canvas.render(painter, QRectF(0, 0, size.width(), size.height()), canvas.viewport().rect())
     return image
 
 

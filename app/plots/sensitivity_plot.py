@@ -99,6 +99,8 @@ class SensitivityPlot(Plot):
             side.getAxis("left").setWidth(96)
         self.extra_actions: Callable[[str, str], Sequence[QAction]] = lambda _layer, _treatment: ()
         self.canvas.scene().sigMouseMoved.connect(self._hover)
+        ColourScale.leave_room(self.bars_plot)
+        self._columns_axis.setHeight(self.fontMetrics().height() + 8)
         self.canvas.ci.layout.setRowStretchFactor(0, 2)
         self.canvas.ci.layout.setRowStretchFactor(1, 3)
         self.start()
@@ -129,20 +131,21 @@ class SensitivityPlot(Plot):
         self.map.setLimits(xMin=0, xMax=columns, yMin=0, yMax=rows)
         self.map.setYRange(0, rows, padding=0)
         self.scale.show_levels(low, high)
-        self._rows_axis.show(table.treatments)
-        self._columns_axis.show(table.labels, apart=self._label_width(table.labels))
+        self._rows_axis.show_names(table.treatments)
+        self._columns_axis.show_names(table.labels, apart=self._label_width(table.labels))
         self._draw_bars(table, logs, low, high)
 
     def _draw_bars(self, table: SensitivityTable, logs: Floats32, low: float, high: float) -> None:
         heights = logs[table.treatments.index(self._chosen)] if self._chosen in table.treatments else logs[:0]
         places = np.flatnonzero(np.isfinite(heights))
-        floor = math.floor(low) - 0.05
+        least, most = (heights[places].min(), heights[places].max()) if places.size else (low, high)
+        floor = float(least) - max(0.3, 0.1 * float(most - least))
         brushes = [pg.mkBrush(colour) for colour in self._colours(heights[places], low, high)]
         self.bars.setOpts(
             x=places + 0.5, y0=np.full(len(places), floor), height=heights[places] - floor, width=0.8,
-            brushes=brushes, pen=None,
+            brushes=brushes, pen=pg.mkPen(self.theme().muted),
         )  # fmt: skip
-        self.bars_plot.setYRange(floor, high + 0.1, padding=0)
+        self.bars_plot.setYRange(floor, float(most) + 0.1, padding=0)
         self.bars_plot.setTitle(
             f"Each layer alone as {self._chosen}", color=self.theme().text, size=f"{self.font().pointSizeF():g}pt"
         )

@@ -1,0 +1,168 @@
+"""A document and an engine for panels: the engine answers when the test lets it, with what the core really says."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QObject, Signal
+
+from app.theme.theme import theme_notifier
+from core.checkpoint.open import open_checkpoint
+from core.checkpoint.records import Checkpoint, Layer
+from core.engine import answer
+from core.errors import UserError
+from core.methods.integer import Integer
+from core.progress import NullProgress
+from core.protocol.events import Failed, Stopped
+from core.protocol.requests import Request
+from core.protocol.results import RunSummary, SensitivityCell
+from core.recipe.recipe import KEEP, Treatment
+
+SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
+
+
+@cache
+def _real(request: Request) -> Any:
+    return answer(request, NullProgress())
+
+
+class PatientClient(QObject):
+    """Keeps questions until the test answers them, in any order."""
+
+    event = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: dict[int, tuple[Request, Callable[[Any], None] | None, Callable[[Failed], None] | None]] = {}
+        self.asked: list[Request] = []
+        self.controlled: list[tuple[int, str]] = []
+
+    def ask(self, request, *, done=None, partial=None, failed=None, owner=None) -> int:
+        self.asked.append(request)
+        self.open[len(self.asked)] = request, done, failed
+        return len(self.asked)
+
+    def control(self, number: int, action: str) -> None:
+        self.controlled.append((number, action))
+
+    def answer(self, number: int, result: Any = None) -> None:
+        """Give `result`, or what the core says to the request."""
+        request, done, failed = self.open.pop(number)
+        if isinstance(result, Failed):
+            failed(result)
+            return
+        try:
+            result = _real(request) if result is None else result
+        except UserError as error:
+            failed(Failed(number, error.what, error.where, error.remedy))
+        else:
+            done(result)
+
+    def answer_all(self) -> None:
+        while self.open:
+            self.answer(min(self.open))
+
+    def stop(self, number: int) -> None:
+        self.open.pop(number)
+        self.event.emit(Stopped(number))
+
+
+class PlainDocument(QObject):
+    """What panels read and hear of a document."""
+
+    checkpoint_changed = Signal()
+    recipe_changed = Signal()
+    plan_changed = Signal()
+    selection_changed = Signal()
+    sensitivity_changed = Signal()
+    runs_changed = Signal()
+    active_run_changed = Signal()
+
+    def __init__(self, checkpoint: Checkpoint | None, workspace: str) -> None:
+        super().__init__()
+        self.checkpoint = checkpoint
+        self.workspace = workspace
+        self.selection: tuple[int, ...] = ()
+        self.sensitivity: dict[tuple[str, str], SensitivityCell] = {}
+        self.runs: tuple[RunSummary, ...] = ()
+        self.active_run = ""
+        self.treatment: Treatment = KEEP
+        self.treated: list[tuple[tuple[int, ...], tuple[Treatment, ...]]] = []
+
+    @property
+    def current(self) -> Layer | None:
+        return self.checkpoint.layers[self.selection[0]] if self.checkpoint and self.selection else None
+
+    def treatment_of(self, index: int) -> Treatment:
+        return self.treatment
+
+    def plan(self, treatment: Treatment) -> None:
+        self.treatment = treatment
+        self.recipe_changed.emit()
+
+    def treat(self, indices, treatments, title: str) -> None:
+        self.treated.append((tuple(indices), tuple(treatments)))
+
+    def select(self, indices) -> None:
+        self.selection = tuple(indices)
+        self.selection_changed.emit()
+
+    def select_named(self, *ends: str) -> None:
+        layers = self.checkpoint.layers
+        self.select(index for end in ends for index, layer in enumerate(layers) if layer.name.endswith(end))
+
+    def set_active_run(self, run: str) -> None:
+        if run != self.active_run:
+            self.active_run = run
+            self.active_run_changed.emit()
+
+
+@pytest.fixture(autouse=True)
+def _light():
+    theme_notifier().choose("light")
+    yield
+    theme_notifier().choose("light")
+
+
+@pytest.fixture(scope="session")
+def sample() -> Checkpoint:
+    return open_checkpoint(str(SAMPLE))
+
+
+@pytest.fixture
+def plots_client(qapp) -> PatientClient:
+    return PatientClient()
+
+
+@pytest.fixture
+def plots_document(qapp, sample, tmp_path) -> PlainDocument:
+    return PlainDocument(sample, str(tmp_path))
+
+
+@pytest.fixture
+def int4() -> Treatment:
+    return Treatment(Integer(bits=4, granularity="channel"))
+
+
+@pytest.fixture
+def shown(qtbot, plots_document, plots_client):
+    """Build a panel, show it, and wait until it has asked what it wants."""
+
+    def show(kind):
+        panel = kind(plots_document, plots_client)
+        qtbot.addWidget(panel)
+        panel.resize(900, 600)
+        panel.show()
+        qtbot.waitExposed(panel)
+        qtbot.wait(20)
+        return panel
+
+    return show

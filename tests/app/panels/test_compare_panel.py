@@ -1,0 +1,91 @@
+"""The compare panel: table, points, and the run they agree on."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+
+from app.panels.compare import COLUMNS, ComparePanel
+from core.protocol.results import RunSummary
+
+
+def summary(run, bits, kl, **more):
+    return RunSummary(
+        run,
+        "/c",
+        f"recipe {run}",
+        "2026-01-02T03:04:05",
+        "done",
+        bits,
+        1000,
+        int(1000 * bits / 16),
+        1.0,
+        kl_mean=kl,
+        **more,
+    )
+
+
+RUNS = (
+    summary("a", 8.0, 0.001, perplexity=4.0),
+    summary("b", 4.0, 0.02, perplexity=4.5, decode_ms=12.5, speed_up=2.0),
+    summary("c", 6.0, 0.05, perplexity=5.0),
+    summary("d", 3.0, None),
+)
+
+
+@pytest.fixture
+def panel(qtbot, shown, plots_document):
+    panel = shown(ComparePanel)
+    assert panel.empty.heading == "No run yet"
+    plots_document.runs = RUNS
+    plots_document.runs_changed.emit()
+    qtbot.waitUntil(lambda: panel.shows_content)
+    panel.plot.redraw_now()
+    return panel
+
+
+def test_points_and_front(panel):
+    assert [point.run for point in panel.plot.points] == ["a", "b", "c"]
+    assert [point.run for point in panel.plot.front] == ["b", "a"]
+    panel.damage.setCurrentIndex(2)
+    panel.cost.setCurrentIndex(2)
+    assert [point.run for point in panel.plot.points] == ["b"]
+
+
+def test_row_and_active_run_follow_each_other(panel, plots_document):
+    panel.table.sortByColumn(3, Qt.SortOrder.AscendingOrder)
+    assert panel.sorted.index(0, 0).data() == "recipe d"
+    panel.table.selectRow(0)
+    assert plots_document.active_run == "d"
+    plots_document.set_active_run("a")
+    assert panel.table.selectionModel().selectedRows()[0].data() == "recipe a"
+    panel.plot.run_clicked.emit("b")
+    assert plots_document.active_run == "b"
+    assert panel.table.selectionModel().selectedRows()[0].data() == "recipe b"
+
+
+def test_copying_gives_exact_values(panel):
+    panel.table.clearSelection()
+    panel.table.copy_selection()
+    header, *lines = QGuiApplication.clipboard().text().split("\n")
+    assert header.split("\t") == [column.title for column in COLUMNS]
+    cells = dict(zip(header.split("\t"), lines[1].split("\t"), strict=True))
+    assert cells["KL mean"] == "0.02"
+    assert cells["Size"] == "250"
+    assert cells["KL p99"] == ""
+    assert len(lines) == len(RUNS)
+
+
+def test_buttons_name_what_is_wanted(qtbot, panel, plots_document):
+    assert not panel.buttons["evaluate"].isEnabled()
+    plots_document.set_active_run("b")
+    for action, button in panel.buttons.items():
+        with qtbot.waitSignal(panel.wanted) as heard:
+            button.click()
+        assert heard.args == [action, "b"]
+
+
+def test_models(panel, qtmodeltester):
+    qtmodeltester.check(panel.model)
+    qtmodeltester.check(panel.sorted)

@@ -1,0 +1,191 @@
+"""The histogram panel against what the core really answers."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from app.panels.histogram import MAX_COMPARED, HistogramPanel
+from app.theme.theme import theme_notifier
+from core.methods.integer import Integer
+from core.protocol.events import Failed
+from core.protocol.requests import Look
+from core.protocol.results import Histogram, Looked, Statistics
+from core.recipe.recipe import Treatment
+
+DOWN = "layers.0.mlp.down_proj"
+
+
+@pytest.fixture
+def panel(shown):
+    return shown(HistogramPanel)
+
+
+def asked(qtbot, client, count):
+    qtbot.waitUntil(lambda: len(client.asked) >= count)
+
+
+def test_teaches_while_nothing_is_selected(panel, plots_client):
+    assert not panel.shows_content
+    assert panel.empty.heading == "Select a layer"
+    assert not plots_client.asked
+
+
+def test_one_layer_with_its_planned_treatment(qtbot, panel, plots_document, plots_client, int4, tmp_path):
+    plots_document.treatment = int4
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    assert plots_client.asked[0].after == int4
+    plots_client.answer_all()
+    assert panel.shows_content
+    panel.plot.redraw_now()
+    assert panel.plot.grid_lines == 16
+    assert panel.statistics.columnCount() == 3
+    titles = [panel.statistics.index(row, 0).data() for row in range(panel.statistics.rowCount())]
+    assert titles[-1] == "SQNR, dB"
+    assert "compared with int4 channel" in panel.plot.accessibleDescription()
+    panel.plot.save(tmp_path / "counts.csv")
+    with (tmp_path / "counts.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    looked = panel._answers[0]
+    for shown_as, histogram in (("Before", looked.before), ("int4 channel", looked.after)):
+        mine = [row for row in rows if row["shown_as"] == shown_as]
+        assert [int(row["count"]) for row in mine] == histogram.counts.tolist()
+        assert [float(row["edge_low"]) for row in mine] == histogram.edges[:-1].tolist()
+
+
+def test_older_answers_are_not_heard(qtbot, panel, plots_document, plots_client):
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    plots_document.select_named("layers.1.mlp.down_proj")
+    asked(qtbot, plots_client, 2)
+    assert (1, "cancel") in plots_client.controlled
+    plots_client.answer(2)
+    plots_client.answer(1)
+    assert panel._answers[0].layer == "model.layers.1.mlp.down_proj"
+
+
+def test_several_layers_lie_over_each_other(qtbot, panel, plots_document, plots_client):
+    plots_document.select(range(8))
+    asked(qtbot, plots_client, MAX_COMPARED)
+    assert len(plots_client.asked) == MAX_COMPARED
+    assert all(request.after is None for request in plots_client.asked)
+    for number in (3, 1, 2, 6, 5):
+        plots_client.answer(number)
+        assert not panel.shows_content
+    plots_client.answer(4)
+    panel.plot.redraw_now()
+    assert len(panel.plot.legend.items) == MAX_COMPARED
+    assert "first 6 of 8" in panel.note.text()
+    assert panel.statistics.columnCount() == MAX_COMPARED + 1
+
+
+def test_a_refused_treatment_still_shows_the_weight(qtbot, panel, plots_document, plots_client):
+    plots_document.treatment = Treatment(Integer(group_size=128))
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    plots_client.answer(1)
+    asked(qtbot, plots_client, 2)
+    plots_client.answer(2)
+    assert panel.shows_content
+    assert "does not divide" in panel.note.text()
+    assert panel.note.isVisible()
+
+
+def test_failure_is_told_with_its_remedy(qtbot, panel, plots_document, plots_client):
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    plots_client.answer(1, Failed(1, "The file is gone", "model.safetensors", "Open it again."))
+    assert not panel.shows_content
+    assert panel.empty.text == "The file is gone (model.safetensors). Open it again."
+
+
+def test_looking_closer_counts_anew_and_back_again_asks_nothing(qtbot, panel, plots_document, plots_client):
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    plots_client.answer_all()
+    whole = panel._answers[0]
+    panel.plot.view_settled.emit(-0.1, 0.1)
+    assert plots_client.asked[-1].bounds == (-0.1, 0.1)
+    plots_client.answer_all()
+    assert panel._answers[0].before.counts.sum() < whole.before.counts.sum()
+    before = len(plots_client.asked)
+    panel.plot.view_settled.emit(-0.09, 0.09)
+    panel.plot.reset_zoom()
+    assert len(plots_client.asked) == before
+    assert panel._answers[0] is whole
+    panel.refine.setChecked(False)
+    panel.plot.view_settled.emit(-0.1, 0.1)
+    assert len(plots_client.asked) == before
+
+
+def test_choices_redraw_and_only_bins_and_comparison_ask(qtbot, panel, plots_document, plots_client, int4):
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    plots_client.answer_all()
+    panel.logarithmic.setChecked(False)
+    panel.grid.setChecked(False)
+    qtbot.wait(150)
+    assert len(plots_client.asked) == 1
+    panel.bins.setCurrentIndex(0)
+    asked(qtbot, plots_client, 2)
+    assert plots_client.asked[-1].bins == 64
+    plots_client.answer_all()
+    plots_document.plan(int4)
+    asked(qtbot, plots_client, 3)
+    plots_client.answer_all()
+    plots_document.set_active_run("r1")
+    panel.comparison.box.setCurrentIndex(1)
+    asked(qtbot, plots_client, 4)
+    assert plots_client.asked[-1].after == "run:r1"
+
+
+def test_a_layer_without_finite_values(qtbot, panel, plots_document, plots_client):
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    nan = float("nan")
+    nothing = Histogram(np.linspace(0, 1, 257), np.zeros(256, np.int64))
+    statistics = Statistics(16, nan, nan, nan, nan, nan, 0, 12, 4, 0, nan)
+    plots_client.answer(1, Looked("x", nothing, statistics))
+    panel.plot.redraw_now()
+    assert "no finite value" in panel.plot.accessibleDescription()
+    assert not panel.grab().isNull()
+
+
+def test_nothing_is_asked_while_hidden(qtbot, panel, plots_document, plots_client):
+    panel.hide()
+    plots_document.select_named(DOWN)
+    qtbot.wait(150)
+    assert not plots_client.asked
+    panel.show()
+    asked(qtbot, plots_client, 1)
+
+
+def test_theme_is_followed(qtbot, panel, plots_document, plots_client):
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    plots_client.answer_all()
+    panel.plot.redraw_now()
+    light = panel.plot.image(1.0).pixelColor(2, 2)
+    theme_notifier().choose("dark")
+    dark = panel.plot.image(1.0).pixelColor(2, 2)
+    assert light.lightness() > 200
+    assert dark.lightness() < 60
+
+
+def test_statistics_model(qtbot, panel, plots_document, plots_client, qtmodeltester):
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    plots_client.answer_all()
+    qtmodeltester.check(panel.statistics)
+
+
+def test_request_carries_the_workspace(qtbot, panel, plots_document, plots_client):
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    request = plots_client.asked[0]
+    assert request == replace(request, workspace=plots_document.workspace)
+    assert isinstance(request, Look)
