@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 WINDOW_OPTIONS = ("--in-process", "--workspace", "--theme")
+SAMPLE = "--sample"
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
 
@@ -25,6 +26,10 @@ def opens_window(arguments: Sequence[str]) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the window or a subcommand; the result is the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if SAMPLE in given:
+        from app.sample_tour import run_sample
+
+        return run_sample([argument for argument in given if argument != SAMPLE])
     if opens_window(given):
         from app.start import run_window
 
