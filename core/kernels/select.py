@@ -1,0 +1,128 @@
+"""Which kernel multiplies by a compressed weight on a device, and the weight laid out for it.
+
+Every route computes y = x @ ŵᵀ with ŵ = s · (u − z), in the precision of its kernel; they differ in speed and memory.
+Codes of fewer bits than a kernel has are moved to the kernel's width exactly: u − z stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from core.kernels.availability import triton_runs_on
+from core.kernels.packing import unpack_rows
+from core.kernels.quantise import Packed, decode
+
+# Groups whose scales the CPU's int4 kernel can apply, longest first: fewer scales are read.
+INT4_CPU_GROUPS = (256, 128, 64, 32)
+INT4_CPU_ROWS = 16
+# The CPU's int8 kernel writes outside its memory for several inputs when the columns are no multiple of this.
+INT8_CPU_COLS = 16
+
+
+class MatmulKind(Enum):
+    """A way of multiplying by a compressed weight."""
+
+    INT4_CPU = "int4 weights, bfloat16 activations"
+    INT8_CPU = "int8 weights, bfloat16 activations"
+    TRITON = "Triton: packed weights, half-precision activations"
+    DENSE = "decoded once, then dense"
+
+
+@dataclass(frozen=True)
+class MatmulRoute:
+    """A chosen way and, as a sentence for people, the reason, which tells why no faster one was taken."""
+
+    kind: MatmulKind
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} ({self.why})"
+
+
+@dataclass(frozen=True)
+class PreparedLinear:
+    """A compressed weight [rows, cols] laid out for its kernel.
+
+    tensors: all that it keeps in memory. multiply: x [tokens, cols] → y [tokens, rows], of any floating dtype.
+    """
+
+    route: MatmulRoute
+    rows: int
+    tensors: tuple[Tensor, ...]
+    multiply: Callable[[Tensor], Tensor]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the weight takes."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [..., cols] → x @ ŵᵀ [..., rows], in the dtype of x."""
+        y = self.multiply(x.reshape(-1, x.shape[-1]))
+        return y.to(x.dtype).reshape(*x.shape[:-1], self.rows)
+
+
+def choose_matmul(
+    device: torch.device, bits: int, group_size: int, rows: int, cols: int, symmetric: bool
+) -> MatmulRoute:
+    """The fastest way to multiply by a weight [rows, cols] of `bits` bits in groups of `group_size` on `device`."""
+    if triton_runs_on(device):
+        return MatmulRoute(MatmulKind.TRITON, "reads the packed codes where they lie")
+    if device.type != "cpu":
+        return MatmulRoute(MatmulKind.DENSE, f"Triton, which has the kernels for {device.type}, is not installed")
+    obstacle = _int4_obstacle(bits, group_size, rows)
+    if obstacle is None:
+        width = "" if bits == 4 else f", {bits}-bit codes kept as 4 bit"
+        rounding = "" if symmetric or bits < 4 else ", zero points rounded to bfloat16"
+        return MatmulRoute(MatmulKind.INT4_CPU, f"fastest on a CPU while decoding{width}{rounding}")
+    if group_size == cols and cols % INT8_CPU_COLS == 0:
+        width = "" if bits == 8 else f", {bits}-bit codes kept as 8 bit; not int4: {obstacle}"
+        return MatmulRoute(MatmulKind.INT8_CPU, f"one scale a row{width}")
+    if group_size != cols:
+        obstacle += f"; not int8: its kernel has one scale a row, not one for {group_size} weights"
+    else:
+        obstacle += f"; not int8: {cols} columns are no multiple of {INT8_CPU_COLS}"
+    return MatmulRoute(MatmulKind.DENSE, f"not int4: {obstacle}")
+
+
+def prepare_linear(packed: Packed, bits: int, cols: int, dtype: torch.dtype, device: torch.device) -> PreparedLinear:
+    """Lay out `packed` [rows, cols] for the fastest kernel of `device`.
+
+    dtype: that of a dense weight, where no kernel reads the codes; on a GPU also that of the activations, which are
+    bfloat16 unless it is float16.
+    """
+    rows, groups = packed.scale.shape
+    route = choose_matmul(device, bits, cols // groups, rows, cols, packed.zero_point is None)
+    scale = packed.scale.to(device)
+    zero_point = None if packed.zero_point is None else packed.zero_point.to(device)
+    words = packed.packed.to(device)
+    if route.kind is MatmulKind.TRITON:
+        from core.kernels.triton_matmul import triton_linear
+
+        tensors, multiply = triton_linear(Packed(words, scale, zero_point), bits, cols, dtype)
+    elif route.kind is MatmulKind.DENSE:
+        dense = decode(unpack_rows(words, bits, cols), scale, zero_point, bits).to(dtype)
+        tensors, multiply = (dense,), lambda x: torch.nn.functional.linear(x.to(dtype), dense)
+    else:
+        from core.kernels.cpu_matmul import int4_linear, int8_linear
+
+        codes = unpack_rows(words, bits, cols)
+        build = int4_linear if route.kind is MatmulKind.INT4_CPU else int8_linear
+        tensors, multiply = build(codes, scale, zero_point, bits)
+    return PreparedLinear(route, rows, tensors, multiply)
+
+
+def _int4_obstacle(bits: int, group_size: int, rows: int) -> str | None:
+    """Why the CPU's int4 kernel cannot take the weight; None when it can."""
+    if bits > 4:
+        return f"{bits}-bit codes do not fit"
+    if rows % INT4_CPU_ROWS:
+        return f"{rows} rows are no multiple of {INT4_CPU_ROWS}"
+    if group_size % INT4_CPU_GROUPS[-1]:
+        return f"groups of {group_size} weights are no multiple of {INT4_CPU_GROUPS[-1]}"
+    return None
