@@ -12,11 +12,11 @@ from core.errors import UserError
 from core.evaluate.divergence import Diverged, Score, judge, score_batch
 from core.evaluate.forward import all_logits, diverged, vocabulary_of
 from core.evaluate.text import text_windows
+from core.memory import PeakMemory
 from core.progress import Progress
 from core.protocol.requests import Evaluate
 from core.protocol.results import Evaluation
 from core.runtime.build import load_model
-from core.runtime.memory import PeakMemory
 from core.weights.open import open_weights
 from core.weights.weights import Weights
 

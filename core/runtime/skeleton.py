@@ -32,12 +32,13 @@ def skeleton(architecture: Architecture, dtype: torch.dtype, device: torch.devic
     Raises CheckpointError when large weights lie outside linear layers (fused experts), since they would be left out.
     """
     model = architecture.on_meta()
+    entrance = model.get_input_embeddings()  # type: ignore[operator]
     for path, module in list(model.named_modules()):
         if is_linear(module):
             weight: Tensor = module.weight
             width = weight.shape[0] if isinstance(module, nn.Linear) else weight.shape[1]
             set_module(model, path, _Zeros(width, dtype))
-        elif type(module) is nn.Embedding or module is model.get_input_embeddings():
+        elif type(module) is nn.Embedding or module is entrance:
             set_module(model, path, _Zeros(module.embedding_dim, dtype, ids=True))
     left = sum(parameter.nbytes for parameter in model.parameters())
     if left > MAX_LEFT_BYTES:

@@ -1,0 +1,101 @@
+"""Decode latency, measured on the kernels that the layers take, interleaved with the original."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import torch
+
+from core.errors import UserError
+from core.progress import Progress
+from core.protocol.requests import MeasureLatency
+from core.protocol.results import Latency, Timing
+from core.runtime.architecture import architecture_of
+from core.runtime.build import compute_device
+from core.runtime.decode import decode_ms, random_prompt
+from core.runtime.machine import device_name
+from core.runtime.running import RunningModel, load_running
+from core.weights.open import open_weights
+from core.weights.weights import Weights
+
+WARM_UP_TOKENS = 4
+
+
+def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
+    """Milliseconds per token while decoding `request.tokens` tokens after `request.context`. Progress is in tokens.
+
+    Each repetition times both models one after the other, in turns which one first, so that whatever slows the machine
+    meets both; the speed-up is the median of the ratios of these pairs. Raises CheckpointError when a model cannot be
+    run, UserError for more tokens than it knows positions.
+    """
+    device = compute_device()
+    weights = open_weights(request.source, request.workspace)
+    opened = [weights]
+    if request.against:
+        opened.append(open_weights(request.against, request.workspace))
+    for each in opened:
+        _check_positions(each, request)
+    repetitions = max(1, request.repetitions)
+    tokens = max(1, request.tokens)
+    progress.start(len(opened) * (repetitions * tokens + WARM_UP_TOKENS), "tokens")
+    models = [load_running(each, device, progress) for each in opened]
+    _note(models, opened, progress)
+    vocabulary = int(architecture_of(weights.checkpoint).config.get_text_config().vocab_size)
+    prompt = random_prompt(vocabulary, request.context, device)
+    for running in models:
+        decode_ms(running.model, prompt, WARM_UP_TOKENS)
+        progress.advance(WARM_UP_TOKENS)
+    times: list[list[float]] = [[] for _ in models]
+    for repetition in range(repetitions):
+        order = range(len(models)) if repetition % 2 == 0 else reversed(range(len(models)))
+        for index in order:
+            times[index].append(decode_ms(models[index].model, prompt, tokens))
+            progress.advance(tokens)
+    timings = [timing_of(running, taken) for running, taken in zip(models, times, strict=True)]
+    return Latency(
+        source=request.source,
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        context=request.context,
+        tokens=tokens,
+        timing=timings[0],
+        against=timings[1] if request.against else None,
+        speed_up=speed_up(times[1], times[0]) if request.against else None,
+    )
+
+
+def timing_of(running: RunningModel, milliseconds: list[float]) -> Timing:
+    """Median and extremes of one model's repetitions."""
+    return Timing(
+        median(milliseconds),
+        min(milliseconds),
+        max(milliseconds),
+        running.weight_bytes,
+        running.routes,
+        running.fallbacks,
+    )
+
+
+def speed_up(before: list[float], after: list[float]) -> float:
+    """Median over repetitions of how many times faster the second was than the first."""
+    return median(one / other for one, other in zip(before, after, strict=True))
+
+
+def _check_positions(weights: Weights, request: MeasureLatency) -> None:
+    limit = architecture_of(weights.checkpoint).max_positions
+    if limit is not None and request.context + request.tokens > limit:
+        raise UserError(
+            f"{request.context} tokens of context and {request.tokens} decoded ones are more than the {limit} "
+            "positions that the model knows",
+            where=weights.source,
+            remedy="Ask for fewer.",
+        )
+
+
+def _note(models: list[RunningModel], opened: list[Weights], progress: Progress) -> None:
+    for running, weights in zip(models, opened, strict=True):
+        ways = ", ".join(f"{count} × {route}" for route, count in running.routes)
+        name = str(running.dtype).removeprefix("torch.")
+        progress.note(f"{weights.source} runs in {name} as its checkpoint is stored: {ways}")
+        for fallback in running.fallbacks:
+            progress.note(fallback)
