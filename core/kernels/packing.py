@@ -62,7 +62,8 @@ def unpack_rows(packed: Tensor, bits: int, cols: int) -> Tensor:
         raise ValueError(f"{cols} codes of {bits} bits take {words_per_row(cols, bits)} words a row, not {words}")
     lane_count = -(-cols // _lane_codes(bits))
     used_bytes = lane_count * _lane_bytes(bits)
-    stream = packed.contiguous().view(torch.uint8)
+    # Flat first, as in `_as_lanes`: a single word per row that came from a transposed row keeps a stride of its own.
+    stream = packed.contiguous().view(-1).view(torch.uint8).view(packed.shape[0], 4 * words)
     if used_bytes > stream.shape[1]:
         stream = torch.nn.functional.pad(stream, (0, used_bytes - stream.shape[1]))
     lanes = _read_low_bytes(stream[:, :used_bytes], lane_count, bits)
