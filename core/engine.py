@@ -12,17 +12,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from core.checkpoint.identity import checkpoint_identity
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Checkpoint
-from core.errors import CheckpointError
+from core.checkpoint.reopen import LAST_OPENED
 from core.progress import Progress
 from core.protocol import requests, results
 from core.recipe.plan import Plan, make_plan
 from core.workspace.workspace import RUN_PREFIX, Workspace
 
 LAYERS_PER_PART = 1000
-M = TypeVar("M", results.Evaluation, results.Latency, results.Exported)
+M = TypeVar("M", results.Evaluation, results.Latency)
 
 
 def answer(request: requests.Request, progress: Progress) -> results.Result:
@@ -31,33 +28,15 @@ def answer(request: requests.Request, progress: Progress) -> results.Result:
 
 
 def _open(request: requests.Open, progress: Progress) -> results.Opened:
-    checkpoint = open_checkpoint(request.path)
+    checkpoint = LAST_OPENED.open(request.path)
     layers = checkpoint.layers
     for start in range(0, len(layers), LAYERS_PER_PART):
         progress.result(results.LayersOpened(layers[start : start + LAYERS_PER_PART]))
     return results.Opened(replace(checkpoint, layers=()))
 
 
-_opened: dict[str, tuple[str, Checkpoint]] = {}
-
-
-def _checkpoint(path: str) -> Checkpoint:
-    """The checkpoint at `path`, opened again only when its files changed."""
-    if path in _opened:
-        identity, checkpoint = _opened[path]
-        try:
-            if checkpoint_identity(checkpoint) == identity:
-                return checkpoint
-        except CheckpointError:
-            del _opened[path]
-    checkpoint = open_checkpoint(path)
-    _opened.clear()
-    _opened[path] = checkpoint_identity(checkpoint), checkpoint
-    return checkpoint
-
-
 def _plan(request: requests.MakePlan, progress: Progress) -> results.Planned:  # noqa: ARG001 - it takes no time
-    return planned(make_plan(_checkpoint(request.path), request.recipe, allow_empty=True))
+    return planned(make_plan(LAST_OPENED.open(request.path), request.recipe, allow_empty=True))
 
 
 def planned(plan: Plan) -> results.Planned:
@@ -101,11 +80,14 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
         return compress(request, progress)
     from core.export.export import export
     from core.export.folder import check_output
+    from core.export.targets import AUTO, target_of
 
     check_output(request.out, inputs=(Path(request.path),))
+    if request.target != AUTO:
+        target_of(request.target)
     run = compress(request, progress)
     ask = requests.Export(f"{RUN_PREFIX}{run.run}", request.target, request.out, request.workspace)
-    exported = _keep(export(ask, progress), ask.run, request.workspace)
+    exported = export(ask, progress)
     return replace(run, out=exported.out, target=exported.target, warnings=(*run.warnings, *exported.warnings))
 
 
@@ -142,7 +124,7 @@ def _generate(request: requests.Generate, progress: Progress) -> results.Generat
 def _export(request: requests.Export, progress: Progress) -> results.Exported:
     from core.export.export import export
 
-    return _keep(export(request, progress), request.run, request.workspace)
+    return export(request, progress)
 
 
 def _warm_up(request: requests.WarmUp, progress: Progress) -> results.Ready:  # noqa: ARG001 - nothing to say
@@ -153,7 +135,7 @@ def _warm_up(request: requests.WarmUp, progress: Progress) -> results.Ready:  # 
     return results.Ready(device, torch.get_num_threads(), psutil.virtual_memory().total)
 
 
-def _keep(result: Any, source: str, workspace: str) -> Any:
+def _keep(result: M, source: str, workspace: str) -> M:
     """Keep a measurement with the run it was made on, if it was made on one."""
     if source.startswith(RUN_PREFIX):
         Workspace(workspace).record_measurement(source, result)

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 
 import psutil
@@ -26,15 +26,20 @@ ADVANCES_PER_SECOND = 10
 
 @dataclass
 class Task:
-    """A request on its way, and what the person said about it since."""
+    """A request on its way, and what the person said about it since. taken: a thread has begun to answer it."""
 
     number: int
     request: Request
     cancelled: threading.Event = field(default_factory=threading.Event)
     running: threading.Event = field(default_factory=threading.Event)
+    taken: bool = False
 
     def __post_init__(self) -> None:
         self.running.set()
+
+    @property
+    def is_job(self) -> bool:
+        return isinstance(self.request, JOBS)
 
 
 class Engine:
@@ -44,6 +49,7 @@ class Engine:
         self._connection = connection
         self._sending = threading.Lock()
         self._tasks: dict[int, Task] = {}
+        self._changing = threading.Lock()
         self._jobs: queue.Queue[Task] = queue.Queue()
         self._queries: queue.Queue[Task] = queue.Queue()
 
@@ -62,89 +68,119 @@ class Engine:
                 self._accept(Task(*message))
 
     def _accept(self, task: Task) -> None:
-        self._tasks[task.number] = task
-        if isinstance(task.request, JOBS):
-            self.send(Queued(task.number, self._jobs.qsize()))
+        with self._changing:
+            ahead = sum(other.is_job for other in self._tasks.values())
+            self._tasks[task.number] = task
+        if task.is_job:
+            self.send(Queued(task.number, ahead))
             self._jobs.put(task)
         else:
             self._queries.put(task)
 
     def _control(self, control: Control) -> None:
-        task = self._tasks.get(control.request)
-        if task is None:
-            return
-        if control.action == "cancel":
-            task.cancelled.set()
+        with self._changing:
+            task = self._tasks.get(control.request)
+            if task is None:
+                return
+            if control.action == "pause":
+                task.running.clear()
+                return
+            if control.action == "cancel":
+                task.cancelled.set()
             task.running.set()
-        elif control.action == "pause":
-            task.running.clear()
-        else:
-            task.running.set()
+            if not task.cancelled.is_set() or task.taken:
+                return
+            del self._tasks[task.number]
+        self.send(Stopped(task.number))
 
     def _work(self, waiting: queue.Queue[Task]) -> None:
         while True:
             task = waiting.get()
-            self.send(_outcome(task, self))
-            self._tasks.pop(task.number, None)
+            if self._take(task):
+                self._answer(task)
+                with self._changing:
+                    del self._tasks[task.number]
+
+    def _take(self, task: Task) -> bool:
+        """Begin with the task, unless it was cancelled before its turn came."""
+        with self._changing:
+            task.taken = task.number in self._tasks
+            return task.taken
+
+    def _answer(self, task: Task) -> None:
+        self.send(Started(task.number))
+        progress = PipeProgress(task, self)
+        outcome = _outcome(task, progress)
+        progress.tell_the_rest()
+        try:
+            self.send(outcome)
+        except Exception as error:  # noqa: BLE001 - a result that no pipe can carry is a fault of ours
+            self.send(_our_fault(task, error))
 
     def send(self, event: Event) -> None:
-        """Hand an event to the other side; quietly nothing once it is gone, for then this process ends too."""
+        """Hand an event to the other side; once that is gone, this process ends too."""
         try:
             with self._sending:
                 self._connection.send(event)
-        except (BrokenPipeError, OSError):
+        except OSError:
             os._exit(0)
 
 
-def _outcome(task: Task, engine: Engine) -> Event:
-    if task.cancelled.is_set():
-        return Stopped(task.number)
-    engine.send(Started(task.number))
+def _outcome(task: Task, progress: PipeProgress) -> Event:
     try:
-        return Finished(task.number, answer(task.request, PipeProgress(task, engine)))
+        return Finished(task.number, answer(task.request, progress))
     except Cancelled:
         return Stopped(task.number)
     except UserError as error:
         return Failed(task.number, error.what, error.where, error.remedy)
-    except MemoryError:
-        return Failed(task.number, "The memory ran out", "", "Close other programs, or choose smaller settings.")
     except Exception as error:  # noqa: BLE001 - a fault of ours is reported whole, and the engine goes on
-        what = f"Benchvise made a mistake: {type(error).__name__}: {error}"
-        return Failed(
-            task.number, what, type(task.request).__name__, "Please report it with the details.", traceback.format_exc()
-        )
+        if _out_of_memory(error):
+            return Failed(task.number, "The memory ran out", "", "Close other programs, or choose smaller settings.")
+        return _our_fault(task, error)
+
+
+def _our_fault(task: Task, error: Exception) -> Failed:
+    what = f"Benchvise made a mistake: {type(error).__name__}: {error}"
+    details = "".join(traceback.format_exception(error))
+    return Failed(task.number, what, type(task.request).__name__, "Please report it with the details.", details)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch has a class of its own for GPUs, and for the CPU only a sentence."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
 
 
 class PipeProgress:
-    """Progress that becomes events, at most ten a second."""
+    """Progress that becomes events, at most ten a second but for pauses."""
 
     def __init__(self, task: Task, engine: Engine) -> None:
         self._task = task
         self._engine = engine
         self._process = psutil.Process()
-        self._done = 0
-        self._total = 0
-        self._unit = ""
+        self._state = Advanced(task.number, 0, 0, "", 0.0, None, 0)
+        self._untold = False
         self._began = time.monotonic()
         self._told = 0.0
 
     def start(self, total: int, unit: str) -> None:
-        self._done, self._total, self._unit = 0, total, unit
+        self._state = replace(self._state, done=0, total=total, unit=unit)
         self._began = time.monotonic()
-        self._tell()
+        self._untold = True
+        self._tell_when_due()
 
     def advance(self, units: int) -> None:
-        self._done += units
-        if time.monotonic() - self._told >= 1 / ADVANCES_PER_SECOND or self._done >= self._total:
-            self._tell()
+        self._state = replace(self._state, done=self._state.done + units)
+        self._untold = True
         self.check_cancelled()
 
     def check_cancelled(self) -> None:
+        self._tell_when_due()
         if not self._task.running.is_set():
-            self._tell(paused=True)
-            waited = time.monotonic()
-            self._task.running.wait()
-            self._began += time.monotonic() - waited
+            self._pause()
         if self._task.cancelled.is_set():
             raise Cancelled
 
@@ -154,13 +190,30 @@ class PipeProgress:
     def result(self, record: object) -> None:
         self._engine.send(Partial(self._task.number, record))  # type: ignore[arg-type]
 
+    def tell_the_rest(self) -> None:
+        """Tell how far it came at last."""
+        if self._untold:
+            self._tell()
+
+    def _pause(self) -> None:
+        since = time.monotonic()
+        self._tell(paused=True)
+        self._task.running.wait()
+        self._began += time.monotonic() - since
+        self._tell()
+
+    def _tell_when_due(self) -> None:
+        if self._untold and time.monotonic() - self._told >= 1 / ADVANCES_PER_SECOND:
+            self._tell()
+
     def _tell(self, *, paused: bool = False) -> None:
         self._told = time.monotonic()
-        elapsed = self._told - self._began
-        rate = self._done / elapsed if elapsed > 0 else 0.0
-        left = (self._total - self._done) / rate if rate > 0 else None
+        self._untold = False
+        state, elapsed = self._state, self._told - self._began
+        rate = state.done / elapsed if elapsed > 0 else 0.0
+        left = max(0, state.total - state.done) / rate if rate > 0 else None
         rss = self._process.memory_info().rss
-        self._engine.send(Advanced(self._task.number, self._done, self._total, self._unit, rate, left, rss, paused))
+        self._engine.send(replace(state, rate=rate, eta_seconds=left, rss_bytes=rss, paused=paused))
 
 
 def main(connection: Connection, threads: int = 0) -> None:
@@ -173,3 +226,5 @@ def main(connection: Connection, threads: int = 0) -> None:
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     Engine(connection).serve()
+    # Not by returning: the interpreter would take itself apart under threads that still compute.
+    os._exit(0)

@@ -12,12 +12,14 @@ from core.analysis.heat_map import error_map_of, heat_map_of
 from core.analysis.histogram import histogram_of
 from core.analysis.source import ArraySource, EntrySource, Source
 from core.analysis.statistics import look as look_at
-from core.checkpoint.open import open_checkpoint
 from core.checkpoint.read import raw_dtype
 from core.checkpoint.records import Layer
-from core.checkpoint.tensors import load_tensor
-from core.compress.apply import Quality, treated
-from core.compress.layer_matrix import matrix_entry
+from core.checkpoint.reopen import LAST_OPENED
+from core.checkpoint.tensors import load_tensor, torch_dtype
+from core.compress.apply import treat
+from core.compress.layer_matrix import BLOCK_BYTES, LayerMatrix, as_matrix, matrix_entry
+from core.compress.quality import Quality
+from core.errors import CheckpointError
 from core.progress import Progress
 from core.protocol.requests import Look, LookChannels, LookMap
 from core.protocol.results import Floats, Looked, LookedChannels, LookedMap
@@ -31,36 +33,38 @@ def look(request: Look, progress: Progress) -> Looked:
 
     Raises CheckpointError for a layer that is not there, and whatever the treatment cannot do.
     """
-    layer = open_checkpoint(request.path).layer(request.layer)
+    layer = LAST_OPENED.open(request.path).layer(request.layer)
     source = matrix_source(layer)
     before, statistics = look_at(source, request.bins, request.bounds, progress=progress)
     if request.after is None:
         return Looked(layer.name, before, statistics)
-    after = _after(layer, request.after, request.workspace)
+    after = _after(layer, request.after, request.workspace, progress)
+    if after is None:
+        return Looked(layer.name, before, statistics, before, statistics)
     bounds = request.bounds or _union(before.edges, after.matrix)
-    if bounds is not None and bounds != (before.edges[0], before.edges[-1]):
+    if bounds != (before.edges[0], before.edges[-1]):
         before = histogram_of(source, request.bins, bounds, progress=progress)
-    shown = after.source(layer)
-    histogram, statistics_after = look_at(shown, request.bins, bounds, progress=progress)
+    histogram, statistics_after = look_at(after.source(layer), request.bins, bounds, progress=progress)
     levels = None if after.levels is None else _within(after.levels, histogram.edges)
-    return Looked(layer.name, before, statistics, histogram, statistics_after, levels, after.sqnr_db(layer))
+    return Looked(layer.name, before, statistics, histogram, statistics_after, levels, after.quality.sqnr_db)
 
 
 def look_map(request: LookMap, progress: Progress) -> LookedMap:
     """Heat map of the weight as [outputs, inputs], and of the error ŵ − w with `after`."""
-    layer = open_checkpoint(request.path).layer(request.layer)
+    layer = LAST_OPENED.open(request.path).layer(request.layer)
     source = matrix_source(layer)
     weight = heat_map_of(source, request.max_rows, request.max_columns, progress=progress)
     if request.after is None:
         return LookedMap(layer.name, weight)
-    after = _after(layer, request.after, request.workspace).source(layer)
-    error = error_map_of(source, after, request.max_rows, request.max_columns, progress=progress)
+    after = _after(layer, request.after, request.workspace, progress)
+    shown = source if after is None else after.source(layer)
+    error = error_map_of(source, shown, request.max_rows, request.max_columns, progress=progress)
     return LookedMap(layer.name, weight, error)
 
 
 def look_channels(request: LookChannels, progress: Progress) -> LookedChannels:
     """Ranges of every output row and input column of the weight as a matrix."""
-    layer = open_checkpoint(request.path).layer(request.layer)
+    layer = LAST_OPENED.open(request.path).layer(request.layer)
     outputs, inputs = channel_ranges_of(matrix_source(layer), progress=progress)
     return LookedChannels(layer.name, outputs, inputs)
 
@@ -71,26 +75,43 @@ class _After:
 
     matrix: Tensor
     levels: Tensor | None
+    quality: Quality
 
     def source(self, layer: Layer) -> Source:
         return tensor_source(self.matrix, layer.dtype)
 
-    def sqnr_db(self, layer: Layer) -> float | None:
-        quality = Quality()
-        quality.add(_matrix(layer, load_tensor(layer.tensor)), self.matrix)
-        return quality.sqnr_db
+
+def _after(layer: Layer, after: Treatment | str, workspace: str, progress: Progress) -> _After | None:
+    """The layer after a treatment, or as a run left it; None when it stays as it is."""
+    if isinstance(after, str):
+        return _after_run(layer, after, workspace, progress)
+    if after.keeps:
+        return None
+    treated = treat(layer, after, progress)
+    levels = arithmetic_of(after.scheme).levels(after.scheme, treated.tail)
+    return _After(as_matrix(layer, treated.weight), levels, treated.quality)
 
 
-def _after(layer: Layer, after: Treatment | str, workspace: str) -> _After:
-    if isinstance(after, Treatment):
-        treatment = after if after.keeps else Treatment(after.scheme.fitted(layer)[0], after.solver)
-        dense, stored = treated(layer, treatment)
-    else:
-        weights = open_weights(after, workspace)
-        treatment = weights.treatment(layer)
-        dense, stored = weights.dense(layer), weights.stored(layer)
-    levels = None if treatment.keeps else arithmetic_of(treatment.scheme).levels(treatment.scheme, stored)
-    return _After(_matrix(layer, dense), levels)
+def _after_run(layer: Layer, run: str, workspace: str, progress: Progress) -> _After | None:
+    weights = open_weights(run, workspace)
+    theirs = weights.checkpoint.layer(layer.name)
+    if (theirs.shape, theirs.dtype) != (layer.shape, layer.dtype):
+        raise CheckpointError(
+            f"'{layer.name}' is {layer.dtype} {list(layer.shape)} here, and {theirs.dtype} {list(theirs.shape)} there",
+            where=run,
+            remedy="Compare with a run that was made from this checkpoint.",
+        )
+    treatment = weights.treatment(theirs)
+    if treatment.keeps:
+        return None
+    matrix, quality = torch.empty(layer.matrix_shape, dtype=torch_dtype(layer.dtype)), Quality()
+    originals = LayerMatrix(layer, progress).blocks()
+    for (start, original), (_, decoded) in zip(originals, weights.dense_blocks(theirs, BLOCK_BYTES), strict=True):
+        matrix[start : start + len(decoded)] = decoded
+        quality.add(original, decoded)
+    scheme = treatment.scheme
+    levels = arithmetic_of(scheme).levels(scheme, weights.stored(theirs)) if "scale" in scheme.capabilities else None
+    return _After(matrix, levels, quality)
 
 
 def matrix_source(layer: Layer) -> Source:
@@ -98,7 +119,7 @@ def matrix_source(layer: Layer) -> Source:
     entry = matrix_entry(layer)
     if entry is not None:
         return EntrySource(entry)
-    return tensor_source(_matrix(layer, load_tensor(layer.tensor)), layer.dtype)
+    return tensor_source(as_matrix(layer, load_tensor(layer.tensor)), layer.dtype)
 
 
 def tensor_source(values: Tensor, dtype: str) -> Source:
@@ -110,15 +131,8 @@ def tensor_source(values: Tensor, dtype: str) -> Source:
     return ArraySource(flat.reshape(values.shape), dtype)
 
 
-def _matrix(layer: Layer, values: Tensor) -> Tensor:
-    return values.T if layer.transposed and values.dim() == 2 else values.reshape(layer.matrix_shape)
-
-
-def _union(edges: Floats, after: Tensor) -> tuple[float, float] | None:
-    finite = after[torch.isfinite(after)] if after.numel() else after
-    if not finite.numel():
-        return None
-    low, high = torch.aminmax(finite)
+def _union(edges: Floats, after: Tensor) -> tuple[float, float]:
+    low, high = torch.aminmax(after)
     return min(float(edges[0]), float(low)), max(float(edges[-1]), float(high))
 
 

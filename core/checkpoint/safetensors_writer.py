@@ -57,8 +57,12 @@ class SafetensorsWriter:
         text += b" " * (-len(text) % 8)
         self._data = 8 + len(text)
         self._file = path.open("xb", buffering=0)
-        self._file.write(len(text).to_bytes(8, "little") + text)
-        self._file.truncate(self._data + offset)
+        try:
+            self._put(0, memoryview(len(text).to_bytes(8, "little") + text))
+            self._file.truncate(self._data + offset)
+        except OSError:
+            self._file.close()
+            raise
 
     def write(self, name: str, values: torch.Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
         """Append `values` (row-major) to the tensor `name`. Raises ValueError when it would run over its end."""
@@ -71,10 +75,8 @@ class SafetensorsWriter:
         start = self._next[name]
         if start + len(view) > self._end[name]:
             raise ValueError(f"'{name}' is declared with fewer bytes than are written to it")
-        self._file.seek(self._data + start)
-        while view:
-            view = view[self._file.write(view) :]
-        self._next[name] += array.nbytes
+        self._put(self._data + start, view)
+        self._next[name] += len(view)
 
     def close(self) -> None:
         """Flush to the disk. Raises ValueError when a tensor was not written to its end."""
@@ -82,8 +84,15 @@ class SafetensorsWriter:
         if missing:
             self._file.close()
             raise ValueError(f"not written to the end: {', '.join(missing[:5])}")
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+
+    def _put(self, offset: int, view: memoryview) -> None:
+        self._file.seek(offset)
+        while view:
+            view = view[self._file.write(view) :]  # an unbuffered file may take less than it is given
 
     def __enter__(self) -> Self:
         return self

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from core.checkpoint.open import open_checkpoint
-from core.compress.apply import SolvedLayer, solve_layer
+from core.compress.apply import LayerSolution, solve_layer
 from core.compress.layer_matrix import LayerMatrix
-from core.compress.memory import peak_rss_bytes
 from core.compress.record import is_whole, record_key, write_record
 from core.errors import Cancelled, OutputError
+from core.memory import PeakMemory
 from core.progress import Progress
 from core.protocol.requests import Compress
 from core.protocol.results import LayerCompressed, Run
@@ -27,48 +29,50 @@ from core.workspace.workspace import Workspace
 def compress(request: Compress, progress: Progress) -> Run:
     """Carry out the request's recipe and keep the result in the workspace.
 
-    With `resume`, layers that an interrupted run of the same checkpoint and recipe finished are taken as they are; the
+    With `resume`, layers that an earlier run of the same checkpoint and recipe finished are taken as they are; the
     result is the same, byte for byte. Raises UserError before anything is written when the plan cannot be carried out.
     """
     started = time.monotonic()
     plan = make_plan(open_checkpoint(request.path), request.recipe)
     workspace = Workspace(request.workspace)
-    _check_space(plan, workspace)
+    earlier = workspace.resumable(plan)
+    _check_space(plan, workspace, earlier if request.resume else None)
     for warning in plan.warnings:
         progress.note(warning)
-    run = _begin(plan, workspace, resume=request.resume, progress=progress)
+    run = _begin(plan, workspace, earlier, resume=request.resume, progress=progress)
     try:
-        resumed = _carry_out(plan, run, workspace, resume=request.resume, progress=progress)
-    except Cancelled:
-        run.update(state="cancelled")
-        raise
-    except Exception:
-        _mark_failed(run)
+        with PeakMemory() as peak:
+            resumed = _carry_out(plan, run, workspace, progress)
+    except BaseException as error:
+        _mark(run, "cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed")
         raise
     seconds = time.monotonic() - started + resumed
-    run.update(state="done", seconds=seconds, peak_rss_bytes=peak_rss_bytes())
+    run.update(state="done", seconds=seconds, peak_rss_bytes=peak.bytes)
     return replace(run.result, layers=_in_order(plan, run))
 
 
-def _begin(plan: Plan, workspace: Workspace, *, resume: bool, progress: Progress) -> RunRecord:
-    found = workspace.interrupted(plan)
-    if found is None or not resume:
-        if found is not None:
-            progress.note(f"Starting afresh; run {found.id} stays unfinished. Resume takes up its finished layers.")
-        elif resume:
-            progress.note("There is no unfinished run of this recipe on this checkpoint; starting from the beginning.")
-        return workspace.new_run(plan)
-    pid, started = this_process()
-    found.update(state="running", pid=pid, started=started)
-    progress.note(f"Resuming run {found.id}: {len(found.journal())} of {len(plan.treated())} layers are finished.")
-    return found
+def _begin(
+    plan: Plan, workspace: Workspace, earlier: RunRecord | None, *, resume: bool, progress: Progress
+) -> RunRecord:
+    if earlier is not None and resume:
+        pid, started = this_process()
+        finished, layers = len(earlier.journal()), len(plan.treated())
+        if earlier.state != "done":
+            earlier.update(state="running", pid=pid, started=started)
+        progress.note(f"Resuming run {earlier.id}: {finished} of {layers} layers are finished.")
+        return earlier
+    if resume:
+        progress.note("There is no earlier run of this recipe on this checkpoint; starting from the beginning.")
+    elif earlier is not None and earlier.state != "done":
+        progress.note(f"Starting afresh; run {earlier.id} stays unfinished. Resume takes up its finished layers.")
+    return workspace.new_run(plan)
 
 
-def _carry_out(plan: Plan, run: RunRecord, workspace: Workspace, *, resume: bool, progress: Progress) -> float:
-    """Compress what is not finished; returns the seconds that resumed layers took when they were computed."""
+def _carry_out(plan: Plan, run: RunRecord, workspace: Workspace, progress: Progress) -> float:
+    """Compress what the run has not finished; returns the seconds that its finished layers took back then."""
     rows = plan.treated()
     shares = _shared(rows, progress)
-    finished = {entry.key: entry.result for entry in run.journal()} if resume else {}
+    finished = {entry.key: entry.result for entry in run.journal()}
     resumed = 0.0
     progress.start(sum(row.layer.nbytes for row in rows), "bytes")
     for row in rows:
@@ -91,32 +95,27 @@ def _compress_layer(
     row: PlanRow, shared: Shared | None, workspace: Workspace, key: str, progress: Progress
 ) -> LayerCompressed:
     started = time.monotonic()
-    parts, solved = solve_layer(row.layer, row.treatment, progress, shared)
-    row_bytes = row.layer.nbytes // max(1, row.layer.matrix_shape[0])
-
-    def watched() -> Iterator[SolvedRows]:
-        for part in parts:
-            solved.quality.add(part.original, part.decoded)
-            yield part
-            progress.advance(row_bytes * part.original.shape[0])
-
-    write_record(record_file(workspace.layers, key), row.layer, row.treatment, watched(), solved.tail)
-    return _result(row, solved, time.monotonic() - started)
-
-
-def _result(row: PlanRow, solved: SolvedLayer, seconds: float) -> LayerCompressed:
+    solution = solve_layer(row.layer, row.treatment, progress, shared)
+    path = record_file(workspace.layers, key)
+    write_record(path, row.layer, row.treatment, _advancing(solution, progress), solution.tail)
     return LayerCompressed(
         name=row.layer.name,
         treatment=row.treatment.tag,
-        sqnr_db=solved.quality.sqnr_db,
-        max_error=solved.quality.max_error,
-        zeros=solved.quality.zeros,
+        sqnr_db=solution.quality.sqnr_db,
+        max_error=solution.quality.max_error,
+        zeros=solution.quality.zeros,
         bytes_before=row.layer.nbytes,
         bytes_after=row.bytes_after,
         bits_per_weight=row.bits_per_weight,
-        seconds=seconds,
-        notes=(f"on {solved.device}",),
+        seconds=time.monotonic() - started,
+        notes=(f"on {solution.device}",),
     )
+
+
+def _advancing(solution: LayerSolution, progress: Progress) -> Iterator[SolvedRows]:
+    for part in solution.measured_rows():
+        yield part
+        progress.advance(part.original.nbytes)
 
 
 def _shared(rows: tuple[PlanRow, ...], progress: Progress) -> dict[str, Shared]:
@@ -129,17 +128,20 @@ def _shared(rows: tuple[PlanRow, ...], progress: Progress) -> dict[str, Shared]:
     for group in together.values():
         scheme = group[0].treatment.scheme
         progress.note(f"Finding one threshold over {len(group)} layers for {scheme.tag}")
-        matrices = [LayerMatrix(row.layer, progress) for row in group]
-        shares = arithmetic_of(scheme).share(scheme, matrices)
+        matrices = [LayerMatrix(row.layer, progress, advances=True) for row in group]
+        arithmetic = arithmetic_of(scheme)
+        progress.start(arithmetic.share_passes(matrices) * sum(row.layer.nbytes for row in group), "bytes")
+        shares = arithmetic.share(scheme, matrices)
         found |= {row.layer.name: shared for row, shared in zip(group, shares, strict=True)}
     return found
 
 
-def _check_space(plan: Plan, workspace: Workspace) -> None:
+def _check_space(plan: Plan, workspace: Workspace, resumed: RunRecord | None) -> None:
+    finished = {entry.result.name for entry in resumed.journal()} if resumed is not None else set()
+    needed = sum(row.bytes_after for row in plan.treated() if row.layer.name not in finished)
     place = workspace.path
-    while not place.exists():
+    while not os.path.lexists(place):
         place = place.parent
-    needed = sum(row.bytes_after for row in plan.treated())
     free = shutil.disk_usage(place).free
     if needed > free:
         raise OutputError(
@@ -149,12 +151,10 @@ def _check_space(plan: Plan, workspace: Workspace) -> None:
         )
 
 
-def _mark_failed(run: RunRecord) -> None:
-    try:
-        run.update(state="failed")
-    except OutputError:
-        # The disk may be what failed; a run whose process is gone counts as interrupted anyhow.
-        return
+def _mark(run: RunRecord, state: str) -> None:
+    # The disk may be what failed; a run whose process is gone counts as interrupted anyhow.
+    with suppress(OutputError):
+        run.update(state=state)
 
 
 def _in_order(plan: Plan, run: RunRecord) -> tuple[LayerCompressed, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -22,12 +23,15 @@ BLOCK_BYTES = 16 << 20
 class LayerMatrix:
     """The layer's weight as [outputs, inputs], in blocks of about `BLOCK_BYTES`, on `device`.
 
-    Every block is checked: raises CheckpointError naming the layer when a weight is NaN or infinite.
+    Every block is checked: raises CheckpointError naming the layer when a weight is NaN, infinite, or beyond what
+    float32, in which schemes compute, can hold.
+    advances: whether reading a block advances `progress`, in bytes.
     """
 
     layer: Layer
     progress: Progress
     device: str = "cpu"
+    advances: bool = False
 
     @property
     def rows(self) -> int:
@@ -44,14 +48,16 @@ class LayerMatrix:
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
         for start, block in self._read():
             self.progress.check_cancelled()
-            if not is_finite(block):
-                raise _not_finite(self.layer, block)
+            if not is_finite(block.float() if block.dtype == torch.float64 else block):
+                raise _not_finite(self.layer, start, block)
             yield start, block.to(self.device)
+            if self.advances:
+                self.progress.advance(block.nbytes)
 
     def _read(self) -> Iterator[tuple[int, Tensor]]:
         step = block_rows(self.layer)
         entry = matrix_entry(self.layer)
-        whole = load_tensor(self.layer.tensor).reshape(self.rows, self.columns) if entry is None else None
+        whole = as_matrix(self.layer, load_tensor(self.layer.tensor)) if entry is None else None
         for start in range(0, self.rows, step):
             stop = min(start + step, self.rows)
             if entry is not None:
@@ -78,17 +84,23 @@ def matrix_entry(layer: Layer) -> TensorEntry | None:
     return None
 
 
+def as_matrix(layer: Layer, weight: Tensor) -> Tensor:
+    """The weight in the layer's own shape as [outputs, inputs]."""
+    return weight.T if layer.transposed and weight.dim() == 2 else weight.reshape(layer.matrix_shape)
+
+
 def from_matrix(layer: Layer, matrix: Tensor) -> Tensor:
-    """The matrix [outputs, inputs] in the layer's own shape."""
+    """The matrix [outputs, inputs] in the layer's own shape: what `as_matrix` undoes."""
     return matrix.T.contiguous() if layer.transposed and len(layer.shape) == 2 else matrix.reshape(layer.shape)
 
 
-def _not_finite(layer: Layer, block: Tensor) -> CheckpointError:
-    nan = int(torch.isnan(block).sum())
-    infinite = int(torch.isinf(block).sum())
-    found = " and ".join(text for count, text in ((nan, f"{nan} NaN"), (infinite, f"{infinite} infinite")) if count)
+def _not_finite(layer: Layer, start: int, block: Tensor) -> CheckpointError:
+    bad = ~block.float().isfinite()
+    row = int(bad.any(1).nonzero()[0])
+    value = float(block[row][bad[row]][0])
+    found = f"holds {value:.3g}, too large for float32" if math.isfinite(value) else f"holds the weight {value}"
     return CheckpointError(
-        f"The layer '{layer.name}' holds {found} weights, which no scheme can represent",
+        f"The layer '{layer.name}' {found} (row {start + row}), which no scheme can represent",
         where=f"{layer.tensor.file}, {layer.tensor.name}",
         remedy=f"Keep it as it is: add '{layer.name}' to the rule's 'ignore', or repair the checkpoint.",
     )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 from torch import Tensor
 
 from core.checkpoint.identity import tensor_identity
@@ -19,7 +17,7 @@ from core.errors import CheckpointError
 from core.recipe.recipe import Treatment
 from core.schemes.arithmetic import Shared
 from core.schemes.matrix import SolvedRows
-from core.workspace.places import cannot_write
+from core.workspace.places import whole_file
 
 ARITHMETIC_VERSION = 1
 """Raise when the same treatment gives other bytes than before, so that old records are not taken for new ones."""
@@ -56,31 +54,14 @@ def write_record(
 
     Raises OutputError when the disk does not take it; nothing is left behind then.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(path.parent)
-        metadata = {"layer": layer.name, "treatment": treatment.tag}
-        with SafetensorsWriter(temporary, _declared(layer, treatment), metadata) as file:
-            for part in parts:
-                for name, values in part.stored.items():
-                    file.write(name, values.cpu())
-            for name, values in tail().items():
+    metadata = {"layer": layer.name, "treatment": treatment.tag}
+    with whole_file(path) as temporary, SafetensorsWriter(temporary, _declared(layer, treatment), metadata) as file:
+        for part in parts:
+            for name, values in part.stored.items():
                 file.write(name, values.cpu())
-        temporary.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        for name, values in tail().items():
+            file.write(name, values.cpu())
 
 
 def _declared(layer: Layer, treatment: Treatment) -> list[Declared]:
     return [Declared(stored.name, stored.dtype, stored.shape) for stored in treatment.scheme.storage(layer)]
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove what processes that were killed left half-written."""
-    for leftover in folder.glob(".*.partial"):
-        pid = leftover.name.split(".")[-2]
-        if not pid.isdigit() or not psutil.pid_exists(int(pid)):
-            leftover.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ def fit_clipped(
 ) -> tuple[Tensor, Tensor | None]:
     """The grid of each group with the range shrunk by the best factor; of equal ones the widest.
 
-    weight: finite, [rows, cols].
+    weight: finite, [rows, cols]; the error is that of the decoded weight in its dtype.
     Returns scale `scale_dtype` [rows, groups] and zero point uint8 [rows, groups] or None.
     """
     rows, cols = weight.shape
@@ -40,7 +40,7 @@ def fit_clipped(
     zero_point = None if symmetric else weight.new_empty((rows, groups), dtype=torch.uint8)
     step = max(1, _BLOCK_WEIGHTS // max(1, cols))
     for start in range(0, rows, step):
-        block = weight[start : start + step].float().reshape(-1, group_size)
+        block = weight[start : start + step].reshape(-1, group_size)
         best_scale, best_zero = _search(block, bits, symmetric, scale_dtype, shrink_factors(steps, least))
         scale[start : start + step] = best_scale.view(-1, groups)
         if zero_point is not None and best_zero is not None:
@@ -57,21 +57,34 @@ def grid_of_range(
 
 
 def squared_error(weight: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int) -> float:
-    """Σ (w − ŵ)² of `weight` [rows, cols] on one grid for all (scale and zero point [1, 1]); added up in float64."""
-    error = _errors(weight.float(), scale.float(), zero_point, bits)
-    return float(np.sum(error.cpu().numpy(), dtype=np.float64))
+    """Σ (w − ŵ)² of contiguous `weight` [rows, cols] on one grid for all (scale and zero point [1, 1]).
+
+    Added up in float64, in one order whatever the number of threads.
+    """
+    total = 0.0
+    flat = weight.reshape(1, -1)
+    for start in range(0, flat.shape[1], _BLOCK_WEIGHTS):
+        piece = flat[:, start : start + _BLOCK_WEIGHTS]
+        error = _error(piece.float(), scale.float(), zero_point, bits, piece.dtype).double().cpu().numpy()
+        total += float(np.einsum("ij,ij->", error, error))
+    return total
 
 
 def _search(
     block: Tensor, bits: int, symmetric: bool, dtype: torch.dtype, factors: list[float]
 ) -> tuple[Tensor, Tensor | None]:
+    dtype_of_weight, groups = block.dtype, block.shape[0]
+    block = block.float()
+    if groups == 1:
+        # torch splits a single sum between its threads, which changes the order; of two sums each is done by one.
+        block = block.expand(2, -1).contiguous()
     low = block.amin(1, keepdim=True)
     high = block.amax(1, keepdim=True)
     best: tuple[Tensor, Tensor | None] | None = None
     least = torch.empty(0)
     for factor in factors:
         scale, zero = grid_of_range(low * factor, high * factor, bits=bits, symmetric=symmetric, scale_dtype=dtype)
-        error = _errors(block, scale.float(), zero, bits).unsqueeze(1)
+        error = _error(block, scale.float(), zero, bits, dtype_of_weight).square_().sum(1, keepdim=True)
         if best is None:
             best, least = (scale, zero), error
             continue
@@ -82,12 +95,14 @@ def _search(
         best = torch.where(better, scale, old_scale), kept_zero
     if best is None:
         raise ValueError("a clip search needs at least one shrink factor")
-    return best
+    found_scale, found_zero = best
+    return found_scale[:groups], None if found_zero is None else found_zero[:groups]
 
 
-def _errors(block: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int) -> Tensor:
-    """Σ (w − ŵ)² along each row of `block` [n, size], one grid a row: [n]."""
+def _error(block: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int, dtype: torch.dtype) -> Tensor:
+    """ŵ − w, float32 [n, size], of float32 `block` with one grid a row; ŵ is rounded to the weight's `dtype`."""
     half = float(1 << (bits - 1))
     offset = torch.zeros_like(scale) if zero_point is None else zero_point.float() - half
     codes = (block / scale).round_().add_(offset).clamp_(-half, half - 1)
-    return codes.sub_(offset).mul_(scale).sub_(block).square_().sum(1)
+    decoded = codes.sub_(offset).mul_(scale)
+    return decoded.to(dtype).float().sub_(block) if dtype.itemsize < decoded.itemsize else decoded.sub_(block)

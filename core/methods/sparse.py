@@ -12,7 +12,7 @@ from core.settings import setting
 
 @dataclass(frozen=True)
 class Sparse(Scheme):
-    """The weights of least magnitude become zero; the tensor stays dense on disk, so its bytes do not change."""
+    """The weights of least magnitude become zero; the matrix stays dense on disk, so its bytes do not change."""
 
     key: ClassVar[str] = "sparse"
     title: ClassVar[str] = "Sparse"
@@ -62,4 +62,4 @@ class Sparse(Scheme):
         return self.criterion == "fraction" and self.scope == "global"
 
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
-        return (StoredTensor("weight", layer.dtype, layer.shape),)
+        return (StoredTensor("weight", layer.dtype, layer.matrix_shape),)

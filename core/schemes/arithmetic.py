@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
@@ -25,7 +25,10 @@ class ClipSearch:
 
 @dataclass(frozen=True)
 class Shared:
-    """What one global fit says to one layer; `digest` names it in the layer's record."""
+    """What one global fit says to one layer: zero are all weights below `threshold` and, of those at it, `ties`.
+
+    digest: names it in the layer's record.
+    """
 
     threshold: float
     ties: int
@@ -69,14 +72,21 @@ class SchemeArithmetic(ABC, Generic[S]):
 
     @classmethod
     def levels(cls, settings: S, stored: Mapping[str, Tensor]) -> Tensor | None:  # noqa: ARG003 - subclasses look
-        """float32 values of the grid with the largest step, ascending; None when the scheme has no grid."""
+        """float32 values that weights on the grid with the largest step can take, ascending; None without a grid.
+
+        stored: at least the tail tensors.
+        """
         return None
 
     @classmethod
-    def share(cls, settings: S, matrices: Sequence[Matrix]) -> list[Shared]:
-        """What a global fit says to each matrix. Only for schemes whose `shared` is true."""
-        raise TypeError(f"{settings.key} has nothing to share between {len(matrices)} layers")
+    def share_passes(cls, matrices: Sequence[Matrix]) -> int:  # noqa: ARG003 - subclasses look
+        """How often `share` reads every matrix."""
+        return 0
 
     @classmethod
-    def on(cls, settings: S, matrix: Matrix, *, clip: ClipSearch | None = None, shared: Shared | None = None) -> Self:
-        return cls(settings, matrix, clip=clip, shared=shared)
+    def share(cls, settings: S, matrices: Sequence[Matrix]) -> list[Shared]:
+        """What a global fit says to each matrix, after `share_passes` over all of them.
+
+        Only for schemes whose `shared` is true.
+        """
+        raise TypeError(f"{settings.key} has nothing to share between {len(matrices)} layers")

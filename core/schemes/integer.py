@@ -84,13 +84,15 @@ class IntegerArithmetic(SchemeArithmetic[Integer]):
         scale, zero = cls.grid(settings, stored)
         where = int(scale.float().argmax())
         offset = 1 << (settings.bits - 1) if zero is None else int(zero.reshape(-1)[where])
-        return (torch.arange(1 << settings.bits) - offset).float() * scale.float().reshape(-1)[where]
+        levels = (torch.arange(1 << settings.bits) - offset).float() * scale.float().reshape(-1)[where]
+        return levels.to(scale.dtype).float()
 
     def _grid(self, block: Tensor, group: int) -> tuple[Tensor | None, Tensor | None]:
         rows = block.shape[0]
         if self._whole is not None:
             scale, zero = self._whole
-            return scale.expand(rows, 1), None if zero is None else zero.expand(rows, 1)
+            zero = None if zero is None else zero.to(block.device).expand(rows, 1)
+            return scale.to(block.device).expand(rows, 1), zero
         if self.clip is None:
             return None, None
         return fit_clipped(

@@ -20,7 +20,7 @@ def kth_magnitude(matrices: Sequence[Matrix], k: int) -> tuple[float, int]:
 
     Exact: magnitudes are ordered as their bit patterns are; every digit of 16 bits takes one pass over the data.
     """
-    width = 64 if any(matrix.dtype == torch.float64 for matrix in matrices) else 32
+    width = _width(matrices)
     prefix, below = 0, 0
     for shift in range(width - _DIGIT, -1, -_DIGIT):
         counts = np.zeros(_DIGIT_VALUES, np.int64)
@@ -34,11 +34,20 @@ def kth_magnitude(matrices: Sequence[Matrix], k: int) -> tuple[float, int]:
     return _value(prefix, width), below
 
 
+def passes(matrices: Sequence[Matrix]) -> int:
+    """How often `kth_magnitude` reads every matrix."""
+    return _width(matrices) // _DIGIT
+
+
 def magnitude_bits(block: Tensor, width: int) -> NDArray[np.unsignedinteger]:
     """|w| as unsigned integers in the same order, flat; float16 and bfloat16 widen exactly to float32."""
     if width == 64:
         return block.double().abs().reshape(-1).cpu().numpy().view(np.uint64)
     return block.float().abs().reshape(-1).cpu().numpy().view(np.uint32)
+
+
+def _width(matrices: Sequence[Matrix]) -> int:
+    return 64 if any(matrix.dtype == torch.float64 for matrix in matrices) else 32
 
 
 def _count(bits: NDArray[np.unsignedinteger], shift: int, prefix: int) -> NDArray[np.int64]:

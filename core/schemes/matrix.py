@@ -27,30 +27,6 @@ class Matrix(Protocol):
 
 
 @dataclass(frozen=True)
-class InMemory:
-    """A matrix that is there already, handed out in blocks of `block_rows`."""
-
-    values: Tensor
-    block_rows: int = 1 << 30
-
-    @property
-    def rows(self) -> int:
-        return self.values.shape[0]
-
-    @property
-    def columns(self) -> int:
-        return self.values.shape[1]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.values.dtype
-
-    def blocks(self) -> Iterator[tuple[int, Tensor]]:
-        for start in range(0, self.rows, self.block_rows):
-            yield start, self.values[start : start + self.block_rows]
-
-
-@dataclass(frozen=True)
 class SolvedRows:
     """Rows from `start` on, solved: `original` and `decoded` [n, columns] before and after.
 

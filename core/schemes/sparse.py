@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from core.methods.sparse import Sparse
 from core.schemes.arithmetic import SchemeArithmetic, Shared
-from core.schemes.magnitude import kth_magnitude
+from core.schemes.magnitude import kth_magnitude, passes
 from core.schemes.matrix import Matrix, SolvedRows
 
 
@@ -17,6 +16,8 @@ class SparseArithmetic(SchemeArithmetic[Sparse]):
     """Weights below a threshold become zero; of those at it the first in row order, as many as asked."""
 
     scheme = Sparse
+    _threshold: float
+    _ties: int | None
 
     def fit(self) -> None:
         if self.settings.criterion == "threshold":
@@ -25,9 +26,6 @@ class SparseArithmetic(SchemeArithmetic[Sparse]):
         shared = self.shared or self.share(self.settings, [self.matrix])[0]
         self._threshold, self._ties = shared.threshold, shared.ties
 
-    _threshold: float
-    _ties: int | None
-
     def project(self, start: int, block: Tensor) -> SolvedRows:
         # In float64, which holds every weight and every threshold a person may type exactly.
         magnitude = block.double().abs()
@@ -35,15 +33,20 @@ class SparseArithmetic(SchemeArithmetic[Sparse]):
             zero = magnitude <= self._threshold
         else:
             zero = magnitude < self._threshold
-            at = (magnitude == self._threshold).reshape(-1).nonzero()[: self._ties, 0]
-            zero.view(-1)[at] = True
-            self._ties -= len(at)
+            if self._ties:
+                at = (magnitude == self._threshold).reshape(-1).nonzero()[: self._ties, 0]
+                zero.view(-1)[at] = True
+                self._ties -= len(at)
         pruned = block.masked_fill(zero, 0)
         return SolvedRows(start, block, {"weight": pruned}, pruned)
 
     @classmethod
     def decode(cls, settings: Sparse, stored: Mapping[str, Tensor], start: int, stop: int, columns: int) -> Tensor:  # noqa: ARG003
         return stored["weight"].reshape(stop - start, columns)
+
+    @classmethod
+    def share_passes(cls, matrices: Sequence[Matrix]) -> int:
+        return passes(matrices) + 1
 
     @classmethod
     def share(cls, settings: Sparse, matrices: Sequence[Matrix]) -> list[Shared]:
@@ -56,15 +59,7 @@ class SparseArithmetic(SchemeArithmetic[Sparse]):
         left = k - below
         shares = []
         for matrix in matrices:
-            ties = 0
-            if left:
-                here = sum(int((block.double().abs() == threshold).sum()) for _, block in matrix.blocks())
-                ties = min(left, here)
-                left -= ties
-            shares.append(Shared(threshold, ties))
+            here = sum(int((block.double().abs() == threshold).sum()) for _, block in matrix.blocks())
+            shares.append(Shared(threshold, min(left, here)))
+            left -= shares[-1].ties
         return shares
-
-
-def zeros(block: Tensor) -> int:
-    """How many values of `block` are zero."""
-    return block.numel() - int(torch.count_nonzero(block))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from core.methods.scheme import Scheme
@@ -22,6 +22,3 @@ def nearest(
     arithmetic = arithmetic_of(scheme)(scheme, matrix, clip=clip, shared=shared)
     arithmetic.fit()
     return (arithmetic.project(start, block) for start, block in matrix.blocks()), arithmetic
-
-
-Solve = Callable[[Matrix, Any, Any, Shared | None], tuple[Iterator[SolvedRows], SchemeArithmetic[Any]]]

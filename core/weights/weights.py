@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.checkpoint.records import Checkpoint, Layer, TensorEntry
 from core.checkpoint.safetensors_header import read_header
-from core.checkpoint.tensors import load_rows, load_tensor
+from core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
 from core.compress.layer_matrix import from_matrix, matrix_entry
 from core.errors import CheckpointError
 from core.recipe.recipe import KEEP, Treatment
@@ -123,7 +123,7 @@ class RunWeights:
         decode = arithmetic_of(treatment.scheme).decode
         for start, stop in row_ranges(layer, block_bytes):
             stored = {name: load_rows(flat[name], start, stop) for name in by_row}
-            yield start, decode(treatment.scheme, stored | tail, start, stop, columns)
+            yield start, decode(treatment.scheme, stored | tail, start, stop, columns).to(torch_dtype(layer.dtype))
 
     def _entries(self, layer: Layer) -> dict[str, TensorEntry]:
         path = self._files.get(layer.name)
@@ -131,7 +131,7 @@ class RunWeights:
             raise CheckpointError(
                 f"The compressed layer '{layer.name}' is missing from the workspace",
                 where=str(path or self.source),
-                remedy="Run the recipe again with --resume; only missing layers are computed.",
+                remedy="Carry out the recipe once more with `compress --resume`; it computes missing layers.",
             )
         return {entry.name: entry for entry in read_header(path).entries}
 

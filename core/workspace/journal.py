@@ -21,10 +21,14 @@ class JournalEntry:
 
 def append(path: Path, entry: JournalEntry) -> None:
     """Add a line and bring it to the disk. Raises OutputError."""
-    line = json.dumps({"key": entry.key, "result": asdict(entry.result)}, ensure_ascii=False)
+    line = json.dumps({"key": entry.key, "result": asdict(entry.result)}).encode()
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with path.open("ab+") as file:
+            # A line that a crash cut short must not swallow this one.
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -32,15 +36,17 @@ def append(path: Path, entry: JournalEntry) -> None:
 
 
 def read(path: Path) -> tuple[JournalEntry, ...]:
-    """All whole lines, in order; a last line that a crash cut short is left out. Empty when there is no journal."""
+    """All whole lines, in order; lines that a crash cut short count as not written. Empty when there is no journal."""
     if not path.exists():
         return ()
-    entries = []
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-        try:
-            found = json.loads(line)
-        except json.JSONDecodeError:
-            break
+    entries = (_entry(line) for line in path.read_bytes().split(b"\n")[:-1])
+    return tuple(entry for entry in entries if entry is not None)
+
+
+def _entry(line: bytes) -> JournalEntry | None:
+    try:
+        found = json.loads(line)
         result = found["result"] | {"notes": tuple(found["result"]["notes"])}
-        entries.append(JournalEntry(found["key"], LayerCompressed(**result)))
-    return tuple(entries)
+        return JournalEntry(found["key"], LayerCompressed(**result))
+    except (ValueError, TypeError, KeyError):
+        return None

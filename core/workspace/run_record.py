@@ -65,10 +65,9 @@ class RunRecord:
     @property
     def state(self) -> str:
         """As in the manifest, and "interrupted" when the process that ran it is gone."""
-        running = self.manifest.state == "running"
-        return (
-            "interrupted" if running and not _alive(self.manifest.pid, self.manifest.started) else self.manifest.state
-        )
+        manifest = self.manifest
+        gone = manifest.state == "running" and not _alive(manifest.pid, manifest.started)
+        return "interrupted" if gone else manifest.state
 
     @property
     def layer_files(self) -> dict[str, Path]:
@@ -86,7 +85,7 @@ class RunRecord:
     def update(self, **changes: Any) -> None:
         """Change fields of the manifest. Raises OutputError when the disk does not take it."""
         self.manifest = replace(self.manifest, **changes)
-        write_text(self.folder / MANIFEST, json.dumps(asdict(self.manifest), indent=1, ensure_ascii=False) + "\n")
+        write_manifest(self.folder, self.manifest)
 
     @property
     def result(self) -> Run:
@@ -106,18 +105,24 @@ class RunRecord:
         )
 
     def measurements(self) -> dict[str, Any]:
-        """What was measured on the run: the last of each kind, as plain values."""
+        """What was measured on the run: the last of each kind, as plain values. Raises UserError for a damaged file."""
         path = self.folder / MEASUREMENTS
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(
+                "The measurements of the run cannot be read", where=str(path), remedy="Delete the file; measure again."
+            ) from error
 
     def add_measurement(self, result: Measurement) -> None:
+        """Keep the result: exports one beside the other, of all else the last. Raises UserError as writing does."""
         found = self.measurements()
         if isinstance(result, Exported):
             exports = [*found.get("exports", []), asdict(result)]
             found["exports"] = exports
         else:
             found[type(result).__name__.lower()] = asdict(result)
-        write_text(self.folder / MEASUREMENTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        write_text(self.folder / MEASUREMENTS, json.dumps(found, indent=1) + "\n")
 
     def summary(self) -> RunSummary:
         manifest, found = self.manifest, self.measurements()
@@ -162,6 +167,13 @@ def _alive(pid: int, started: float) -> bool:
         return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+    except psutil.AccessDenied:
+        return True
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `run.json`. Raises OutputError."""
+    write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
 
 
 def _manifest(path: Path) -> Manifest:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from dataclasses import asdict
+import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from core.checkpoint.identity import checkpoint_identity
-from core.errors import UserError
+from core.errors import OutputError, UserError
 from core.protocol.results import RunSummary
 from core.recipe.plan import Plan
 from core.workspace.places import cannot_write, workspace_path, write_text
-from core.workspace.run_record import MANIFEST, RECIPE, Manifest, Measurement, RunRecord, this_process
+from core.workspace.run_record import (
+    MANIFEST,
+    RECIPE,
+    Manifest,
+    Measurement,
+    RunRecord,
+    this_process,
+    write_manifest,
+)
 
 RUN_PREFIX = "run:"
 
@@ -29,8 +37,12 @@ class Workspace:
         return self.path / "layers"
 
     def runs(self) -> tuple[RunSummary, ...]:
-        """All runs that can be read, newest first."""
-        return tuple(sorted((run.summary() for run in self._records()), key=lambda run: run.created, reverse=True))
+        """All runs that can be read, newest first. One that is damaged does not hide the others; `run` tells why."""
+        found = []
+        for record in self._records():
+            with suppress(UserError):
+                found.append(record.summary())
+        return tuple(sorted(found, key=lambda run: run.created, reverse=True))
 
     def run(self, run: str) -> RunRecord:
         """A run by its id, with or without "run:". Raises UserError when there is none."""
@@ -44,14 +56,14 @@ class Workspace:
             )
         return RunRecord(folder, self.layers)
 
-    def interrupted(self, plan: Plan) -> RunRecord | None:
-        """The newest unfinished run of the same checkpoint and recipe, or None."""
+    def resumable(self, plan: Plan) -> RunRecord | None:
+        """The newest run of the same checkpoint and recipe that no process is working on, or None."""
         identity, digest = checkpoint_identity(plan.checkpoint), plan.recipe.digest
         found = [
             run
             for run in self._records()
             if (run.manifest.checkpoint_identity, run.manifest.recipe_digest) == (identity, digest)
-            and run.state not in ("done", "running")
+            and run.state != "running"
         ]
         return max(found, key=lambda run: run.manifest.created, default=None)
 
@@ -82,8 +94,12 @@ class Workspace:
             self.layers.mkdir(exist_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
-        write_text(folder / RECIPE, plan.recipe.to_yaml())
-        write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=1, ensure_ascii=False) + "\n")
+        try:
+            write_text(folder / RECIPE, plan.recipe.to_yaml())
+            write_manifest(folder, manifest)
+        except OutputError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return RunRecord(folder, self.layers)
 
     def record_measurement(self, run: str, result: Measurement) -> None:
@@ -108,8 +124,18 @@ class Workspace:
 
     def _records(self) -> list[RunRecord]:
         folder = self.path / "runs"
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        return [RunRecord(entry, self.layers) for entry in entries if (entry / MANIFEST).is_file()]
+        try:
+            entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        except OSError as error:
+            raise UserError(
+                f"The workspace cannot be read: {error.strerror}", where=str(folder), remedy="Choose another folder."
+            ) from error
+        records = []
+        for entry in entries:
+            if (entry / MANIFEST).is_file():
+                with suppress(UserError):
+                    records.append(RunRecord(entry, self.layers))
+        return records
 
 
 def plan_title(plan: Plan) -> str:
