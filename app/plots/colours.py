@@ -15,7 +15,7 @@ DIVERGING_ENTRIES = 255
 
 _ENDS = {
     "light": ((0.36, -0.02, -0.14), (0.985, 0.0, 0.0), (0.47, 0.095, 0.095)),
-    "dark": ((0.86, -0.045, -0.085), (0.245, 0.0, -0.004), (0.86, 0.045, 0.125)),
+    "dark": ((0.79, -0.065, -0.115), (0.245, 0.0, -0.004), (0.79, 0.075, 0.135)),
 }
 """Oklab of the most negative value, of zero and of the most positive value: blue and orange differ along the
 blue-yellow axis, which the common forms of colour blindness keep."""

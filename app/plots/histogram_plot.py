@@ -51,7 +51,7 @@ class HistogramPlot(Plot):
         self._grid: Floats | None = None
         self._logarithmic = True
         self._compare = False
-        self._settling_by_hand = False
+        self._fit = True
         self._axis = CountAxis("left", logarithmic=True)
         self.plot = self.add_plot(0, 0, axes={"left": self._axis, "bottom": NumberAxis("bottom")})
         self.plot.setLabel("bottom", "Weight")
@@ -80,11 +80,12 @@ class HistogramPlot(Plot):
         return 0 if self._grid is None else len(self._grid)
 
     def show_everything(self) -> None:
-        """Follow the data's range again, both ways."""
-        self.plot.enableAutoRange()
+        """Fit the view to the data with the next picture."""
+        self._fit = True
+        self.redraw_soon()
 
     def reset_zoom(self) -> None:
-        super().reset_zoom()
+        self.show_everything()
         self.view_settled.emit(-np.inf, np.inf)
 
     def draw(self) -> None:
@@ -105,6 +106,9 @@ class HistogramPlot(Plot):
             curve.setFillLevel(floor)
             if len(self._traces) > 1:
                 self.legend.addItem(curve, trace.label)
+        if self._fit and heights:
+            self._fit = False
+            self._fit_view(heights, floor)
         self._ticks.setXVals([] if self._grid is None else [float(value) for value in self._grid])
         self.paint_theme(self.theme())
 
@@ -146,6 +150,13 @@ class HistogramPlot(Plot):
         )
         told += f"; compared with {others}" if others else ""
         return told + (f"; the grid has {self.grid_lines} values in range." if self.grid_lines else ".")
+
+    def _fit_view(self, heights: Sequence[Floats], floor: float) -> None:
+        """The library's own fitting would see only the part of a curve that is in view."""
+        edges = [trace.histogram.edges for trace in self._traces]
+        self.plot.setXRange(min(float(e[0]) for e in edges), max(float(e[-1]) for e in edges), padding=0.02)
+        top = max((float(self._scaled(height, floor).max()) for height in heights), default=1.0)
+        self.plot.setYRange(floor, max(top, floor + 0.5), padding=0.03)
 
     def _heights(self, histogram: Histogram) -> Floats:
         counts = histogram.counts.astype(np.float64)

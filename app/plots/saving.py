@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pyqtgraph as pg
-from pyqtgraph.exporters.SVGExporter import SVGExporter
-from PySide6.QtCore import QBuffer, QIODevice, QRectF, QSaveFile
-from PySide6.QtGui import QImage, QPainter
+from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QPoint, QRect, QRectF, QSaveFile
+from PySide6.QtGui import QImage, QImageWriter, QPainter
+from PySide6.QtSvg import QSvgGenerator
 
 from core.errors import OutputError
 
@@ -41,14 +41,23 @@ def image_of(canvas: pg.GraphicsLayoutWidget, scale: float) -> QImage:
 def png_of(image: QImage) -> bytes:
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    image.save(buffer, b"PNG")
+    QImageWriter(buffer, QByteArray(b"png")).write(image)
     return bytes(buffer.data().data())
 
 
 def svg_of(canvas: pg.GraphicsLayoutWidget) -> bytes:
     """The scene as SVG with text kept as text."""
-    document: bytes = SVGExporter(canvas.scene()).export(toBytes=True)
-    return document
+    buffer = QBuffer()
+    size = canvas.viewport().size()
+    generator = QSvgGenerator(QSvgGenerator.SvgVersion.Svg11)
+    generator.setOutputDevice(buffer)
+    # The axes are recorded pictures, which are scaled where the resolutions differ.
+    generator.setResolution(canvas.logicalDpiX())
+    generator.setSize(size)
+    generator.setViewBox(QRect(QPoint(0, 0), size))
+    with QPainter(generator) as painter:
+        canvas.render(painter, QRectF(0, 0, size.width(), size.height()), canvas.viewport().rect())
+    return bytes(buffer.data().data())
 
 
 def csv_of(data: Data) -> bytes:

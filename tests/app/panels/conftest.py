@@ -45,7 +45,7 @@ class PatientClient(QObject):
         self.asked: list[Request] = []
         self.controlled: list[tuple[int, str]] = []
 
-    def ask(self, request, *, done=None, partial=None, failed=None, owner=None) -> int:
+    def ask(self, request, *, done=None, partial=None, failed=None, owner=None) -> int:  # noqa: ARG002 - the panels' contract
         self.asked.append(request)
         self.open[len(self.asked)] = request, done, failed
         return len(self.asked)
@@ -101,14 +101,14 @@ class PlainDocument(QObject):
     def current(self) -> Layer | None:
         return self.checkpoint.layers[self.selection[0]] if self.checkpoint and self.selection else None
 
-    def treatment_of(self, index: int) -> Treatment:
+    def treatment_of(self, index: int) -> Treatment:  # noqa: ARG002 - the panels' contract
         return self.treatment
 
     def plan(self, treatment: Treatment) -> None:
         self.treatment = treatment
         self.recipe_changed.emit()
 
-    def treat(self, indices, treatments, title: str) -> None:
+    def treat(self, indices, treatments, title: str) -> None:  # noqa: ARG002 - the panels' contract
         self.treated.append((tuple(indices), tuple(treatments)))
 
     def select(self, indices) -> None:
@@ -138,12 +138,12 @@ def sample() -> Checkpoint:
 
 
 @pytest.fixture
-def plots_client(qapp) -> PatientClient:
+def plots_client(qapp) -> PatientClient:  # noqa: ARG001 - signals need an application
     return PatientClient()
 
 
 @pytest.fixture
-def plots_document(qapp, sample, tmp_path) -> PlainDocument:
+def plots_document(qapp, sample, tmp_path) -> PlainDocument:  # noqa: ARG001 - signals need an application
     return PlainDocument(sample, str(tmp_path))
 
 

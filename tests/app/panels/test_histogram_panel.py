@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,9 +182,10 @@ def test_statistics_model(qtbot, panel, plots_document, plots_client, qtmodeltes
     qtmodeltester.check(panel.statistics)
 
 
-def test_request_carries_the_workspace(qtbot, panel, plots_document, plots_client):
+@pytest.mark.usefixtures("panel")
+def test_request_carries_the_workspace(qtbot, plots_document, plots_client):
     plots_document.select_named(DOWN)
     asked(qtbot, plots_client, 1)
-    request = plots_client.asked[0]
-    assert request == replace(request, workspace=plots_document.workspace)
+    (request,) = plots_client.asked
     assert isinstance(request, Look)
+    assert request.workspace == plots_document.workspace

@@ -1,0 +1,112 @@
+"""Every plot with data in it, as its panel would show it."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import numpy as np
+import pytest
+
+from app.plots.channels_plot import ChannelsPlot
+from app.plots.heat_map_plot import HeatMapPlot
+from app.plots.histogram_plot import HistogramPlot, Trace
+from app.plots.pareto_plot import ParetoPlot, Point
+from app.plots.sensitivity_plot import SensitivityPlot, table_of
+from app.theme.theme import theme_notifier
+from core.protocol.results import ChannelRanges, HeatMap, Histogram, LookedChannels, LookedMap, SensitivityCell
+
+
+@pytest.fixture(autouse=True)
+def _light():
+    theme_notifier().choose("light")
+    yield
+    theme_notifier().choose("light")
+
+
+def heat_map(rows, columns, seed=0):
+    values = np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32)
+    return HeatMap(values, np.arange(rows + 1), np.arange(columns + 1), 3.0, float(np.abs(values).max()))
+
+
+def histogram_plot():
+    values = np.random.default_rng(1).standard_normal(5000)
+    counts, edges = np.histogram(values, 128)
+    rounded, _ = np.histogram(np.round(values * 2) / 2, edges)
+    plot = HistogramPlot()
+    traces = [
+        Trace("layer", "Before", Histogram(edges, counts), "before"),
+        Trace("layer", "int3", Histogram(edges, rounded), "after"),
+    ]
+    plot.show_traces(traces, np.arange(-3, 3.5, 0.5), logarithmic=True, compare=False)
+    return plot
+
+
+def heat_map_plot():
+    plot = HeatMapPlot()
+    plot.show_maps(LookedMap("layer", heat_map(40, 60), heat_map(40, 60, 1)), shared=False)
+    return plot
+
+
+def channels_plot():
+    ranges = ChannelRanges(*(np.random.default_rng(2).random((4, 50)).astype(np.float32)))
+    plot = ChannelsPlot()
+    plot.show_channels(LookedChannels("layer", ranges, ranges), by_magnitude=False)
+    return plot
+
+
+def sensitivity_plot():
+    layers = [(f"model.layers.{depth}.mlp", f"{depth} mlp") for depth in range(12)]
+    cells = {
+        (name, tag): SensitivityCell(name, tag, 10.0 ** (-place - at))
+        for place, (name, _) in enumerate(layers[:8])
+        for at, tag in enumerate(("int4", "int8"))
+    }
+    plot = SensitivityPlot()
+    plot.show_table(table_of(cells, layers, ("int4", "int8")), chosen="int4", current=layers[2][0])
+    return plot
+
+
+def pareto_plot():
+    plot = ParetoPlot()
+    points = [Point("a", "int8", 2.0, 0.001), Point("b", "int4", 1.0, 0.1), Point("c", "bad", 2.5, 0.0)]
+    plot.show_points(points, titles=("Size, MB", "KL"), active="a", logarithmic=True)
+    return plot
+
+
+MAKERS = {
+    maker.__name__: maker for maker in (histogram_plot, heat_map_plot, channels_plot, sensitivity_plot, pareto_plot)
+}
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def any_plot(request, qtbot):
+    plot = MAKERS[request.param]()
+    qtbot.addWidget(plot)
+    plot.resize(800, 500)
+    plot.show()
+    qtbot.waitExposed(plot)
+    plot.redraw_now()
+    return plot
+
+
+@pytest.fixture
+def make_plot(qtbot):
+    """A plot by the name of its maker, shown."""
+
+    def make(name):
+        plot = MAKERS[name]()
+        qtbot.addWidget(plot)
+        plot.resize(800, 500)
+        plot.show()
+        qtbot.waitExposed(plot)
+        plot.redraw_now()
+        return plot
+
+    return make
+
+
+@pytest.fixture
+def make_map():
+    return heat_map
