@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from unittest.mock import patch
 
 import numpy as np
@@ -28,7 +28,7 @@ def test_png_has_twice_the_pixels_and_something_in_it(any_plot, tmp_path):
 
 def test_svg_is_a_drawing(any_plot, tmp_path):
     any_plot.save(tmp_path / "plot.svg")
-    root = ElementTree.parse(tmp_path / "plot.svg").getroot()
+    root = ET.parse(tmp_path / "plot.svg").getroot()
     assert root.tag.endswith("svg")
     assert len(list(root.iter())) > 20
     assert any(element.tag.endswith("text") for element in root.iter())

@@ -10,6 +10,7 @@ import pytest
 from PySide6.QtCore import QPointF
 
 from app.plots.colours import diverging
+from app.theme.theme import theme_notifier
 from core.protocol.results import HeatMap, LookedMap
 
 
@@ -25,6 +26,7 @@ def test_exported_cells_read_back_to_the_same_floats(make_plot, make_map, tmp_pa
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_zero_is_the_middle_of_the_table(make_plot, theme):
+    theme_notifier().choose(theme)
     plot = make_plot("heat_map_plot")
     values = np.array([[-1, 0, 1]], np.float32)
     plot.show_maps(LookedMap("x", HeatMap(values, np.arange(2), np.arange(4), 1.0, 1.0)), shared=False)
@@ -32,7 +34,7 @@ def test_zero_is_the_middle_of_the_table(make_plot, theme):
     image = plot.panes[0].image
     image.render()
     colours = [image.qimage.pixelColor(column, 0).getRgb()[:3] for column in range(3)]
-    table = diverging("light")
+    table = diverging(theme)
     assert colours == [tuple(table[0]), tuple(table[127]), tuple(table[254])]
 
 
@@ -97,7 +99,7 @@ def test_hover_names_the_rows_of_a_cell(make_plot):
 
 
 @pytest.mark.parametrize(("width", "stacked"), [(600, True), (1400, False)])
-def test_stands_side_by_side_where_there_is_room(make_plot, qtbot, width, stacked):
+def test_stands_side_by_side_where_there_is_room(make_plot, width, stacked):
     plot = make_plot("heat_map_plot")
     plot.resize(width, 600)
     plot.grab()
