@@ -13,6 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from core.kernels.recentre import recentred
 from core.kernels.select import INT4_CPU_GROUPS
 
 Laid: TypeAlias = tuple[tuple[Tensor, ...], Callable[[Tensor], Tensor]]
@@ -64,11 +65,6 @@ def _recentred(codes: Tensor, scale: Tensor, zero_point: Tensor | None, bits: in
 
     Nothing is left to add where bits < wide or the grid is symmetric.
     """
-    middle = 1 << (wide - 1)
-    if zero_point is None:
-        return codes + (middle - (1 << (bits - 1))), torch.zeros_like(scale, dtype=torch.float32)
-    if bits == wide:
-        return codes, (middle - zero_point.float()) * scale.float()
-    offset = (middle - zero_point.to(torch.int16)).to(torch.uint8)  # modulo 256, as is the sum; the result is in range
-    by_group = codes.view(*scale.shape, -1) + offset.unsqueeze(-1)
-    return by_group.view(codes.shape), torch.zeros_like(scale, dtype=torch.float32)
+    if zero_point is not None and bits == wide:
+        return codes, ((1 << (wide - 1)) - zero_point.float()) * scale.float()
+    return recentred(codes, zero_point, bits, wide), torch.zeros_like(scale, dtype=torch.float32)
