@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 WORD_BITS = 32
-_WORD_BYTES = 4
 _BYTE_BITS = 8
 _INTEGER_OF_BYTES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -40,7 +39,7 @@ def pack_rows(codes: Tensor, bits: int) -> Tensor:
 def pack_rows_into(codes: Tensor, bits: int, packed: Tensor) -> None:
     """As `pack_rows`, into contiguous int32 `packed` [rows, words_per_row(cols, bits)]."""
     lanes = joined(_as_lanes(codes, bits), bits)
-    stream = packed.view(torch.uint8)
+    stream = _seen_as(packed, torch.uint8)
     used_bytes = lanes.shape[1] * _lane_bytes(bits)
     if used_bytes == stream.shape[1]:
         _write_low_bytes(lanes, stream, bits)
@@ -62,12 +61,11 @@ def unpack_rows(packed: Tensor, bits: int, cols: int) -> Tensor:
         raise ValueError(f"{cols} codes of {bits} bits take {words_per_row(cols, bits)} words a row, not {words}")
     lane_count = -(-cols // _lane_codes(bits))
     used_bytes = lane_count * _lane_bytes(bits)
-    # Flat first, as in `_as_lanes`: a single word per row that came from a transposed row keeps a stride of its own.
-    stream = packed.contiguous().view(-1).view(torch.uint8).view(packed.shape[0], 4 * words)
+    stream = _seen_as(packed.contiguous(), torch.uint8)
     if used_bytes > stream.shape[1]:
         stream = torch.nn.functional.pad(stream, (0, used_bytes - stream.shape[1]))
     lanes = _read_low_bytes(stream[:, :used_bytes], lane_count, bits)
-    codes = _parted(lanes, bits).view(torch.uint8)
+    codes = _seen_as(_parted(lanes, bits), torch.uint8)
     return codes if codes.shape[1] == cols else codes[:, :cols].contiguous()
 
 
@@ -119,7 +117,7 @@ def _as_lanes(codes: Tensor, bits: int) -> Tensor:
         return codes.view(-1).view(_INTEGER_OF_BYTES[lane_codes]).view(rows, cols // lane_codes)
     padded = codes.new_zeros((rows, -(-cols // lane_codes) * lane_codes))
     padded[:, :cols] = codes
-    return padded.view(_INTEGER_OF_BYTES[lane_codes])
+    return _seen_as(padded, _INTEGER_OF_BYTES[lane_codes])
 
 
 def _write_low_bytes(lanes: Tensor, stream: Tensor, bits: int) -> None:
@@ -128,7 +126,7 @@ def _write_low_bytes(lanes: Tensor, stream: Tensor, bits: int) -> None:
         stream.copy_(lanes)
         return
     rows, count = lanes.shape
-    lane_bytes = lanes.view(torch.uint8).view(rows, count, lanes.dtype.itemsize)
+    lane_bytes = _seen_as(lanes, torch.uint8).view(rows, count, lanes.dtype.itemsize)
     stream.view(rows, count, bits).copy_(lane_bytes[:, :, :bits])
 
 
@@ -142,6 +140,13 @@ def _read_low_bytes(stream: Tensor, count: int, bits: int) -> Tensor:
     lane_bytes = lanes.view(torch.uint8).view(rows, count, dtype.itemsize)
     lane_bytes[:, :, :bits] = stream.view(rows, count, bits)
     return lanes
+
+
+def _seen_as(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    """The memory of a contiguous `matrix` as another dtype, along its rows."""
+    rows, cols = matrix.shape
+    # Flat first: a matrix of one column, or of none, may call itself contiguous whatever its strides.
+    return matrix.view(-1).view(dtype).view(rows, cols * matrix.dtype.itemsize // dtype.itemsize)
 
 
 def _lane_codes(bits: int) -> int:
