@@ -1,4 +1,4 @@
-"""`benchvise`: the window, or one of the jobs on the command line. Free of Qt at import: the engine's child imports it."""
+"""`benchvise`: the window, or a job on the command line. Free of Qt at import: the engine's child imports it too."""
 
 from __future__ import annotations
 

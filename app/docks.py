@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QTabBar, QTabWidget, QWidget
 
@@ -12,7 +14,7 @@ LEFT, RIGHT, BOTTOM = (
     Qt.DockWidgetArea.RightDockWidgetArea,
     Qt.DockWidgetArea.BottomDockWidgetArea,
 )
-_SIDE_SHARES = (0.31, 0.24)
+_SIDE_SHARES = (0.36, 0.225)
 _BOTTOM_SHARE = 0.22
 
 
@@ -22,7 +24,8 @@ class Docks:
     def __init__(self, window: QMainWindow) -> None:
         self._window = window
         self._docks: dict[str, QDockWidget] = {}
-        window.setDockOptions(QMainWindow.DockOption.AllowTabbedDocks | QMainWindow.DockOption.AllowNestedDocks)
+        options = QMainWindow.DockOption
+        window.setDockOptions(options.AllowTabbedDocks | options.AllowNestedDocks | options.GroupedDragging)
         window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
 
     def add(self, name: str, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
@@ -30,6 +33,8 @@ class Docks:
         dock.setObjectName(name)
         dock.setWidget(widget)
         self._window.addDockWidget(area, dock)
+        dock.dockLocationChanged.connect(self.dress)
+        dock.topLevelChanged.connect(self.dress)
         self._docks[name] = dock
         return dock
 
@@ -47,13 +52,14 @@ class Docks:
             self._window.addDockWidget(areas.get(name, BOTTOM), dock)
             dock.show()
         below = [dock for name, dock in self._docks.items() if name not in areas]
-        for first, second in zip(below, below[1:], strict=False):
+        for first, second in pairwise(below):
             self._window.tabifyDockWidget(first, second)
         if below:
             below[0].raise_()
         corners = Qt.Corner
         self._window.setCorner(corners.BottomLeftCorner, BOTTOM)
         self._window.setCorner(corners.BottomRightCorner, BOTTOM)
+        self.dress()
         self.share_out()
 
     def share_out(self) -> None:
@@ -90,8 +96,16 @@ class Docks:
         state = preferences.layout("docks")
         return state is not None and self._window.restoreState(state)
 
-    def label_tabs(self) -> None:
-        """Tab bars of docks take no names of their own for screen readers."""
+    def dress(self, *_: object) -> None:
+        """A dock among tabs needs no title of its own: its tab says it."""
+        for dock in self._docks.values():
+            among_tabs = bool(self._window.tabifiedDockWidgets(dock)) and not dock.isFloating()
+            if among_tabs and dock.titleBarWidget() is None:
+                dock.setTitleBarWidget(QWidget(dock))
+            elif not among_tabs and dock.titleBarWidget() is not None:
+                bare = dock.titleBarWidget()
+                dock.setTitleBarWidget(None)  # type: ignore[arg-type] # Qt: back to its own title bar
+                bare.deleteLater()
         for bar in self._window.findChildren(QTabBar):
             if not bar.accessibleName():
                 bar.setAccessibleName("Panels")
@@ -107,5 +121,4 @@ def focus_inside(widget: QWidget) -> None:
 
 
 def _side_limits() -> tuple[tuple[float, int, int], ...]:
-    return ((_SIDE_SHARES[0], 300, 640), (_SIDE_SHARES[1], 288, 440))
-
+    return ((_SIDE_SHARES[0], 360, 600), (_SIDE_SHARES[1], 280, 440))

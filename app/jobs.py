@@ -93,6 +93,11 @@ class Jobs(QObject):
     def busy(self) -> bool:
         return any(not job.ended for job in self._jobs.values())
 
+    @property
+    def would_lose(self) -> bool:
+        """True while something is under way that a person would miss."""
+        return any(not job.ended and not job.quiet for job in self._jobs.values())
+
     def toggle_pause(self) -> None:
         """Pause the running job, or let the paused one go on."""
         job = self.running

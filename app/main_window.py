@@ -48,7 +48,7 @@ class MainWindow(QMainWindow):
         self.palette_popup = CommandPalette(self.commands, self)
         self.opening = Opening(bench, self)
         self.work = Work(
-            bench, self, measure_sensitivity=self._measure_sensitivity, forecast=self._ask_forecast, say=self.say
+            bench, self, measure_sensitivity=self.measure_sensitivity, forecast=self._ask_forecast, say=self.say
         )
         self.viewing = Viewing(bench, self, self.palette_popup, self.commands)
         self.docks = Docks(self)
@@ -218,7 +218,7 @@ class MainWindow(QMainWindow):
             self.bench.client.ask(WarmUp())
 
     def _may_close(self) -> bool:
-        if self.bench.jobs.busy and not self._lets_jobs_go():
+        if self.bench.jobs.would_lose and not self._lets_jobs_go():
             return False
         return self.opening.may_discard()
 
@@ -249,12 +249,13 @@ class MainWindow(QMainWindow):
             if not self.docks.restore(self.bench.preferences):
                 self.docks.arrange()
             self.strip.show()
+            self.layers.view.setFocus()
         elif not is_open:
             if self._arranged:
                 self.docks.keep(self.bench.preferences)
             self._arranged = False
             self.docks.set_shown(False)
-        self.docks.label_tabs()
+        self.docks.dress()
         if checkpoint is not None:
             self.bench.preferences.add_recent(checkpoint.path)
             if self._painted:
@@ -287,7 +288,7 @@ class MainWindow(QMainWindow):
         if isinstance(panel, ComparePanel):
             panel.wanted.connect(self.work.carry_out)
 
-    def _measure_sensitivity(self) -> None:
+    def measure_sensitivity(self) -> None:
         from app.panels.sensitivity import SensitivityPanel
 
         self.plots.show_number(self.plots.titles().index("Sensitivity"))

@@ -13,14 +13,14 @@ from app.jobs import title_of
 from app.worker import EngineClient
 from core.errors import UserError
 from core.protocol.events import Event, Failed
-from core.protocol.requests import JOBS, Open, Request
+from core.protocol.requests import JOBS, ForecastLatency, Open, Request
 
 MOST = 500
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that went wrong. `details` is a traceback when the fault is ours; `during` names what was being done."""
+    """One thing that went wrong, `during` something. `details` is a traceback when the fault is ours."""
 
     what: str
     where: str = ""
@@ -63,9 +63,7 @@ class Problems(QObject):
     def report_error(self, error: UserError, during: str = "") -> None:
         self.report(Problem(error.what, error.where, error.remedy, "", during))
 
-    def report_fault(
-        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
+    def report_fault(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         """A fault of ours in the window's process, with its traceback."""
         details = "".join(traceback.format_exception(kind, error, trace))
         what = f"Benchvise made a mistake: {kind.__name__}: {error}"
@@ -84,4 +82,9 @@ class Problems(QObject):
         if isinstance(event, Failed):
             during = title_of(request) if request is not None else ""
             problem = Problem(event.what, event.where, event.remedy, event.details, during)
-            self.report(problem, card=request is not None or bool(event.details))
+            self.report(problem, card=_deserves_card(request, event))
+
+
+def _deserves_card(request: Request | None, event: Failed) -> bool:
+    """Forecasts are mostly unasked; the scoreboard itself says why there is none."""
+    return not isinstance(request, ForecastLatency) and (request is not None or bool(event.details))

@@ -39,7 +39,7 @@ class EngineClient(QObject):
     asked: (number, request) for every request, before it is sent.
     """
 
-    event = Signal(object)
+    event = Signal(object)  # type: ignore[assignment] # QObject.event is never called on it by name
     asked = Signal(int, object)
 
     def __init__(self, *, in_process: bool = False, parent: QObject | None = None) -> None:

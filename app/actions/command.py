@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QAction, QKeySequence
@@ -85,7 +86,7 @@ class Commands(QObject):
         key = f" ({command.shortcut})" if command.shortcut else ""
         action.setToolTip(f"{command.help or command.title.rstrip(' …')}{key}")
         action.setCheckable(command.checked is not None)
-        action.triggered.connect(lambda: command.run())
+        action.triggered.connect(partial(_run, command))
         self._window.addAction(action)
         return action
 
@@ -93,3 +94,7 @@ class Commands(QObject):
         for command in self._commands.values():
             if command.icon:
                 self._actions[command.id].setIcon(icon(command.icon))
+
+
+def _run(command: Command, _checked: bool = False) -> None:
+    command.run()

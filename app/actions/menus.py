@@ -24,23 +24,19 @@ class Submenu:
     fill: Callable[[QMenu], None]
 
 
-MENUS: tuple[tuple[str, tuple[str, ...]], ...] = (
+MENUS: tuple[tuple[str, str], ...] = (
     (
         "File",
-        ("open-folder", "open-file", "open-sample", ">recent", LINE, "load-recipe", "save-recipe", LINE, "export", LINE)
-        + ("workspace", "close-checkpoint", LINE, "quit"),
+        "open-folder open-file open-sample >recent - load-recipe save-recipe export - workspace close-checkpoint quit",
     ),
-    ("Edit", ("undo", "redo", LINE, "filter", "copy-names", "keep-selected", LINE, "clear-finished")),
-    ("View", (">theme", ">docks", LINE, "next-dock", ">plots", LINE, "reset-layout")),
-    ("Recipe", (">presets", LINE, "load-recipe", "save-recipe", LINE, "clear-recipe")),
-    (
-        "Run",
-        ("run", "pause", "cancel", LINE, "sensitivity", "evaluate", "latency", "forecast", LINE, "export", LINE)
-        + ("clear-finished",),
-    ),
-    ("Help", ("palette", "shortcuts", "log", LINE, "about")),
+    ("Edit", "undo redo - filter copy-names keep-selected - clear-finished"),
+    ("View", ">theme >docks - next-dock >plots - reset-layout"),
+    ("Recipe", ">presets - load-recipe save-recipe - clear-recipe"),
+    ("Run", "run pause cancel - sensitivity evaluate latency forecast - export - clear-finished"),
+    ("Help", "palette shortcuts - log - about"),
 )
-TOOLBAR = ("open-folder>open", LINE, "undo", "redo", LINE, "sensitivity", LINE, ">presets", "run", "pause", "export")
+"""(title, entries): ids of commands, `-` a line, `>id` a submenu."""
+TOOLBAR = "open-folder>open - undo redo - sensitivity - >presets run pause export"
 TOOLBAR_WITH_TEXT = frozenset({"open-folder", "sensitivity", "run", "export"})
 
 
@@ -48,7 +44,7 @@ def fill_menu_bar(window: QMainWindow, commands: Commands, submenus: dict[str, S
     for title, entries in MENUS:
         menu = window.menuBar().addMenu(title)
         menu.setToolTipsVisible(True)
-        for entry in entries:
+        for entry in entries.split():
             if entry == LINE:
                 menu.addSeparator()
             elif entry.startswith(">"):
@@ -63,7 +59,7 @@ def make_toolbar(window: QMainWindow, commands: Commands, submenus: dict[str, Su
     bar.setMovable(False)
     bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
     bar.setIconSize(QSize(18, 18))
-    for entry in TOOLBAR:
+    for entry in TOOLBAR.split():
         if entry == LINE:
             bar.addSeparator()
             continue

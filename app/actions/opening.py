@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -42,9 +43,21 @@ class Opening:
             Command("open-folder", "Open", self.choose_folder, "Ctrl+O", "mdi6.folder-open-outline", "Open a folder"),
             Command("open-file", "Open file …", self.choose_file, "Ctrl+Shift+O", "mdi6.file-outline"),
             Command("open-sample", "Open the sample model", self.open_sample, icon="mdi6.school-outline"),
-            Command("load-recipe", "Load recipe …", self.choose_recipe, "Ctrl+L", "mdi6.file-import-outline", enabled=is_open),
             Command(
-                "save-recipe", "Save recipe …", self.save_recipe, "Ctrl+S", "mdi6.content-save-outline", enabled=has_rules
+                "load-recipe",
+                "Load recipe …",
+                self.choose_recipe,
+                "Ctrl+L",
+                "mdi6.file-import-outline",
+                enabled=is_open,
+            ),
+            Command(
+                "save-recipe",
+                "Save recipe …",
+                self.save_recipe,
+                "Ctrl+S",
+                "mdi6.content-save-outline",
+                enabled=has_rules,
             ),
             Command("clear-recipe", "Clear the recipe", self.clear_recipe, icon="mdi6.broom", enabled=has_rules),
             Command("workspace", "Workspace folder …", self.choose_workspace, icon="mdi6.folder-cog-outline"),
@@ -130,14 +143,14 @@ class Opening:
 
     def fill_presets(self, menu: QMenu) -> None:
         for name in preset_names():
-            action = menu.addAction(name, lambda name=name: self.use_preset(name))
+            action = menu.addAction(name, partial(self.use_preset, name))
             action.setToolTip(load_preset(name).description)
             action.setEnabled(self._bench.document.checkpoint is not None)
 
     def fill_recent(self, menu: QMenu) -> None:
         recent = self._bench.preferences.recent
         for path in recent:
-            menu.addAction(path, lambda path=path: self.open(path))
+            menu.addAction(path, partial(self.open, path))
         if not recent:
             menu.addAction("Nothing was opened yet").setEnabled(False)
             return

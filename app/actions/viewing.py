@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from PySide6.QtWidgets import QMenu
@@ -59,15 +60,15 @@ class Viewing:
             return f"Redo {undo.redoText()}".strip()
 
         plots = tuple(
-            Command(f"plot-{n}", f"Plot tab {n}", lambda n=n: window.show_plot(n - 1), str(n), enabled=is_open)
+            Command(f"plot-{n}", f"Plot tab {n}", partial(window.show_plot, n - 1), str(n), enabled=is_open)
             for n in range(1, PLOT_TABS + 1)
         )
         themes = tuple(
             Command(
                 f"theme-{choice}",
                 f"Theme: {title.lower()}",
-                lambda choice=choice: self.choose_theme(choice),
-                checked=lambda choice=choice: theme_notifier().choice == choice,
+                partial(self.choose_theme, choice),
+                checked=partial(_is_chosen, choice),
             )
             for choice, title in THEMES
         )
@@ -80,9 +81,13 @@ class Viewing:
             Command("reset-layout", "Reset the layout", window.reset_layout, icon="mdi6.view-dashboard-outline"),
             Command("close-topmost", "Close message or filter", window.close_topmost, "Esc", palette=False),
             Command("log", "Show the log", lambda: window.show_dock("log"), icon="mdi6.text-box-outline"),
-            Command("palette", "Commands", self._palette.open, "Ctrl+K", "mdi6.magnify", "Find any command", palette=False),
+            Command(
+                "palette", "Commands", self._palette.open, "Ctrl+K", "mdi6.magnify", "Find any command", palette=False
+            ),
             Command("shortcuts", "Keyboard shortcuts", self._show_shortcuts, "F1", "mdi6.keyboard-outline"),
-            Command("about", "About Benchvise", lambda: show_about(self._palette.window()), icon="mdi6.information-outline"),
+            Command(
+                "about", "About Benchvise", lambda: show_about(self._palette.window()), icon="mdi6.information-outline"
+            ),
             Command("quit", "Quit", window.quit, "Ctrl+Q", "mdi6.exit-to-app"),
             *plots,
             *themes,
@@ -103,7 +108,11 @@ class Viewing:
     def fill_plots(self, menu: QMenu) -> None:
         for number, title in enumerate(self._window.plot_titles()):
             key = f"\t{number + 1}" if number < PLOT_TABS else ""
-            menu.addAction(f"{title}{key}", lambda number=number: self._window.show_plot(number))
+            menu.addAction(f"{title}{key}", partial(self._window.show_plot, number))
 
     def _show_shortcuts(self) -> None:
         show_shortcuts(self._commands, self._palette.window())
+
+
+def _is_chosen(choice: Choice) -> bool:
+    return theme_notifier().choice == choice

@@ -73,7 +73,9 @@ class Work:
                 "Measure the decode speed of the active run against the original",
                 enabled=self._is_network,
             ),
-            Command("forecast", "Forecast decode speed", self._forecast, icon="mdi6.speedometer", enabled=self._is_network),
+            Command(
+                "forecast", "Forecast decode speed", self._forecast, icon="mdi6.speedometer", enabled=self._is_network
+            ),
             Command(
                 "export",
                 "Export …",

@@ -34,13 +34,14 @@ class EvaluateDialog(QDialog):
             + (", KL divergence and agreement of the first choice, window by window." if run else " on held-out text."),
             wordWrap=True,
         )
-        self.shipped = QRadioButton("The text that comes with Benchvise", checked=True)
+        self.shipped = QRadioButton("The text that comes with Benchvise")
+        self.shipped.setChecked(True)
         self.own = QRadioButton("A text of your own (.txt or .jsonl)")
         group = QButtonGroup(self)
         group.addButton(self.shipped)
         group.addButton(self.own)
-        self.file = QLineEdit(placeholderText="Path of the text", enabled=False)
-        self._browse = QPushButton("Choose …", enabled=False)
+        self.file = QLineEdit(placeholderText="Path of the text")
+        self._browse = QPushButton("Choose …")
         self._browse.clicked.connect(self._choose)
         row = QHBoxLayout()
         row.setContentsMargins(3 * UNIT, 0, 0, 0)
@@ -60,6 +61,7 @@ class EvaluateDialog(QDialog):
         layout.addWidget(self._buttons)
         self.own.toggled.connect(self._check)
         self.file.textChanged.connect(self._check)
+        self._check()
 
     @property
     def text_path(self) -> str:

@@ -23,6 +23,7 @@ class NodeView:
     node: int
     layer: Layer | None
     tag: str
+    compact: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def _size(view: NodeView) -> str:
     before, after = view.facts.bytes_before[view.node], view.facts.bytes_after[view.node]
     if np.isnan(after) or before == after:
         return byte_text(before)
-    return f"{byte_text(before)} → {byte_text(after)}"
+    return byte_text(after) if view.compact else f"{byte_text(before)} → {byte_text(after)}"
 
 
 def _kl(view: NodeView) -> str:
@@ -66,14 +67,14 @@ def _shape(view: NodeView) -> str:
 NAME, TREATMENT, BITS, SIZE, SENSITIVITY, DTYPE, SHAPE, ROLE = range(8)
 
 COLUMNS = (
-    Column("Name", "The module's place in the network", 190, lambda view: view.tree.labels[view.node]),
-    Column("Treatment", "What the recipe does to the layer", 96, lambda view: "" if view.tag == "keep" else view.tag),
-    Column("Bits", "Bits per weight as planned, scales counted", 52, _bits, right=True, sort_by=LayerFacts.all_bits),
-    Column("Size", "Bytes before → after", 136, _size, right=True, sort_by=lambda facts: facts.bytes_before),
+    Column("Name", "The module's place in the network", 156, lambda view: view.tree.labels[view.node]),
+    Column("Treatment", "What the recipe does to the layer", 92, lambda view: "" if view.tag == "keep" else view.tag),
+    Column("Bits", "Bits per weight as planned, scales counted", 48, _bits, right=True, sort_by=LayerFacts.all_bits),
+    Column("Size", "Bytes before → after", 118, _size, right=True, sort_by=lambda facts: facts.bytes_before),
     Column(
         "Sensitivity",
         "KL divergence at the model's output when this layer alone is treated; nats per token",
-        92,
+        80,
         _kl,
         right=True,
         sort_by=lambda facts: facts.kl,

@@ -50,6 +50,7 @@ class LayerModel(QAbstractItemModel):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self.compact = False
         self._show(prepare(()))
 
     def set_layers(self, prepared: PreparedLayers) -> None:
@@ -81,6 +82,12 @@ class LayerModel(QAbstractItemModel):
         greatest = float(known.max()) if known.size else 0.0
         self.facts = replace(self.facts, kl=self.tree.maxima(values), kl_greatest=greatest)
         self._repaint()
+
+    def set_compact(self, compact: bool) -> None:
+        """Show bytes after alone, where there is no room for before → after."""
+        if compact != self.compact:
+            self.compact = compact
+            self._repaint()
 
     def set_filter(self, text: str) -> None:
         """Show only the layers that all words name, and what is above them. Raises ValueError with a sentence."""
@@ -186,8 +193,8 @@ class LayerModel(QAbstractItemModel):
     def _view(self, node: int) -> NodeView:
         layer = int(self.tree.layers[node])
         if layer < 0:
-            return NodeView(self.tree, self.facts, node, None, "")
-        return NodeView(self.tree, self.facts, node, self.layers[layer], self.tag_of(layer))
+            return NodeView(self.tree, self.facts, node, None, "", self.compact)
+        return NodeView(self.tree, self.facts, node, self.layers[layer], self.tag_of(layer), self.compact)
 
     def _tool_tip(self, node: int, column: int) -> str:
         view = self._view(node)
@@ -254,7 +261,5 @@ class LayerModel(QAbstractItemModel):
 
 def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
     """Numbers in a text compare as numbers."""
-    parts: list[tuple[int, int, str]] = []
-    for word in text.replace(".", " ").split():
-        parts.append((0, int(word), "") if word.isdigit() else (1, 0, word.lower()))
-    return tuple(parts)
+    words = text.replace(".", " ").split()
+    return tuple((0, int(word), "") if word.isdigit() else (1, 0, word.lower()) for word in words)

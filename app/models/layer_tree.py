@@ -1,4 +1,4 @@
-"""Layers as a tree of module paths, in flat arrays: built once, filtered and sorted without touching 100,000 objects."""
+"""Layers as a tree of module paths, in flat arrays that filter and sort 100,000 layers at once."""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ RESULT_COLUMNS = (
         _sqnr,
         lambda r: float("inf") if r.sqnr_db is None else r.sqnr_db,
     ),
-    ResultColumn("Max error", "Largest change of one weight", lambda r: number_text(r.max_error), lambda r: r.max_error),
+    ResultColumn(
+        "Max error", "Largest change of one weight", lambda r: number_text(r.max_error), lambda r: r.max_error
+    ),
     ResultColumn("Zeros", "Weights that are exactly zero", lambda r: f"{r.zeros:,}", lambda r: r.zeros),
     ResultColumn("Bits", "Bits per weight", lambda r: f"{r.bits_per_weight:.2f}", lambda r: r.bits_per_weight),
     ResultColumn("Bytes", "After", lambda r: byte_text(r.bytes_after), lambda r: r.bytes_after),

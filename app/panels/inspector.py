@@ -34,6 +34,7 @@ from core.recipe.recipe import Treatment
 from core.settings import settings_of
 
 REFRESH_DELAY_MS = 20
+LEAST_WIDTH = 284
 _MOST_YAML = 20_000
 
 
@@ -103,6 +104,7 @@ class InspectorPanel(QWidget):
         scroll = QScrollArea(widgetResizable=True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
+        self.setMinimumWidth(LEAST_WIDTH)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
@@ -242,7 +244,9 @@ class RulesView(QWidget):
         self.text.setMinimumHeight(160)
         self.text.setAccessibleName("The recipe as YAML")
         self._said = _wrapped("muted")
-        copy = QToolButton(icon=icon("mdi6.content-copy"), toolTip="Copy the recipe as YAML")
+        copy = QToolButton()
+        copy.setIcon(icon("mdi6.content-copy"))
+        copy.setToolTip("Copy the recipe as YAML")
         copy.setAccessibleName("Copy the recipe")
         copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(document.recipe.to_yaml()))
         top = QHBoxLayout()
@@ -294,6 +298,7 @@ def _labelled(text: str, field: QWidget) -> QFormLayout:
     form = QFormLayout()
     form.setContentsMargins(0, 0, 0, 0)
     form.setHorizontalSpacing(12)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignVCenter)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     label = QLabel(text)
     label.setBuddy(field)

@@ -56,7 +56,9 @@ def progress_text(job: Job) -> str:
     if progress is None:
         return job.note or "starting …"
     size = byte_text if progress.unit == "bytes" else count_text
-    parts = [f"{size(progress.done)} of {size(progress.total)}" + ("" if progress.unit == "bytes" else f" {progress.unit}")]
+    parts = [
+        f"{size(progress.done)} of {size(progress.total)}" + ("" if progress.unit == "bytes" else f" {progress.unit}")
+    ]
     if progress.paused or job.state == PAUSED:
         parts.append("paused")
     elif progress.eta_seconds is not None:
@@ -83,7 +85,8 @@ class JobRow(QFrame):
         self.bar.setAccessibleName(f"Progress of {job.title}")
         self.pause_button = QToolButton()
         self.pause_button.clicked.connect(bench.jobs.toggle_pause)
-        self.cancel_button = QToolButton(toolTip="Cancel; what is finished stays")
+        self.cancel_button = QToolButton()
+        self.cancel_button.setToolTip("Cancel; what is finished stays")
         self.cancel_button.setAccessibleName("Cancel the job")
         self.cancel_button.clicked.connect(lambda: bench.jobs.cancel(job.number))
         lines = QVBoxLayout()

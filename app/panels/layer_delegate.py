@@ -50,4 +50,6 @@ class LayerDelegate(QStyledItemDelegate):
         if option.rect.width() < _BAR_WIDTH + 12:
             return
         painter.fillRect(frame, QColor(theme.grid))
-        painter.fillRect(QRectF(frame.left(), frame.top(), frame.width() * fraction, frame.height()), QColor(theme.after))
+        painter.fillRect(
+            QRectF(frame.left(), frame.top(), frame.width() * fraction, frame.height()), QColor(theme.after)
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from PySide6.QtCore import (
     QItemSelection,
@@ -17,7 +18,7 @@ from PySide6.QtCore import (
     QTimer,
     Signal,
 )
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QHeaderView, QLabel, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
 
 from app.actions.command import Command
@@ -29,7 +30,7 @@ from app.models.layer_filter import HELP
 from app.models.layer_model import LayerModel, PreparedLayers, prepare
 from app.models.layer_tree import ROOT
 from app.panels.layer_delegate import LayerDelegate
-from app.theme.appearance import UNIT
+from app.theme.appearance import UNIT, scaled
 from app.theme.icons import icon
 from app.theme.theme import theme_notifier
 from core.checkpoint.records import Layer
@@ -41,6 +42,10 @@ SENSITIVITY_DELAY_MS = 250
 PREPARE_HERE = 3000
 """Up to this many layers the tree is built at once; more are built beside the window's work."""
 _EXPAND_MOST = 400
+LEAST_NAME = 112
+COMPACT = 440
+NARROW_SIZE, NARROW_SENSITIVITY = 64, 64
+DECISION = (columns.TREATMENT, columns.BITS, columns.SENSITIVITY, columns.SIZE)
 
 
 class _Prepared(QObject):
@@ -69,7 +74,9 @@ class LayersPanel(QWidget):
         self._document = document
         self.model = LayerModel(self)
         self.view = _tree(self.model)
-        self.filter_line = QLineEdit(placeholderText="Filter: name, *glob*, re:, dtype:, shape:", clearButtonEnabled=True)
+        self.filter_line = QLineEdit(
+            placeholderText="Filter: name, *glob*, re:, dtype:, shape:", clearButtonEnabled=True
+        )
         self.filter_line.setToolTip(f"Words that must all hold: {HELP} (Ctrl+F)")
         self.filter_line.setAccessibleName("Filter layers")
         self._search = self.filter_line.addAction(icon("mdi6.magnify"), QLineEdit.ActionPosition.LeadingPosition)
@@ -96,7 +103,7 @@ class LayersPanel(QWidget):
 
     def _connect(self) -> None:
         document = self._document
-        self.filter_line.textChanged.connect(lambda: self._filter_timer.start())
+        self.filter_line.textChanged.connect(lambda _: self._filter_timer.start())
         self.filter_line.returnPressed.connect(self._apply_filter)
         self.view.selectionModel().selectionChanged.connect(self._selection_changed)
         self.view.customContextMenuRequested.connect(self._open_menu)
@@ -114,7 +121,16 @@ class LayersPanel(QWidget):
         def chosen() -> bool:
             return bool(self._document.selection)
 
-        return (Command("keep-selected", "Keep the selected layers", self._keep, "Ctrl+Shift+K", "mdi6.lock-outline", enabled=chosen),)
+        return (
+            Command(
+                "keep-selected",
+                "Keep the selected layers",
+                self._keep,
+                "Ctrl+Shift+K",
+                "mdi6.lock-outline",
+                enabled=chosen,
+            ),
+        )
 
     def focus_filter(self) -> None:
         self.filter_line.setFocus(Qt.FocusReason.ShortcutFocusReason)
@@ -283,7 +299,7 @@ class LayersPanel(QWidget):
         menu.addAction(icon("mdi6.lock-outline"), f"Keep {plural(count, 'layer')} as is", self._keep)
         presets = menu.addMenu(icon("mdi6.tune-variant"), f"Apply preset to {plural(count, 'layer')}")
         for name in preset_names():
-            presets.addAction(name, lambda name=name: self._apply_preset(name))
+            presets.addAction(name, partial(self._apply_preset, name))
         return menu
 
     def _add_alike(self, menu: QMenu, title: str, test: Callable[[Layer], bool]) -> None:
@@ -307,9 +323,24 @@ class LayersPanel(QWidget):
             self._document.treat(chosen, [rules[0].treatment] * len(chosen), title)
 
 
+class LayerView(QTreeView):
+    """Gives the names what width the four columns of the decision leave, and those less where there is little."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        model = self.model()
+        assert isinstance(model, LayerModel)
+        model.set_compact(self.viewport().width() < COMPACT)
+        for column, narrow in ((columns.SIZE, NARROW_SIZE), (columns.SENSITIVITY, NARROW_SENSITIVITY)):
+            self.setColumnWidth(column, narrow if model.compact else COLUMNS[column].width)
+        others = sum(self.columnWidth(column) for column in DECISION)
+        self.setColumnWidth(columns.NAME, max(LEAST_NAME, self.viewport().width() - others))
+
+
 def _tree(model: LayerModel) -> QTreeView:
-    view = QTreeView()
+    view = LayerView()
     view.setModel(model)
+    view.setFont(scaled(view.font(), 0.92))
     view.setItemDelegate(LayerDelegate(view))
     view.setUniformRowHeights(True)
     view.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
@@ -318,7 +349,7 @@ def _tree(model: LayerModel) -> QTreeView:
     view.setEditTriggers(QTreeView.EditTrigger.NoEditTriggers)
     view.setVerticalScrollMode(QTreeView.ScrollMode.ScrollPerPixel)
     view.setHorizontalScrollMode(QTreeView.ScrollMode.ScrollPerPixel)
-    view.setIndentation(14)
+    view.setIndentation(12)
     view.setAccessibleName("Layers")
     header = view.header()
     header.setSectionsClickable(True)
@@ -329,5 +360,4 @@ def _tree(model: LayerModel) -> QTreeView:
     header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
     for number, column in enumerate(COLUMNS):
         view.setColumnWidth(number, column.width)
-    assert columns.NAME == 0
     return view

@@ -35,7 +35,8 @@ class ProblemsPanel(QWidget):
     def __init__(self, bench: Bench, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bench = bench
-        self.list = QListWidget(uniformItemSizes=True)
+        self.list = QListWidget()
+        self.list.setUniformItemSizes(True)
         self.list.setAccessibleName("Problems and warnings")
         self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.text = QPlainTextEdit(readOnly=True)

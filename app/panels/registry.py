@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from app.worker import EngineClient
 
 PLOT_PANELS = (
-    ("Histogram", "mdi6.chart-histogram", "app.panels.histogram", "HistogramPanel"),
-    ("Heat map", "mdi6.grid", "app.panels.heat_map", "HeatMapPanel"),
-    ("Channels", "mdi6.chart-bell-curve-cumulative", "app.panels.channels", "ChannelsPanel"),
-    ("Sensitivity", "mdi6.pulse", "app.panels.sensitivity", "SensitivityPanel"),
-    ("Compare", "mdi6.scale-balance", "app.panels.compare", "ComparePanel"),
-    ("Generations", "mdi6.text-box-multiple-outline", "app.panels.generations", "GenerationsPanel"),
+    ("Histogram", "app.panels.histogram", "HistogramPanel"),
+    ("Heat map", "app.panels.heat_map", "HeatMapPanel"),
+    ("Channels", "app.panels.channels", "ChannelsPanel"),
+    ("Sensitivity", "app.panels.sensitivity", "SensitivityPanel"),
+    ("Compare", "app.panels.compare", "ComparePanel"),
+    ("Generations", "app.panels.generations", "GenerationsPanel"),
 )
-"""(title, icon, module, class): named, not imported, so that the window is shown before the plotting library loads."""
+"""(title, module, class): named, not imported, so that the window is shown before the plotting library loads."""
 
 
 def build_panel(number: int, document: Document, client: EngineClient) -> QWidget:
     """Import and build one of them."""
-    _, _, module, name = PLOT_PANELS[number]
+    _, module, name = PLOT_PANELS[number]
     panel = getattr(import_module(module), name)(document, client)
     assert isinstance(panel, QWidget)
     return panel

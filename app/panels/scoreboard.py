@@ -10,7 +10,7 @@ from app.figures import byte_text, kl_text, plural
 from app.theme.appearance import UNIT
 from app.theme.icons import icon
 from app.widgets.figure import Figure
-from core.protocol.events import Event, Finished
+from core.protocol.events import Event, Failed, Finished
 from core.protocol.requests import ForecastLatency, MeasureLatency
 from core.protocol.results import Latency, LatencyForecast, RunSummary
 
@@ -27,8 +27,9 @@ class Scoreboard(QFrame):
         self._bench = bench
         self._forecast: LatencyForecast | None = None
         self._forecast_of = ("", "")
+        self._no_forecast = ""
         self._latencies: dict[str, Latency] = {}
-        self.size = Figure("SIZE", "Bytes of all weights, before → after")
+        self.bytes = Figure("SIZE", "Bytes of all weights, before → after")
         self.bits = Figure("BITS PER WEIGHT", "Over all weights, scales and zero points counted, kept layers included")
         self.quality = Figure("QUALITY", "KL divergence from the original at the model's output, nats per token")
         self.decode = Figure("DECODE", "Text generated per second, one sequence")
@@ -37,7 +38,7 @@ class Scoreboard(QFrame):
         self.forecast_button.setAccessibleName("Forecast the decode speed")
         self.forecast_button.setToolTip("Forecast the decode speed from micro-benchmarks")
         self.forecast_button.clicked.connect(self.ask_forecast)
-        self._figures = (self.size, self.bits, self.quality, self.decode, self.memory)
+        self._figures = (self.bytes, self.bits, self.quality, self.decode, self.memory)
         self.setProperty("surface", "panel")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(2 * UNIT, UNIT, 2 * UNIT, UNIT)
@@ -72,7 +73,7 @@ class Scoreboard(QFrame):
             return
         run = document.active_summary() if document.active_run_is_current() else None
         if run is not None and run.state == "done":
-            self.size.show_measured(f"{byte_text(run.bytes_before)} → {byte_text(run.bytes_after)}", f"Run {run.run}")
+            self.bytes.show_measured(f"{byte_text(run.bytes_before)} → {byte_text(run.bytes_after)}", f"Run {run.run}")
             self._show_bits(run.bits_per_weight, measured=True)
         else:
             self._show_plan()
@@ -91,7 +92,12 @@ class Scoreboard(QFrame):
             self._forecast, self._forecast_of = forecast, asked
             self.refresh()
 
-        self._bench.client.ask(ForecastLatency(path, recipe, document.workspace), done=done, owner=self)
+        def failed(failure: Failed) -> None:
+            self._no_forecast = f"No forecast: {failure.what}. {failure.remedy}"
+            self.refresh()
+
+        self._no_forecast = ""
+        self._bench.client.ask(ForecastLatency(path, recipe, document.workspace), done=done, failed=failed, owner=self)
 
     def _enable(self) -> None:
         document = self._bench.document
@@ -107,15 +113,15 @@ class Scoreboard(QFrame):
         document = self._bench.document
         plan, checkpoint = document.plan, document.checkpoint
         if plan is None or checkpoint is None:
-            self.size.show_nothing("The plan is being made.")
+            self.bytes.show_nothing("The plan is being made.")
             self.bits.show_nothing("The plan is being made.")
             return
         before = byte_text(plan.total_before)
         if plan.treated_layers:
             treated = f"{plural(plan.treated_layers, 'layer')} treated, {plan.bits_per_treated_weight:.2f} bits there"
-            self.size.show_forecast(f"{before} → ≈{byte_text(plan.total_after)}", treated)
+            self.bytes.show_forecast(f"{before} → ≈{byte_text(plan.total_after)}", treated)
         else:
-            self.size.show_measured(before, "Nothing is treated yet")
+            self.bytes.show_measured(before, "Nothing is treated yet")
         self._show_bits(plan.bits_per_weight, measured=not plan.treated_layers)
 
     def _show_bits(self, after: float, *, measured: bool) -> None:
@@ -160,7 +166,7 @@ class Scoreboard(QFrame):
                 self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
             return
         if forecast is None or not current:
-            why = "Forecast it with the button beside, or measure it with Run ▸ Measure latency."
+            why = self._no_forecast or "Forecast it with the button beside, or measure it with Run ▸ Measure latency."
             self.decode.show_nothing(why)
             self.memory.show_nothing(why)
             return

@@ -79,7 +79,7 @@ class StartPage(QWidget):
         column.addSpacing(2 * UNIT)
         column.addWidget(self._recent_title)
         column.addWidget(self.recent, 3)
-        column.addStretch(1)
+        column.addStretch(2)
         outer = QHBoxLayout(self)
         outer.addStretch(1)
         outer.addWidget(middle, 8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from pathlib import Path
 from string import Template
 
 from PySide6.QtGui import QColor, QFont, QPalette
@@ -78,14 +80,16 @@ _SHEET = Template("""
 QMainWindow::separator { background: $window; width: 6px; height: 6px; }
 QMainWindow::separator:hover { background: $accent; }
 QToolBar { background: $window; border: none; border-bottom: 1px solid $border; padding: 4px 8px; spacing: 4px; }
+QToolBar#scoreboard { background: $panel; padding: 0; spacing: 0; }
 QToolBar::separator { background: $border; width: 1px; margin: 4px 6px; }
 QToolButton { padding: 5px 8px; border-radius: 5px; border: 1px solid transparent; }
 QToolButton:hover:enabled { background: $hover; }
 QToolButton:pressed, QToolButton:checked { background: $selection; }
 QToolButton:focus { border-color: $accent; }
 QToolButton::menu-indicator { image: none; width: 0; }
-QToolButton[popupMode="1"] { padding-right: 18px; }
-QToolButton[popupMode="2"] { padding-right: 8px; }
+QToolButton::menu-button { border: none; border-radius: 5px; width: 18px; }
+QToolButton::menu-button:hover { background: $selection; }
+QToolButton[popupMode="1"] { padding-right: 22px; }
 QMenuBar { background: $window; padding: 2px 4px; }
 QMenuBar::item { padding: 4px 8px; border-radius: 4px; background: transparent; }
 QMenuBar::item:selected { background: $hover; }
@@ -99,7 +103,9 @@ QDockWidget { titlebar-close-icon: none; }
 QDockWidget::title { background: $window; padding: 6px 8px; text-align: left; }
 QTabWidget::pane { border: none; border-top: 1px solid $border; background: $panel; }
 QTabBar { background: $window; }
-QTabBar::tab { background: transparent; color: $muted; padding: 6px 12px; border: none; border-bottom: 2px solid transparent; }
+QTabBar::tab {
+    background: transparent; color: $muted; padding: 6px 9px; border: none; border-bottom: 2px solid transparent;
+}
 QTabBar::tab:selected { color: $text; border-bottom: 2px solid $accent; }
 QTabBar::tab:hover:!selected { color: $text; background: $hover; }
 QTabBar::tab:focus { background: $hover; }
@@ -116,7 +122,16 @@ QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox {
     selection-background-color: $selection; selection-color: $text;
 }
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus { border-color: $accent; }
-QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled { color: $faint; background: $window; }
+QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled {
+    color: $faint; background: $window;
+}
+QComboBox::drop-down { border: none; width: 20px; }
+QComboBox::down-arrow, QSpinBox::down-arrow, QDoubleSpinBox::down-arrow { image: url("$icons/arrow-down-$name.svg"); }
+QSpinBox::up-arrow, QDoubleSpinBox::up-arrow { image: url("$icons/arrow-up-$name.svg"); }
+QSpinBox::up-button, QDoubleSpinBox::up-button, QSpinBox::down-button, QDoubleSpinBox::down-button {
+    border: none; width: 18px; background: transparent;
+}
+QToolButton::menu-arrow { image: url("$icons/arrow-down-$name.svg"); width: 10px; height: 10px; }
 QComboBox QAbstractItemView { background: $raised; border: 1px solid $border; }
 QPushButton {
     background: $raised; border: 1px solid $border; border-radius: 5px; padding: 5px 12px; min-height: 18px;
@@ -127,13 +142,36 @@ QPushButton:focus { border-color: $accent; }
 QPushButton:disabled { color: $faint; background: $window; }
 QPushButton[primary="true"] { background: $accent; color: $on_accent; border-color: $accent; }
 QPushButton[primary="true"]:disabled { background: $window; color: $faint; border-color: $border; }
-QPushButton[primary="true"]:focus { border: 2px solid $text; padding: 4px 11px; }
+QPushButton[primary="true"]:focus { border: 2px solid $selection; padding: 4px 11px; }
+QCheckBox::indicator {
+    width: 14px; height: 14px; border: 1px solid $faint; border-radius: 4px; background: $panel;
+}
+QCheckBox::indicator:checked { background: $accent; border-color: $accent; image: url("$icons/check-$name.svg"); }
+QCheckBox::indicator:indeterminate { image: url("$icons/dash-$name.svg"); }
+QCheckBox::indicator:focus, QCheckBox::indicator:hover { border-color: $accent; }
+QCheckBox:focus { color: $accent; }
+QSlider::groove:horizontal { height: 4px; background: $grid; border-radius: 2px; }
+QSlider::sub-page:horizontal { background: $accent; border-radius: 2px; }
+QSlider::handle:horizontal {
+    width: 14px; height: 14px; margin: -6px 0; border-radius: 8px; background: $raised; border: 1px solid $faint;
+}
+QSlider::handle:horizontal:hover, QSlider::handle:horizontal:focus { border-color: $accent; }
+QSlider:focus::handle:horizontal { border: 2px solid $accent; }
 QProgressBar {
     background: $grid; border: none; border-radius: 3px; max-height: 6px; min-height: 6px; text-align: center;
 }
 QProgressBar::chunk { background: $accent; border-radius: 3px; }
 QStatusBar { background: $window; border-top: 1px solid $border; }
 QStatusBar::item { border: none; }
+QScrollBar { background: transparent; border: none; }
+QScrollBar:vertical { width: 10px; }
+QScrollBar:horizontal { height: 10px; }
+QScrollBar::handle { background: $border; border-radius: 3px; margin: 2px; }
+QScrollBar::handle:hover { background: $faint; }
+QScrollBar::handle:vertical { min-height: 28px; }
+QScrollBar::handle:horizontal { min-width: 28px; }
+QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
+QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 QScrollArea { border: none; background: $panel; }
 QToolTip { background: $raised; color: $text; border: 1px solid $border; padding: 4px; }
 *[surface="panel"] { background: $panel; }
@@ -146,7 +184,8 @@ QToolTip { background: $raised; color: $text; border: 1px solid $border; padding
 
 def style_sheet(theme: Theme) -> str:
     colours = {name: str(getattr(theme, name)) for name in Theme.__dataclass_fields__}
-    return _SHEET.substitute(colours)
+    icons = (Path(str(files("resources"))) / "icons").as_posix()
+    return _SHEET.substitute(colours, icons=icons)
 
 
 def _dress(application: QApplication) -> None:

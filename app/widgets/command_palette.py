@@ -43,7 +43,8 @@ class CommandPalette(QFrame):
         self.setProperty("surface", "card")
         self.setAccessibleName("Commands")
         self.line = QLineEdit(placeholderText="Type a command")
-        self.list = QListWidget(uniformItemSizes=True)
+        self.list = QListWidget()
+        self.list.setUniformItemSizes(True)
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(UNIT, UNIT, UNIT, UNIT)
@@ -64,7 +65,9 @@ class CommandPalette(QFrame):
         self._fill("")
         width = min(WIDTH, window.width() - 4 * UNIT)
         self.resize(width, min(420, window.height() - 12 * UNIT))
-        self.move(window.mapToGlobal(window.rect().topLeft()).x() + (window.width() - width) // 2, window.y() + 9 * UNIT)
+        self.move(
+            window.mapToGlobal(window.rect().topLeft()).x() + (window.width() - width) // 2, window.y() + 9 * UNIT
+        )
         self.show()
         self.line.setFocus()
 

@@ -60,7 +60,9 @@ class ErrorCard(QFrame):
         font = what.font()
         font.setBold(True)
         what.setFont(font)
-        close = QToolButton(icon=icon("mdi6.close"), toolTip="Close (Esc)")
+        close = QToolButton()
+        close.setIcon(icon("mdi6.close"))
+        close.setToolTip("Close (Esc)")
         close.setAccessibleName("Close this message")
         close.clicked.connect(self.dismissed)
         row.addWidget(mark, 0, Qt.AlignmentFlag.AlignTop)
@@ -116,7 +118,7 @@ class CardStack(QObject):
         return False
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Resize and watched is self._window:
+        if watched is self._window and self.cards and event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest):
             self._place()
         return False
 
@@ -135,6 +137,7 @@ class CardStack(QObject):
             height = layout.totalHeightForWidth(card.width()) if layout is not None else card.height()
             card.resize(card.width(), max(height, card.sizeHint().height()))
             card.move(self._window.width() - card.width() - 2 * UNIT, bottom - card.height())
+            card.raise_()
             bottom -= card.height() + UNIT
 
 

@@ -214,28 +214,45 @@ def _step(default: float, span: float) -> float:
 
 
 class CalmComboBox(QComboBox):
-    """Takes the wheel only when it has the focus: scrolling past must not change a setting."""
+    """Takes the wheel only when it has the focus: scrolling past must not change a setting. Gives way in width."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(8)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        super().wheelEvent(event) if self.hasFocus() else event.ignore()
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
 
 
 class CalmSlider(QSlider):
     """Like CalmComboBox."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        super().wheelEvent(event) if self.hasFocus() else event.ignore()
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
 
 
 class CalmSpinBox(QSpinBox):
     """Like CalmComboBox."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        super().wheelEvent(event) if self.hasFocus() else event.ignore()
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
 
 
 class CalmDoubleSpinBox(QDoubleSpinBox):
     """Like CalmComboBox."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        super().wheelEvent(event) if self.hasFocus() else event.ignore()
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
