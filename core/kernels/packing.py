@@ -134,7 +134,7 @@ def _read_low_bytes(stream: Tensor, count: int, bits: int) -> Tensor:
     """The inverse of `_write_low_bytes`: [rows, count] lanes, zero above the bytes of `stream`."""
     dtype = _INTEGER_OF_BYTES[_lane_codes(bits)]
     if _lane_bytes(bits) == 1:
-        return stream.to(dtype)
+        return stream.to(dtype, copy=True, memory_format=torch.contiguous_format)
     rows = stream.shape[0]
     lanes = torch.zeros((rows, count), dtype=dtype, device=stream.device)
     lane_bytes = lanes.view(torch.uint8).view(rows, count, dtype.itemsize)

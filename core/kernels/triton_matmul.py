@@ -224,7 +224,8 @@ def choose_tiles(tokens: int, rows: int, cols: int, bits: int, group_size: int, 
         programs = triton.cdiv(rows, tile_rows)
         parts, part_cols = _split(cols, 4 * tile_cols, programs, processors * 2)
         return Tiles(tile_rows, tile_tokens, tile_cols, parts, part_cols, warps=4, stages=4)
-    return Tiles(128, 128, min(64, tile_cols), 1, cols, warps=8, stages=3)
+    # Longer tiles of 8-bit codes leave too few registers where the tensor cores' first operand must be in them.
+    return Tiles(128, 128, min(64 if bits == 4 else 32, tile_cols), 1, cols, warps=8, stages=3)
 
 
 def tile_cols_of(cols: int, bits: int, group_size: int) -> int:

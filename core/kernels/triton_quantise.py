@@ -34,6 +34,17 @@ def rounded_integer(values: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
+def as_float32(values: tl.tensor) -> tl.tensor:
+    """float16, bfloat16 or float32 `values` as float32, exactly.
+
+    bfloat16 by hand, at the same cost: the interpreter's conversion is wrong for numbers below the smallest normal one.
+    """
+    if values.dtype == tl.bfloat16:
+        return (values.to(tl.uint16, bitcast=True).to(tl.uint32) << 16).to(tl.float32, bitcast=True)
+    return values.to(tl.float32)
+
+
+@triton.jit
 def stored_scale(step: tl.tensor, tiny: tl.constexpr, largest: tl.constexpr, scale_dtype: tl.constexpr) -> tl.tensor:
     """float32 `step` within the normal numbers of the scale's dtype, rounded to it; float32."""
     bounded = tl.minimum(tl.maximum(step, tiny), largest)
@@ -133,7 +144,7 @@ def quantise_groups_kernel(
     group = tl.program_id(0).to(tl.int64) * tile_groups + tl.arange(0, tile_groups)
     place = tl.arange(0, tile_size)
     inside = (group < group_count)[:, None] & (place < group_size)[None, :]
-    values = tl.load(weight + group[:, None] * group_size + place[None, :], mask=inside, other=0.0).to(tl.float32)
+    values = as_float32(tl.load(weight + group[:, None] * group_size + place[None, :], mask=inside, other=0.0))
     scale, zero_point = grid_of_tile(values, bits, symmetric, tiny, largest, scale_dtype)
     tl.store(scales + group, scale.to(scale_dtype), mask=group < group_count)
     if not symmetric:
@@ -169,7 +180,7 @@ def group_grid_kernel(
     high = tl.zeros([tile_size], tl.float32)
     for start in range(0, group_size, tile_size):
         place = start + tl.arange(0, tile_size)
-        values = tl.load(weight + group * group_size + place, mask=place < group_size, other=0.0).to(tl.float32)
+        values = as_float32(tl.load(weight + group * group_size + place, mask=place < group_size, other=0.0))
         low = tl.minimum(low, values)
         high = tl.maximum(high, values)
     bounds = tl.reshape(tl.join(low, high), [1, 2 * tile_size])
@@ -196,9 +207,9 @@ def encode_rows_kernel(
     row = tl.program_id(0).to(tl.int64)
     col = tl.program_id(1) * (lanes * _LANE) + tl.arange(0, lanes * _LANE)
     inside = col < cols
-    values = tl.load(weight + row * cols + col, mask=inside, other=0.0).to(tl.float32)
+    values = as_float32(tl.load(weight + row * cols + col, mask=inside, other=0.0))
     group = row * (cols // group_size) + col // group_size
-    scale = tl.load(scales + group, mask=inside, other=1.0).to(tl.float32)
+    scale = as_float32(tl.load(scales + group, mask=inside, other=1.0))
     zero_point = tl.zeros([lanes * _LANE], tl.int32)
     if not symmetric:
         zero_point = tl.load(zero_points + group, mask=inside, other=0).to(tl.int32)
@@ -222,6 +233,20 @@ class ScaleLimits:
     def of(cls, dtype: torch.dtype) -> ScaleLimits:
         limits = torch.finfo(dtype)
         return cls(limits.tiny, limits.max, _TRITON_DTYPE[dtype])
+
+
+@dataclass(frozen=True)
+class GroupTiles:
+    """How many groups a program takes, the power of two its groups are padded to, and its warps."""
+
+    groups: int
+    size: int
+    warps: int
+
+    @classmethod
+    def of(cls, group_size: int) -> GroupTiles:
+        size = triton.next_power_of_2(group_size)
+        return cls(max(1, WEIGHTS_PER_PROGRAM // size), size, 4 if size <= WEIGHTS_PER_PROGRAM else 16)
 
 
 def quantise_pack_triton(
@@ -260,9 +285,8 @@ def _quantise_groups(
     weight: Tensor, packed: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int, group_size: int
 ) -> None:
     limits = ScaleLimits.of(scale.dtype)
-    tile_size = triton.next_power_of_2(group_size)
-    tile_groups = max(1, WEIGHTS_PER_PROGRAM // tile_size)
-    quantise_groups_kernel[(triton.cdiv(scale.numel(), tile_groups),)](
+    tiles = GroupTiles.of(group_size)
+    quantise_groups_kernel[(triton.cdiv(scale.numel(), tiles.groups),)](
         weight,
         packed,
         scale,
@@ -274,10 +298,10 @@ def _quantise_groups(
         tiny=limits.tiny,
         largest=limits.largest,
         scale_dtype=limits.dtype,
-        tile_groups=tile_groups,
-        tile_size=tile_size,
+        tile_groups=tiles.groups,
+        tile_size=tiles.size,
         enable_fp_fusion=False,
-        num_warps=4 if tile_size <= WEIGHTS_PER_PROGRAM else 16,
+        num_warps=tiles.warps,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.kernels import reference
@@ -18,6 +18,8 @@ def random_codes(rows: int, cols: int, bits: int, seed: int = 0) -> torch.Tensor
 
 @settings(max_examples=150, deadline=None)
 @given(bits=st.integers(1, 8), rows=st.integers(0, 5), cols=st.integers(0, 130), seed=st.integers(0, 2**16))
+@example(bits=8, rows=3, cols=37, seed=0)
+@example(bits=2, rows=0, cols=1, seed=0)
 def test_packed_as_the_reference_and_unpacked_again(bits: int, rows: int, cols: int, seed: int) -> None:
     codes = random_codes(rows, cols, bits, seed)
     packed = pack_rows(codes, bits)
@@ -32,6 +34,18 @@ def test_packed_as_the_reference_and_unpacked_again(bits: int, rows: int, cols: 
 def test_codes_that_are_not_contiguous(bits: int) -> None:
     codes = random_codes(64, 48, bits).T[1::2]
     assert torch.equal(pack_rows(codes, bits), reference.pack(codes, bits))
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_a_single_word_of_a_transposed_matrix(bits: int) -> None:
+    packed = torch.randint(-(2**31), 2**31, (1, 5), dtype=torch.int64).to(torch.int32).T
+    assert torch.equal(unpack_rows(packed, bits, 32 // bits), reference.unpack(packed, bits, 32 // bits))
+
+
+def test_unpacked_codes_have_memory_of_their_own() -> None:
+    packed = torch.zeros((2, 1), dtype=torch.int32)
+    unpack_rows(packed, 8, 4).fill_(7)
+    assert not packed.any()
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
