@@ -42,9 +42,9 @@ SENSITIVITY_DELAY_MS = 250
 PREPARE_HERE = 3000
 """Up to this many layers the tree is built at once; more are built beside the window's work."""
 _EXPAND_MOST = 400
-LEAST_NAME = 112
+LEAST_NAME = 104
 COMPACT = 440
-NARROW_SIZE, NARROW_SENSITIVITY = 64, 64
+NARROW_SIZE, NARROW_SENSITIVITY = 62, 74
 DECISION = (columns.TREATMENT, columns.BITS, columns.SENSITIVITY, columns.SIZE)
 
 

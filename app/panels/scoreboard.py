@@ -44,9 +44,12 @@ class Scoreboard(QFrame):
         layout.setContentsMargins(2 * UNIT, UNIT, 2 * UNIT, UNIT)
         layout.setSpacing(3 * UNIT)
         for figure, share in zip(self._figures, (5, 4, 4, 6, 4), strict=True):
-            layout.addWidget(figure, share)
             if figure is self.decode:
+                layout.addWidget(figure)
                 layout.addWidget(self.forecast_button, 0, Qt.AlignmentFlag.AlignVCenter)
+                layout.addStretch(share)
+            else:
+                layout.addWidget(figure, share)
         self._idle = QTimer(self, singleShot=True, interval=IDLE_MS)
         self._idle.timeout.connect(self._forecast_unasked)
         document = bench.document

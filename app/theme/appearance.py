@@ -156,7 +156,6 @@ QSlider::handle:horizontal {
     width: 14px; height: 14px; margin: -6px 0; border-radius: 8px; background: $raised; border: 1px solid $faint;
 }
 QSlider::handle:horizontal:hover, QSlider::handle:horizontal:focus { border-color: $accent; }
-QSlider:focus::handle:horizontal { border: 2px solid $accent; }
 QProgressBar {
     background: $grid; border: none; border-radius: 3px; max-height: 6px; min-height: 6px; text-align: center;
 }

@@ -1,0 +1,24 @@
+"""The window under test: offscreen, with settings of its own, and silent: a Qt warning is a failure."""
+
+import os
+
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+
+import pytest
+
+from app.settings.preferences import FILE_VARIABLE
+
+HARMLESS = ("This plugin does not support propagateSizeHints", "This plugin does not support raise")
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv(FILE_VARIABLE, str(tmp_path / "window.ini"))
+    monkeypatch.setenv("BENCHVISE_WORKSPACE", str(tmp_path / "workspace"))
+
+
+@pytest.fixture(autouse=True)
+def no_qt_warnings(qtlog):
+    yield
+    said = [record.message for record in qtlog.records if not record.message.startswith(HARMLESS)]
+    assert not said, said

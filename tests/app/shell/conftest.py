@@ -1,0 +1,42 @@
+import pytest
+
+from app.bench import Bench
+from app.document import Document
+from app.jobs import Jobs
+from app.problems import Problems
+from app.settings.preferences import Preferences
+from tests.app.shell.fake_engine import FakeClient, network
+
+
+@pytest.fixture
+def client(qapp):
+    return FakeClient()
+
+
+@pytest.fixture
+def checkpoint():
+    return network()
+
+
+@pytest.fixture
+def document(client, tmp_path):
+    return Document(client, str(tmp_path / "workspace"))
+
+
+@pytest.fixture
+def bench(client, document):
+    return Bench(client, document, Jobs(client), Problems(client), Preferences())
+
+
+@pytest.fixture
+def opened(client, document, checkpoint, qtbot):
+    client.open(document, checkpoint)
+    qtbot.waitUntil(lambda: bool(client.numbers(_plan_kind())))
+    client.plan(checkpoint)
+    return document
+
+
+def _plan_kind():
+    from core.protocol.requests import MakePlan
+
+    return MakePlan

@@ -1,0 +1,117 @@
+from dataclasses import replace
+
+from core.methods.integer import Integer
+from core.protocol.events import Failed, Finished, Partial
+from core.protocol.requests import MakePlan
+from core.protocol.results import Run, Sensitivity, SensitivityCell
+from core.recipe.presets import load_preset
+from core.recipe.recipe import KEEP, Treatment
+
+INT4 = Treatment(Integer(bits=4, group_size=32))
+INT8 = Treatment(Integer(bits=8, group_size=32))
+
+
+def test_layers_arrive_in_parts(opened, checkpoint):
+    assert opened.checkpoint == checkpoint
+    assert opened.plan_is_current
+    assert opened.plan.total_before == checkpoint.nbytes
+
+
+def test_an_edit_of_many_layers_is_one_step_with_a_title(opened, client, checkpoint, qtbot):
+    opened.treat((2, 3), (INT4, INT4), "Set bits to 4 on 2 layers")
+    assert opened.treatment_of(2) == INT4
+    assert opened.treatment_of(4) == KEEP
+    assert opened.undo.undoText() == "Set bits to 4 on 2 layers"
+    assert not opened.plan_is_current
+    qtbot.waitUntil(lambda: len(client.numbers(MakePlan)) == 2)
+    client.plan(checkpoint)
+    assert opened.plan.tags[opened.plan.choice[2]] == "int4 g32"
+    opened.undo.undo()
+    assert opened.recipe.rules == ()
+    opened.undo.redo()
+    assert opened.treatment_of(3) == INT4
+
+
+def test_dragging_a_slider_is_one_step(opened):
+    for bits in (5, 6, 7):
+        treatment = Treatment(Integer(bits=bits, group_size=32))
+        opened.treat((2,), (treatment,), f"Set bits to {bits} on 1 layer", merge_key="bits 2")
+    assert opened.undo.count() == 1
+    assert opened.undo.undoText() == "Set bits to 7 on 1 layer"
+    opened.undo.undo()
+    assert opened.treatment_of(2) == KEEP
+
+
+def test_edits_of_other_fields_or_layers_do_not_merge(opened):
+    opened.treat((2,), (INT4,), "a", merge_key="bits 2")
+    opened.treat((3,), (INT4,), "b", merge_key="bits 3")
+    opened.treat((3,), (INT8,), "c")
+    assert opened.undo.count() == 3
+
+
+def test_quick_edits_ask_for_one_plan(opened, client, qtbot):
+    asked = len(client.numbers(MakePlan))
+    for bits in (2, 3, 4):
+        opened.treat((2,), (Treatment(Integer(bits=bits, group_size=32)),), "x")
+    qtbot.wait(200)
+    assert len(client.numbers(MakePlan)) == asked + 1
+
+
+def test_the_answer_to_an_old_recipe_is_not_shown(opened, client, checkpoint, qtbot):
+    from core.engine import planned
+    from core.recipe.plan import make_plan
+
+    opened.treat((2,), (INT4,), "x")
+    qtbot.waitUntil(lambda: len(client.numbers(MakePlan)) == 2)
+    first = client.last(MakePlan)
+    opened.treat((2,), (INT8,), "y")
+    stale = planned(make_plan(checkpoint, client.requests[first].recipe))
+    client.say(Finished(first, stale))
+    assert opened.plan.total_after != stale.total_after
+
+
+def test_a_refused_plan_is_kept_as_problem_until_the_next(opened, client, checkpoint, qtbot):
+    opened.treat((2,), (Treatment(Integer(group_size=33)),), "x")
+    qtbot.waitUntil(lambda: len(client.numbers(MakePlan)) == 2)
+    client.say(Failed(client.last(MakePlan), "The group does not divide", "q", "Use 32"))
+    assert opened.plan_problem.what == "The group does not divide"
+    opened.undo.undo()
+    qtbot.waitUntil(lambda: len(client.numbers(MakePlan)) == 3)
+    client.plan(checkpoint)
+    assert opened.plan_problem is None
+
+
+def test_sensitivity_is_taken_from_parts_and_from_the_end(opened, client):
+    client.say(Partial(77, SensitivityCell("a", "int4 g32", 0.1)))
+    assert opened.sensitivity[("a", "int4 g32")].kl == 0.1
+    client.say(Finished(77, Sensitivity((SensitivityCell("b", "int4 g32", 0.2),), 128, 1.0)))
+    assert len(opened.sensitivity) == 2
+
+
+def test_a_finished_run_becomes_the_active_one(opened, client):
+    run = Run("r1", opened.checkpoint.path, "", 4.0, 4.0, 2, 1, (), 1.0, 1)
+    client.say(Finished(5, run))
+    assert opened.active_run == "r1"
+    assert not opened.active_run_is_current()
+
+
+def test_opening_another_checkpoint_starts_afresh(opened, client, checkpoint):
+    opened.set_recipe(load_preset("int8-channel"), "Use preset")
+    opened.select((3,))
+    client.open(opened, replace(checkpoint, path="/models/other"))
+    assert opened.checkpoint.path == "/models/other"
+    assert opened.selection == ()
+    assert not opened.modified
+    assert opened.undo.count() == 0
+
+
+def test_patterns_of_a_recipe_are_resolved_as_the_plan_does(opened, checkpoint):
+    from core.recipe.plan import make_plan
+
+    for name in ("int4-mlp-int8-attention", "magnitude-50", "int8-channel"):
+        recipe = load_preset(name)
+        opened.set_recipe(recipe, name)
+        plan = make_plan(checkpoint, recipe)
+        for index, number in enumerate(plan.rules):
+            wanted = recipe.rules[number].treatment if number >= 0 else KEEP
+            assert opened.treatment_of(index) == wanted

@@ -1,0 +1,163 @@
+import time
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QModelIndex, Qt
+
+from app.models import layer_columns as columns
+from app.models.layer_filter import LayerFilter
+from app.models.layer_model import BAR_ROLE, LayerModel, prepare
+from app.models.layer_tree import BUCKET, build_tree
+from core.protocol.results import SensitivityCell
+from core.recipe.plan import make_plan
+from core.recipe.presets import load_preset
+from tests.app.shell.fake_engine import layer
+
+
+@pytest.fixture
+def model(qapp, checkpoint):
+    made = LayerModel()
+    made.set_layers(prepare(checkpoint.layers))
+    return made
+
+
+def planned(checkpoint, name="int8-channel"):
+    from core.engine import planned as as_columns
+
+    return as_columns(make_plan(checkpoint, load_preset(name)))
+
+
+def shown(model, parent=QModelIndex()):  # noqa: B008 - the invalid index is immutable
+    names = []
+    for row in range(model.rowCount(parent)):
+        index = model.index(row, 0, parent)
+        if model.layer_index(index) >= 0:
+            names.append(model.layers[model.layer_index(index)].name)
+        names += shown(model, index)
+    return names
+
+
+def test_model_keeps_qts_rules(model, checkpoint, qtmodeltester):
+    qtmodeltester.check(model)
+    model.set_filter("q_proj")
+    qtmodeltester.check(model)
+    model.set_plan(planned(checkpoint), None)
+    model.sort(columns.SIZE, Qt.SortOrder.DescendingOrder)
+    qtmodeltester.check(model)
+
+
+def test_every_layer_stands_under_its_block(model, checkpoint):
+    assert shown(model) == [layer.name for layer in checkpoint.layers]
+    index = model.index_of_layer(2)
+    assert [index.data(), index.parent().data(), index.parent().parent().data()] == ["q_proj", "attn", "0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("q_proj", 3),
+        ("Q_PROJ", 3),
+        ("*.mlp.*", 3),
+        ("re:layers\\.[01]\\.attn", 8),
+        ("dtype:bfloat16", 3),
+        ("dtype:bf", 3),
+        ("shape:64x64", 12),
+        ("shape:172x64", 3),
+        ("shape:172×64", 3),
+        ("role:attention.*", 12),
+        ("role:embedding", 1),
+        ("layers.1 role:attention.q", 1),
+        ("nothing_like_it", 0),
+        ("", 19),
+    ],
+)
+def test_filter(model, text, count):
+    model.set_filter(text)
+    assert model.visible_layers == count
+    assert len(shown(model)) == count
+
+
+def test_filter_by_planned_treatment(model, checkpoint):
+    model.set_plan(planned(checkpoint), None)
+    model.set_filter("tag:int8*")
+    assert model.visible_layers == 15
+
+
+def test_broken_expression_is_said_and_changes_nothing(model):
+    model.set_filter("q_proj")
+    with pytest.raises(ValueError, match="Not a valid regular expression"):
+        model.set_filter("re:(")
+    assert model.visible_layers == 3
+
+
+def test_columns_show_the_plan(model, checkpoint):
+    model.set_plan(planned(checkpoint), None)
+    row = model.index_of_layer(2)
+    texts = [row.siblingAtColumn(column).data() for column in range(8)]
+    assert texts[columns.TREATMENT] == "int8 channel"
+    assert texts[columns.BITS] == "8.50"
+    assert texts[columns.SIZE] == "16.4 kB → 4.35 kB"
+    assert texts[columns.SHAPE] == "64 × 64"
+    folder = row.parent()
+    assert folder.siblingAtColumn(columns.SIZE).data() == "65.5 kB → 17.4 kB"
+    model.set_compact(True)
+    assert row.siblingAtColumn(columns.SIZE).data() == "4.35 kB"
+
+
+def test_sensitivity_bar_is_full_at_the_greatest(model, checkpoint):
+    names = [layer.name for layer in checkpoint.layers]
+    model.set_sensitivity([SensitivityCell(names[2], "t", 0.1), SensitivityCell(names[3], "t", 0.001)])
+    bars = [model.index_of_layer(i).siblingAtColumn(columns.SENSITIVITY).data(BAR_ROLE) for i in (2, 3, 4)]
+    assert bars[0] == 1.0
+    assert bars[1] == pytest.approx(1 / 3)
+    assert bars[2] is None
+
+
+def test_sorting_by_size_and_back(model, checkpoint):
+    model.sort(columns.SHAPE, Qt.SortOrder.DescendingOrder)
+    block = model.index_of_layer(2).parent().parent()
+    assert model.index(0, 0, block).data() == "attn"
+    model.sort(-1)
+    assert shown(model) == [layer.name for layer in checkpoint.layers]
+
+
+def test_marks_of_changed_layers_reach_their_folders(model, checkpoint):
+    changed = np.zeros(len(checkpoint.layers), bool)
+    changed[2] = True
+    model.set_plan(planned(checkpoint), changed)
+    marks = model.facts.changed
+    assert marks[model.node(model.index_of_layer(2))]
+    assert marks[model.node(model.index_of_layer(2).parent())]
+    assert not marks[model.node(model.index_of_layer(3))]
+
+
+def test_a_tensor_that_is_also_a_folder(qapp):
+    model = LayerModel()
+    model.set_layers(prepare((layer("a"), layer("a.b"), layer("a.b.c"))))
+    assert shown(model) == ["a", "a.b", "a.b.c"]
+
+
+def test_a_crowd_of_siblings_is_put_into_ranges():
+    tree = build_tree([layer(f"t{n}") for n in range(3 * BUCKET + 1)])
+    assert len(tree.children[0]) == 4
+    assert tree.labels[tree.children[0][0]] == f"t0 … t{BUCKET - 1}"
+
+
+def test_a_hundred_thousand_layers_filter_and_scroll(qapp):
+    names = [f"model.layers.{n // 1000}.experts.{n % 1000 // 10}.w{n % 10}" for n in range(100_000)]
+    layers = tuple(layer(name, "mlp.expert", (8, 8)) for name in names)
+    prepared = prepare(layers)
+    model = LayerModel()
+    model.set_layers(prepared)
+    began = time.perf_counter()
+    model.set_filter("experts.7. w3")
+    spent = time.perf_counter() - began
+    assert model.visible_layers == 100
+    assert spent < 0.4
+    model.set_filter("")
+    block = model.index_of_layer(99_999).parent().parent()
+    assert model.rowCount(block) == 100
+
+
+def test_filter_knows_nothing_of_empty_checkpoints():
+    assert LayerFilter(()).mask("dtype:x role:y q").size == 0

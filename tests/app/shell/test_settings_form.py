@@ -1,0 +1,92 @@
+from dataclasses import replace
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel
+
+from app.widgets.field_editors import MIXED, BooleanEditor, ChoiceEditor, IntegerEditor, NumberEditor, SuggestedEditor
+from app.widgets.settings_form import SettingsForm
+from core.methods.integer import Integer
+from core.methods.registry import SCHEMES, SOLVERS
+from core.methods.solver import Nearest
+from core.methods.sparse import Sparse
+from core.settings import settings_of
+
+
+@pytest.fixture
+def form(qtbot):
+    made = SettingsForm()
+    qtbot.addWidget(made)
+    made.heard = []
+    made.edited.connect(lambda name, value: made.heard.append((name, value)))
+    return made
+
+
+@pytest.mark.parametrize("kind", [*SCHEMES.values(), *SOLVERS.values()])
+def test_every_method_gets_a_form(form, kind):
+    form.show_instances([kind()])
+    assert set(form.editors) == {declared.name for declared in settings_of(kind)}
+    assert form.heard == []
+
+
+def test_fields_come_and_go_with_what_applies(form):
+    form.show_instances([Integer(granularity="group")])
+    assert "group_size" in form.shown_fields
+    form.show_instances([Integer(granularity="channel")])
+    assert "group_size" not in form.shown_fields
+    form.show_instances([Nearest(clip_search=True)], ())
+    assert form.shown_fields == ()
+    form.show_instances([Nearest(clip_search=True)], ("scale",))
+    assert "clip_steps" in form.shown_fields
+
+
+def test_kinds_of_editors(form):
+    form.show_instances([Integer()])
+    assert isinstance(form.editors["bits"], IntegerEditor)
+    assert isinstance(form.editors["symmetric"], BooleanEditor)
+    assert isinstance(form.editors["granularity"], ChoiceEditor)
+    assert isinstance(form.editors["group_size"], SuggestedEditor)
+    form.show_instances([Sparse()])
+    assert isinstance(form.editors["fraction"], NumberEditor)
+
+
+def test_mixed_values_are_said_and_one_edit_ends_them(form):
+    one = Integer()
+    form.show_instances([one, replace(one, bits=8, symmetric=False, granularity="channel", group_size=64)])
+    assert form.editors["bits"].box.text() == MIXED
+    assert form.editors["symmetric"].box.checkState() == Qt.CheckState.PartiallyChecked
+    assert form.editors["granularity"].combo.currentIndex() == -1
+    assert form.editors["group_size"].combo.currentText() == ""
+    assert form.heard == []
+    form.editors["bits"].box.setValue(5)
+    form.editors["symmetric"].box.click()
+    assert form.heard == [("bits", 5), ("symmetric", True)]
+
+
+def test_slider_and_box_go_together(form):
+    form.show_instances([Sparse(fraction=0.5)])
+    editor = form.editors["fraction"]
+    editor.slider.setValue(700)
+    assert editor.box.value() == pytest.approx(0.7)
+    assert form.heard == [("fraction", 0.7)]
+    form.show_instances([Integer()])
+    form.editors["bits"].slider.setValue(6)
+    assert form.editors["bits"].box.value() == 6
+
+
+def test_what_is_typed_is_kept_within_bounds(form, qtbot):
+    form.show_instances([Integer()])
+    editor = form.editors["group_size"]
+    editor.combo.setCurrentText("1")
+    editor.combo.lineEdit().editingFinished.emit()
+    assert form.heard == [("group_size", 2)]
+    editor.combo.setCurrentText("many")
+    editor.combo.lineEdit().editingFinished.emit()
+    assert editor.combo.currentText() == "2"
+
+
+def test_labels_carry_title_and_help(form):
+    form.show_instances([Integer()])
+    labels = {label.text(): label.toolTip() for label in form.findChildren(QLabel)}
+    assert labels["Bits"].startswith("Bits per code")
+    assert "Group size (weights)" in labels
