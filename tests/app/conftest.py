@@ -8,7 +8,8 @@ import pytest
 
 from app.settings.preferences import FILE_VARIABLE
 
-HARMLESS = ("This plugin does not support propagateSizeHints", "This plugin does not support raise")
+HARMLESS = "This plugin does not support "
+"""The offscreen platform says so of sizes, stacking and grabbing the keyboard."""
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,187 @@
+import os
+import signal
+import time
+from multiprocessing import Pipe
+from threading import Thread
+
+import psutil
+import pytest
+from PySide6.QtCore import QObject
+
+from app import worker
+from app.engine_child import EngineProcess
+from app.engine_thread import PROGRESS_INTERVAL
+from app.worker import EngineClient
+from core.protocol.events import Advanced, Failed, Finished, Partial, Started, Stopped
+from core.protocol.requests import Compress, MakePlan, WarmUp
+from core.protocol.results import LayerCompressed, Ready
+from core.recipe.recipe import Recipe
+
+READY = Ready("CPU", 1, 1)
+REQUEST = Compress("/models/tiny", Recipe())
+
+
+class PlayedEngine:
+    """An engine whose side of the pipe the test holds."""
+
+    living = []
+
+    def __init__(self):
+        self.connection, self.theirs = Pipe()
+        self.dead = False
+        PlayedEngine.living.append(self)
+
+    def waitables(self):
+        return []
+
+    def alive(self):
+        return not self.dead
+
+    def cause_of_end(self):
+        return "signal 9"
+
+    def die(self):
+        self.dead = True
+        self.theirs.close()
+
+    def end(self, grace_seconds):
+        self.connection.close()
+
+
+@pytest.fixture
+def client(qapp, monkeypatch):
+    PlayedEngine.living = []
+    monkeypatch.setattr(worker, "EngineProcess", PlayedEngine)
+    made = EngineClient()
+    yield made
+    made.close()
+
+
+def engine(qtbot, number=0):
+    qtbot.waitUntil(lambda: len(PlayedEngine.living) > number)
+    return PlayedEngine.living[number]
+
+
+def test_a_request_is_answered_on_the_gui_thread(client, qtbot):
+    answers = []
+    number = client.ask(WarmUp(), done=answers.append)
+    played = engine(qtbot)
+    assert played.theirs.recv() == (number, WarmUp())
+    played.theirs.send(Finished(number, READY))
+    qtbot.waitUntil(lambda: answers == [READY])
+
+
+def test_callbacks_die_with_their_owner(client, qtbot):
+    answers, events = [], []
+    client.event.connect(events.append)
+    owner = QObject()
+    number = client.ask(WarmUp(), done=answers.append, owner=owner)
+    owner.deleteLater()
+    qtbot.wait(20)
+    engine(qtbot).theirs.send(Finished(number, READY))
+    qtbot.waitUntil(lambda: len(events) == 1)
+    assert answers == []
+
+
+def test_progress_is_held_back_but_results_are_not(client, qtbot):
+    events = []
+    client.event.connect(events.append)
+    number = client.ask(REQUEST)
+    played = engine(qtbot)
+    layer = LayerCompressed("a", "int4", 20.0, 0.1, 0, 8, 1, 4.0, 0.1)
+
+    def burst():
+        for done in range(2000):
+            played.theirs.send(Advanced(number, done, 2000, "bytes", 1.0, 1.0, 1))
+            if done % 20 == 0:
+                played.theirs.send(Partial(number, layer))
+        played.theirs.send(Finished(number, READY))
+
+    began = time.monotonic()
+    thread = Thread(target=burst)
+    thread.start()
+    qtbot.waitUntil(lambda: any(isinstance(event, Finished) for event in events))
+    thread.join()
+    spent = time.monotonic() - began
+    progress = [event for event in events if isinstance(event, Advanced)]
+    assert len(progress) <= spent / PROGRESS_INTERVAL + 2
+    assert progress[-1].done == 1999
+    assert sum(isinstance(event, Partial) for event in events) == 100
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_dead_engine_fails_what_was_in_flight_and_is_replaced_when_asked(client, qtbot):
+    failures = []
+    number = client.ask(REQUEST, failed=failures.append)
+    played = engine(qtbot)
+    played.theirs.recv()
+    played.theirs.send(Started(number))
+    played.die()
+    qtbot.waitUntil(lambda: bool(failures))
+    assert failures[0].what == "The engine stopped (signal 9) while compressing; finished layers are kept"
+    assert failures[0].remedy == "Press Run to resume."
+    again = client.ask(WarmUp())
+    assert engine(qtbot, 1).theirs.recv() == (again, WarmUp())
+
+
+def test_controls_reach_only_what_is_in_flight(client, qtbot):
+    number = client.ask(REQUEST)
+    played = engine(qtbot)
+    played.theirs.recv()
+    client.control(number + 5, "cancel")
+    client.control(number, "pause")
+    control = played.theirs.recv()
+    assert (control.request, control.action) == (number, "pause")
+    played.theirs.send(Stopped(number))
+
+
+def test_closing_cancels_and_returns_soon(client, qtbot):
+    number = client.ask(REQUEST)
+    played = engine(qtbot)
+    played.theirs.recv()
+    began = time.monotonic()
+    client.close()
+    assert time.monotonic() - began < 3.0
+    assert played.theirs.recv().action == "cancel"
+    assert number == 1
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_the_real_engine_answers_and_leaves_nothing_behind(qtbot, in_process):
+    from app.actions.opening import sample_path
+
+    before = set(psutil.Process().children(recursive=True))
+    client = EngineClient(in_process=in_process)
+    answers = []
+    client.ask(MakePlan(sample_path(), Recipe()), done=answers.append)
+    qtbot.waitUntil(lambda: bool(answers), timeout=30_000)
+    assert answers[0].total_before > 1_000_000
+    client.close()
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert not [child for child in left if "resource_tracker" not in " ".join(child.cmdline())]
+
+
+def test_a_killed_child_is_replaced(qtbot, monkeypatch):
+    from app.actions.opening import sample_path
+
+    made = []
+
+    class Watched(EngineProcess):
+        def __init__(self):
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(worker, "EngineProcess", Watched)
+    client = EngineClient()
+    answers, failures = [], []
+    client.ask(MakePlan(sample_path(), Recipe()), done=answers.append)
+    qtbot.waitUntil(lambda: bool(answers), timeout=30_000)
+    number = client.ask(WarmUp(), failed=failures.append)
+    os.kill(made[0].process_id, signal.SIGKILL)
+    qtbot.waitUntil(lambda: bool(failures), timeout=10_000)
+    assert isinstance(failures[0], Failed)
+    assert failures[0].request == number
+    assert "signal 9" in failures[0].what
+    client.ask(MakePlan(sample_path(), Recipe()), done=answers.append)
+    qtbot.waitUntil(lambda: len(answers) == 2, timeout=30_000)
+    client.close()

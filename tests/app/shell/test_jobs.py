@@ -1,0 +1,106 @@
+import pytest
+
+from app.jobs import DONE, FAILED, PAUSED, QUEUED, RUNNING, STOPPED
+from app.panels.jobs import JobsPanel, progress_text
+from app.problems import Problem
+from core.protocol.events import Advanced, Failed, Finished, Partial, Queued, Started, Stopped
+from core.protocol.requests import Compress, ForecastLatency, Look
+from core.protocol.results import LatencyForecast, LayerCompressed, Run
+from core.recipe.recipe import Recipe
+
+ASK = Compress("/models/tiny", Recipe(name="int4-g128"))
+
+
+def layer(name="a", sqnr=20.123):
+    return LayerCompressed(name, "int4 g128", sqnr, 0.1, 3, 8, 1, 4.125, 0.1, notes=("fell back",))
+
+
+def run():
+    return Run("r1", "/models/tiny", "", 4.0, 4.0, 2, 1, (), 1.0, 1)
+
+
+def test_only_jobs_are_listed_whoever_asked(bench, client):
+    client.ask(Look("p", "l"))
+    number = client.ask(ASK)
+    assert [job.number for job in bench.jobs] == [number]
+    assert bench.jobs.job(number).title == "Compress tiny · int4-g128"
+
+
+def test_the_life_of_a_job(bench, client):
+    number = client.ask(ASK)
+    job = bench.jobs.job(number)
+    states = []
+    bench.jobs.changed.connect(lambda n: states.append(bench.jobs.job(n).state))
+    client.say(Queued(number, 1))
+    assert progress_text(job) == "waits for its turn"
+    client.say(Started(number))
+    client.say(Advanced(number, 410_000_000, 1_000_000_000, "bytes", 3.1e8, 18.4, 900_000_000))
+    assert progress_text(job) == "410 MB of 1.00 GB · 18 s left · 310 MB/s · 900 MB in use"
+    client.say(Advanced(number, 410_000_000, 1_000_000_000, "bytes", 3.1e8, 18.4, 900_000_000, paused=True))
+    assert "paused" in progress_text(job)
+    client.say(Advanced(number, 500_000_000, 1_000_000_000, "bytes", 3.1e8, 18.4, 900_000_000))
+    client.say(Finished(number, run()))
+    assert states == [QUEUED, RUNNING, RUNNING, PAUSED, RUNNING, DONE]
+    assert not bench.jobs.busy
+
+
+def test_pause_and_cancel_go_to_the_engine(bench, client):
+    number = client.ask(ASK)
+    client.say(Started(number))
+    bench.jobs.toggle_pause()
+    client.say(Advanced(number, 1, 2, "layers", 1.0, None, 1, paused=True))
+    bench.jobs.toggle_pause()
+    bench.jobs.cancel(number)
+    assert client.controls == [(number, "pause"), (number, "resume"), (number, "cancel")]
+
+
+def test_forecasts_leave_no_trace_and_never_hold_the_window(bench, client):
+    number = client.ask(ForecastLatency("p", Recipe()))
+    assert bench.jobs.busy
+    assert not bench.jobs.would_lose
+    client.say(Finished(number, LatencyForecast("CPU", 2, 1, (2, 2), (1, 1), 2, 1)))
+    assert bench.jobs.job(number) is None
+
+
+def test_a_failed_job_becomes_a_problem_with_a_card(bench, client):
+    carded = []
+    bench.problems.carded.connect(carded.append)
+    number = client.ask(ASK)
+    client.say(Failed(number, "The disk is full", "/out", "Free some space"))
+    assert bench.jobs.job(number).state == FAILED
+    assert isinstance(carded[0], Problem)
+    assert carded[0].during == "Compress tiny · int4-g128"
+    client.say(Failed(999, "A look failed", "", ""))
+    assert len(bench.problems.all) == 2
+    assert len(carded) == 1
+
+
+@pytest.fixture
+def panel(qtbot, bench):
+    made = JobsPanel(bench)
+    qtbot.addWidget(made)
+    made.show()
+    return made
+
+
+def test_layers_come_into_the_table(panel, client, qtbot, qtmodeltester):
+    number = client.ask(ASK)
+    client.say(Started(number))
+    for name in "abc":
+        client.say(Partial(number, layer(name)))
+    qtbot.waitUntil(lambda: panel.model.rowCount() == 3)
+    client.say(Partial(number, layer("exact", None)))
+    qtbot.waitUntil(lambda: panel.model.rowCount() == 4)
+    assert [panel.model.index(3, column).data() for column in (0, 2)] == ["exact", "exact"]
+    assert panel.model.index(0, 2).data() == "20.12"
+    qtmodeltester.check(panel.model)
+    assert panel.model.as_text().splitlines()[0].startswith("Layer\tTreatment\tSQNR (dB)")
+
+
+def test_clearing_takes_ended_jobs_away(panel, bench, client):
+    first, second = client.ask(ASK), client.ask(ASK)
+    client.say(Started(first))
+    client.say(Stopped(first))
+    assert bench.jobs.job(first).state == STOPPED
+    bench.jobs.clear_ended()
+    assert [job.number for job in bench.jobs] == [second]

@@ -1,0 +1,190 @@
+import math
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QMainWindow, QPushButton
+
+from app.__main__ import opens_window
+from app.actions.command import Command, Commands
+from app.dialogs.evaluate import EvaluateDialog
+from app.dialogs.export import ExportDialog
+from app.dialogs.shortcuts import shortcut_lines
+from app.figures import byte_text, count_text, duration_text, kl_text, plural, rate_text
+from app.models.log_model import LogModel
+from app.problems import Problem
+from app.settings.preferences import MOST_RECENT, Preferences
+from app.theme.theme import DARK, LIGHT
+from app.widgets.command_palette import CommandPalette, rank
+from app.widgets.error_card import MOST_CARDS, CardStack
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (byte_text(0), "0 B"),
+        (byte_text(999), "999 B"),
+        (byte_text(999_600), "1.00 MB"),
+        (byte_text(16_060_000_000), "16.1 GB"),
+        (byte_text(140e9), "140 GB"),
+        (count_text(260_032), "260 k"),
+        (count_text(8.03e9), "8.03 B"),
+        (duration_text(0.44), "0.4 s"),
+        (duration_text(59.4), "59 s"),
+        (duration_text(59.7), "1 min 00 s"),
+        (duration_text(7500), "2 h 05 min"),
+        (rate_text(3.1e8, "bytes"), "310 MB/s"),
+        (rate_text(0.25, "layers"), "0.25 layers/s"),
+        (kl_text(0.0182), "0.0182"),
+        (kl_text(0.000012), "1.2e-05"),
+        (kl_text(math.inf), "∞"),
+        (plural(1, "layer"), "1 layer"),
+        (plural(12_000, "layer"), "12,000 layers"),
+    ],
+)
+def test_figures(said, wanted):
+    assert said == wanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "window"),
+    [
+        ([], True),
+        (["--theme", "dark"], True),
+        (["--workspace=/tmp/w"], True),
+        (["./plan"], True),
+        (["model.safetensors"], True),
+        (["/models/llama"], True),
+        (["plan", "/models/llama"], False),
+        (["histogran", "x"], False),
+        (["--help"], False),
+        (["--version"], False),
+    ],
+)
+def test_what_opens_the_window(arguments, window):
+    assert opens_window(arguments) is window
+
+
+def relative_luminance(colour):
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+@pytest.mark.parametrize("ink", ["text", "muted", "error", "warning", "good", "accent"])
+@pytest.mark.parametrize("ground", ["window", "panel"])
+def test_text_can_be_read(theme, ink, ground):
+    """Contrast of 4.5 to 1: WCAG 2.2, success criterion 1.4.3."""
+    light, dark = sorted((relative_luminance(getattr(theme, name)) for name in (ink, ground)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_recent_files_are_bounded_newest_first(tmp_path):
+    preferences = Preferences(tmp_path / "p.ini")
+    for number in range(MOST_RECENT + 3):
+        preferences.add_recent(f"/models/{number}")
+    preferences.add_recent("/models/9")
+    assert preferences.recent[0] == "/models/9"
+    assert len(preferences.recent) == MOST_RECENT
+    assert len(set(preferences.recent)) == MOST_RECENT
+    preferences.clear_recent()
+    assert preferences.recent == ()
+
+
+def test_log_is_bounded(qapp, qtmodeltester):
+    model = LogModel(most=100)
+    for number in range(250):
+        model.add(f"line {number}")
+    assert model.rowCount() <= 100
+    assert model.index(model.rowCount() - 1, 0).data().endswith("line 249")
+    qtmodeltester.check(model)
+
+
+@pytest.fixture
+def window(qtbot):
+    made = QMainWindow()
+    qtbot.addWidget(made)
+    made.resize(900, 600)
+    made.show()
+    return made
+
+
+def test_palette_finds_and_runs(window, qtbot):
+    ran = []
+    commands = Commands(window)
+    commands.add(
+        (
+            Command("run", "Run", lambda: ran.append("run"), "Ctrl+R"),
+            Command("redo", "Redo", lambda: ran.append("redo"), enabled=lambda: False),
+            Command("measure", "Measure sensitivity", lambda: ran.append("measure")),
+        )
+    )
+    palette = CommandPalette(commands, window)
+    palette.open()
+    assert palette.list.count() == 2
+    qtbot.keyClicks(palette.line, "sens")
+    assert palette.list.currentItem().text() == "Measure sensitivity"
+    qtbot.keyClick(palette.line, Qt.Key.Key_Return)
+    assert ran == ["measure"]
+    assert shortcut_lines(commands) == [("Ctrl+R", "Run")]
+
+
+def test_palette_ranks_whole_words_before_scattered_letters():
+    assert rank("exp", "Export …") < rank("exp", "Examine plots")
+    assert rank("zzz", "Export …") is None
+
+
+def test_two_commands_of_one_name_are_refused(window):
+    commands = Commands(window)
+    with pytest.raises(ValueError, match="two commands"):
+        commands.add((Command("a", "A", print), Command("a", "B", print)))
+
+
+def test_cards_stack_at_the_lower_right(window):
+    stack = CardStack(window)
+    for number in range(MOST_CARDS + 2):
+        stack.show(Problem(f"Problem {number}", "somewhere", "Do this", "Traceback …"))
+    assert len(stack.cards) == MOST_CARDS
+    for card in stack.cards:
+        assert window.rect().contains(card.geometry())
+    lower, upper = stack.cards[-1], stack.cards[-2]
+    assert lower.geometry().top() > upper.geometry().bottom()
+    assert {button.text() for button in lower.findChildren(QPushButton)} == {"Details", "Copy"}
+    assert stack.dismiss_newest()
+    assert len(stack.cards) == MOST_CARDS - 1
+
+
+def test_the_same_problem_is_not_carded_twice(window):
+    stack = CardStack(window)
+    for _ in range(2):
+        stack.show(Problem("The disk is full", "/out"))
+    assert len(stack.cards) == 1
+
+
+def test_export_goes_only_to_a_free_place(qtbot, tmp_path):
+    dialog = ExportDialog(None, str(tmp_path))
+    qtbot.addWidget(dialog)
+    ok = dialog._buttons.button(dialog._buttons.StandardButton.Ok)
+    assert ok.isEnabled()
+    assert dialog.folder == str(tmp_path / "export")
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "file").touch()
+    dialog._check()
+    assert not ok.isEnabled()
+    dialog._folder.setText(str(tmp_path / "missing" / "x"))
+    assert not ok.isEnabled()
+
+
+def test_evaluate_takes_the_shipped_text_or_a_file(qtbot, tmp_path):
+    dialog = EvaluateDialog("/models/tiny", "r1")
+    qtbot.addWidget(dialog)
+    ok = dialog._buttons.button(dialog._buttons.StandardButton.Ok)
+    assert ok.isEnabled()
+    assert dialog.text_path == ""
+    dialog.own.setChecked(True)
+    assert not ok.isEnabled()
+    text = tmp_path / "t.txt"
+    text.write_text("Once upon a time")
+    dialog.file.setText(str(text))
+    assert ok.isEnabled()
+    assert dialog.text_path == str(text)
