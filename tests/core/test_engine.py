@@ -1,0 +1,122 @@
+"""One function answers every request; here what it adds to the rooms behind it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from core.checkpoint.open import open_checkpoint
+from core.engine import LAYERS_PER_PART, answer
+from core.errors import OutputError, UserError
+from core.methods.integer import Integer
+from core.progress import NullProgress
+from core.protocol import requests, results
+from core.recipe.plan import make_plan
+from core.recipe.recipe import Recipe, Rule, Treatment
+from core.weights.open import open_weights
+from core.workspace.workspace import Workspace
+
+SAMPLE = str(Path(__file__).parents[2] / "resources" / "sample")
+RECIPE = Recipe((Rule(("linears",), Treatment(Integer(bits=8, granularity="channel"))),), name="int8")
+SILENT = NullProgress()
+
+
+class Parts(NullProgress):
+    def __init__(self) -> None:
+        self.records: list[object] = []
+
+    def result(self, record: object) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="module")
+def run(workspace: str, tmp_path_factory: pytest.TempPathFactory) -> results.Run:
+    out = tmp_path_factory.mktemp("outputs") / "packed"
+    found = answer(requests.Compress(SAMPLE, RECIPE, workspace, str(out)), SILENT)
+    assert isinstance(found, results.Run)
+    return found
+
+
+def test_layers_come_before_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LAYERS_PER_PART >= 100
+    monkeypatch.setattr("core.engine.LAYERS_PER_PART", 7)
+    parts = Parts()
+    opened = answer(requests.Open(SAMPLE), parts)
+    assert isinstance(opened, results.Opened)
+    layers = tuple(layer for part in parts.records if isinstance(part, results.LayersOpened) for layer in part.layers)
+    assert replace(opened.checkpoint, layers=layers) == open_checkpoint(SAMPLE)
+    assert len(parts.records) == -(-len(layers) // 7)
+
+
+def test_plans_come_in_columns() -> None:
+    planned = answer(requests.MakePlan(SAMPLE, RECIPE), SILENT)
+    plan = make_plan(open_checkpoint(SAMPLE), RECIPE)
+    assert isinstance(planned, results.Planned)
+    assert [planned.tags[choice] for choice in planned.choice] == [row.treatment.tag for row in plan.rows()]
+    assert planned.bytes_after.tolist() == [row.bytes_after for row in plan.rows()]
+    assert planned.rules.tolist() == [-1 if row.rule is None else row.rule for row in plan.rows()]
+    assert (planned.total_before, planned.total_after) == (plan.bytes_before, plan.bytes_after)
+    assert planned.treated_layers == 35
+
+
+def test_an_editor_starts_with_an_empty_recipe() -> None:
+    planned = answer(requests.MakePlan(SAMPLE, Recipe()), SILENT)
+    assert isinstance(planned, results.Planned)
+    assert planned.treated_layers == 0
+    assert planned.total_before == planned.total_after
+
+
+def test_compress_writes_the_export_too(run: results.Run, workspace: str) -> None:
+    assert (Path(run.out).name, run.target) == ("packed", "compressed-tensors")
+    exported, compressed = open_weights(run.out), open_weights(f"run:{run.run}", workspace)
+    packed = load_file(Path(run.out) / "model.safetensors")
+    assert any(name.endswith("weight_packed") for name in packed)
+    for layer in compressed.checkpoint.layers:
+        assert exported.dense(exported.checkpoint.layer(layer.name)).equal(compressed.dense(layer)), layer.name
+    assert Workspace(workspace).runs()[0].exports == (run.out,)
+
+
+def test_an_export_is_kept_once_with_its_run(run: results.Run, workspace: str, tmp_path: Path) -> None:
+    dense = answer(requests.Export(run.run, "dense", str(tmp_path / "dense"), workspace), SILENT)
+    assert isinstance(dense, results.Exported)
+    assert Workspace(workspace).runs()[0].exports == (run.out, dense.out)
+
+
+@pytest.mark.parametrize(("out", "target"), [("taken", "auto"), ("free", "gguff")])
+def test_outputs_that_cannot_be_are_refused_before_the_work(out: str, target: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    request = requests.Compress(SAMPLE, RECIPE, str(tmp_path / "workspace"), str(tmp_path / out), target)
+    with pytest.raises(OutputError):
+        answer(request, SILENT)
+    assert not (tmp_path / "workspace").exists()
+
+
+def test_measurements_are_kept_with_their_run(run: results.Run, workspace: str) -> None:
+    request = requests.Evaluate(f"run:{run.run}", "", SAMPLE, windows=2, window_tokens=32, workspace=workspace)
+    evaluation = answer(request, SILENT)
+    assert isinstance(evaluation, results.Evaluation)
+    summary = Workspace(workspace).runs()[0]
+    assert (summary.perplexity, summary.kl_mean) == (evaluation.perplexity, evaluation.kl_mean)
+    assert summary.perplexity_before == evaluation.perplexity_against
+
+
+def test_a_missing_run_is_told(workspace: str) -> None:
+    with pytest.raises(UserError, match="no run 'nothing'"):
+        answer(requests.Export("run:nothing", "dense", "out", workspace), SILENT)
+
+
+def test_the_engine_says_what_it_runs_on() -> None:
+    ready = answer(requests.WarmUp(), SILENT)
+    assert isinstance(ready, results.Ready)
+    assert ready.device
+    assert ready.threads >= 1
+    assert ready.memory_bytes > 1e8
