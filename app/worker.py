@@ -67,9 +67,11 @@ class EngineClient(QObject):
         """Send a request; the result is its number.
 
         done gets the result, partial each partial result, failed the `Failed` event. They run on the GUI thread, and
-        not at all once `owner` is destroyed or the request was stopped.
+        not at all once `owner` is destroyed, the request was stopped, or the client is closed.
         """
         number = next(self._numbers)
+        if self._closed:
+            return number
         self._waiting[number] = _Asked(done, partial, failed, owner)
         self.asked.emit(number, request)
         self.start()
