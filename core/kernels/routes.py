@@ -10,10 +10,10 @@ from torch import Tensor
 
 from core.kernels.availability import cxx_compiler, triton_available
 
-# What compiling saves and costs, measured on two cores of an AVX-512 server chip with torch 2.13: 0.75 ns a weight
-# against the eager route, and 14 s in a process that compiles for the first time (import, probing the processor, two
-# loops). Below this amount of work the eager route is done before the compiler is.
-COMPILING_PAYS_WEIGHTS = 20_000_000_000
+# What compiling saves and costs, measured on two cores of an AVX-512 server chip with torch 2.13: about 0.1 ns a weight
+# against the eager route, and 8 to 18 s in every process (import, two or three loops; longer on a machine's first time,
+# when torch probes the processor). Below this amount of work the eager route is done before the compiler is.
+COMPILING_PAYS_WEIGHTS = 100_000_000_000
 
 # What the Triton kernel reads; float64 is rare enough to take the slower way.
 TRITON_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
