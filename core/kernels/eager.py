@@ -10,7 +10,7 @@ from torch import Tensor
 from core.kernels.packing import pack_rows_into
 
 # A block of this many weights, as float32 and with its codes, takes 7 MB and stays in the third-level cache. Measured
-# from 2^16 to 2^22: half the block costs a quarter more, for calling torch more often; four times the block a third more.
+# from 2^16 to 2^22: half the block costs a quarter more, for calling torch more often, and four times it a third.
 CPU_BLOCK_WEIGHTS = 1 << 20
 # On a GPU the blocks only bound the scratch memory.
 GPU_BLOCK_WEIGHTS = 1 << 26
