@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from core.errors import OutputError
+from core.workspace.places import writer_lives
 
 _MARK = ".partial-"
 
@@ -97,18 +96,8 @@ def _remove_stale(out: Path) -> None:
     prefix = f".{out.name}{_MARK}"
     for folder in out.parent.iterdir():
         number = folder.name.removeprefix(prefix)
-        if folder.name.startswith(prefix) and number.isdecimal() and not _writer_lives(folder, int(number)):
+        if folder.name.startswith(prefix) and number.isdecimal() and not writer_lives(folder, int(number)):
             shutil.rmtree(folder)
-
-
-def _writer_lives(folder: Path, pid: int) -> bool:
-    """Whether the process that made `folder` still runs, and is not another one that got its number later."""
-    try:
-        return psutil.Process(pid).create_time() <= folder.stat().st_mtime
-    except (psutil.NoSuchProcess, FileNotFoundError):
-        return False
-    except psutil.AccessDenied:
-        return True
 
 
 def _create_parents(parent: Path) -> list[Path]:

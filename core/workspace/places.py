@@ -64,12 +64,12 @@ def write_text(path: Path, text: str) -> None:
 def _remove_stale(folder: Path) -> None:
     for leftover in folder.glob(f".*{_PARTIAL}"):
         pid = leftover.name.removesuffix(_PARTIAL).rpartition(".")[2]
-        if not (pid.isdecimal() and _writer_lives(leftover, int(pid))):
+        if not (pid.isdecimal() and writer_lives(leftover, int(pid))):
             leftover.unlink(missing_ok=True)
 
 
-def _writer_lives(file: Path, pid: int) -> bool:
-    """Whether the process that made `file` still runs, and is not another one that got its number later."""
+def writer_lives(file: Path, pid: int) -> bool:
+    """Whether the process `pid` that made `file` still runs, and is not another one that got its number later."""
     try:
         return psutil.Process(pid).create_time() <= file.stat().st_mtime + _CLOCK_DOUBT_SECONDS
     except (psutil.NoSuchProcess, FileNotFoundError):

@@ -119,7 +119,7 @@ def test_a_pruned_transposed_weight_is_stored_as_its_matrix(run: str, workspace:
     assert torch.equal(weights.stored(layer)["weight"], weights.dense(layer).T)
 
 
-def test_unfinished_runs_are_refused(checkpoint: Path, run: str, workspace: str) -> None:
+def test_unfinished_runs_are_refused(run: str, workspace: str) -> None:
     record = Workspace(workspace).run(run)
     for state in ("failed", "cancelled", "running"):
         record.update(state=state)
@@ -132,7 +132,7 @@ def test_unfinished_runs_are_refused(checkpoint: Path, run: str, workspace: str)
         open_weights("run:nothing", workspace)
 
 
-def test_the_checkpoint_must_be_there_and_the_same(checkpoint: Path, run: str, workspace: str, tmp_path: Path) -> None:
+def test_the_checkpoint_must_be_there_and_the_same(checkpoint: Path, run: str, workspace: str) -> None:
     content = (checkpoint / "model.safetensors").read_bytes()
     (checkpoint / "model.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match="changed since the run was made"):
