@@ -123,7 +123,7 @@ class MainWindow(QMainWindow):
     def _connect(self) -> None:
         document, jobs, problems = self.bench.document, self.bench.jobs, self.bench.problems
         document.checkpoint_changed.connect(self._show_checkpoint)
-        document.opening_changed.connect(lambda: self.start_page.show_opening(document.opening))
+        document.opening_changed.connect(self._show_opening)
         document.plan_changed.connect(self._warm_up)
         for signal in (
             document.checkpoint_changed,
@@ -260,6 +260,9 @@ class MainWindow(QMainWindow):
             self.bench.preferences.add_recent(checkpoint.path)
             if self._painted:
                 self.plots.build_current()
+
+    def _show_opening(self) -> None:
+        self.start_page.show_opening(self.bench.document.opening)
 
     def _refresh_soon(self, *_: object) -> None:
         if not self._refresh_timer.isActive():

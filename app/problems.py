@@ -53,6 +53,10 @@ class Problems(QObject):
         client.asked.connect(self._on_asked)
         client.event.connect(self._on_event)
 
+    @property
+    def count(self) -> int:
+        return len(self.all)
+
     def report(self, problem: Problem, *, card: bool = True) -> None:
         self.all.append(problem)
         del self.all[:-MOST]

@@ -29,7 +29,7 @@ class Command:
 
     id: str
     title: str
-    run: Callable[[], object]
+    callback: Callable[[], object]
     shortcut: str = ""
     icon: str = ""
     help: str = ""
@@ -59,7 +59,7 @@ class Commands(QObject):
     def all(self) -> tuple[Command, ...]:
         return tuple(self._commands.values())
 
-    def command(self, name: str) -> Command:
+    def __getitem__(self, name: str) -> Command:
         return self._commands[name]
 
     def action(self, name: str) -> QAction:
@@ -97,4 +97,4 @@ class Commands(QObject):
 
 
 def _run(command: Command, _checked: bool = False) -> None:
-    command.run()
+    command.callback()

@@ -113,7 +113,7 @@ class LayersPanel(QWidget):
         document.active_run_changed.connect(self._show_plan)
         document.sensitivity_changed.connect(self._sensitivity_timer.start)
         document.selection_changed.connect(self._follow_document)
-        theme_notifier().changed.connect(lambda: self._search.setIcon(icon("mdi6.magnify")))
+        theme_notifier().changed.connect(self._paint_icon)
 
     def commands(self) -> tuple[Command, ...]:
         """What can be done with the selection from anywhere."""
@@ -131,6 +131,9 @@ class LayersPanel(QWidget):
                 enabled=chosen,
             ),
         )
+
+    def _paint_icon(self) -> None:
+        self._search.setIcon(icon("mdi6.magnify"))
 
     def focus_filter(self) -> None:
         self.filter_line.setFocus(Qt.FocusReason.ShortcutFocusReason)

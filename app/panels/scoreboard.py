@@ -59,7 +59,7 @@ class Scoreboard(QFrame):
         document.active_run_changed.connect(self.refresh)
         document.plan_changed.connect(self._idle.start)
         bench.client.event.connect(self._on_event)
-        bench.jobs.changed.connect(lambda _: self._enable())
+        bench.jobs.changed.connect(self._enable)
         self.follow_theme()
         self.refresh()
 
@@ -102,7 +102,7 @@ class Scoreboard(QFrame):
         self._no_forecast = ""
         self._bench.client.ask(ForecastLatency(path, recipe, document.workspace), done=done, failed=failed, owner=self)
 
-    def _enable(self) -> None:
+    def _enable(self, _: int = 0) -> None:
         document = self._bench.document
         self.forecast_button.setEnabled(
             document.checkpoint is not None and bool(document.checkpoint.architecture) and not self._bench.jobs.busy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -11,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.theme.theme import Choice, Theme, current_theme, theme_notifier
 
+_FOLLOWS = "benchviseFollowsTheme"
 UNIT = 8
 """The rhythm of all distances, in pixels."""
 
@@ -21,8 +23,10 @@ def apply_theme(application: QApplication, choice: Choice) -> None:
     notifier = theme_notifier()
     notifier.choose(choice)
     _dress(application)
-    notifier.changed.connect(lambda: _dress(application))
-    application.styleHints().colorSchemeChanged.connect(notifier.follow)
+    if not application.property(_FOLLOWS):
+        application.setProperty(_FOLLOWS, True)
+        notifier.changed.connect(partial(_dress, application))
+        application.styleHints().colorSchemeChanged.connect(notifier.follow)
 
 
 def tabular(font: QFont) -> QFont:

@@ -101,7 +101,7 @@ class ThemeNotifier(QObject):
         self._choice = choice
         self.follow()
 
-    def follow(self) -> None:
+    def follow(self, _: object = None) -> None:
         """Take the theme that the choice and the system ask for now."""
         theme = {"light": LIGHT, "dark": DARK}.get(self._choice) or _of_system()
         if theme != self._theme:

@@ -1,0 +1,257 @@
+import subprocess
+import sys
+
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QMessageBox, QWidget
+
+from app.main_window import MainWindow
+from app.theme.appearance import apply_theme
+from app.theme.theme import current_theme, theme_notifier
+from core.protocol.events import Failed, Finished, Started, Stopped
+from core.protocol.requests import Compress, Evaluate, Export, ForecastLatency, MakePlan, MeasureSensitivity, Open
+from core.protocol.results import LatencyForecast
+from core.recipe.presets import load_preset
+
+
+def finish(window):
+    """Nothing is left that closing would ask about."""
+    window.bench.document.undo.setClean()
+    for job in window.bench.jobs:
+        window.bench.client.say(Stopped(job.number))
+
+
+@pytest.fixture
+def window(qtbot, qapp, bench, client):
+    apply_theme(qapp, "light")
+    made = MainWindow(bench)
+    qtbot.addWidget(made, before_close_func=finish)
+    made.resize(1280, 800)
+    made.show()
+    qtbot.waitExposed(made)
+    return made
+
+
+@pytest.fixture
+def filled(window, client, document, checkpoint, qtbot):
+    client.open(document, checkpoint)
+    qtbot.waitUntil(lambda: bool(client.numbers(MakePlan)))
+    client.plan(checkpoint)
+    qtbot.wait(120)
+    return window
+
+
+def use_preset(window, client, checkpoint, qtbot, name="int8-channel"):
+    asked = len(client.numbers(MakePlan))
+    window.opening.use_preset(name)
+    qtbot.waitUntil(lambda: len(client.numbers(MakePlan)) > asked)
+    client.plan(checkpoint)
+    qtbot.wait(120)
+
+
+def test_it_starts_with_the_start_page(window):
+    assert window.start_page.isVisible()
+    assert not window.docks.dock("layers").isVisible()
+    assert not window.commands.action("run").isEnabled()
+
+
+def test_opening_shows_layers_and_selects_the_first_linear(filled, document):
+    assert filled.plots.isVisible()
+    assert filled.docks.dock("layers").isVisible()
+    assert document.current.name == "model.layers.0.attn.q_proj"
+    assert filled.inspector.heading.text() == "model.layers.0.attn.q_proj"
+    assert filled.windowTitle().startswith("tiny")
+
+
+def test_what_can_be_done_follows_the_document(filled, client, checkpoint, qtbot):
+    actions = filled.commands.action
+    assert not actions("run").isEnabled()
+    use_preset(filled, client, checkpoint, qtbot)
+    assert actions("run").isEnabled()
+    assert actions("undo").text() == "Undo Use preset int8-channel"
+    assert filled.isWindowModified()
+    actions("undo").trigger()
+    qtbot.waitUntil(lambda: not filled.isWindowModified())
+
+
+def test_run_asks_for_the_recipe_and_takes_up_what_was_interrupted(filled, client, checkpoint, document, qtbot):
+    use_preset(filled, client, checkpoint, qtbot)
+    filled.commands.action("run").trigger()
+    request = client.requests[client.last(Compress)]
+    assert request == Compress(checkpoint.path, load_preset("int8-channel"), document.workspace, resume=True)
+
+
+def test_every_command_has_a_place_and_shortcuts_are_unique(window):
+    placed = set()
+    for menu in window.menuBar().actions():
+        placed |= {action.objectName() for action in menu.menu().actions()}
+    hidden = {"close-topmost"} | {c.id for c in window.commands.all() if c.id.startswith(("plot-", "theme-"))}
+    assert {command.id for command in window.commands.all()} - hidden <= placed
+    shortcuts = [command.shortcut for command in window.commands.all() if command.shortcut]
+    assert len(shortcuts) == len(set(shortcuts))
+
+
+def test_filter_by_keyboard(filled, qtbot):
+    filled.activateWindow()
+    filled.commands.action("filter").trigger()
+    assert filled.layers.filter_line.hasFocus()
+    qtbot.keyClicks(filled.layers.filter_line, "q_proj")
+    qtbot.waitUntil(lambda: filled.layers.model.visible_layers == 3)
+    filled.close_topmost()
+    qtbot.waitUntil(lambda: filled.layers.model.visible_layers == 19)
+
+
+def test_selecting_a_folder_selects_the_layers_below(filled, document):
+    model, view = filled.layers.model, filled.layers.view
+    block = model.index_of_layer(2).parent().parent()
+    view.setCurrentIndex(block)
+    assert len(document.selection) == 6
+    assert filled.layers.view.selectionModel().isSelected(block)
+
+
+def test_select_alike_and_keep_from_the_context_menu(filled, document):
+    document.select((2,))
+    menu = filled.layers.context_menu()
+    alike = menu.actions()[0].menu()
+    alike.actions()[0].trigger()
+    assert [document.checkpoint.layers[i].role for i in document.selection] == ["attention.q"] * 3
+    assert len(filled.layers.view.selectionModel().selectedRows(0)) >= 1
+    assert {action.text() for action in menu.actions() if action.text()} >= {"Copy name", "Keep 1 layer as is"}
+
+
+def test_selection_survives_filter_and_sort(filled, document, qtbot):
+    document.select((2, 3))
+    filled.layers.filter_line.setText("attn")
+    qtbot.wait(200)
+    filled.layers.view.header().setSortIndicator(0, Qt.SortOrder.DescendingOrder)
+    assert document.selection == (2, 3)
+
+
+def test_dropping_a_folder_opens_it(window, client, tmp_path):
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path))])
+    copy = Qt.DropAction.CopyAction
+    event = QDropEvent(QPointF(9, 9), copy, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
+    window.dropEvent(event)
+    assert client.requests[client.last(Open)] == Open(str(tmp_path))
+
+
+def test_a_failed_opening_is_a_card_and_the_page_stays(window, client):
+    window.opening.open("/nowhere")
+    assert "Opening" in window.start_page.said.text()
+    client.say(Failed(client.last(Open), "There is nothing at this path", "/nowhere", "Check the path."))
+    assert window.cards.cards[0].problem.what == "There is nothing at this path"
+    assert window.start_page.folder_button.isEnabled()
+    window.close_topmost()
+    assert window.cards.cards == []
+
+
+def test_forecast_is_marked_until_measured(filled, client, checkpoint, document, qtbot):
+    board = filled.scoreboard
+    assert board.bytes.measured
+    use_preset(filled, client, checkpoint, qtbot)
+    assert "≈" in board.bytes.text
+    assert not board.bytes.measured
+    board.ask_forecast()
+    number = client.last(ForecastLatency)
+    client.say(Started(number))
+    client.say(Finished(number, LatencyForecast("CPU", 4.0, 2.0, (3.9, 4.2), (1.9, 2.5), 200, 100)))
+    assert board.decode.text == "≈500 tok/s ×2.00"
+    assert "400 to 526 tok/s on CPU" in board.decode.toolTip()
+    filled.commands.action("undo").trigger()
+    assert board.decode.text == "—"
+
+
+def test_measure_sensitivity_shows_its_tab(filled, client):
+    filled.commands.action("sensitivity").trigger()
+    assert filled.plots.currentIndex() == 3
+    assert client.numbers(MeasureSensitivity)
+
+
+def test_jobs_on_a_run(filled, client, document, tmp_path):
+    document.set_active_run("r1")
+    filled.work.ask_evaluation("/t.txt")
+    asked = client.requests[client.last(Evaluate)]
+    assert (asked.source, asked.text, asked.against) == ("run:r1", "/t.txt", "/models/tiny")
+    filled.work.ask_export("dense", str(tmp_path / "out"))
+    assert client.requests[client.last(Export)].run == "run:r1"
+
+
+@pytest.mark.parametrize(("answer", "closed"), [("Keep working", False), ("Cancel job and close", True)])
+def test_closing_while_a_job_runs_asks(filled, client, checkpoint, document, qtbot, monkeypatch, answer, closed):
+    number = client.ask(Compress("/models/tiny", document.recipe))
+    client.say(Started(number))
+
+    def press(box):
+        button = next(button for button in box.buttons() if button.text() == answer)
+        monkeypatch.setattr(box, "clickedButton", lambda: button, raising=False)
+
+    monkeypatch.setattr(QMessageBox, "exec", press)
+    assert filled.close() is closed
+    assert client.closed is closed
+
+
+def test_layout_is_remembered(filled, bench, client, qtbot):
+    filled.docks.dock("log").setFloating(True)
+    filled.close()
+    again = MainWindow(bench)
+    qtbot.addWidget(again)
+    again.show()
+    assert again.docks.dock("log").isFloating()
+    again.reset_layout()
+    assert not again.docks.dock("log").isFloating()
+
+
+def test_f6_goes_round(filled, qtbot):
+    filled.activateWindow()
+    filled.layers.view.setFocus()
+    seen = []
+    for _ in range(4):
+        filled.next_dock()
+        focused = filled.focusWidget()
+        docks = [filled.docks.dock(name) for name in ("layers", "treatment", "jobs")]
+        parents = [dock for dock in docks if dock.isAncestorOf(focused)]
+        seen.append(parents[0].objectName() if parents else "middle")
+    assert len(set(seen)) == 4
+
+
+def test_theme_changes_everything(filled, qapp):
+    filled.commands.action("theme-dark").trigger()
+    assert current_theme().name == "dark"
+    assert qapp.palette().window().color().lightness() < 60
+    assert filled.bench.preferences.theme == "dark"
+    filled.commands.action("theme-light").trigger()
+    theme_notifier().choose("light")
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (2560, 1440)])
+def test_nothing_is_cut(filled, qtbot, size):
+    filled.resize(*size)
+    filled.docks.share_out()
+    qtbot.wait(50)
+    assert (filled.width(), filled.height()) == size
+    inside = filled.inspector.findChild(QWidget, "qt_scrollarea_viewport")
+    for widget in inside.findChildren(QWidget):
+        if widget.isVisible() and widget.parentWidget() is not None:
+            right = widget.mapTo(inside, widget.rect().topRight()).x()
+            assert right <= inside.width(), widget
+    needed = filled.toolbar.sizeHint().width()
+    assert needed <= size[0]
+    assert filled.scoreboard.minimumSizeHint().width() <= size[0]
+
+
+def test_the_window_is_there_soon_and_without_torch():
+    code = (
+        "import time, sys; began = time.perf_counter()\n"
+        "from app.start import *\n"
+        "app = make_application(); apply_theme(app, 'light'); window = MainWindow(make_bench(Preferences()))\n"
+        "window.show(); app.processEvents()\n"
+        "print(time.perf_counter() - began, window.isVisible(), 'torch' in sys.modules, 'pyqtgraph' in sys.modules)\n"
+        "window.bench.client.close()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    seconds, shown, torch, _ = done.stdout.split()
+    assert (shown, torch) == ("True", "False")
+    assert float(seconds) < 4.0
