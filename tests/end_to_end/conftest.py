@@ -1,0 +1,39 @@
+"""The real window with the real engine, offscreen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import pytest
+from PySide6.QtCore import QSettings
+from pytestqt.qtbot import QtBot
+
+from app.main_window import MainWindow
+from app.settings.preferences import Preferences
+from app.start import make_bench
+
+SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
+PATIENCE_MS = 120_000
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> str:
+    return str(tmp_path / "workspace")
+
+
+@pytest.fixture
+def window(qtbot: QtBot, tmp_path: Path, workspace: str, monkeypatch: pytest.MonkeyPatch) -> MainWindow:
+    """A window that is shown, with its own settings, and closed with its engine at the end of the test."""
+    QSettings.setDefaultFormat(QSettings.Format.IniFormat)
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
+    monkeypatch.setattr(MainWindow, "_lets_jobs_go", lambda _: True)
+    bench = make_bench(Preferences(), workspace=workspace)
+    shown = MainWindow(bench)
+    # Nobody is there to answer whether an edited recipe may go.
+    qtbot.addWidget(shown, before_close_func=lambda _: bench.document.undo.setClean())
+    shown.show()
+    qtbot.waitExposed(shown)
+    return shown
