@@ -11,6 +11,7 @@ from torch import Tensor
 
 from core.checkpoint.records import Layer
 from core.checkpoint.tensors import load_tensor, torch_dtype
+from core.compress.ahead import ahead
 from core.compress.layer_matrix import LayerMatrix, from_matrix
 from core.compress.quality import Quality
 from core.errors import CheckpointError
@@ -36,7 +37,7 @@ class LayerSolution:
 
     def measured_rows(self) -> Iterator[SolvedRows]:
         """The rows in order; `quality` grows with each."""
-        for part in self.rows:
+        for part in ahead(self.rows):
             self.quality.add(part.original, part.decoded)
             yield part
 

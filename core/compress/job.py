@@ -6,8 +6,10 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+
+import torch
 
 from core.checkpoint.open import open_checkpoint
 from core.compress.apply import LayerSolution, solve_layer
@@ -41,7 +43,7 @@ def compress(request: Compress, progress: Progress) -> Run:
         progress.note(warning)
     run = _begin(plan, workspace, earlier, resume=request.resume, progress=progress)
     try:
-        with PeakMemory() as peak:
+        with PeakMemory() as peak, _one_thread_left():
             resumed = _carry_out(plan, run, workspace, progress)
     except BaseException as error:
         _mark(run, "cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed")
@@ -49,6 +51,17 @@ def compress(request: Compress, progress: Progress) -> Run:
     seconds = time.monotonic() - started + resumed
     run.update(state="done", seconds=seconds, peak_rss_bytes=peak.bytes)
     return replace(run.result, layers=_in_order(plan, run))
+
+
+@contextmanager
+def _one_thread_left() -> Iterator[None]:
+    """Leave a core for reading ahead and for measuring, which overlap with solving."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _begin(

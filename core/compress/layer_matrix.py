@@ -11,6 +11,7 @@ from torch import Tensor
 
 from core.checkpoint.records import Layer, TensorEntry
 from core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
+from core.compress.ahead import ahead
 from core.errors import CheckpointError
 from core.kernels.quantise import is_finite
 from core.progress import Progress
@@ -46,7 +47,7 @@ class LayerMatrix:
         return torch_dtype(self.layer.dtype)
 
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
-        for start, block in self._read():
+        for start, block in ahead(self._read()):
             self.progress.check_cancelled()
             if not is_finite(block.float() if block.dtype == torch.float64 else block):
                 raise _not_finite(self.layer, start, block)

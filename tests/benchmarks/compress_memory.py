@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -80,7 +81,7 @@ def main() -> None:
     numbers = {
         "checkpoint_bytes": size,
         "bytes_after": result["bytes_after"],
-        "peak_rss_bytes": result["peak_rss_bytes"],
+        "peak_rss_bytes": max(result["peak_rss_bytes"], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024),
         "job_seconds": result["seconds"],
         "command_seconds": seconds,
         "gigabytes_per_second": size / result["seconds"] / 1e9,
