@@ -9,6 +9,7 @@ import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoStack
 
+from app.arrival import Arrival, Totals
 from app.finished_runs import FinishedRuns
 from app.resolution import Resolution
 from app.undo import RecipeEdit
@@ -16,7 +17,7 @@ from app.worker import EngineClient
 from core.checkpoint.records import Checkpoint, Layer
 from core.protocol.events import Event, Failed, Finished, Partial
 from core.protocol.requests import MakePlan, Open
-from core.protocol.results import LayersOpened, Opened, Planned, Run, RunSummary, Sensitivity, SensitivityCell
+from core.protocol.results import Opened, Planned, Run, RunSummary, Sensitivity, SensitivityCell
 from core.recipe.editing import treat
 from core.recipe.recipe import Recipe, Treatment
 
@@ -54,8 +55,8 @@ class Document(QObject):
         self.undo = QUndoStack(self)
         self.finished = FinishedRuns(workspace)
         self._client = client
-        self._arriving: list[Layer] = []
-        self._open_request = 0
+        self.totals = Totals()
+        self._arrival = Arrival()
         self._plan_request = 0
         self._resolution = Resolution(self.recipe)
         self._plan_timer = QTimer(self, singleShot=True, interval=PLAN_DELAY_MS)
@@ -82,12 +83,23 @@ class Document(QObject):
     def open(self, path: str) -> int:
         """Ask the engine to open a checkpoint; the present one stays until the new one is there."""
         self.opening = path
-        self._arriving = []
-        self._open_request = self._client.ask(
-            Open(path), done=self._opened, partial=self._layers_arrived, failed=self._not_opened, owner=self
-        )
+        self._arrival.end()
+        arrival = self._arrival = Arrival()
+
+        def opened(answer: Opened) -> None:
+            if arrival is self._arrival:
+                self._show(replace(answer.checkpoint, layers=tuple(arrival.layers)), arrival.totals)
+                arrival.end()
+
+        def failed(_: Failed) -> None:
+            if arrival is self._arrival:
+                self.opening = ""
+                arrival.end()
+                self.opening_changed.emit()
+
+        number = self._client.ask(Open(path), done=opened, partial=arrival.take, failed=failed, owner=self)
         self.opening_changed.emit()
-        return self._open_request
+        return number
 
     def close_checkpoint(self) -> None:
         """Back to the start page."""
@@ -197,20 +209,9 @@ class Document(QObject):
         self.plan_problem = failure
         self.plan_changed.emit()
 
-    def _layers_arrived(self, part: object) -> None:
-        if isinstance(part, LayersOpened):
-            self._arriving.extend(part.layers)
-
-    def _opened(self, opened: Opened) -> None:
-        layers, self._arriving = tuple(self._arriving), []
-        self._show(replace(opened.checkpoint, layers=layers or opened.checkpoint.layers))
-
-    def _not_opened(self, _: Failed) -> None:
-        self._arriving, self.opening = [], ""
-        self.opening_changed.emit()
-
-    def _show(self, checkpoint: Checkpoint | None) -> None:
+    def _show(self, checkpoint: Checkpoint | None, totals: Totals | None = None) -> None:
         self.checkpoint, self.opening = checkpoint, ""
+        self.totals = totals or Totals()
         self.plan, self.plan_problem, self.plan_is_current = None, None, False
         self.selection, self.sensitivity, self.active_run = (), {}, ""
         self.undo.clear()

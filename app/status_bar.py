@@ -57,7 +57,7 @@ class StatusBar(QStatusBar):
             self.opened.setText("No checkpoint is open")
         else:
             name = checkpoint.architecture or f"unknown architecture ({checkpoint.format})"
-            weights = f"{count_text(checkpoint.parameters)} weights"
+            weights = f"{count_text(document.totals.parameters)} weights"
             self.opened.setText(f"{name} · {weights} · {plural(checkpoint.tensors, 'tensor')} · {checkpoint.path}")
 
     def _show_memory(self) -> None:

@@ -41,7 +41,7 @@ FILTER_DELAY_MS = 120
 SENSITIVITY_DELAY_MS = 250
 PREPARE_HERE = 3000
 """Up to this many layers the tree is built at once; more are built beside the window's work."""
-_EXPAND_MOST = 400
+_EXPAND_MOST = 200
 LEAST_NAME = 104
 COMPACT = 440
 NARROW_SIZE, NARROW_SENSITIVITY = 62, 74

@@ -128,9 +128,7 @@ class Scoreboard(QFrame):
         self._show_bits(plan.bits_per_weight, measured=not plan.treated_layers)
 
     def _show_bits(self, after: float, *, measured: bool) -> None:
-        checkpoint = self._bench.document.checkpoint
-        assert checkpoint is not None
-        before = 8 * checkpoint.nbytes / checkpoint.parameters if checkpoint.parameters else 0.0
+        before = self._bench.document.totals.bits_per_weight
         if abs(before - after) < 0.005:
             self.bits.show_measured(f"{before:.4g}")
         elif measured:
@@ -187,7 +185,7 @@ class Scoreboard(QFrame):
     def _forecast_unasked(self) -> None:
         document = self._bench.document
         checkpoint = document.checkpoint
-        if checkpoint is None or checkpoint.nbytes > SMALL_BYTES or not checkpoint.architecture:
+        if checkpoint is None or document.totals.nbytes > SMALL_BYTES or not checkpoint.architecture:
             return
         if self._bench.jobs.busy or not document.plan_is_current or checkpoint.quantization is not None:
             return

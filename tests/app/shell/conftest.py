@@ -10,7 +10,9 @@ from tests.app.shell.fake_engine import FakeClient, network
 
 @pytest.fixture
 def client(qapp):
-    return FakeClient()
+    made = FakeClient()
+    made.moveToThread(qapp.thread())
+    return made
 
 
 @pytest.fixture

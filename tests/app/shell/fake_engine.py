@@ -24,7 +24,7 @@ class FakeClient(QObject):
     def start(self):
         pass
 
-    def ask(self, request, *, done=None, partial=None, failed=None, owner=None):
+    def ask(self, request, *, done=None, partial=None, failed=None, owner=None):  # noqa: ARG002 - owners outlive a test
         number = len(self.requests) + 1
         self.requests[number] = request
         self._callbacks[number] = (done, partial, failed)

@@ -3,6 +3,7 @@ import signal
 import time
 from multiprocessing import Pipe
 from threading import Thread
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -24,7 +25,7 @@ REQUEST = Compress("/models/tiny", Recipe())
 class PlayedEngine:
     """An engine whose side of the pipe the test holds."""
 
-    living = []
+    living: ClassVar[list] = []
 
     def __init__(self):
         self.connection, self.theirs = Pipe()
@@ -44,7 +45,7 @@ class PlayedEngine:
         self.dead = True
         self.theirs.close()
 
-    def end(self, grace_seconds):
+    def end(self, grace_seconds):  # noqa: ARG002 - there is nothing to wait for
         self.connection.close()
 
 
@@ -53,6 +54,7 @@ def client(qapp, monkeypatch):
     PlayedEngine.living = []
     monkeypatch.setattr(worker, "EngineProcess", PlayedEngine)
     made = EngineClient()
+    made.moveToThread(qapp.thread())
     yield made
     made.close()
 

@@ -104,3 +104,4 @@ def test_clearing_takes_ended_jobs_away(panel, bench, client):
     assert bench.jobs.job(first).state == STOPPED
     bench.jobs.clear_ended()
     assert [job.number for job in bench.jobs] == [second]
+    assert list(panel._rows) == [second]

@@ -16,7 +16,7 @@ from tests.app.shell.fake_engine import layer
 
 @pytest.fixture
 def model(qapp, checkpoint):
-    made = LayerModel()
+    made = LayerModel(qapp)
     made.set_layers(prepare(checkpoint.layers))
     return made
 
@@ -131,7 +131,7 @@ def test_marks_of_changed_layers_reach_their_folders(model, checkpoint):
     assert not marks[model.node(model.index_of_layer(3))]
 
 
-def test_a_tensor_that_is_also_a_folder(qapp):
+def test_a_tensor_that_is_also_a_folder():
     model = LayerModel()
     model.set_layers(prepare((layer("a"), layer("a.b"), layer("a.b.c"))))
     assert shown(model) == ["a", "a.b", "a.b.c"]
@@ -143,7 +143,7 @@ def test_a_crowd_of_siblings_is_put_into_ranges():
     assert tree.labels[tree.children[0][0]] == f"t0 … t{BUCKET - 1}"
 
 
-def test_a_hundred_thousand_layers_filter_and_scroll(qapp):
+def test_a_hundred_thousand_layers_filter_and_scroll():
     names = [f"model.layers.{n // 1000}.experts.{n % 1000 // 10}.w{n % 10}" for n in range(100_000)]
     layers = tuple(layer(name, "mlp.expert", (8, 8)) for name in names)
     prepared = prepare(layers)

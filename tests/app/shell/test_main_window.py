@@ -23,7 +23,7 @@ def finish(window):
 
 
 @pytest.fixture
-def window(qtbot, qapp, bench, client):
+def window(qtbot, qapp, bench):
     apply_theme(qapp, "light")
     made = MainWindow(bench)
     qtbot.addWidget(made, before_close_func=finish)
@@ -147,7 +147,7 @@ def test_a_failed_opening_is_a_card_and_the_page_stays(window, client):
     assert window.cards.cards == []
 
 
-def test_forecast_is_marked_until_measured(filled, client, checkpoint, document, qtbot):
+def test_forecast_is_marked_until_measured(filled, client, checkpoint, qtbot):
     board = filled.scoreboard
     assert board.bytes.measured
     use_preset(filled, client, checkpoint, qtbot)
@@ -179,7 +179,7 @@ def test_jobs_on_a_run(filled, client, document, tmp_path):
 
 
 @pytest.mark.parametrize(("answer", "closed"), [("Keep working", False), ("Cancel job and close", True)])
-def test_closing_while_a_job_runs_asks(filled, client, checkpoint, document, qtbot, monkeypatch, answer, closed):
+def test_closing_while_a_job_runs_asks(filled, client, document, monkeypatch, answer, closed):
     number = client.ask(Compress("/models/tiny", document.recipe))
     client.say(Started(number))
 
@@ -192,7 +192,7 @@ def test_closing_while_a_job_runs_asks(filled, client, checkpoint, document, qtb
     assert client.closed is closed
 
 
-def test_layout_is_remembered(filled, bench, client, qtbot):
+def test_layout_is_remembered(filled, bench, qtbot):
     filled.docks.dock("log").setFloating(True)
     filled.close()
     again = MainWindow(bench)
@@ -203,7 +203,7 @@ def test_layout_is_remembered(filled, bench, client, qtbot):
     assert not again.docks.dock("log").isFloating()
 
 
-def test_f6_goes_round(filled, qtbot):
+def test_f6_goes_round(filled):
     filled.activateWindow()
     filled.layers.view.setFocus()
     seen = []

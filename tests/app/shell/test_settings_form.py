@@ -74,7 +74,7 @@ def test_slider_and_box_go_together(form):
     assert form.editors["bits"].box.value() == 6
 
 
-def test_what_is_typed_is_kept_within_bounds(form, qtbot):
+def test_what_is_typed_is_kept_within_bounds(form):
     form.show_instances([Integer()])
     editor = form.editors["group_size"]
     editor.combo.setCurrentText("1")

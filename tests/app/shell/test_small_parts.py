@@ -92,7 +92,7 @@ def test_recent_files_are_bounded_newest_first(tmp_path):
 
 
 def test_log_is_bounded(qapp, qtmodeltester):
-    model = LogModel(most=100)
+    model = LogModel(qapp, most=100)
     for number in range(250):
         model.add(f"line {number}")
     assert model.rowCount() <= 100
