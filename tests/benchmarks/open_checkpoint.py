@@ -1,8 +1,9 @@
 """How long opening takes and how much memory it adds: a 70B checkpoint in shards, and a file of 100,000 tensors.
 
-    python tests/benchmarks/open_checkpoint.py [--json] [--repeat 5]
+    python -m tests.benchmarks.open_checkpoint [--json] [--repeat 5]
 
-Each opening runs in a fresh process, so that the memory is that of one opening. Needs Linux's /proc.
+Each opening runs in a fresh process, so that the memory is that of one opening: as a function, on the command line,
+and in the window. Needs Linux's /proc.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from big_checkpoint import make_many_tensors, make_sparse_checkpoint
+from tests.benchmarks.big_checkpoint import make_many_tensors, make_sparse_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +36,48 @@ print(json.dumps({"seconds": seconds, "added_mb": added / 1024, "tensors": check
                   "gigabytes": checkpoint.nbytes / 1e9}))
 """
 
+# The whole command, from the start of the interpreter; its memory is set against a command that opens nothing.
+COMMAND_ONCE = """
+import json, re, sys, time
+from pathlib import Path
+begin = time.perf_counter()
+from app.cli.entry import main
+code = main(sys.argv[2:] if sys.argv[1] == "nothing" else ["inspect", sys.argv[1], "--json"])
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+sys.stderr.write(json.dumps({"command_seconds": time.perf_counter() - begin, "command_peak_mb": peak / 1024}))
+sys.exit(code)
+"""
+
+# The real window, offscreen: from asking to the layers in the tree, and what the window's process grew by.
+WINDOW_ONCE = """
+import json, os, sys, tempfile, time
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+import psutil
+from app.main_window import MainWindow
+from app.settings.preferences import Preferences
+from app.start import make_application, make_bench
+application = make_application()
+folder = tempfile.mkdtemp()
+bench = make_bench(Preferences(), workspace=folder)
+window = MainWindow(bench)
+window.show()
+def run(seconds, until=lambda: False):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end and not until():
+        application.processEvents()
+        time.sleep(0.001)
+run(5)
+before, begin = psutil.Process().memory_info().rss, time.perf_counter()
+window.opening.open(sys.argv[1])
+run(60, lambda: bench.document.checkpoint is not None)
+seconds = time.perf_counter() - begin
+run(1)
+added = psutil.Process().memory_info().rss - before
+print(json.dumps({"window_seconds": seconds, "window_added_mb": added / 2**20}))
+bench.client.close()
+os._exit(0)
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -50,25 +93,28 @@ def main() -> None:
     if options.json:
         print(json.dumps(results, indent=2))
         return
-    print(f"{'checkpoint':16} {'tensors':>8} {'GB':>7} {'seconds':>8} {'slowest':>8} {'added MB':>9}")
     for name, result in results.items():
-        tensors, gigabytes, seconds = result["tensors"], result["gigabytes"], result["seconds"]
-        slowest, added = result["seconds_slowest"], result["added_mb"]
-        print(f"{name:16} {tensors:8.0f} {gigabytes:7.1f} {seconds:8.3f} {slowest:8.3f} {added:9.1f}")
+        print(name)
+        for key, value in result.items():
+            print(f"  {key:18} {value:10.3f}")
 
 
 def measure(path: Path, repeat: int) -> dict[str, float]:
     """The medians over `repeat` openings, and the slowest."""
     runs = [
-        json.loads(
-            subprocess.run(
-                [sys.executable, "-c", OPEN_ONCE, str(path)], cwd=ROOT, check=True, capture_output=True, text=True
-            ).stdout
-        )
+        json.loads(_run(OPEN_ONCE, str(path)).stdout)
+        | json.loads(_run(COMMAND_ONCE, str(path)).stderr)
+        | {"command_base_mb": json.loads(_run(COMMAND_ONCE, "nothing", "presets").stderr)["command_peak_mb"]}
+        | json.loads(_run(WINDOW_ONCE, str(path)).stdout)
         for _ in range(repeat)
     ]
     slowest = max(run["seconds"] for run in runs)
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]} | {"seconds_slowest": slowest}
+
+
+def _run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
 
 
 if __name__ == "__main__":
