@@ -139,6 +139,7 @@ class MainWindow(QMainWindow):
         document.undo.indexChanged.connect(self._refresh_soon)
         document.undo.cleanChanged.connect(self._refresh_soon)
         problems.carded.connect(self.cards.show)
+        self.cards.wanted.connect(self._carry_out)
         problems.added.connect(self._refresh_soon)
         jobs.added.connect(self._job_added)
         self.plots.built.connect(self._panel_built)
@@ -277,6 +278,9 @@ class MainWindow(QMainWindow):
         self.setWindowModified(document.modified)
         count = self.problems.count
         self.docks.dock("problems").setWindowTitle(f"Problems ({count})" if count else "Problems")
+
+    def _carry_out(self, command: str) -> None:
+        self.commands.action(command).trigger()
 
     def _job_added(self, number: int) -> None:
         job = self.bench.jobs.job(number)

@@ -13,20 +13,24 @@ from app.jobs import title_of
 from app.worker import EngineClient
 from core.errors import UserError
 from core.protocol.events import Event, Failed
-from core.protocol.requests import JOBS, ForecastLatency, Open, Request
+from core.protocol.requests import JOBS, Compress, ForecastLatency, Open, Request
 
 MOST = 500
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that went wrong, `during` something. `details` is a traceback when the fault is ours."""
+    """One thing that went wrong, `during` something.
+
+    details: a traceback, when the fault is ours. command: the id of the command that is the remedy, "" for none.
+    """
 
     what: str
     where: str = ""
     remedy: str = ""
     details: str = ""
     during: str = ""
+    command: str = ""
     at: datetime = field(default_factory=datetime.now)
 
     @property
@@ -85,7 +89,9 @@ class Problems(QObject):
         request = self._asked.get(event.request)
         if isinstance(event, Failed):
             during = title_of(request) if request is not None else ""
-            problem = Problem(event.what, event.where, event.remedy, event.details, during)
+            resumes = isinstance(request, Compress) and not event.details and "Run" in event.remedy
+            remedy = "run" if resumes else ""
+            problem = Problem(event.what, event.where, event.remedy, event.details, during, remedy)
             self.report(problem, card=_deserves_card(request, event))
 
 

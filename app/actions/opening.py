@@ -61,7 +61,14 @@ class Opening:
             ),
             Command("clear-recipe", "Clear the recipe", self.clear_recipe, icon="mdi6.broom", enabled=has_rules),
             Command("workspace", "Workspace folder …", self.choose_workspace, icon="mdi6.folder-cog-outline"),
-            Command("close-checkpoint", "Close the checkpoint", self.close_checkpoint, "Ctrl+W", enabled=is_open),
+            Command(
+                "close-checkpoint",
+                "Close the checkpoint",
+                self.close_checkpoint,
+                "Ctrl+W",
+                "mdi6.close-box-outline",
+                enabled=is_open,
+            ),
         )
 
     def choose_folder(self) -> None:

@@ -60,7 +60,14 @@ class Viewing:
             return f"Redo {undo.redoText()}".strip()
 
         plots = tuple(
-            Command(f"plot-{n}", f"Plot tab {n}", partial(window.show_plot, n - 1), str(n), enabled=is_open)
+            Command(
+                f"plot-{n}",
+                f"Plot tab {n}",
+                partial(window.show_plot, n - 1),
+                str(n),
+                "mdi6.chart-box-outline",
+                enabled=is_open,
+            )
             for n in range(1, PLOT_TABS + 1)
         )
         themes = tuple(
@@ -68,6 +75,7 @@ class Viewing:
                 f"theme-{choice}",
                 f"Theme: {title.lower()}",
                 partial(self.choose_theme, choice),
+                icon="mdi6.theme-light-dark",
                 checked=partial(_is_chosen, choice),
             )
             for choice, title in THEMES
@@ -77,7 +85,7 @@ class Viewing:
             Command("redo", "Redo", undo.redo, "Ctrl+Shift+Z", "mdi6.redo", enabled=undo.canRedo, text=redo_text),
             Command("filter", "Filter layers", filter_layers, "Ctrl+F", "mdi6.magnify", enabled=is_open),
             Command("copy-names", "Copy layer names", copy_names, "Ctrl+Shift+C", "mdi6.content-copy", enabled=is_open),
-            Command("next-dock", "Next panel", window.next_dock, "F6"),
+            Command("next-dock", "Next panel", window.next_dock, "F6", "mdi6.arrow-right-bold-box-outline"),
             Command("reset-layout", "Reset the layout", window.reset_layout, icon="mdi6.view-dashboard-outline"),
             Command("close-topmost", "Close message or filter", window.close_topmost, "Esc", palette=False),
             Command("log", "Show the log", lambda: window.show_dock("log"), icon="mdi6.text-box-outline"),

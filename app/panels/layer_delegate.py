@@ -11,7 +11,8 @@ from app.models.layer_model import BAR_ROLE, CHANGED_ROLE, FOLDER_ROLE
 from app.theme.theme import current_theme
 
 ROW_HEIGHT = 24
-_BAR_WIDTH = 36.0
+_BAR_WIDTH, _LEAST_BAR = 48.0, 10.0
+_WIDEST_NUMBER = "0.0000"
 
 
 class LayerDelegate(QStyledItemDelegate):
@@ -46,9 +47,10 @@ class LayerDelegate(QStyledItemDelegate):
         if not isinstance(fraction, float):
             return
         theme = current_theme()
-        frame = QRectF(option.rect.left() + 4, option.rect.center().y() - 3, _BAR_WIDTH, 7)
-        if option.rect.width() < _BAR_WIDTH + 12:
+        room = option.rect.width() - option.fontMetrics.horizontalAdvance(_WIDEST_NUMBER) - 16
+        if room < _LEAST_BAR:
             return
+        frame = QRectF(option.rect.left() + 4, option.rect.center().y() - 3, min(room, _BAR_WIDTH), 7)
         painter.fillRect(frame, QColor(theme.grid))
         painter.fillRect(
             QRectF(frame.left(), frame.top(), frame.width() * fraction, frame.height()), QColor(theme.after)

@@ -43,7 +43,8 @@ PREPARE_HERE = 3000
 """Up to this many layers the tree is built at once; more are built beside the window's work."""
 _EXPAND_MOST = 200
 LEAST_NAME = 104
-COMPACT = 440
+COMPACT, WIDE = 440, 520
+WIDE_TREATMENT = 132
 NARROW_SIZE, NARROW_SENSITIVITY = 62, 74
 DECISION = (columns.TREATMENT, columns.BITS, columns.SENSITIVITY, columns.SIZE)
 
@@ -336,6 +337,8 @@ class LayerView(QTreeView):
         model.set_compact(self.viewport().width() < COMPACT)
         for column, narrow in ((columns.SIZE, NARROW_SIZE), (columns.SENSITIVITY, NARROW_SENSITIVITY)):
             self.setColumnWidth(column, narrow if model.compact else COLUMNS[column].width)
+        wide = self.viewport().width() > WIDE
+        self.setColumnWidth(columns.TREATMENT, WIDE_TREATMENT if wide else COLUMNS[columns.TREATMENT].width)
         others = sum(self.columnWidth(column) for column in DECISION)
         self.setColumnWidth(columns.NAME, max(LEAST_NAME, self.viewport().width() - others))
 

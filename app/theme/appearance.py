@@ -175,6 +175,7 @@ QScrollBar::handle:vertical { min-height: 28px; }
 QScrollBar::handle:horizontal { min-width: 28px; }
 QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
 QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
+QAbstractScrollArea::corner { background: transparent; border: none; }
 QScrollArea { border: none; background: $panel; }
 QToolTip { background: $raised; color: $text; border: 1px solid $border; padding: 4px; }
 *[surface="panel"] { background: $panel; }

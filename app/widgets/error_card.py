@@ -29,6 +29,7 @@ class ErrorCard(QFrame):
 
     dismissed = Signal()
     resized = Signal()
+    wanted = Signal(str)
 
     def __init__(self, problem: Problem, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -73,6 +74,11 @@ class ErrorCard(QFrame):
     def _buttons(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.addStretch(1)
+        if self.problem.command:
+            remedy = QPushButton(self.problem.command.capitalize())
+            remedy.setProperty("primary", "true")
+            remedy.clicked.connect(self._carry_out)
+            row.addWidget(remedy)
         if self.problem.details:
             details = QPushButton("Details")
             details.clicked.connect(self._toggle_details)
@@ -82,13 +88,22 @@ class ErrorCard(QFrame):
         row.addWidget(copy)
         return row
 
+    def _carry_out(self) -> None:
+        self.wanted.emit(self.problem.command)
+        self.dismissed.emit()
+
     def _toggle_details(self) -> None:
         self._details.setVisible(self._details.isHidden())
         self.resized.emit()
 
 
 class CardStack(QObject):
-    """Keeps the cards at the lower right of a window, the newest at the bottom."""
+    """Keeps the cards at the lower right of a window, the newest at the bottom.
+
+    wanted: the id of the command that a card's remedy asks for.
+    """
+
+    wanted = Signal(str)
 
     def __init__(self, window: QWidget) -> None:
         super().__init__(window)
@@ -101,6 +116,7 @@ class CardStack(QObject):
         if any(card.problem.text == problem.text for card in self.cards):
             return
         card = ErrorCard(problem, self._window)
+        card.wanted.connect(self.wanted)
         card.dismissed.connect(lambda: self._dismiss(card))
         card.resized.connect(lambda: QTimer.singleShot(0, self, self._place))
         self.cards.append(card)

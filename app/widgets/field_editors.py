@@ -14,6 +14,7 @@ from core.settings import Setting, Value
 MIXED = "(mixed)"
 _SLIDER_STEPS = 1000
 _WIDEST_SLIDER = 64
+_BOX_WIDTH, _SLIDER_HEIGHT = 76, 22
 _INT_LIMIT = 2**31 - 1
 
 
@@ -87,6 +88,7 @@ class IntegerEditor(FieldEditor):
         if self._most - self._least <= _WIDEST_SLIDER:
             self.slider.setRange(self._least, self._most)
             self.slider.setPageStep(1)
+            self.slider.setMinimumHeight(_SLIDER_HEIGHT)
             self.slider.valueChanged.connect(self._changed)
             self.row.addWidget(self.slider, 1)
             self.slider.setAccessibleName(declared.title)
@@ -94,6 +96,8 @@ class IntegerEditor(FieldEditor):
         self.box.setRange(self._least, self._most)
         self.box.setKeyboardTracking(False)
         self.box.valueChanged.connect(self._changed)
+        if self.slider.isVisibleTo(self):
+            self.box.setFixedWidth(_BOX_WIDTH)
         self.row.addWidget(self.box)
         self._named(self.box)
 
@@ -164,15 +168,18 @@ class NumberEditor(FieldEditor):
         if self._bounded:
             self.slider.setRange(0, _SLIDER_STEPS)
             self.slider.setPageStep(_SLIDER_STEPS // 20)
+            self.slider.setMinimumHeight(_SLIDER_HEIGHT)
             self.slider.valueChanged.connect(self._slid)
             self.slider.setAccessibleName(declared.title)
             self.row.addWidget(self.slider, 1)
         self.box = CalmDoubleSpinBox()
-        self.box.setDecimals(max(2, 2 - round(log10(self._step))))
+        self.box.setDecimals(max(2, 1 - round(log10(self._step))))
         self.box.setRange(self._least, self._most)
         self.box.setSingleStep(self._step)
         self.box.setKeyboardTracking(False)
         self.box.valueChanged.connect(self._changed)
+        if self.slider.isVisibleTo(self):
+            self.box.setFixedWidth(_BOX_WIDTH)
         self.row.addWidget(self.box)
         self._named(self.box)
 

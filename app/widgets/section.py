@@ -22,7 +22,7 @@ class Section(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self.button)
-        layout.addWidget(content)
+        layout.addWidget(content, 1)
         self.button.setChecked(open_)
         self._toggled(open_)
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QMessageBox, QWidget
+from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 
 from app.main_window import MainWindow
 from app.theme.appearance import apply_theme
@@ -145,6 +145,16 @@ def test_a_failed_opening_is_a_card_and_the_page_stays(window, client):
     assert window.start_page.folder_button.isEnabled()
     window.close_topmost()
     assert window.cards.cards == []
+
+
+def test_the_remedy_of_a_killed_run_is_a_button(filled, client, checkpoint, qtbot):
+    use_preset(filled, client, checkpoint, qtbot)
+    filled.commands.action("run").trigger()
+    client.say(Failed(client.last(Compress), "The engine stopped (signal 9)", "/models/tiny", "Press Run to resume."))
+    card = filled.cards.cards[0]
+    next(button for button in card.findChildren(QPushButton) if button.text() == "Run").click()
+    assert len(client.numbers(Compress)) == 2
+    assert filled.cards.cards == []
 
 
 def test_forecast_is_marked_until_measured(filled, client, checkpoint, qtbot):
