@@ -2,12 +2,15 @@
 
 int4 g128        4-bit integers in groups of 128          int4-g128-asym-clip   hyphens do as well
 int8 channel     8-bit integers per output channel         50 % zeros            half of the weights zero
+int3 g64 clip 40 steps to 0.5                              |w|≤0.001 → 0         all weights up to a threshold
 {scheme: {method: integer, bits: 3}}                       PATH.yaml             a mapping with scheme and solver
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import yaml
@@ -22,8 +25,10 @@ from core.recipe.recipe import Treatment, parse_treatment
 from core.recipe.strict_yaml import parse_yaml
 from core.settings import settled, validate
 
-_INTEGER = re.compile(r"int(\d+)(?: (tensor|channel|g(\d+)))?( asym)?( clip)?")
+_INTEGER = re.compile(r"int(\d+)(?: (tensor|channel|g(\d+)))?( asym)?(?: (clip.*))?")
+_CLIP = re.compile(r"clip(?: (\d+) steps)?(?: to (\d*\.?\d+))?")
 _ZEROS = re.compile(r"([\d.]+) ?% zeros( global)?")
+_THRESHOLD = re.compile(r"\|w\| ?(?:≤|<=) ?([\d.]+(?:e[-+]?\d+)?)(?: ?→ ?0)?")
 
 
 def parse_treatment_words(words: str) -> Treatment:
@@ -33,9 +38,10 @@ def parse_treatment_words(words: str) -> Treatment:
         return _from_yaml(words, where)
     if words.endswith((".yaml", ".yml")):
         return _from_file(Path(words))
-    treatment = _from_tag(" ".join(words.replace("-", " ").split()))
+    treatment = _from_tag(" ".join(words.split())) or _from_tag(" ".join(words.replace("-", " ").split()))
     if treatment is not None:
         validate(treatment.scheme, where=where)
+        validate(treatment.solver, where=where)
         return treatment
     if words in preset_names():
         return _only_treatment(words)
@@ -51,6 +57,9 @@ def _from_tag(tag: str) -> Treatment | None:
         return Treatment(Keep())
     if found := _INTEGER.fullmatch(tag):
         bits, where, group, asymmetric, clip = found.groups()
+        solver = _nearest(clip or "")
+        if solver is None:
+            return None
         scheme = Integer(
             bits=int(bits),
             symmetric=not asymmetric,
@@ -58,14 +67,36 @@ def _from_tag(tag: str) -> Treatment | None:
             group_size=int(group or 128),
             indivisible="divisor",
         )
-        return Treatment(settled(scheme), Nearest(clip_search=bool(clip)))
+        return Treatment(settled(scheme), solver)
     if found := _ZEROS.fullmatch(tag):
         percent, everywhere = found.groups()
         try:
-            return Treatment(Sparse(fraction=float(percent) / 100, scope="global" if everywhere else "layer"))
+            fraction = float(Decimal(percent) / 100)
+        except InvalidOperation:
+            return None
+        return Treatment(Sparse(fraction=fraction, scope="global" if everywhere else "layer"))
+    if found := _THRESHOLD.fullmatch(tag):
+        try:
+            return Treatment(Sparse(criterion="threshold", threshold=float(found[1])))
         except ValueError:
             return None
     return None
+
+
+def _nearest(clip: str) -> Nearest | None:
+    """The solver that the end of a tag names: "", "clip", "clip 40 steps to 0.5"; None when it names none."""
+    if not clip:
+        return Nearest()
+    found = _CLIP.fullmatch(clip)
+    if found is None:
+        return None
+    solver = Nearest(clip_search=True)
+    steps, least = found.groups()
+    return replace(
+        solver,
+        clip_steps=int(steps) if steps else solver.clip_steps,
+        clip_least=float(least) if least else solver.clip_least,
+    )
 
 
 def _from_file(path: Path) -> Treatment:

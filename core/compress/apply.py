@@ -68,8 +68,7 @@ def solve_layer(layer: Layer, treatment: Treatment, progress: Progress, shared: 
 
 def device_for(treatment: Treatment) -> str:
     """Where a treatment is computed: searches compare sums, which differ between devices, so they stay on the CPU."""
-    searches = bool(treatment.solver.tag(treatment.scheme))
-    return "cuda" if torch.cuda.is_available() and not searches else "cpu"
+    return "cuda" if torch.cuda.is_available() and not treatment.solver.searches(treatment.scheme) else "cpu"
 
 
 def treated_weight(layer: Layer, treatment: Treatment) -> Tensor:

@@ -24,7 +24,7 @@ from core.recipe.plan import Plan, PlanRow, make_plan
 from core.schemes.arithmetic import Shared
 from core.schemes.matrix import SolvedRows
 from core.schemes.registry import arithmetic_of
-from core.workspace.run_record import RunRecord, record_file, this_process
+from core.workspace.run_record import RunRecord, record_file
 from core.workspace.workspace import Workspace
 
 
@@ -44,13 +44,16 @@ def compress(request: Compress, progress: Progress) -> Run:
     run = _begin(plan, workspace, earlier, resume=request.resume, progress=progress)
     try:
         with PeakMemory() as peak, _one_thread_left():
-            resumed = _carry_out(plan, run, workspace, progress)
+            layers = _carry_out(plan, run, workspace, progress)
+        earlier_seconds = sum(layer.seconds for layer in layers if layer.resumed)
+        seconds = time.monotonic() - started + earlier_seconds
+        run.update(state="done", seconds=seconds, peak_rss_bytes=peak.bytes)
     except BaseException as error:
         _mark(run, "cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed")
         raise
-    seconds = time.monotonic() - started + resumed
-    run.update(state="done", seconds=seconds, peak_rss_bytes=peak.bytes)
-    return replace(run.result, layers=_in_order(plan, run))
+    finally:
+        run.leave()
+    return replace(run.result, layers=layers)
 
 
 @contextmanager
@@ -68,10 +71,9 @@ def _begin(
     plan: Plan, workspace: Workspace, earlier: RunRecord | None, *, resume: bool, progress: Progress
 ) -> RunRecord:
     if earlier is not None and resume:
-        pid, started = this_process()
         finished, layers = len(earlier.journal()), len(plan.treated())
         if earlier.state != "done":
-            earlier.update(state="running", pid=pid, started=started)
+            earlier.take_up()
         progress.note(f"Resuming run {earlier.id}: {finished} of {layers} layers are finished.")
         return earlier
     if resume:
@@ -81,12 +83,12 @@ def _begin(
     return workspace.new_run(plan)
 
 
-def _carry_out(plan: Plan, run: RunRecord, workspace: Workspace, progress: Progress) -> float:
-    """Compress what the run has not finished; returns the seconds that its finished layers took back then."""
+def _carry_out(plan: Plan, run: RunRecord, workspace: Workspace, progress: Progress) -> tuple[LayerCompressed, ...]:
+    """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed."""
     rows = plan.treated()
     shares = _shared(rows, progress)
     finished = {entry.key: entry.result for entry in run.journal()}
-    resumed = 0.0
+    layers: list[LayerCompressed] = []
     progress.start(sum(row.layer.nbytes for row in rows), "bytes")
     for row in rows:
         progress.check_cancelled()
@@ -94,14 +96,13 @@ def _carry_out(plan: Plan, run: RunRecord, workspace: Workspace, progress: Progr
         key = record_key(row.layer, row.treatment, shared)
         path = record_file(workspace.layers, key)
         if key in finished and is_whole(path, row.layer, row.treatment):
-            progress.result(replace(finished[key], resumed=True))
+            layers.append(replace(finished[key], resumed=True))
             progress.advance(row.layer.nbytes)
-            resumed += finished[key].seconds
-            continue
-        result = _compress_layer(row, shared, workspace, key, progress)
-        run.append(key, result)
-        progress.result(result)
-    return resumed
+        else:
+            layers.append(_compress_layer(row, shared, workspace, key, progress))
+            run.append(key, layers[-1])
+        progress.result(layers[-1])
+    return tuple(layers)
 
 
 def _compress_layer(
@@ -168,8 +169,3 @@ def _mark(run: RunRecord, state: str) -> None:
     # The disk may be what failed; a run whose process is gone counts as interrupted anyhow.
     with suppress(OutputError):
         run.update(state=state)
-
-
-def _in_order(plan: Plan, run: RunRecord) -> tuple[LayerCompressed, ...]:
-    by_name = {entry.result.name: entry.result for entry in run.journal()}
-    return tuple(by_name[row.layer.name] for row in plan.treated())

@@ -40,7 +40,7 @@ class Scheme(ABC):
     @property
     @abstractmethod
     def tag(self) -> str:
-        """A short name for tables and the tree: "int4 g128"."""
+        """A short name for tables and the tree: "int4 g128". Schemes that give other values have other tags."""
 
     @abstractmethod
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:

@@ -20,8 +20,12 @@ class Solver(ABC):
     source: ClassVar[str]
 
     def tag(self, scheme: Scheme) -> str:  # noqa: ARG002 - subclasses look at the scheme
-        """A short addition to the scheme's tag; "" when there is nothing to add."""
+        """A short addition to the scheme's tag that names every setting which changes the result; "" for none."""
         return ""
+
+    def searches(self, scheme: Scheme) -> bool:  # noqa: ARG002 - subclasses look at the scheme
+        """Whether values are chosen by comparing sums, which may differ in their last digits between devices."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -59,4 +63,12 @@ class Nearest(Solver):
     )
 
     def tag(self, scheme: Scheme) -> str:
-        return "clip" if self.clip_search and "scale" in scheme.capabilities else ""
+        if not self.searches(scheme):
+            return ""
+        usual = Nearest()
+        steps = f" {self.clip_steps} steps" if self.clip_steps != usual.clip_steps else ""
+        least = f" to {self.clip_least}" if self.clip_least != usual.clip_least else ""
+        return f"clip{steps}{least}"
+
+    def searches(self, scheme: Scheme) -> bool:
+        return self.clip_search and "scale" in scheme.capabilities

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import ClassVar, Literal
 
 from core.checkpoint.records import Layer
@@ -54,8 +55,10 @@ class Sparse(Scheme):
     @property
     def tag(self) -> str:
         if self.criterion == "threshold":
-            return f"|w|≤{self.threshold:g} → 0"
-        return f"{self.fraction * 100:g} % zeros" + (" global" if self.shared else "")
+            return f"|w|≤{self.threshold} → 0"
+        percent = f"{Decimal(str(self.fraction)) * 100:f}"
+        percent = percent.rstrip("0").rstrip(".") if "." in percent else percent
+        return f"{percent} % zeros" + (" global" if self.shared else "")
 
     @property
     def shared(self) -> bool:

@@ -31,7 +31,7 @@ class Treatment:
 
     @property
     def tag(self) -> str:
-        """A short name for tables and the tree: "int4 g128 clip"."""
+        """A short name for tables and the tree: "int4 g128 clip". Treatments that give other values have other tags."""
         return " ".join(part for part in (self.scheme.tag, self.solver.tag(self.scheme)) if part)
 
     @property

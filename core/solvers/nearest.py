@@ -16,9 +16,7 @@ def nearest(
     matrix: Matrix, scheme: Scheme, solver: Nearest, shared: Shared | None = None
 ) -> tuple[Iterator[SolvedRows], SchemeArithmetic[Any]]:
     """Solved rows in order, and the arithmetic whose `tail` is complete once they are used up."""
-    clip = None
-    if solver.clip_search and "scale" in scheme.capabilities:
-        clip = ClipSearch(solver.clip_steps, solver.clip_least)
+    clip = ClipSearch(solver.clip_steps, solver.clip_least) if solver.searches(scheme) else None
     arithmetic = arithmetic_of(scheme)(scheme, matrix, clip=clip, shared=shared)
     arithmetic.fit()
     return (arithmetic.project(start, block) for start, block in matrix.blocks()), arithmetic

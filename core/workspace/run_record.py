@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from core.workspace.places import write_text
 
 MANIFEST, RECIPE, JOURNAL, MEASUREMENTS = "run.json", "recipe.yaml", "journal.jsonl", "measurements.json"
 Measurement = Evaluation | Latency | Exported
+
+_AT_WORK: set[Path] = set()
+"""Folders of the runs that this process is working on: one whose end could not be written is not among them."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,12 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """As in the manifest, and "interrupted" when the process that ran it is gone."""
+        """As in the manifest, and "interrupted" when the process that ran it is gone or has given up."""
         manifest = self.manifest
-        gone = manifest.state == "running" and not _alive(manifest.pid, manifest.started)
-        return "interrupted" if gone else manifest.state
+        if manifest.state != "running":
+            return manifest.state
+        ours = manifest.pid == os.getpid() and self.folder not in _AT_WORK
+        return "interrupted" if ours or not _alive(manifest.pid, manifest.started) else "running"
 
     @property
     def layer_files(self) -> dict[str, Path]:
@@ -78,6 +84,20 @@ class RunRecord:
         """The last entry of each layer, in order of the first."""
         last = {entry.result.name: entry for entry in journal.read(self.folder / JOURNAL)}
         return tuple(last.values())
+
+    def take_up(self) -> None:
+        """Name this process as the one that works on the run. Raises OutputError."""
+        pid, started = this_process()
+        self.update(state="running", pid=pid, started=started)
+        self.enter()
+
+    def enter(self) -> None:
+        """This process begins to work on the run, which names it already."""
+        _AT_WORK.add(self.folder)
+
+    def leave(self) -> None:
+        """This process works on the run no more, whatever the manifest says: a full disk may not have taken that."""
+        _AT_WORK.discard(self.folder)
 
     def append(self, key: str, result: LayerCompressed) -> None:
         journal.append(self.folder / JOURNAL, journal.JournalEntry(key, result))

@@ -100,7 +100,9 @@ class Workspace:
         except OutputError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return RunRecord(folder, self.layers)
+        run = RunRecord(folder, self.layers)
+        run.enter()
+        return run
 
     def record_measurement(self, run: str, result: Measurement) -> None:
         """Keep a measurement with its run. Raises UserError when there is no such run."""

@@ -147,6 +147,7 @@ def test_cancel_and_resume(checkpoint: Path, tmp_path: Path) -> None:
         progress = Watcher()
         found = run_recipe(checkpoint, workspace, resume=True, progress=progress)
         assert [layer.name for layer in progress.results if layer.resumed] == [entry.result.name for entry in finished]
+        assert [layer.name for layer in found.layers if layer.resumed] == [entry.result.name for entry in finished]
         assert timeless(found) == timeless(expected)
         assert records(workspace) == records(tmp_path / "whole")
         assert found.run == manifest["run"]

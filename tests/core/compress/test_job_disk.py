@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from compress_samples import INT4, MIXED, Watcher, manifests, network, records, run_recipe, timeless
+from compress_samples import INT4, MIXED, Watcher, cancel, manifests, network, records, run_recipe, timeless
 
-from core.errors import OutputError
+from core.errors import Cancelled, OutputError
 from core.recipe.recipe import Recipe, Rule
+from core.workspace.run_record import RunRecord
 from core.workspace.workspace import Workspace
 
 
@@ -87,6 +88,26 @@ def test_a_disk_that_fills_up(small_disk: Path, tmp_path: Path, monkeypatch: pyt
     assert sum(layer.resumed for layer in progress.results) >= len(finished)
     run_recipe(checkpoint, tmp_path / "undisturbed", recipe)
     assert records(small_disk / "workspace") == records(tmp_path / "undisturbed")
+
+
+def test_a_disk_too_full_even_to_say_so(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest goes on saying that this process is at work, which does not keep it from taking the run up."""
+    workspace, update = tmp_path / "workspace", RunRecord.update
+    monkeypatch.setattr(RunRecord, "update", full_disk)
+    with pytest.raises(Cancelled):
+        run_recipe(checkpoint, workspace, progress=Watcher(40, cancel))
+    monkeypatch.setattr(RunRecord, "update", update)
+    (manifest,) = manifests(workspace)
+    assert manifest["state"] == "running"
+    assert [run.state for run in Workspace(str(workspace)).runs()] == ["interrupted"]
+    found = run_recipe(checkpoint, workspace, resume=True)
+    assert found.run == manifest["run"]
+    assert any(layer.resumed for layer in found.layers)
+    assert [run.state for run in Workspace(str(workspace)).runs()] == ["done"]
+
+
+def full_disk(run: RunRecord, **changes: object) -> None:  # noqa: ARG001 - the shape of `update`
+    raise OutputError("The disk is full")
 
 
 def test_finished_layers_need_no_space_again(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

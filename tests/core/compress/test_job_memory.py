@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 CHECKPOINT_BYTES = 600_000_000
-MOST_BYTES = 250_000_000
+MOST_BYTES = 330_000_000
+"""Three blocks of 16 MB that wait, are solved and are measured, each with its codes and its decoded values."""
 
 JOB = """
 import json, sys
@@ -32,7 +33,7 @@ print(json.dumps([before, peak.bytes, run.peak_rss_bytes, run.bytes_before]))
 
 def test_six_hundred_megabytes_stream_through(tmp_path: Path) -> None:
     """A sparse file: reading it is real, its zeros take no room on the disk. One layer is larger than the limit."""
-    shapes = {"model.embed_tokens.weight": (36_000, 4096)}
+    shapes = {"model.embed_tokens.weight": (44_000, 4096)}
     shapes |= {f"model.layers.{index}.mlp.up_proj.weight": (9_400, 4096) for index in range(4)}
     header, end = {}, 0
     for name, shape in shapes.items():

@@ -17,7 +17,9 @@ from core.kernels.packing import pack_rows
 from core.methods.integer import Integer
 from core.methods.keep import Keep
 from core.methods.scheme import Scheme
+from core.methods.solver import Nearest
 from core.methods.sparse import Sparse
+from core.recipe.recipe import Treatment
 
 
 def layer(
@@ -146,12 +148,32 @@ def test_the_fallback_is_the_nearest_divisor(columns: int, group: int) -> None:
         (Integer(2, False, "tensor"), "int2 tensor asym"),
         (Sparse(), "50 % zeros"),
         (Sparse(fraction=0.125, scope="global"), "12.5 % zeros global"),
+        (Sparse(fraction=0.29), "29 % zeros"),
+        (Sparse(fraction=1 / 3), "33.33333333333333 % zeros"),
+        (Sparse(fraction=1e-7), "0.00001 % zeros"),
+        (Sparse(fraction=1.0), "100 % zeros"),
         (Sparse(criterion="threshold", threshold=0.001, scope="global"), "|w|≤0.001 → 0"),
+        (Sparse(criterion="threshold", threshold=0.00100000001), "|w|≤0.00100000001 → 0"),
         (Keep(), "keep"),
     ],
 )
 def test_tags(scheme: Scheme, tag: str) -> None:
     assert scheme.tag == tag
+
+
+@pytest.mark.parametrize(
+    ("solver", "tag"),
+    [
+        (Nearest(), "int4 g128"),
+        (Nearest(clip_search=True), "int4 g128 clip"),
+        (Nearest(clip_search=True, clip_steps=40), "int4 g128 clip 40 steps"),
+        (Nearest(clip_search=True, clip_least=0.5), "int4 g128 clip to 0.5"),
+        (Nearest(clip_search=True, clip_steps=40, clip_least=0.55), "int4 g128 clip 40 steps to 0.55"),
+    ],
+)
+def test_treatments_that_differ_have_different_tags(solver: Nearest, tag: str) -> None:
+    assert Treatment(Integer(), solver).tag == tag
+    assert Treatment(Sparse(), solver).tag == "50 % zeros", "nothing to clip"
 
 
 def test_only_a_global_fraction_is_shared_between_layers() -> None:
