@@ -31,7 +31,8 @@ class ChannelsPanel(PlotPanel):
             "Sort by magnitude", "The channels of greatest magnitude first, instead of in their own order"
         )
         self.legend = QLabel(
-            f"Band: least to greatest   Line: mean   ▲ more than {OUTLIER_FACTOR:g} times the median channel"
+            f"Band: least to greatest   Line: mean   ▲ more than {OUTLIER_FACTOR:g} times the median channel",
+            wordWrap=True,
         )
         self.controls.row.addWidget(self.legend, 1)
         self.plot = ChannelsPlot()

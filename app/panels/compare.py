@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QItemSelection, QItemSelectionModel, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QPushButton, QSplitter, QVBoxLayout
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QPushButton, QSplitter, QVBoxLayout
 
 from app.figures import byte_text, kl_text
 from app.plots.controls import Controls
@@ -89,6 +89,9 @@ class ComparePanel(PlotPanel):
         self.damage = self.controls.choice("Show", "What goes up", DAMAGES)
         self.logarithmic = self.controls.check("Log scale", "The upward axis in powers of ten", on=True)
         self.controls.end()
+        self._button_row = QHBoxLayout()
+        self._button_row.setContentsMargins(8, 0, 8, 0)
+        self._button_row.setSpacing(8)
         self.buttons = {
             action: self._button(text, tip, action)
             for action, text, tip in (
@@ -120,7 +123,9 @@ class ComparePanel(PlotPanel):
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
+        self._button_row.addStretch(1)
         layout.addWidget(self.controls)
+        layout.addLayout(self._button_row)
         layout.addWidget(split, 1)
         document.runs_changed.connect(self.refresh_soon)
         document.checkpoint_changed.connect(self.refresh_soon)
@@ -177,7 +182,7 @@ class ComparePanel(PlotPanel):
         button = QPushButton(text)
         button.setToolTip(tip)
         button.clicked.connect(lambda: self.wanted.emit(action, self.document.active_run))
-        self.controls.row.addWidget(button)
+        self._button_row.addWidget(button)
         return button
 
     def _table_actions(self) -> list[QAction]:

@@ -235,6 +235,15 @@ def test_theme_changes_everything(filled, qapp):
     theme_notifier().choose("light")
 
 
+def test_every_plot_fits_beside_its_neighbours(filled, qtbot):
+    """At 1280 pixels, with the layers' columns of the decision and the treatment form whole."""
+    for number in range(len(filled.plot_titles())):
+        filled.show_plot(number)
+        qtbot.wait(20)
+        assert filled.plots.widget(number).minimumSizeHint().width() <= 620, filled.plot_titles()[number]
+    assert filled.width() == 1280
+
+
 @pytest.mark.parametrize("size", [(1280, 800), (2560, 1440)])
 def test_nothing_is_cut(filled, qtbot, size):
     filled.resize(*size)
