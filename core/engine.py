@@ -5,8 +5,12 @@ Rooms are imported when they are first needed, so that opening a checkpoint does
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +23,32 @@ from core.recipe.plan import Plan, make_plan
 from core.workspace.workspace import RUN_PREFIX, Workspace
 
 LAYERS_PER_PART = 1000
+
+_IMPORTS = threading.Lock()
+_IMPORTED: set[str] = set()
+
+_WARM = (
+    "core.analysis.look", "core.compress.job", "core.export.export", "core.evaluate.sensitivity",
+    "core.runtime.latency", "transformers.modeling_utils",
+)  # fmt: skip
+"""What takes seconds to import, in the order in which people come to need it."""
+
 M = TypeVar("M", results.Evaluation, results.Latency)
+
+
+@contextmanager
+def _importing(room: str) -> Iterator[None]:
+    """Where `room` is imported: no two rooms at once, unless it is there already.
+
+    Threads that import torch or transformers by different doors can meet half-made modules, since the modules of both
+    import each other in circles.
+    """
+    if room in _IMPORTED:
+        yield
+        return
+    with _IMPORTS:
+        yield
+    _IMPORTED.add(room)
 
 
 def answer(request: requests.Request, progress: Progress) -> results.Result:
@@ -56,31 +85,36 @@ def planned(plan: Plan) -> results.Planned:
 
 
 def _look(request: requests.Look, progress: Progress) -> results.Looked:
-    from core.analysis.look import look
+    with _importing("core.analysis.look"):
+        from core.analysis.look import look
 
     return look(request, progress)
 
 
 def _look_map(request: requests.LookMap, progress: Progress) -> results.LookedMap:
-    from core.analysis.look import look_map
+    with _importing("core.analysis.look"):
+        from core.analysis.look import look_map
 
     return look_map(request, progress)
 
 
 def _look_channels(request: requests.LookChannels, progress: Progress) -> results.LookedChannels:
-    from core.analysis.look import look_channels
+    with _importing("core.analysis.look"):
+        from core.analysis.look import look_channels
 
     return look_channels(request, progress)
 
 
 def _compress(request: requests.Compress, progress: Progress) -> results.Run:
-    from core.compress.job import compress
+    with _importing("core.compress.job"):
+        from core.compress.job import compress
 
     if not request.out:
         return compress(request, progress)
-    from core.export.export import export
-    from core.export.folder import check_output
-    from core.export.targets import AUTO, target_of
+    with _importing("core.export.export"):
+        from core.export.export import export
+        from core.export.folder import check_output
+        from core.export.targets import AUTO, target_of
 
     check_output(request.out, inputs=(Path(request.path),))
     if request.target != AUTO:
@@ -92,42 +126,53 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
 
 
 def _sensitivity(request: requests.MeasureSensitivity, progress: Progress) -> results.Sensitivity:
-    from core.evaluate.sensitivity import measure_sensitivity
+    with _importing("core.evaluate.sensitivity"):
+        from core.evaluate.sensitivity import measure_sensitivity
 
     return measure_sensitivity(request, progress)
 
 
 def _evaluate(request: requests.Evaluate, progress: Progress) -> results.Evaluation:
-    from core.evaluate.evaluate import evaluate
+    with _importing("core.evaluate.evaluate"):
+        from core.evaluate.evaluate import evaluate
 
     return _keep(evaluate(request, progress), request.source, request.workspace)
 
 
 def _latency(request: requests.MeasureLatency, progress: Progress) -> results.Latency:
-    from core.runtime.latency import measure_latency
+    with _importing("core.runtime.latency"):
+        from core.runtime.latency import measure_latency
 
     return _keep(measure_latency(request, progress), request.source, request.workspace)
 
 
 def _forecast(request: requests.ForecastLatency, progress: Progress) -> results.LatencyForecast:
-    from core.runtime.forecast import forecast_latency
+    with _importing("core.runtime.forecast"):
+        from core.runtime.forecast import forecast_latency
 
     return forecast_latency(request, progress)
 
 
 def _generate(request: requests.Generate, progress: Progress) -> results.Generations:
-    from core.evaluate.generate import generate
+    with _importing("core.evaluate.generate"):
+        from core.evaluate.generate import generate
 
     return generate(request, progress)
 
 
 def _export(request: requests.Export, progress: Progress) -> results.Exported:
-    from core.export.export import export
+    with _importing("core.export.export"):
+        from core.export.export import export
 
     return export(request, progress)
 
 
-def _warm_up(request: requests.WarmUp, progress: Progress) -> results.Ready:  # noqa: ARG001 - nothing to say
+def _warm_up(request: requests.WarmUp, progress: Progress) -> results.Ready:  # noqa: ARG001 - it asks for nothing
+    for room in _WARM:
+        progress.check_cancelled()
+        with _importing(room):
+            import_module(room)
+        time.sleep(0.01)  # let whoever waits for the lock have it
     import psutil
     import torch
 

@@ -1,6 +1,8 @@
 """The engine's own process: requests and controls come in over a pipe, events go out.
 
-Jobs queue one behind the other; queries are answered beside a running job, on a thread of their own.
+Jobs queue one behind the other. Beside a running job, and beside each other, go looks at layers, what is answered at
+once, and the warming up: each lane has a queue and a thread of its own, so that a plan waits neither for a look nor for
+torch.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from multiprocessing.connection import Connection
 
 import psutil
@@ -19,9 +22,27 @@ import psutil
 from core.engine import answer
 from core.errors import Cancelled, UserError
 from core.protocol.events import Advanced, Control, Event, Failed, Finished, Note, Partial, Queued, Started, Stopped
-from core.protocol.requests import JOBS, Request
+from core.protocol.requests import JOBS, LOOKS, Request, WarmUp
 
 ADVANCES_PER_SECOND = 10
+
+
+class Lane(Enum):
+    """Requests of one lane are answered one after the other, those of different lanes side by side."""
+
+    JOBS = "jobs"
+    LOOKS = "looks"
+    QUICK = "quick"
+    WARMING = "warming"
+
+
+def lane_of(request: Request) -> Lane:
+    """Where a request queues."""
+    if isinstance(request, JOBS):
+        return Lane.JOBS
+    if isinstance(request, LOOKS):
+        return Lane.LOOKS
+    return Lane.WARMING if isinstance(request, WarmUp) else Lane.QUICK
 
 
 @dataclass
@@ -38,25 +59,24 @@ class Task:
         self.running.set()
 
     @property
-    def is_job(self) -> bool:
-        return isinstance(self.request, JOBS)
+    def lane(self) -> Lane:
+        return lane_of(self.request)
 
 
 class Engine:
-    """Answers requests from `connection` until it closes. Two threads: one for jobs, one for queries."""
+    """Answers requests from `connection` until it closes, with one thread for each lane."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._sending = threading.Lock()
         self._tasks: dict[int, Task] = {}
         self._changing = threading.Lock()
-        self._jobs: queue.Queue[Task] = queue.Queue()
-        self._queries: queue.Queue[Task] = queue.Queue()
+        self._waiting: dict[Lane, queue.Queue[Task]] = {lane: queue.Queue() for lane in Lane}
 
     def serve(self) -> None:
         """Read the pipe until the other side closes it. Running work ends with the process."""
-        for waiting in (self._jobs, self._queries):
-            threading.Thread(target=self._work, args=(waiting,), daemon=True).start()
+        for lane, waiting in self._waiting.items():
+            threading.Thread(target=self._work, args=(waiting,), name=lane.value, daemon=True).start()
         while True:
             try:
                 message = self._connection.recv()
@@ -69,13 +89,11 @@ class Engine:
 
     def _accept(self, task: Task) -> None:
         with self._changing:
-            ahead = sum(other.is_job for other in self._tasks.values())
+            ahead = sum(other.lane is Lane.JOBS for other in self._tasks.values())
             self._tasks[task.number] = task
-        if task.is_job:
+        if task.lane is Lane.JOBS:
             self.send(Queued(task.number, ahead))
-            self._jobs.put(task)
-        else:
-            self._queries.put(task)
+        self._waiting[task.lane].put(task)
 
     def _control(self, control: Control) -> None:
         with self._changing:

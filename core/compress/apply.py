@@ -61,7 +61,7 @@ def solve_layer(layer: Layer, treatment: Treatment, progress: Progress, shared: 
     Raises CheckpointError for weights that are NaN or infinite, naming the layer.
     """
     device = device_for(treatment)
-    matrix = LayerMatrix(layer, progress, device)
+    matrix = LayerMatrix(layer, progress, device, searched=treatment.solver.searches(treatment.scheme))
     rows, arithmetic = SOLVE[type(treatment.solver)](matrix, treatment.scheme, treatment.solver, shared)
     return LayerSolution(rows, arithmetic, device)
 

@@ -19,10 +19,13 @@ from core.progress import Progress
 BLOCK_BYTES = 16 << 20
 """Of the file, per block. Fixed: blocks decide the order of sums, and results must not depend on the machine."""
 
+SEARCHED_BLOCK_BYTES = 1 << 20
+"""The same where each block is searched: that takes a hundred times as long, and a cancel is heard between blocks."""
+
 
 @dataclass(frozen=True)
 class LayerMatrix:
-    """The layer's weight as [outputs, inputs], in blocks of about `BLOCK_BYTES`, on `device`.
+    """The layer's weight as [outputs, inputs], in blocks of about `BLOCK_BYTES` (smaller when `searched`), on `device`.
 
     Every block is checked: raises CheckpointError naming the layer when a weight is NaN, infinite, or beyond what
     float32, in which schemes compute, can hold.
@@ -33,6 +36,7 @@ class LayerMatrix:
     progress: Progress
     device: str = "cpu"
     advances: bool = False
+    searched: bool = False
 
     @property
     def rows(self) -> int:
@@ -56,7 +60,7 @@ class LayerMatrix:
                 self.progress.advance(block.nbytes)
 
     def _read(self) -> Iterator[tuple[int, Tensor]]:
-        step = block_rows(self.layer)
+        step = block_rows(self.layer, min(BLOCK_BYTES, SEARCHED_BLOCK_BYTES) if self.searched else BLOCK_BYTES)
         entry = matrix_entry(self.layer)
         whole = as_matrix(self.layer, load_tensor(self.layer.tensor)) if entry is None else None
         for start in range(0, self.rows, step):
@@ -67,11 +71,11 @@ class LayerMatrix:
                 yield start, whole[start:stop]
 
 
-def block_rows(layer: Layer) -> int:
+def block_rows(layer: Layer, block_bytes: int) -> int:
     """Rows of the layer's matrix in one block."""
     rows, columns = layer.matrix_shape
     row_bytes = max(1, layer.nbytes // max(1, rows))
-    return max(1, BLOCK_BYTES // row_bytes) if columns else max(1, rows)
+    return max(1, block_bytes // row_bytes) if columns else max(1, rows)
 
 
 def matrix_entry(layer: Layer) -> TensorEntry | None:

@@ -174,3 +174,6 @@ Request = (
 
 JOBS = (MeasureSensitivity, Compress, Evaluate, MeasureLatency, ForecastLatency, Generate, Export)
 """Requests that queue one behind the other; all others are answered beside a running job."""
+
+LOOKS = (Look, LookMap, LookChannels)
+"""Requests that read a layer, which may take seconds: a queue of their own, so that nothing quick waits for them."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from safetensors.torch import load_file
 
 from core.checkpoint.open import open_checkpoint
-from core.engine import LAYERS_PER_PART, answer
+from core.engine import _HANDLERS, LAYERS_PER_PART, answer
+from core.engine_process import Lane, lane_of
 from core.errors import OutputError, UserError
 from core.methods.integer import Integer
 from core.progress import NullProgress
@@ -107,6 +109,14 @@ def test_measurements_are_kept_with_their_run(run: results.Run, workspace: str) 
     summary = Workspace(workspace).runs()[0]
     assert (summary.perplexity, summary.kl_mean) == (evaluation.perplexity, evaluation.kl_mean)
     assert summary.perplexity_before == evaluation.perplexity_against
+
+
+def test_every_request_is_answered_and_has_a_lane() -> None:
+    kinds = get_args(requests.Request)
+    assert set(_HANDLERS) == set(kinds)
+    lanes = {kind: lane_of(kind.__new__(kind)) for kind in kinds}
+    assert {kind for kind, lane in lanes.items() if lane is Lane.JOBS} == set(requests.JOBS)
+    assert {kind for kind, lane in lanes.items() if lane is Lane.QUICK} == {requests.Open, requests.MakePlan}
 
 
 def test_a_missing_run_is_told(workspace: str) -> None:

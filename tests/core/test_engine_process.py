@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -132,6 +133,38 @@ def test_jobs_wait_for_each_other_and_queries_do_not(client: Client, tmp_path: P
     assert kinds.index(events.Finished) < len(kinds) - 1, "the query was answered while the job ran"
     layers = [event for event in client.heard if isinstance(event, events.Partial) and event.request == second]
     assert len(layers) == 35
+
+
+def test_a_plan_waits_neither_for_torch_nor_for_a_look(tmp_path: Path) -> None:
+    large = tmp_path / "large.safetensors"
+    sparse_layer(large, 2048, 4096)
+    client = Client()
+    client.next(events.Finished, client.ask(requests.MakePlan(SAMPLE, QUICK)))
+    warming = client.ask(requests.WarmUp())
+    client.next(events.Started, warming)
+    first = client.ask(requests.MakePlan(SAMPLE, QUICK))
+    client.next(events.Finished, first)
+    assert not any(event.request == warming and isinstance(event, events.Finished) for event in client.heard)
+    client.next(events.Finished, warming)
+    look = client.ask(requests.Look(str(large), "up", after=SLOW.rules[0].treatment))
+    client.next(events.Started, look)
+    second = client.ask(requests.MakePlan(SAMPLE, QUICK))
+    client.next(events.Finished, second)
+    assert not any(event.request == look and isinstance(event, events.Finished) for event in client.heard)
+    client.control(look, "cancel")
+    began = time.monotonic()
+    client.next(events.Stopped, look)
+    assert time.monotonic() - began < 8, "it is heard within one small block, not after the layer"
+    client.end()
+
+
+def sparse_layer(path: Path, rows: int, columns: int) -> None:
+    """A float32 layer "up" of zeros that take no room on the disk."""
+    size = 4 * rows * columns
+    text = json.dumps({"up.weight": {"dtype": "F32", "shape": [rows, columns], "data_offsets": [0, size]}}).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + size)
 
 
 def test_progress_ends_at_the_whole(client: Client, tmp_path: Path) -> None:
