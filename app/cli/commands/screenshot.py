@@ -5,29 +5,23 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from app.cli.command import Command, Reply
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise ArgumentTypeError(f"a size is WIDTHxHEIGHT, for example 1440x900, not '{text}'")
-    return int(width), int(height)
+from app.cli.options import add_workspace
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT.png", help="the picture to write")
     parser.add_argument("path", metavar="PATH", nargs="?", default="", help="a checkpoint to open (the sample)")
-    parser.add_argument("--preset", default="", metavar="NAME", help="put a shipped recipe in place")
+    parser.add_argument("--size", metavar="WxH", type=_size, default=(1440, 900), help="of the window (1440x900)")
+    parser.add_argument("--scale", metavar="FACTOR", type=float, default=1.0, help="pixels per window pixel (1)")
+    parser.add_argument("--theme", choices=["light", "dark"], default="light", help="colours (light)")
+    parser.add_argument("--preset", metavar="NAME", default="", help="a shipped recipe to put in place")
+    parser.add_argument("--select", metavar="FILTER", default="", help="layers to select")
+    parser.add_argument("--tab", metavar="TITLE", default="Histogram", help="the plot to show (Histogram)")
     parser.add_argument("--run", action="store_true", help="carry the recipe out first")
-    parser.add_argument("--evaluate", action="store_true", help="then evaluate the run and measure its latency")
+    parser.add_argument("--evaluate", action="store_true", help="and measure what came of it")
     parser.add_argument("--sensitivity", action="store_true", help="measure sensitivity first")
-    parser.add_argument("--tab", default="Histogram", help="the plot in the middle, by its title")
-    parser.add_argument("--select", default="", metavar="PART", help="select the layers whose name has this part")
-    parser.add_argument("--start-page", action="store_true", help="open nothing")
-    parser.add_argument("--theme", choices=("light", "dark"), default="light")
-    parser.add_argument("--size", type=_size, default=(1440, 900), metavar="WxH", help="size of the window")
-    parser.add_argument("--scale", type=float, default=1.0, help="pixels of the picture per pixel of the window")
-    parser.add_argument("--workspace", default="", metavar="DIR", help="where runs are kept (a temporary folder)")
+    parser.add_argument("--start-page", action="store_true", help="the window as it starts, without a checkpoint")
+    add_workspace(parser)
 
 
 def _run(arguments: Namespace) -> Reply:
@@ -49,6 +43,13 @@ def _run(arguments: Namespace) -> Reply:
         start_page=arguments.start_page,
     )
     return Reply({"out": arguments.out}, [f"written to {arguments.out}"])
+
+
+def _size(word: str) -> tuple[int, int]:
+    width, _, height = word.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 200 <= int(width) <= 8000 and 200 <= int(height) <= 8000):
+        raise ArgumentTypeError(f"must be like 1440x900, each from 200 to 8000, not '{word}'")
+    return int(width), int(height)
 
 
 SCREENSHOT = Command("screenshot", "draw the window offscreen into a picture", _add_arguments, _run)
