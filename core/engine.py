@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from core.checkpoint.reopen import LAST_OPENED
+from core.export.outline import outline_of_plan
+from core.export.targets import AUTO
 from core.progress import Progress
 from core.protocol import requests, results
 from core.recipe.plan import Plan, make_plan
@@ -69,7 +71,7 @@ def _plan(request: requests.MakePlan, progress: Progress) -> results.Planned:  #
 
 
 def planned(plan: Plan) -> results.Planned:
-    """The plan in columns."""
+    """The plan in columns, with what an export that loads it will have to change."""
     return results.Planned(
         tags=tuple(treatment.tag for treatment in plan.treatments),
         choice=np.array(plan.choice, np.int32),
@@ -80,7 +82,7 @@ def planned(plan: Plan) -> results.Planned:
         bits_per_weight=plan.bits_per_weight,
         bits_per_treated_weight=plan.bits_per_treated_weight,
         treated_layers=len(plan.treated()),
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *outline_of_plan(plan, AUTO).warnings),
     )
 
 
@@ -112,13 +114,12 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
     if not request.out:
         return compress(request, progress)
     with _importing("core.export.export"):
-        from core.export.export import export
+        from core.export.export import export, foresee
         from core.export.folder import check_output
-        from core.export.targets import AUTO, target_of
 
     check_output(request.out, inputs=(Path(request.path),))
-    if request.target != AUTO:
-        target_of(request.target)
+    for warning in foresee(make_plan(LAST_OPENED.open(request.path), request.recipe), request.target).warnings:
+        progress.note(warning)
     run = compress(request, progress)
     ask = requests.Export(f"{RUN_PREFIX}{run.run}", request.target, request.out, request.workspace)
     exported = export(ask, progress)

@@ -44,6 +44,19 @@ class TensorEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """One tensor that a file is to hold; dtype spelled as torch does."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * DTYPE_BITS[self.dtype] // 8
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """The unit a person compresses or looks at: one tensor with its place in the network.
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,23 +12,10 @@ from typing import Self
 import numpy as np
 import torch
 
-from core.checkpoint.records import DTYPE_BITS
+from core.checkpoint.records import StoredTensor
 from core.checkpoint.safetensors_header import DTYPES
 
 _CODES = {name: code for code, name in DTYPES.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """A tensor as the header will declare it; dtype spelled as torch does."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        return prod(self.shape) * DTYPE_BITS[self.dtype] // 8
 
 
 class SafetensorsWriter:
@@ -39,7 +24,7 @@ class SafetensorsWriter:
     Raises OSError as the file system does; the caller owns the file and removes it after an error.
     """
 
-    def __init__(self, path: Path, tensors: Sequence[Declared], metadata: Mapping[str, str] | None = None) -> None:
+    def __init__(self, path: Path, tensors: Sequence[StoredTensor], metadata: Mapping[str, str] | None = None) -> None:
         header: dict[str, object] = {"__metadata__": dict(metadata or {})} if metadata else {}
         self._next: dict[str, int] = {}
         self._end: dict[str, int] = {}
@@ -106,7 +91,7 @@ class SafetensorsWriter:
             self._file.close()
 
 
-def _header_shape(tensor: Declared) -> list[int]:
+def _header_shape(tensor: StoredTensor) -> list[int]:
     """The format counts 4-bit values one by one; torch counts them in pairs."""
     if tensor.dtype == "float4_e2m1fn_x2":
         return [*tensor.shape[:-1], 2 * tensor.shape[-1]]

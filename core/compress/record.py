@@ -10,9 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from core.checkpoint.identity import tensor_identity
-from core.checkpoint.records import Layer
+from core.checkpoint.records import Layer, StoredTensor
 from core.checkpoint.safetensors_header import read_header
-from core.checkpoint.safetensors_writer import Declared, SafetensorsWriter
+from core.checkpoint.safetensors_writer import SafetensorsWriter
 from core.errors import CheckpointError
 from core.recipe.recipe import Treatment
 from core.schemes.arithmetic import Shared
@@ -63,5 +63,5 @@ def write_record(
             file.write(name, values.cpu())
 
 
-def _declared(layer: Layer, treatment: Treatment) -> list[Declared]:
-    return [Declared(stored.name, stored.dtype, stored.shape) for stored in treatment.scheme.storage(layer)]
+def _declared(layer: Layer, treatment: Treatment) -> list[StoredTensor]:
+    return [StoredTensor(stored.name, stored.dtype, stored.shape) for stored in treatment.scheme.storage(layer)]

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from core.checkpoint.records import Layer
-from core.checkpoint.safetensors_writer import Declared
+from core.checkpoint.records import Layer, StoredTensor
 from core.methods.integer import Integer, words
 
 PACKED = "pack-quantized"
@@ -51,6 +51,7 @@ class Layout:
         }
 
 
+@lru_cache(maxsize=1024)
 def layout_of(scheme: Integer) -> Layout:
     """The layout that holds the values of `scheme` exactly and loads with every version that was measured."""
     group_size = scheme.group_size if scheme.granularity == "group" else None
@@ -66,21 +67,21 @@ def widened(scheme: Integer) -> bool:
     return layout_of(scheme).bits != scheme.bits
 
 
-def layout_tensors(layer: Layer, scheme: Integer) -> tuple[Declared, ...]:
+def layout_tensors(layer: Layer, scheme: Integer) -> tuple[StoredTensor, ...]:
     """The tensors that `layer` under `scheme` is written as, with their full names."""
     layout = layout_of(scheme)
     rows, columns = layer.matrix_shape
     stored = {tensor.name: tensor for tensor in scheme.storage(layer)}
     scale = stored["weight_scale"]
     scales = (1,) if layout.strategy == "tensor" else scale.shape
-    tensors = [Declared(f"{layer.name}.weight_scale", scale.dtype, scales)]
+    tensors = [StoredTensor(f"{layer.name}.weight_scale", scale.dtype, scales)]
     if layout.format == UNPACKED:
-        tensors.append(Declared(f"{layer.name}.weight", "int8", (rows, columns)))
+        tensors.append(StoredTensor(f"{layer.name}.weight", "int8", (rows, columns)))
     else:
-        tensors.append(Declared(f"{layer.name}.weight_packed", "int32", (rows, words(columns, layout.bits))))
-        tensors.append(Declared(f"{layer.name}.weight_shape", "int64", (2,)))
+        tensors.append(StoredTensor(f"{layer.name}.weight_packed", "int32", (rows, words(columns, layout.bits))))
+        tensors.append(StoredTensor(f"{layer.name}.weight_shape", "int64", (2,)))
     if not layout.symmetric:
-        tensors.append(Declared(f"{layer.name}.weight_zero_point", "int8", scales))
+        tensors.append(StoredTensor(f"{layer.name}.weight_zero_point", "int8", scales))
     return tuple(tensors)
 
 

@@ -7,17 +7,19 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.checkpoint.records import Checkpoint
 from core.errors import CheckpointError, OutputError
 from core.export.compressed_layout import quantization_config
 from core.export.folder import check_output, output_folder, require_space
 from core.export.layers import check_written, write_layers
-from core.export.outline import Outline, make_outline
+from core.export.loader_modules import linear_modules
+from core.export.outline import Outline, choose_outline, outline_of_plan
 from core.export.provenance import FOLDER, RUN, Provenance, provenance_of_folder, provenance_of_run
 from core.export.sharded_writer import ShardedWriter, bytes_needed, write_file
-from core.export.targets import AUTO, TARGETS, CompressedTensors, Dense, target_of
 from core.progress import Progress
 from core.protocol.requests import Export
 from core.protocol.results import Exported
+from core.recipe.plan import Plan
 from core.weights.open import open_weights, run_weights
 from core.weights.weights import Weights
 from core.workspace.run_record import RunRecord
@@ -55,7 +57,7 @@ def export(request: Export, progress: Progress) -> Exported:
     weights = source.weights
     checkpoint = weights.checkpoint
     out = check_output(request.out, source.inputs())
-    outline = _outline(request.target, weights)
+    outline = _accepted(choose_outline(request.target, checkpoint, weights.treatment, _modules(checkpoint)))
     for warning in outline.warnings:
         progress.note(warning)
     companions = [Path(path) for path in checkpoint.companions if Path(path).name != _CONFIG]
@@ -72,9 +74,9 @@ def export(request: Export, progress: Progress) -> Exported:
     return exported
 
 
-def choose_target(weights: Weights) -> str:
-    """The key of the target that "auto" means: packed when a runtime would load the result, else dense."""
-    return _outline(AUTO, weights).target
+def foresee(plan: Plan, target: str) -> Outline:
+    """What an export of the finished plan will be. Raises OutputError when the target cannot hold it."""
+    return _accepted(outline_of_plan(plan, target, _modules(plan.checkpoint)))
 
 
 def _open(request: Export) -> _Source:
@@ -92,13 +94,14 @@ def _open(request: Export) -> _Source:
     return _Source(weights, None)
 
 
-def _outline(key: str, weights: Weights) -> Outline:
-    if key == AUTO:
-        packed = make_outline(weights, TARGETS[CompressedTensors.key])
-        return make_outline(weights, TARGETS[Dense.key]) if packed.refusal else packed
-    outline = make_outline(weights, target_of(key))
+def _modules(checkpoint: Checkpoint) -> frozenset[str] | None:
+    return linear_modules(checkpoint.config) if checkpoint.architecture else None
+
+
+def _accepted(outline: Outline) -> Outline:
     if outline.refusal:
-        raise OutputError(outline.refusal, where=weights.source, remedy="Export to the target 'dense' instead.")
+        where = outline.checkpoint.path
+        raise OutputError(outline.refusal, where=where, remedy="Export to the target 'dense' instead.")
     return outline
 
 

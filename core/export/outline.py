@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
-from core.checkpoint.records import Checkpoint, Layer
-from core.checkpoint.safetensors_writer import Declared
+from core.checkpoint.records import Checkpoint, Layer, StoredTensor
 from core.checkpoint.tying import tied_head
 from core.export.compressed_layout import PACKED, layout_of, layout_tensors, widened
-from core.export.loader_modules import linear_modules
-from core.export.targets import CompressedTensors, Target
+from core.export.targets import AUTO, TARGETS, CompressedTensors, Dense, Target, target_of
 from core.methods.integer import Integer
-from core.weights.weights import Weights
+from core.recipe.plan import Plan
+from core.recipe.recipe import KEEP, Treatment
 
 MAX_NAMED = 5
+
+TreatmentOf = Callable[[Layer], Treatment]
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Part:
         """The names of a dense layer's tensors."""
         return (self.layer.tensor.name, *self.copies)
 
-    def tensors(self) -> tuple[Declared, ...]:
+    def tensors(self) -> tuple[StoredTensor, ...]:
         if self.scheme is not None:
             return layout_tensors(self.layer, self.scheme)
-        return tuple(Declared(name, self.layer.dtype, self.layer.shape) for name in self.names)
+        return tuple(StoredTensor(name, self.layer.dtype, self.layer.shape) for name in self.names)
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,13 @@ class Outline:
     warnings: tuple[str, ...]
     refusal: str = ""
 
-    def tensors(self) -> list[Declared]:
+    def tensors(self) -> list[StoredTensor]:
         return [tensor for part in self.parts for tensor in part.tensors()]
+
+    @property
+    def nbytes(self) -> int:
+        """Exact bytes of all tensors."""
+        return sum(tensor.nbytes for tensor in self.tensors())
 
     def packed(self) -> dict[str, Integer]:
         """The scheme of each packed layer by the name of its module in the network."""
@@ -74,18 +80,43 @@ class Outline:
         return list(dict.fromkeys([*stored, *sorted(self.modules - self.packed().keys())]))
 
 
-def make_outline(weights: Weights, target: Target) -> Outline:
+def outline_of_plan(plan: Plan, key: str, modules: frozenset[str] | None = None) -> Outline:
+    """What an export of the finished plan to the target `key` will write; as `choose_outline`."""
+    treatments = {row.layer.name: row.treatment for row in plan.treated()}
+    return choose_outline(key, plan.checkpoint, lambda layer: treatments.get(layer.name, KEEP), modules)
+
+
+def choose_outline(
+    key: str, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: frozenset[str] | None
+) -> Outline:
+    """The outline for the target `key`; "auto" is packed when a runtime would load the result, else dense.
+
+    modules: names of the network's Linear modules, None where they are not known. Raises OutputError for a key that is
+    no target; whether the target can hold the layers, `refusal` says.
+    """
+    if key != AUTO:
+        return make_outline(checkpoint, treatment_of, target_of(key), modules)
+    packed = make_outline(checkpoint, treatment_of, TARGETS[CompressedTensors.key], modules)
+    if not packed.refusal:
+        return packed
+    dense = make_outline(checkpoint, treatment_of, TARGETS[Dense.key], modules)
+    if not any(isinstance(treatment_of(layer).scheme, Integer) for layer in checkpoint.layers):
+        return dense
+    return replace(dense, warnings=(f"Everything is written dense, in the original dtype. {packed.refusal}.",))
+
+
+def make_outline(
+    checkpoint: Checkpoint, treatment_of: TreatmentOf, target: Target, modules: frozenset[str] | None
+) -> Outline:
     """Decide for each layer how `target` holds it."""
-    checkpoint = weights.checkpoint
     packs = target.key == CompressedTensors.key
-    modules = linear_modules(checkpoint.config) if packs and checkpoint.architecture else None
     head = tied_head(checkpoint.config)
     known = None if modules is None else _full_names(modules)
     parts: list[Part] = []
     reasons: dict[str, list[str]] = {}
     wider: dict[str, list[str]] = {}
     for layer in checkpoint.layers:
-        treatment = weights.treatment(layer)
+        treatment = treatment_of(layer)
         problem = target.problems(treatment, layer)
         if packs and not problem and not treatment.keeps and not is_expert(layer):
             problem = _unknown_module(layer, known)
@@ -148,7 +179,7 @@ def _written_dense(reasons: dict[str, list[str]]) -> Iterator[str]:
 def _wider(layers: dict[str, list[str]]) -> Iterator[str]:
     for what, names in layers.items():
         yield (
-            f"{len(names)} {what}, which hold the same values exactly: "
+            f"{len(names)} {what}, which hold the same values exactly and take one bit per weight more: "
             f"transformers 5.23 refuses packed zero points. First: {_named(names)}"
         )
 

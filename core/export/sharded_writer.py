@@ -17,7 +17,8 @@ from typing import Self
 import numpy as np
 from torch import Tensor
 
-from core.checkpoint.safetensors_writer import Declared, SafetensorsWriter
+from core.checkpoint.records import StoredTensor
+from core.checkpoint.safetensors_writer import SafetensorsWriter
 from core.errors import OutputError
 
 INDEX_NAME = "model.safetensors.index.json"
@@ -38,7 +39,7 @@ class ShardedWriter:
     A context manager; on a clean exit everything is on the disk (fsync). Raises OSError as the file system does.
     """
 
-    def __init__(self, folder: Path, tensors: Sequence[Declared], shard_bytes: int = SHARD_BYTES) -> None:
+    def __init__(self, folder: Path, tensors: Sequence[StoredTensor], shard_bytes: int = SHARD_BYTES) -> None:
         """tensors: in the order in which they are to be spread over the files. Raises OutputError for a dtype or a
         repeated name that the format cannot hold."""
         _check(tensors)
@@ -72,9 +73,9 @@ class ShardedWriter:
             write_file(self._folder / INDEX_NAME, json.dumps(index, indent=2, sort_keys=True) + "\n")
 
 
-def split(tensors: Sequence[Declared], shard_bytes: int) -> list[list[Declared]]:
+def split(tensors: Sequence[StoredTensor], shard_bytes: int) -> list[list[StoredTensor]]:
     """The tensors in order, in shards of at most `shard_bytes` (or of one larger tensor); at least one shard."""
-    shards: list[list[Declared]] = [[]]
+    shards: list[list[StoredTensor]] = [[]]
     size = 0
     for tensor in tensors:
         if shards[-1] and size + tensor.nbytes > shard_bytes:
@@ -91,7 +92,7 @@ def shard_names(count: int) -> tuple[str, ...]:
     return tuple(f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1))
 
 
-def bytes_needed(tensors: Sequence[Declared]) -> int:
+def bytes_needed(tensors: Sequence[StoredTensor]) -> int:
     """Bytes that the files will take: exact for the data, an upper estimate for headers and index."""
     names = sum(2 * len(tensor.name.encode()) + _HEADER_BYTES_PER_TENSOR for tensor in tensors)
     return sum(tensor.nbytes for tensor in tensors) + names
@@ -105,7 +106,7 @@ def write_file(path: Path, content: str | bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _check(tensors: Sequence[Declared]) -> None:
+def _check(tensors: Sequence[StoredTensor]) -> None:
     seen: set[str] = set()
     for tensor in tensors:
         if tensor.dtype not in _LAYOUT_ORDER:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar, Literal
 
-from core.checkpoint.records import Layer
+from core.checkpoint.records import Layer, StoredTensor
 from core.errors import RecipeError
-from core.methods.scheme import Scheme, StoredTensor
+from core.methods.scheme import Scheme
 from core.settings import setting, settled
 
 

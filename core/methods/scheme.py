@@ -4,23 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar, Self
 
-from core.checkpoint.records import DTYPE_BITS, Layer
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTensor:
-    """One tensor that a compressed layer is stored as: `name` is its suffix after the layer's name."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        return prod(self.shape) * DTYPE_BITS[self.dtype] // 8
+from core.checkpoint.records import Layer, StoredTensor
 
 
 @dataclass(frozen=True)
@@ -44,7 +30,10 @@ class Scheme(ABC):
 
     @abstractmethod
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
-        """The tensors that hold the compressed layer, exactly; their bytes are the layer's bytes after."""
+        """The tensors that hold the compressed layer, exactly; their bytes are the layer's bytes after.
+
+        Their names are what comes after the layer's name.
+        """
 
     def fitted(self, layer: Layer) -> tuple[Self, tuple[str, ...]]:  # noqa: ARG002 - subclasses look at the layer
         """This scheme as it can be carried out on `layer`, and every departure from what was asked, as phrases.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Literal
 
-from core.checkpoint.records import Layer
-from core.methods.scheme import Scheme, StoredTensor
+from core.checkpoint.records import Layer, StoredTensor
+from core.methods.scheme import Scheme
 from core.settings import setting
 
 

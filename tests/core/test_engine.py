@@ -17,6 +17,7 @@ from core.methods.integer import Integer
 from core.progress import NullProgress
 from core.protocol import requests, results
 from core.recipe.plan import make_plan
+from core.recipe.presets import load_preset
 from core.recipe.recipe import Recipe, Rule, Treatment
 from core.weights.open import open_weights
 from core.workspace.workspace import Workspace
@@ -69,6 +70,21 @@ def test_plans_come_in_columns() -> None:
     assert planned.treated_layers == 35
 
 
+def test_a_plan_says_what_its_export_will_change() -> None:
+    recipe = Recipe(
+        (
+            Rule(("linears",), Treatment(Integer(bits=4, symmetric=False, granularity="channel"))),
+            Rule(("embeddings",), Treatment(Integer(bits=8, granularity="channel"))),
+        )
+    )
+    planned = answer(requests.MakePlan(SAMPLE, recipe), SILENT)
+    assert isinstance(planned, results.Planned)
+    tied, wider = planned.warnings
+    assert "model.embed_tokens" in tied
+    assert "written dense" in tied
+    assert "35 int4 channel asym layers are written with 5-bit symmetric codes" in wider
+
+
 def test_an_editor_starts_with_an_empty_recipe() -> None:
     planned = answer(requests.MakePlan(SAMPLE, Recipe()), SILENT)
     assert isinstance(planned, results.Planned)
@@ -92,11 +108,20 @@ def test_an_export_is_kept_once_with_its_run(run: results.Run, workspace: str, t
     assert Workspace(workspace).runs()[0].exports == (run.out, dense.out)
 
 
-@pytest.mark.parametrize(("out", "target"), [("taken", "auto"), ("free", "gguff")])
-def test_outputs_that_cannot_be_are_refused_before_the_work(out: str, target: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("out", "target", "recipe"),
+    [
+        ("taken", "auto", RECIPE),
+        ("free", "gguff", RECIPE),
+        ("free", "compressed-tensors", load_preset("magnitude-50")),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_before_the_work(
+    out: str, target: str, recipe: Recipe, tmp_path: Path
+) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
-    request = requests.Compress(SAMPLE, RECIPE, str(tmp_path / "workspace"), str(tmp_path / out), target)
+    request = requests.Compress(SAMPLE, recipe, str(tmp_path / "workspace"), str(tmp_path / out), target)
     with pytest.raises(OutputError):
         answer(request, SILENT)
     assert not (tmp_path / "workspace").exists()

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from app.cli.command import Command, Reply
-from app.cli.options import add_path, add_recipe, chosen_recipe
+from app.cli.options import add_path, add_recipe, add_target, chosen_recipe
 from app.cli.quantities import size
 from app.cli.table import number, table, text
 from core.checkpoint.open import open_checkpoint
+from core.export.outline import Outline, outline_of_plan
+from core.export.targets import AUTO
 from core.recipe.plan import Plan, PlanRow, make_plan
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
     add_path(parser)
     add_recipe(parser)
+    add_target(parser, default=AUTO)
 
 
 def _run(arguments: Namespace) -> Reply:
     recipe = chosen_recipe(arguments)
     plan = make_plan(open_checkpoint(arguments.path), recipe)
+    outline = outline_of_plan(plan, arguments.to)
+    warnings = (*plan.warnings, *outline.warnings, *([f"{outline.refusal}."] if outline.refusal else []))
     data = {
         "path": plan.checkpoint.path,
         "recipe": recipe.name,
@@ -29,9 +34,10 @@ def _run(arguments: Namespace) -> Reply:
         "bytes_before": plan.bytes_before,
         "bytes_after": plan.bytes_after,
         "layers": [_as_data(row) for row in plan.rows()],
-        "warnings": plan.warnings,
+        "export": {"target": outline.target, "bytes": outline.nbytes},
+        "warnings": warnings,
     }
-    return Reply(data, _lines(plan))
+    return Reply(data, _lines(plan, outline, warnings))
 
 
 def _as_data(row: PlanRow) -> dict[str, object]:
@@ -45,7 +51,7 @@ def _as_data(row: PlanRow) -> dict[str, object]:
     }
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _lines(plan: Plan, outline: Outline, warnings: Sequence[str]) -> Iterator[str]:
     treated = plan.treated()
     columns = (text("layer"), text("treatment"), number("bits/weight"), number("before"), number("after"))
     yield from table(
@@ -67,7 +73,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield (
         f"{plan.bits_per_weight:.3f} bits per weight over all, {plan.bits_per_treated_weight:.3f} over treated layers"
     )
-    for warning in plan.warnings:
+    yield f"exported to {outline.target}: {size(outline.nbytes)} of weights"
+    for warning in warnings:
         yield f"warning: {warning}"
 
 

@@ -56,6 +56,20 @@ def test_plan_adds_up(shell: Shell, preset: str) -> None:
     assert isinstance(planned["warnings"], list)
 
 
+def test_plan_says_what_an_export_changes(shell: Shell) -> None:
+    words = ("plan", SAMPLE, "--preset", "int4-g32-asym-clip")
+    packed = shell.json(*words)
+    assert packed["export"]["target"] == "compressed-tensors"
+    assert packed["export"]["bytes"] > packed["bytes_after"], "one bit more for each code"
+    assert any("5-bit symmetric codes" in warning for warning in packed["warnings"])
+    dense = shell.json(*words, "--to", "dense")
+    assert dense["export"] == {"target": "dense", "bytes": dense["bytes_before"]}
+    assert not any("5-bit" in warning for warning in dense["warnings"])
+    assert "exported to compressed-tensors" in shell.run(*words).out
+    refused = shell.json("plan", SAMPLE, "--preset", "magnitude-50", "--to", "compressed-tensors")
+    assert "No layer of this run can be packed." in refused["warnings"]
+
+
 def test_plan_takes_a_recipe_file(shell: Shell, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(

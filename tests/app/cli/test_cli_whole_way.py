@@ -44,6 +44,8 @@ def test_compress_keeps_what_plan_promised(shell: Shell, tmp_path: Path) -> None
 def test_the_whole_way(shell: Shell, tmp_path: Path) -> None:
     out = tmp_path / "int4"
     run = shell.json("compress", SAMPLE, "--preset", "int4-g32-asym-clip", "--out", out)
+    assert any("5-bit symmetric codes" in warning for warning in run["warnings"])
+    assert any("group size 43 instead of 32" in warning for warning in run["warnings"])
     listed = shell.json("runs")["runs"]
     assert [row["run"] for row in listed] == [run["run"]]
 

@@ -12,8 +12,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from core.checkpoint.records import StoredTensor
 from core.checkpoint.safetensors_header import read_header
-from core.checkpoint.safetensors_writer import Declared, SafetensorsWriter
+from core.checkpoint.safetensors_writer import SafetensorsWriter
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_tensors_of_any_dtype_and_shape(dtype: str, tmp_path: Path) -> None:
         "näme/ü": torch.ones(3).to(kind),
     }
     path = tmp_path / "file.safetensors"
-    declared = [Declared(name, dtype, tuple(tensor.shape)) for name, tensor in tensors.items()]
+    declared = [StoredTensor(name, dtype, tuple(tensor.shape)) for name, tensor in tensors.items()]
     with SafetensorsWriter(path, declared, {"made": "here"}) as file:
         for name, tensor in reversed(tensors.items()):
             file.write(name, tensor)
@@ -44,7 +45,7 @@ def test_pieces_in_turn(tmp_path: Path) -> None:
     path = tmp_path / "file.safetensors"
     first, second = torch.randn(10, 4), torch.randn(6, 3).T
     with SafetensorsWriter(
-        path, [Declared("first", "float32", (10, 4)), Declared("second", "float32", (3, 6))]
+        path, [StoredTensor("first", "float32", (10, 4)), StoredTensor("second", "float32", (3, 6))]
     ) as file:
         file.write("first", first[:3])
         file.write("second", second[:1])
@@ -56,7 +57,7 @@ def test_pieces_in_turn(tmp_path: Path) -> None:
 
 
 def test_too_much_and_too_little(tmp_path: Path) -> None:
-    declared = [Declared("a", "float32", (4,)), Declared("b", "float32", (4,))]
+    declared = [StoredTensor("a", "float32", (4,)), StoredTensor("b", "float32", (4,))]
     with SafetensorsWriter(tmp_path / "much", declared) as file:
         file.write("a", torch.zeros(3))
         with pytest.raises(ValueError, match="'a' is declared with fewer bytes"):
@@ -81,7 +82,7 @@ def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
-            SafetensorsWriter(tmp_path / "file", [Declared("a", "float32", (1000,))])
+            SafetensorsWriter(tmp_path / "file", [StoredTensor("a", "float32", (1000,))])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -89,7 +90,7 @@ def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
 def test_the_data_begins_at_a_multiple_of_eight(tmp_path: Path) -> None:
     for length in range(1, 10):
         path = tmp_path / str(length)
-        with SafetensorsWriter(path, [Declared("n" * length, "uint8", (3,))]) as file:
+        with SafetensorsWriter(path, [StoredTensor("n" * length, "uint8", (3,))]) as file:
             file.write("n" * length, torch.tensor([1, 2, 3], dtype=torch.uint8))
         content = path.read_bytes()
         size = int.from_bytes(content[:8], "little")

@@ -15,14 +15,16 @@ import torch
 from export_models import SAMPLE, SIZES, export_run, fingerprint, integer_recipe, loaded_logits, make_run, save_model
 from safetensors.torch import load_file, save_file
 
+from core.checkpoint.open import open_checkpoint
 from core.errors import Cancelled, CheckpointError, OutputError, UserError
-from core.export.export import choose_target, export
+from core.export.export import export, foresee
 from core.export.sharded_writer import ShardedWriter
 from core.methods.integer import Integer
 from core.methods.sparse import Sparse
 from core.progress import NullProgress
 from core.protocol.requests import Export
 from core.protocol.results import Evaluation
+from core.recipe.plan import make_plan
 from core.recipe.recipe import Recipe, Rule, Treatment, load_recipe
 from core.weights.open import open_weights
 from core.workspace.workspace import Workspace
@@ -144,11 +146,13 @@ def test_a_checkpoint_without_an_architecture_is_written_dense(tmp_path: Path) -
     run = make_run(
         tmp_path / "plain.safetensors", integer_recipe(("a", Integer(granularity="channel"))), tmp_path / "ws"
     )
-    assert choose_target(open_weights(f"run:{run}", str(tmp_path / "ws"))) == "dense"
     with pytest.raises(OutputError, match="no architecture"):
         export_run(run, tmp_path / "packed", tmp_path / "ws", "compressed-tensors")
     assert not (tmp_path / "packed").exists()
-    export_run(run, tmp_path / "out", tmp_path / "ws")
+    exported = export_run(run, tmp_path / "out", tmp_path / "ws")
+    assert exported.target == "dense"
+    (warning,) = exported.warnings
+    assert "no architecture" in warning
     found = load_file(tmp_path / "out" / "model.safetensors")
     assert set(found) == set(tensors)
     for name in ("b", "c", "d", "e"):
@@ -169,11 +173,14 @@ def test_tensors_that_a_torch_file_shares_are_both_written(tmp_path: Path) -> No
 
 def test_asymmetric_layers_keep_their_values_in_wider_codes(tmp_path: Path) -> None:
     recipe = integer_recipe(("linears", Integer(bits=3, symmetric=False, group_size=32, indivisible="divisor")))
+    foreseen = foresee(make_plan(open_checkpoint(SAMPLE), recipe), "auto")
     run = make_run(SAMPLE, recipe, tmp_path / "ws")
     progress = Remembering()
     exported = export(Export(run, "compressed-tensors", str(tmp_path / "out"), str(tmp_path / "ws")), progress)
     assert any("4-bit symmetric codes" in warning for warning in exported.warnings)
     assert progress.notes == list(exported.warnings)
+    assert (foreseen.target, foreseen.warnings) == (exported.target, exported.warnings), "said before the work"
+    assert foreseen.nbytes == open_checkpoint(tmp_path / "out").nbytes
     ours, theirs = open_weights(f"run:{run}", str(tmp_path / "ws")), open_weights(str(tmp_path / "out"))
     for layer in ours.checkpoint.layers:
         mirror = theirs.checkpoint.layer(layer.name)

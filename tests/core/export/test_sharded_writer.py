@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from core.checkpoint.safetensors_writer import Declared
+from core.checkpoint.records import StoredTensor
 from core.errors import OutputError
 from core.export.sharded_writer import ShardedWriter, bytes_needed, split
 
@@ -29,7 +29,7 @@ def values(dtype: torch.dtype, *shape: int) -> torch.Tensor:
 
 
 def write(folder: Path, tensors: dict[str, torch.Tensor], shard_bytes: int = 1 << 40) -> tuple[str, ...]:
-    declared = [Declared(name, name_of(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()]
+    declared = [StoredTensor(name, name_of(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()]
     with ShardedWriter(folder, declared, shard_bytes) as files:
         for name, tensor in tensors.items():
             rows = tensor if tensor.dim() else tensor.view(1)
@@ -67,14 +67,14 @@ def test_shards_and_their_index(tmp_path: Path) -> None:
 
 
 def test_a_tensor_larger_than_a_shard_gets_one_of_its_own() -> None:
-    tensors = [Declared("a", "uint8", (10,)), Declared("b", "uint8", (100,)), Declared("c", "uint8", (10,))]
+    tensors = [StoredTensor("a", "uint8", (10,)), StoredTensor("b", "uint8", (100,)), StoredTensor("c", "uint8", (10,))]
     assert [[tensor.name for tensor in shard] for shard in split(tensors, 50)] == [["a"], ["b"], ["c"]]
 
 
 def test_bytes_that_were_not_written_are_a_fault(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="not written to the end"),
-        ShardedWriter(tmp_path, [Declared("a", "uint8", (4,))]),
+        ShardedWriter(tmp_path, [StoredTensor("a", "uint8", (4,))]),
     ):
         pass
 
@@ -82,12 +82,12 @@ def test_bytes_that_were_not_written_are_a_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "tensors",
     [
-        [Declared("a", "complex128", (1,))],
-        [Declared("a", "uint8", (1,)), Declared("a", "uint8", (1,))],
-        [Declared("__metadata__", "uint8", (1,))],
+        [StoredTensor("a", "complex128", (1,))],
+        [StoredTensor("a", "uint8", (1,)), StoredTensor("a", "uint8", (1,))],
+        [StoredTensor("__metadata__", "uint8", (1,))],
     ],
 )
-def test_what_the_format_cannot_hold(tmp_path: Path, tensors: list[Declared]) -> None:
+def test_what_the_format_cannot_hold(tmp_path: Path, tensors: list[StoredTensor]) -> None:
     with pytest.raises(OutputError):
         ShardedWriter(tmp_path, tensors)
     assert not list(tmp_path.iterdir())
