@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from app.models.layer_filter import LayerFilter
 from core.errors import OutputError, UserError
 
 PATIENCE_SECONDS = 240.0
@@ -33,7 +34,7 @@ def take(
 
     path:     the checkpoint to open; "" for the sample.
     preset:   a recipe to put in place; run, evaluate: carry it out, and measure what came of it.
-    select:   a filter over layer names; all that match are selected.
+    select:   a filter as in the tree; all layers that match are selected.
     Raises UserError with what the window had to say when something failed, OutputError when it cannot be written.
     """
     out = Path(out_png)
@@ -112,8 +113,8 @@ class _Stage:
             self._window.opening.use_preset(preset)
             self._wait("the plan", lambda: document.plan_is_current or document.plan_problem is not None)
         if select and document.checkpoint is not None:
-            chosen = [i for i, layer in enumerate(document.checkpoint.layers) if select in layer.name]
-            document.select(chosen)
+            chosen = LayerFilter(document.checkpoint.layers).mask(select).nonzero()[0]
+            document.select(int(index) for index in chosen)
         if sensitivity:
             self._window.measure_sensitivity()
             self._wait_for_jobs()

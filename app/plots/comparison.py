@@ -44,9 +44,12 @@ class Comparison:
         return "The layer stays as it is: give it a treatment to see what it does."
 
     def label(self, index: int) -> str:
-        """What "after" is called in legends."""
-        after = self.after(index)
-        return after.tag if isinstance(after, Treatment) else after.removeprefix("run:") if after else ""
+        """What "after" is called in legends: a planned treatment as the plan fitted it to the layer."""
+        after, plan = self.after(index), self._document.plan
+        if isinstance(after, Treatment):
+            fitted = plan is not None and self._document.plan_is_current
+            return plan.tags[plan.choice[index]] if plan is not None and fitted else after.tag
+        return after.removeprefix("run:") if after else ""
 
     def listen(self, refresh: Callable[[], object]) -> None:
         """Call `refresh` whenever what it means may have changed."""

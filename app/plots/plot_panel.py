@@ -52,8 +52,9 @@ class EmptyState(QWidget):
     def say(self, heading: str, text: str, button: str = "") -> None:
         self._heading.setText(heading)
         self._text.setText(text)
-        # A wrapped label in an aligned cell takes its least width unless it is told how wide it may be.
-        self._text.setMinimumWidth(min(520, self._text.fontMetrics().horizontalAdvance(text) + 8))
+        # A wrapped label in an aligned cell takes its least width, and its height for another, unless it is told both.
+        width = min(520, self._text.fontMetrics().horizontalAdvance(text) + 8)
+        self._text.setMinimumSize(width, self._text.heightForWidth(width))
         self.button.setText(button)
         self.button.setVisible(bool(button))
         self.setAccessibleDescription(f"{heading}. {text}")

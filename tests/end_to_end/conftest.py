@@ -29,6 +29,7 @@ def window(qtbot: QtBot, tmp_path: Path, workspace: str, monkeypatch: pytest.Mon
     """A window that is shown, with its own settings, and closed with its engine at the end of the test."""
     QSettings.setDefaultFormat(QSettings.Format.IniFormat)
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
+    monkeypatch.setenv("BENCHVISE_SETTINGS", str(tmp_path / "settings.ini"))
     monkeypatch.setattr(MainWindow, "_lets_jobs_go", lambda _: True)
     bench = make_bench(Preferences(), workspace=workspace)
     shown = MainWindow(bench)

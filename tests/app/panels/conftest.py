@@ -23,7 +23,7 @@ from core.methods.integer import Integer
 from core.progress import NullProgress
 from core.protocol.events import Failed, Stopped
 from core.protocol.requests import Request
-from core.protocol.results import RunSummary, SensitivityCell
+from core.protocol.results import Planned, RunSummary, SensitivityCell
 from core.recipe.recipe import KEEP, Treatment
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
@@ -95,6 +95,8 @@ class PlainDocument(QObject):
         self.runs: tuple[RunSummary, ...] = ()
         self.active_run = ""
         self.treatment: Treatment = KEEP
+        self.plan: Planned | None = None
+        self.plan_is_current = False
         self.treated: list[tuple[tuple[int, ...], tuple[Treatment, ...]]] = []
 
     @property
@@ -104,7 +106,7 @@ class PlainDocument(QObject):
     def treatment_of(self, index: int) -> Treatment:  # noqa: ARG002 - the panels' contract
         return self.treatment
 
-    def plan(self, treatment: Treatment) -> None:
+    def give(self, treatment: Treatment) -> None:
         self.treatment = treatment
         self.recipe_changed.emit()
 

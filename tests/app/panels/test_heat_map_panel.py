@@ -31,7 +31,7 @@ def test_weight_and_error(qtbot, shown, plots_document, plots_client, int4):
     panel.plot.redraw_now()
     assert "stays as it is" in panel.note.text()
     assert not panel.plot.panes[1].plot.isVisible()
-    plots_document.plan(int4)
+    plots_document.give(int4)
     qtbot.waitUntil(lambda: len(plots_client.asked) == 2)
     plots_client.answer_all()
     panel.plot.redraw_now()

@@ -9,10 +9,13 @@ import pytest
 
 from app.panels.histogram import MAX_COMPARED, HistogramPanel
 from app.theme.theme import theme_notifier
+from core.engine import answer
 from core.methods.integer import Integer
+from core.progress import NullProgress
 from core.protocol.events import Failed
-from core.protocol.requests import Look
+from core.protocol.requests import Look, MakePlan
 from core.protocol.results import Histogram, Looked, Statistics
+from core.recipe.presets import load_preset
 from core.recipe.recipe import Treatment
 
 DOWN = "layers.0.mlp.down_proj"
@@ -133,7 +136,7 @@ def test_choices_redraw_and_only_bins_and_comparison_ask(qtbot, panel, plots_doc
     asked(qtbot, plots_client, 2)
     assert plots_client.asked[-1].bins == 64
     plots_client.answer_all()
-    plots_document.plan(int4)
+    plots_document.give(int4)
     asked(qtbot, plots_client, 3)
     plots_client.answer_all()
     plots_document.set_active_run("r1")
@@ -189,3 +192,12 @@ def test_request_carries_the_workspace(qtbot, plots_document, plots_client):
     (request,) = plots_client.asked
     assert isinstance(request, Look)
     assert request.workspace == plots_document.workspace
+
+
+def test_the_legend_names_the_treatment_as_the_plan_fitted_it(panel, plots_document):
+    grouped = load_preset("int4-g128")
+    plots_document.treatment = grouped.rules[0].treatment
+    plots_document.select_named("layers.0.self_attn.q_proj")
+    plots_document.plan = answer(MakePlan(plots_document.checkpoint.path, grouped), NullProgress())
+    plots_document.plan_is_current = True
+    assert panel.comparison.label(plots_document.selection[0]) == "int4 channel"
