@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.evaluate.divergence import Diverged, Score, judge, score_batch
 from core.evaluate.forward import all_logits, diverged, vocabulary_of
 from core.evaluate.text import text_windows
-from core.memory import PeakMemory
+from core.memory import PeakMemory, release_freed
 from core.progress import Progress
 from core.protocol.requests import Evaluate
 from core.protocol.results import Evaluation
@@ -34,64 +34,75 @@ def evaluate(request: Evaluate, progress: Progress) -> Evaluation:
     windows = text_windows((original or weights).checkpoint, request.text, request.windows, request.window_tokens)
     for note in windows.notes:
         progress.note(note)
-    with PeakMemory() as peak:
-        if original is None:
-            progress.start(windows.tokens, "tokens")
-            scores, before = _alone(weights, windows.ids, progress), None
-        else:
-            progress.start(2 * windows.tokens, "tokens")
-            pair = _against(weights, original, windows.ids, progress)
-            scores, before = pair.candidate, judge(pair.original)
-    judgement = judge(scores)
+    progress.start((1 if original is None else 2) * windows.tokens, "tokens")
+    before: _Judged | None = None
+    if original is None:
+        after = _alone(weights, windows.ids, progress)
+    else:
+        after, before = _against(weights, original, windows.ids, progress)
+    judgement = judge(after.scores)
     return Evaluation(
         source=request.source,
         perplexity=judgement.perplexity,
         tokens=windows.tokens,
         weight_bytes=weights.stored_bytes,
-        peak_rss_bytes=peak.bytes,
+        peak_rss_bytes=after.peak_rss_bytes,
         seconds=time.perf_counter() - started,
         kl_mean=judgement.kl_mean,
         kl_p99=judgement.kl_p99,
         top1_agreement=judgement.top1_agreement,
         against=request.against,
-        perplexity_against=before.perplexity if before else None,
+        perplexity_against=judge(before.scores).perplexity if before else None,
+        weight_bytes_against=original.stored_bytes if original else None,
+        peak_rss_bytes_against=before.peak_rss_bytes if before else None,
     )
 
 
-def _alone(weights: Weights, ids: Tensor, progress: Progress) -> list[Score]:
-    model = load_model(weights, progress=progress)
-    scores = []
-    for batch, logits in _advancing(model, ids, progress):
-        scores.append(_score(logits, batch, None, weights))
-    return scores
-
-
 @dataclass(frozen=True)
-class _Pair:
-    candidate: list[Score]
-    original: list[Score]
+class _Judged:
+    """One side: its scores, and the process's resident memory at its highest meanwhile."""
+
+    scores: list[Score]
+    peak_rss_bytes: int
 
 
-def _against(weights: Weights, original: Weights, ids: Tensor, progress: Progress) -> _Pair:
-    """The original's logits are kept where they are few, so that only one model is in memory at a time."""
-    reference = load_model(original, progress=progress)
+def _alone(weights: Weights, ids: Tensor, progress: Progress) -> _Judged:
+    with PeakMemory() as peak:
+        model = load_model(weights, progress=progress)
+        scores = [_score(logits, batch, None, weights) for batch, logits in _advancing(model, ids, progress)]
+    return _Judged(scores, peak.bytes)
+
+
+def _against(weights: Weights, original: Weights, ids: Tensor, progress: Progress) -> tuple[_Judged, _Judged]:
+    """Both sides, the original last. Its logits are kept where they are few, so that one model is there at a time."""
     before: list[Score] = []
-    vocabulary = vocabulary_of(reference)
-    logits_before: Iterator[Tensor] = _scored(reference, original, ids, before, progress)
-    if ids.numel() * vocabulary * 4 <= KEPT_LOGIT_BYTES:
-        logits_before = iter(list(logits_before))
+    with PeakMemory() as first:
+        reference = load_model(original, progress=progress)
+        vocabulary = vocabulary_of(reference)
+        logits_before: Iterator[Tensor] = _scored(reference, original, ids, before, progress)
+        one_at_a_time = ids.numel() * vocabulary * 4 <= KEPT_LOGIT_BYTES
+        if one_at_a_time:
+            logits_before = iter(list(logits_before))
     del reference
-    candidate = load_model(weights, progress=progress)
-    if vocabulary_of(candidate) != vocabulary:
+    release_freed()
+    with PeakMemory() as second:
+        candidate = load_model(weights, progress=progress)
+        _refuse_another_vocabulary(vocabulary_of(candidate), vocabulary, weights, original)
+        after = [
+            _score(logits, batch, next(logits_before), weights)
+            for batch, logits in _advancing(candidate, ids, progress)
+        ]
+    peak_before = first.bytes if one_at_a_time else max(first.bytes, second.bytes)
+    return _Judged(after, second.bytes), _Judged(before, peak_before)
+
+
+def _refuse_another_vocabulary(candidate: int, original: int, weights: Weights, reference: Weights) -> None:
+    if candidate != original:
         raise UserError(
-            f"The two models do not share a vocabulary: {vocabulary_of(candidate)} tokens against {vocabulary}",
-            where=f"{weights.source} and {original.source}",
+            f"The two models do not share a vocabulary: {candidate} tokens against {original}",
+            where=f"{weights.source} and {reference.source}",
             remedy="Compare a compressed model with the checkpoint it was made from.",
         )
-    after: list[Score] = []
-    for batch, logits in _advancing(candidate, ids, progress):
-        after.append(_score(logits, batch, next(logits_before), weights))
-    return _Pair(after, before)
 
 
 def _scored(

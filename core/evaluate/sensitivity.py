@@ -22,7 +22,7 @@ from core.progress import Progress
 from core.protocol.requests import MeasureSensitivity
 from core.protocol.results import Sensitivity, SensitivityCell
 from core.recipe.matching import matching
-from core.recipe.plan import already_quantised
+from core.recipe.plan import already_quantised, finding_as_sentence
 from core.recipe.recipe import Treatment
 from core.runtime.build import load_model
 from core.runtime.replace import parameter_of, replaced_weight
@@ -51,10 +51,11 @@ def measure_sensitivity(request: MeasureSensitivity, progress: Progress) -> Sens
     checkpoint = weights.checkpoint
     if checkpoint.quantization is not None:
         raise already_quantised(checkpoint)
-    tasks = _tasks(chosen_layers(checkpoint, request.layers), request.treatments, progress)
+    tasks, departures = _tasks(chosen_layers(checkpoint, request.layers), request.treatments)
     windows = text_windows(checkpoint, request.text, request.windows, request.window_tokens)
-    for note in windows.notes:
-        progress.note(note)
+    warnings = (*departures, *windows.notes)
+    for warning in warnings:
+        progress.note(warning)
     cache = SensitivityCache(Workspace(request.workspace).sensitivity_file(measurement_key(checkpoint, windows.ids)))
     progress.start(windows.tokens * (len(tasks) + 1), "tokens")
     cells: list[SensitivityCell] = []
@@ -77,7 +78,7 @@ def measure_sensitivity(request: MeasureSensitivity, progress: Progress) -> Sens
                 cells.append(_hand_on(task, kl, progress, windows.tokens))
         finally:
             cache.save()
-    return Sensitivity(tuple(cells), windows.tokens, time.perf_counter() - started)
+    return Sensitivity(tuple(cells), windows.tokens, time.perf_counter() - started, warnings)
 
 
 def chosen_layers(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[Layer, ...]:
@@ -155,23 +156,27 @@ class Reference:
                 yield resume(self._model, blocks, captured, start)
 
 
-def _tasks(layers: Sequence[Layer], treatments: Sequence[Treatment], progress: Progress) -> list[_Task]:
+def _tasks(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> tuple[list[_Task], list[str]]:
+    """The cells to measure, and every departure from what was asked, as sentences."""
     tasks: list[_Task] = []
     refusal: RecipeError | None = None
+    findings: dict[str, list[str]] = {}
     for layer in layers:
         for treatment in treatments:
             try:
                 scheme, notes = treatment.scheme.fitted(layer)
             except RecipeError as error:
                 refusal = refusal or error
-                progress.note(f"Not measured: {error}")
+                findings.setdefault(f"not measured with {treatment.tag}, which does not fit", []).append(layer.name)
                 continue
+            if scheme.shared:
+                notes = (*notes, "counted over the layer alone")
             for note in notes:
-                progress.note(note)
+                findings.setdefault(f"measured with {treatment.tag}: {note}", []).append(layer.name)
             tasks.append(_Task(layer, treatment, Treatment(scheme, treatment.solver)))
     if not tasks and refusal is not None:
         raise refusal
-    return tasks
+    return tasks, [finding_as_sentence(finding, names) for finding, names in findings.items()]
 
 
 def _hand_on(task: _Task, kl: float, progress: Progress, tokens: int, *, cached: bool = False) -> SensitivityCell:

@@ -163,9 +163,12 @@ class SensitivityCell:
 
 @dataclass(frozen=True)
 class Sensitivity:
+    """All cells; `warnings` tell what could not be measured as it was asked, as sentences."""
+
     cells: tuple[SensitivityCell, ...]
     tokens: int
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,8 @@ class Run:
 class Evaluation:
     """Judged on held-out text. kl_* in nats per token; None without an original to compare with.
 
-    weight_bytes: of the checkpoint as stored; peak_rss_bytes: of the process while it ran.
+    weight_bytes: of the checkpoint as stored. peak_rss_bytes: of the process while it was judged, for which every
+    layer is decoded; what a compressed model takes while it runs is in `Timing`. *_against: the same of the original.
     """
 
     source: str
@@ -222,11 +226,16 @@ class Evaluation:
     top1_agreement: float | None = None
     against: str = ""
     perplexity_against: float | None = None
+    weight_bytes_against: int | None = None
+    peak_rss_bytes_against: int | None = None
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds per decoded token: median and spread over repetitions; memory the weights take while running."""
+    """Milliseconds per decoded token: median and spread over repetitions.
+
+    weight_bytes: memory the weights take while running. peak_bytes: the most that loading the model and decoding took.
+    """
 
     median_ms: float
     least_ms: float
@@ -234,6 +243,7 @@ class Timing:
     weight_bytes: int
     routes: tuple[tuple[str, int], ...]
     fallbacks: tuple[str, ...] = ()
+    peak_bytes: int = 0
 
     @property
     def tokens_per_second(self) -> float:
@@ -306,7 +316,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One row of the Runs table: what a run is and everything measured on it."""
+    """One row of the Runs table: what a run is and everything measured on it.
+
+    peak_rss_bytes: while it was judged. decode_peak_bytes: while it ran on its kernels, as `Timing.peak_bytes`.
+    """
 
     run: str
     checkpoint: str
@@ -326,6 +339,8 @@ class RunSummary:
     decode_ms_before: float | None = None
     speed_up: float | None = None
     peak_rss_bytes: int | None = None
+    decode_peak_bytes: int | None = None
+    decode_peak_bytes_before: int | None = None
     exports: tuple[str, ...] = field(default=())
 
 

@@ -151,7 +151,7 @@ def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], warning
             findings.setdefault(f"{treatment.tag} takes more bytes than the layer has now", []).append(layer.name)
     if problems:
         raise _together(problems)
-    warnings += [_sentence(finding, names) for finding, names in findings.items()]
+    warnings += [finding_as_sentence(finding, names) for finding, names in findings.items()]
     return Plan(checkpoint, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(warnings))
 
 
@@ -164,7 +164,7 @@ def _together(problems: list[RecipeError]) -> RecipeError:
     return RecipeError(f"{first.what}; likewise {names}{more}", where=first.where, remedy=first.remedy)
 
 
-def _sentence(finding: str, names: list[str]) -> str:
+def finding_as_sentence(finding: str, names: list[str]) -> str:
     """One finding and the layers it is about, as one line."""
     more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
     count = f"{len(names)} layers" if len(names) > 1 else "1 layer"

@@ -10,6 +10,7 @@ from core.errors import UserError
 from core.progress import Progress
 from core.protocol.requests import MeasureLatency
 from core.protocol.results import Latency, Timing
+from core.runtime.added_memory import AddedMemory
 from core.runtime.architecture import architecture_of
 from core.runtime.build import compute_device
 from core.runtime.decode import decode_ms, random_prompt
@@ -38,20 +39,24 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
     repetitions = max(1, request.repetitions)
     tokens = max(1, request.tokens)
     progress.start(len(opened) * (repetitions * tokens + WARM_UP_TOKENS), "tokens")
-    models = [load_running(each, device, progress) for each in opened]
-    _note(models, opened, progress)
     vocabulary = int(architecture_of(weights.checkpoint).config.get_text_config().vocab_size)
     prompt = random_prompt(vocabulary, request.context, device)
-    for running in models:
-        decode_ms(running.model, prompt, WARM_UP_TOKENS)
+    models: list[RunningModel] = []
+    peaks: list[int] = []
+    for each in opened:
+        with AddedMemory(device) as added:
+            models.append(load_running(each, device, progress))
+            decode_ms(models[-1].model, prompt, WARM_UP_TOKENS)
+        peaks.append(added.bytes)
         progress.advance(WARM_UP_TOKENS)
+    _note(models, opened, progress)
     times: list[list[float]] = [[] for _ in models]
     for repetition in range(repetitions):
         order = range(len(models)) if repetition % 2 == 0 else reversed(range(len(models)))
         for index in order:
             times[index].append(decode_ms(models[index].model, prompt, tokens))
             progress.advance(tokens)
-    timings = [timing_of(running, taken) for running, taken in zip(models, times, strict=True)]
+    timings = [timing_of(*each) for each in zip(models, times, peaks, strict=True)]
     return Latency(
         source=request.source,
         device=device_name(device),
@@ -64,7 +69,7 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
     )
 
 
-def timing_of(running: RunningModel, milliseconds: list[float]) -> Timing:
+def timing_of(running: RunningModel, milliseconds: list[float], peak_bytes: int) -> Timing:
     """Median and extremes of one model's repetitions."""
     return Timing(
         median(milliseconds),
@@ -73,6 +78,7 @@ def timing_of(running: RunningModel, milliseconds: list[float]) -> Timing:
         running.weight_bytes,
         running.routes,
         running.fallbacks,
+        peak_bytes,
     )
 
 

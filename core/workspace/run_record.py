@@ -166,6 +166,8 @@ class RunRecord:
             decode_ms_before=(latency.get("against") or {}).get("median_ms"),
             speed_up=latency.get("speed_up"),
             peak_rss_bytes=evaluation.get("peak_rss_bytes"),
+            decode_peak_bytes=(latency.get("timing") or {}).get("peak_bytes"),
+            decode_peak_bytes_before=(latency.get("against") or {}).get("peak_bytes"),
             exports=tuple(export["out"] for export in found.get("exports", [])),
         )
 

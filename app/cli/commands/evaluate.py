@@ -14,7 +14,10 @@ from app.cli.table import pairs
 from core.protocol.requests import Evaluate
 from core.protocol.results import Evaluation
 
-_COMPARED = ("kl_mean", "kl_p99", "top1_agreement", "against", "perplexity_against")
+_COMPARED = (
+    "kl_mean", "kl_p99", "top1_agreement", "against",
+    "perplexity_against", "weight_bytes_against", "peak_rss_bytes_against",
+)  # fmt: skip
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -53,11 +56,15 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
         ]
     rows += [
         ("tokens", f"{evaluation.tokens:,}"),
-        ("weights", size(evaluation.weight_bytes)),
-        ("peak memory", size(evaluation.peak_rss_bytes)),
+        ("weights", _both(evaluation.weight_bytes, evaluation.weight_bytes_against)),
+        ("peak memory while judged", _both(evaluation.peak_rss_bytes, evaluation.peak_rss_bytes_against)),
         ("time", duration(evaluation.seconds)),
     ]
     yield from pairs(rows)
+
+
+def _both(byte_count: int, original: int | None) -> str:
+    return size(byte_count) + ("" if original is None else f" (original {size(original)})")
 
 
 EVALUATE = Command("evaluate", "perplexity on a text, and the divergence from an original", _add_arguments, _run)

@@ -62,6 +62,7 @@ def _lines(latency: Latency) -> Iterator[str]:
         number("greatest", "ms"),
         number("rate", "tokens/s"),
         number("weights"),
+        number("peak memory"),
     )
     timings = [("this", latency.timing)] + ([("original", latency.against)] if latency.against else [])
     yield from table(columns, (_row(name, timing) for name, timing in timings))
@@ -76,7 +77,8 @@ def _lines(latency: Latency) -> Iterator[str]:
 
 def _row(name: str, timing: Timing) -> tuple[str, ...]:
     times = (timing.median_ms, timing.least_ms, timing.greatest_ms)
-    return name, *(f"{ms:.3f}" for ms in times), f"{timing.tokens_per_second:.1f}", size(timing.weight_bytes)
+    sizes = (size(timing.weight_bytes), size(timing.peak_bytes))
+    return name, *(f"{ms:.3f}" for ms in times), f"{timing.tokens_per_second:.1f}", *sizes
 
 
 LATENCY = Command("latency", "decode latency on the kernels that fit, measured", _add_arguments, _run)

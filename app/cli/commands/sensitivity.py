@@ -56,6 +56,7 @@ def _run(arguments: Namespace) -> Reply:
         "layers": [_as_data(fields_of(cell)) for cell in sensitivity.cells],
         "tokens": sensitivity.tokens,
         "seconds": sensitivity.seconds,
+        "warnings": sensitivity.warnings,
     }
     return Reply(data, _lines(sensitivity))
 
@@ -82,6 +83,8 @@ def _lines(sensitivity: Sensitivity) -> Iterator[str]:
     yield from table(columns, ((cell.layer, cell.treatment, significant(cell.kl)) for cell in cells))
     yield ""
     yield f"most fragile first; {sensitivity.tokens:,} tokens, {duration(sensitivity.seconds)}"
+    for warning in sensitivity.warnings:
+        yield f"warning: {warning}"
 
 
 SENSITIVITY = Command(

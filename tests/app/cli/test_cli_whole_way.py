@@ -52,9 +52,11 @@ def test_the_whole_way(shell: Shell, tmp_path: Path) -> None:
     alone = shell.json("evaluate", SAMPLE, *FEW)
     assert finite(alone["perplexity"])
     assert alone["tokens"] == 128
-    assert not {"kl_mean", "kl_p99", "top1_agreement"} & alone.keys()
+    assert not {"kl_mean", "kl_p99", "top1_agreement", "weight_bytes_against"} & alone.keys()
     compared = shell.json("evaluate", out, "--against", SAMPLE, *FEW)
     assert compared["perplexity_against"] == pytest.approx(alone["perplexity"], rel=1e-6)
+    assert compared["weight_bytes"] < compared["weight_bytes_against"] == alone["weight_bytes"]
+    assert min(compared["peak_rss_bytes"], compared["peak_rss_bytes_against"]) > 10_000_000
     assert 0 < compared["kl_mean"] < compared["kl_p99"] < 2
     assert 0.5 < compared["top1_agreement"] < 1
     same = shell.json("evaluate", SAMPLE, "--against", SAMPLE, *FEW)
@@ -85,6 +87,7 @@ def test_latency_is_measured_against_the_original(shell: Shell, tmp_path: Path) 
     assert timed["against"]["median_ms"] > 0
     assert timed["speed_up"] > 0
     assert timed["weight_bytes"] < timed["against"]["weight_bytes"]
+    assert {"peak_bytes"} <= timed.keys() & timed["against"].keys()
     alone = shell.json("latency", SAMPLE, *quick)
     assert "against" not in alone
     said = shell.run("latency", out, "--against", SAMPLE, *quick)
@@ -100,8 +103,9 @@ def test_sensitivity_ranks_layers(shell: Shell) -> None:
     assert cells.keys() == {(name, tag) for name in names for tag in ("int8 channel", "int2 channel")}
     for name in names:
         assert 0 <= cells[name, "int8 channel"] < cells[name, "int2 channel"]
-    by_default = shell.json(*words, "--layers", "*.0.mlp.*")["layers"]
-    assert len(by_default) == 3
+    by_default = shell.json(*words, "--layers", "*.0.mlp.*")
+    assert len(by_default["layers"]) == 3
+    assert any("does not divide 64 inputs" in warning for warning in by_default["warnings"])
 
 
 def test_two_runs_are_the_same_bytes(shell: Shell, tmp_path: Path) -> None:

@@ -145,9 +145,22 @@ def test_treatments_that_do_not_fit_are_noted_or_refused(tmp_path: Path) -> None
     listener = Listener()
     found = measure_sensitivity(request(tmp_path, INT8, G128, layers=LAYERS[:1]), listener)
     assert [cell.treatment for cell in found.cells] == [INT8.tag]
-    assert any("group size 128 does not divide" in note for note in listener.notes)
+    (warning,) = found.warnings
+    assert "not measured with int4 g128, which does not fit" in warning
+    assert LAYERS[0] in warning
+    assert warning in listener.notes
     with pytest.raises(RecipeError, match="does not divide"):
         measure_sensitivity(request(tmp_path, G128), NullProgress())
+
+
+def test_what_is_measured_otherwise_than_asked_is_told(tmp_path: Path) -> None:
+    fallback = Treatment(Integer(group_size=128, indivisible="divisor"))
+    everywhere = Treatment(Sparse(scope="global"))
+    found = measure_sensitivity(request(tmp_path, fallback, everywhere, layers=LAYERS[:1]), NullProgress())
+    assert [cell.treatment for cell in found.cells] == ["int4 g128", "50 % zeros global"]
+    channel, alone = found.warnings
+    assert "measured with int4 g128: one scale per channel, as the group size 128 does not divide 64" in channel
+    assert "measured with 50 % zeros global: counted over the layer alone" in alone
 
 
 def test_without_names_every_linear_layer_but_the_head_is_measured() -> None:

@@ -131,6 +131,7 @@ def test_latency_is_interleaved_with_the_original(tmp_path: Path) -> None:
     for timing in (found.timing, found.against):
         assert 0 < timing.least_ms <= timing.median_ms <= timing.greatest_ms
     assert found.timing.weight_bytes < found.against.weight_bytes
+    assert min(found.timing.peak_bytes, found.against.peak_bytes) >= 0
     assert found.threads == torch.get_num_threads()
     assert progress.done == progress.total
     assert any("runs in float32" in note for note in progress.notes)

@@ -152,8 +152,8 @@ def test_measurements_show_in_the_summary(workspace: Workspace, plan: Plan) -> N
     evaluation = Evaluation(
         "run", 7.5, 100, 1000, 2000, 1.0, kl_mean=0.01, kl_p99=0.2, top1_agreement=0.9, perplexity_against=7.0
     )
-    timing = Timing(2.0, 1.5, 3.0, 1000, (("int4", 7),))
-    latency = Latency("run", "CPU", 2, 32, 32, timing, replace(timing, median_ms=4.0), 2.0)
+    timing = Timing(2.0, 1.5, 3.0, 1000, (("int4", 7),), peak_bytes=1500)
+    latency = Latency("run", "CPU", 2, 32, 32, timing, replace(timing, median_ms=4.0, peak_bytes=6000), 2.0)
     for result in (replace(evaluation, perplexity=99.0), evaluation, latency):
         workspace.record_measurement(f"run:{run.id}", result)
     for out in ("/one", "/two"):
@@ -162,6 +162,7 @@ def test_measurements_show_in_the_summary(workspace: Workspace, plan: Plan) -> N
     assert (found.perplexity, found.perplexity_before, found.kl_mean, found.kl_p99) == (7.5, 7.0, 0.01, 0.2)
     assert (found.top1_agreement, found.peak_rss_bytes) == (0.9, 2000)
     assert (found.decode_ms, found.decode_ms_before, found.speed_up) == (2.0, 4.0, 2.0)
+    assert (found.decode_peak_bytes, found.decode_peak_bytes_before) == (1500, 6000)
     assert found.exports == ("/one", "/two")
     assert (found.run, found.recipe_name, found.bytes_after) == (run.id, "four", plan.bytes_after)
     assert json.loads((run.folder / "measurements.json").read_text())["latency"]["device"] == "CPU"
