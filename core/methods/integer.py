@@ -74,7 +74,8 @@ class Integer(Scheme):
             return self, ()
         divisor = nearest_divisor(columns, self.group_size)
         if self.indivisible == "refuse":
-            other = f"group_size {divisor}, " if divisor < columns else ""
+            sizes = [size for size in divisors(columns) if 8 <= size < columns][-6:]
+            other = f"group_size {' or '.join(map(str, sizes))}, " if sizes else ""
             raise RecipeError(
                 f"The group size {self.group_size} does not divide the {columns} inputs of '{layer.name}' "
                 f"(shape {list(layer.shape)})",
@@ -107,9 +108,10 @@ def words(codes: int, bits: int) -> int:
 
 @lru_cache(maxsize=1024)
 def nearest_divisor(columns: int, group_size: int) -> int:
-    """The divisor of `columns` whose ratio to `group_size` is nearest to 1; of two equally near the smaller.
+    """The divisor of `columns` whose ratio to `group_size` is nearest to 1; of two equally near the smaller."""
+    return min(divisors(columns), key=lambda d: max(d, group_size) / min(d, group_size))
 
-    1 is none: a scale for every weight takes more than the weight.
-    """
-    divisors = [d for d in range(2, columns + 1) if columns % d == 0] or [columns]
-    return min(divisors, key=lambda d: max(d, group_size) / min(d, group_size))
+
+def divisors(columns: int) -> list[int]:
+    """The divisors of `columns`, ascending. Without 1: a scale for every weight takes more than the weight."""
+    return [d for d in range(2, columns + 1) if columns % d == 0] or [columns]
