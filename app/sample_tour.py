@@ -14,7 +14,11 @@ def has_display() -> bool:
     """Whether a window could be shown; a platform chosen with QT_QPA_PLATFORM counts as one."""
     if not sys.platform.startswith("linux"):
         return True
-    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
+    x11, wayland = bool(os.environ.get("DISPLAY")), bool(os.environ.get("WAYLAND_DISPLAY"))
+    platform = os.environ.get("QT_QPA_PLATFORM", "").split(":")[0].split(";")[0]
+    if platform == "xcb":
+        return x11
+    return wayland if platform.startswith("wayland") else bool(platform) or x11 or wayland
 
 
 def run_sample(arguments: Sequence[str]) -> int:
