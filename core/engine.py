@@ -182,9 +182,13 @@ def _warm_up(request: requests.WarmUp, progress: Progress) -> results.Ready:  # 
 
 
 def _keep(result: M, source: str, workspace: str) -> M:
-    """Keep a measurement with the run it was made on, if it was made on one."""
-    if source.startswith(RUN_PREFIX):
-        Workspace(workspace).record_measurement(source, result)
+    """Keep a measurement with the run it was made on: the run itself, or a folder that was exported from it."""
+    from core.export.provenance import run_of_export
+
+    kept = Workspace(workspace)
+    run = source if source.startswith(RUN_PREFIX) else run_of_export(Path(source))
+    if run and kept.has_run(run):
+        kept.record_measurement(run, result)
     return result
 
 

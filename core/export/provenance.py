@@ -66,6 +66,16 @@ def provenance_of_folder(folder: Path, target: str, warnings: tuple[str, ...]) -
     return Provenance(files)
 
 
+def run_of_export(folder: Path) -> str:
+    """The id of the run that `folder` was exported from, "" when it is no export or does not say."""
+    try:
+        described = json.loads((folder / FOLDER / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    run = described.get("run", "") if isinstance(described, dict) else ""
+    return run if isinstance(run, str) else ""
+
+
 def _without_paths(measurement: dict[str, Any]) -> dict[str, Any]:
     """A measurement in which sources are named without the folders that hold them."""
     return {

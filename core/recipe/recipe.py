@@ -16,7 +16,7 @@ from core.methods.keep import Keep
 from core.methods.registry import SCHEMES, SOLVERS
 from core.methods.scheme import Scheme
 from core.methods.solver import Nearest, Solver
-from core.recipe.strict_yaml import parse_yaml
+from core.recipe.strict_yaml import parse_yaml, write_yaml
 from core.settings import did_you_mean, parse_settings, settings_of, to_mapping
 
 VERSION = 1
@@ -89,7 +89,7 @@ class Recipe:
         return mapping
 
     def to_yaml(self) -> str:
-        return str(yaml.safe_dump(self.to_mapping(), sort_keys=False, allow_unicode=True))
+        return write_yaml(self.to_mapping())
 
     @property
     def digest(self) -> str:

@@ -23,10 +23,20 @@ class _StrictLoader(yaml.SafeLoader):
         return mapping
 
 
+class _StrictDumper(yaml.SafeDumper):
+    """The safe dumper, quoting what the loader here would take for a number."""
+
+
 # YAML 1.1 takes 1e-3 for a word, as it has no point.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+for _side in (_StrictLoader, _StrictDumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
+
+
+def write_yaml(value: object) -> str:
+    """`value` as text that `parse_yaml` reads back the same; mappings keep their order."""
+    return str(yaml.dump(value, Dumper=_StrictDumper, sort_keys=False, allow_unicode=True))
 
 
 def parse_yaml(text: str) -> object:

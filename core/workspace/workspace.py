@@ -47,14 +47,18 @@ class Workspace:
     def run(self, run: str) -> RunRecord:
         """A run by its id, with or without "run:". Raises UserError when there is none."""
         name = run.removeprefix(RUN_PREFIX)
-        folder = self.path / "runs" / name
-        if not name or Path(name).name != name or not (folder / MANIFEST).is_file():
+        if not self.has_run(name):
             raise UserError(
                 f"There is no run '{name}'",
                 where=str(self.path),
                 remedy="`benchvise runs` lists the runs of a workspace.",
             )
-        return RunRecord(folder, self.layers)
+        return RunRecord(self.path / "runs" / name, self.layers)
+
+    def has_run(self, run: str) -> bool:
+        """Whether there is a run of that id, with or without "run:"."""
+        name = run.removeprefix(RUN_PREFIX)
+        return bool(name) and Path(name).name == name and (self.path / "runs" / name / MANIFEST).is_file()
 
     def resumable(self, plan: Plan) -> RunRecord | None:
         """The newest run of the same checkpoint and recipe that no process is working on, or None."""
