@@ -41,7 +41,7 @@ class Problem:
 
 
 class Problems(QObject):
-    """All problems since the start, the newest last.
+    """All problems since the start, the newest last. Those of forecasts come from who knows whether one was asked for.
 
     added: one was added to the list. carded: one that deserves a card, because the person asked for what failed.
     """
@@ -87,14 +87,9 @@ class Problems(QObject):
 
     def _on_event(self, event: Event) -> None:
         request = self._asked.get(event.request)
-        if isinstance(event, Failed):
+        if isinstance(event, Failed) and not isinstance(request, ForecastLatency):
             during = title_of(request) if request is not None else ""
             resumes = isinstance(request, Compress) and not event.details and "Run" in event.remedy
             remedy = "run" if resumes else ""
             problem = Problem(event.what, event.where, event.remedy, event.details, during, remedy)
-            self.report(problem, card=_deserves_card(request, event))
-
-
-def _deserves_card(request: Request | None, event: Failed) -> bool:
-    """Forecasts are mostly unasked; the scoreboard itself says why there is none."""
-    return not isinstance(request, ForecastLatency) and (request is not None or bool(event.details))
+            self.report(problem, card=request is not None or bool(event.details))

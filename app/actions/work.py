@@ -74,7 +74,7 @@ class Work:
                 enabled=self._is_network,
             ),
             Command(
-                "forecast", "Forecast decode speed", self._forecast, icon="mdi6.speedometer", enabled=self._is_network
+                "forecast", "Forecast decode speed", self._forecast, icon="mdi6.speedometer", enabled=self._can_forecast
             ),
             Command(
                 "export",
@@ -160,6 +160,9 @@ class Work:
         """What the Compare panel asks for: "evaluate", "latency" or "export" of a run."""
         self._bench.document.set_active_run(run)
         {"evaluate": self.evaluate, "latency": self.measure_latency, "export": self.export}[wanted]()
+
+    def _can_forecast(self) -> bool:
+        return self._is_network() and self.can_run()
 
     def _is_network(self) -> bool:
         checkpoint = self._bench.document.checkpoint

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QToolButton, QWidget
 
 from app.bench import Bench
 from app.figures import byte_text, kl_text, plural
+from app.problems import Problem
 from app.theme.appearance import UNIT
 from app.theme.icons import icon
 from app.widgets.figure import Figure
@@ -85,9 +86,21 @@ class Scoreboard(QFrame):
 
     def ask_forecast(self) -> None:
         """Forecast the decode speed of the recipe as it is now."""
+        if self.can_forecast():
+            self._ask_forecast(asked_for=True)
+
+    def can_forecast(self) -> bool:
+        """True when there is a recipe that treats something, in a network whose structure is known."""
         document = self._bench.document
-        if document.checkpoint is None or document.plan_problem is not None:
-            return
+        checkpoint, plan = document.checkpoint, document.plan
+        if checkpoint is None or not checkpoint.architecture or document.plan_problem is not None:
+            return False
+        return plan is not None and plan.treated_layers > 0
+
+    def _ask_forecast(self, *, asked_for: bool) -> None:
+        """A failure is a problem of the person's only when they asked; the figures' tooltips say it in any case."""
+        document = self._bench.document
+        assert document.checkpoint is not None
         path, recipe = document.checkpoint.path, document.recipe
         asked = (path, recipe.digest)
 
@@ -97,16 +110,16 @@ class Scoreboard(QFrame):
 
         def failed(failure: Failed) -> None:
             self._no_forecast = f"No forecast: {failure.what}. {failure.remedy}"
+            if asked_for or failure.details:
+                problem = Problem(failure.what, failure.where, failure.remedy, failure.details, "Forecast latency")
+                self._bench.problems.report(problem, card=asked_for)
             self.refresh()
 
         self._no_forecast = ""
         self._bench.client.ask(ForecastLatency(path, recipe, document.workspace), done=done, failed=failed, owner=self)
 
     def _enable(self, _: int = 0) -> None:
-        document = self._bench.document
-        self.forecast_button.setEnabled(
-            document.checkpoint is not None and bool(document.checkpoint.architecture) and not self._bench.jobs.busy
-        )
+        self.forecast_button.setEnabled(self.can_forecast() and not self._bench.jobs.busy)
 
     def _forget(self) -> None:
         self._forecast = None
@@ -185,13 +198,13 @@ class Scoreboard(QFrame):
     def _forecast_unasked(self) -> None:
         document = self._bench.document
         checkpoint = document.checkpoint
-        if checkpoint is None or document.totals.nbytes > SMALL_BYTES or not checkpoint.architecture:
+        if checkpoint is None or document.totals.nbytes > SMALL_BYTES or not self.can_forecast():
             return
         if self._bench.jobs.busy or not document.plan_is_current or checkpoint.quantization is not None:
             return
         if self._forecast_of != (checkpoint.path, document.recipe.digest):
             self._forecast_of = (checkpoint.path, document.recipe.digest)
-            self.ask_forecast()
+            self._ask_forecast(asked_for=False)
 
     def _on_event(self, event: Event) -> None:
         if not isinstance(event, Finished) or not isinstance(event.result, Latency):
