@@ -19,6 +19,7 @@ from core.protocol.results import Ready
 
 MEMORY_INTERVAL_MS = 2000
 _STEPS = 1000
+_TEXT_WIDTH = 260
 
 
 class StatusBar(QStatusBar):
@@ -82,7 +83,8 @@ class _JobInSmall(QWidget):
     def __init__(self, bench: Bench) -> None:
         super().__init__()
         self._bench = bench
-        self._text = QLabel()
+        self._text = ElidedLabel()
+        self._text.setMaximumWidth(_TEXT_WIDTH)
         self._bar = QProgressBar(textVisible=False, maximum=_STEPS)
         self._bar.setFixedWidth(96)
         self._bar.setAccessibleName("Progress of the running job")

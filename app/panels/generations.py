@@ -13,6 +13,7 @@ from app.figures import plural
 from app.plots.controls import Controls
 from app.plots.plot_panel import PlotPanel
 from app.theme.theme import current_theme, theme_notifier
+from app.widgets.elided_label import ElidedLabel
 from core.protocol.events import Failed
 from core.protocol.requests import Generate
 from core.protocol.results import Generation, Generations
@@ -29,7 +30,8 @@ class TokenText(QWidget):
 
     def __init__(self, title: str) -> None:
         super().__init__()
-        self.title = QLabel(title)
+        self.title = ElidedLabel()
+        self.title.setText(title)
         self.view = QTextBrowser()
         self.view.setAccessibleName(title)
         layout = QVBoxLayout(self)
@@ -78,6 +80,7 @@ class GenerationsPanel(PlotPanel):
         controls.row.addWidget(self.tokens)
         controls.row.addWidget(self.button)
         self.note = QLabel(wordWrap=True)
+        self.note.setMinimumWidth(1)
         self.note.setContentsMargins(8, 0, 8, 0)
         self.note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.original = TokenText("Original")

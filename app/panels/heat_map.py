@@ -37,6 +37,7 @@ class HeatMapPanel(PlotPanel):
         )
         self.controls.end()
         self.note = QLabel(wordWrap=True)
+        self.note.setMinimumWidth(1)
         self.note.setContentsMargins(8, 0, 8, 0)
         self.plot = HeatMapPlot()
         layout = QVBoxLayout(self.content)

@@ -59,6 +59,7 @@ class HistogramPanel(PlotPanel):
         )
         self.controls.end()
         self.note = QLabel(wordWrap=True)
+        self.note.setMinimumWidth(1)
         self.note.setContentsMargins(8, 0, 8, 0)
         self.plot = HistogramPlot()
         self.plot.view_settled.connect(self._view_settled)

@@ -174,7 +174,7 @@ class InspectorPanel(QWidget):
         before = sum(layer.nbytes for layer in layers)
         after = int(plan.bytes_after[list(self._chosen)].sum())
         weights = sum(layer.parameters for layer in layers)
-        parts = [f"≈ {byte_text(before)} → {byte_text(after)}", f"{8 * after / weights:.2f} bits per weight"]
+        parts = [f"{byte_text(before)} → {byte_text(after)}", f"{8 * after / weights:.2f} bits per weight"]
         known = self._known_damage(layers)
         if known:
             parts.append(known)
@@ -242,7 +242,8 @@ class RulesView(QWidget):
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.text.setMinimumHeight(160)
         self.text.setAccessibleName("The recipe as YAML")
-        self._said = _wrapped("muted")
+        self._said = ElidedLabel()
+        self._said.setProperty("tone", "muted")
         copy = QToolButton()
         copy.setIcon(icon("mdi6.content-copy"))
         copy.setToolTip("Copy the recipe as YAML")

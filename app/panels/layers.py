@@ -19,7 +19,7 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtGui import QGuiApplication, QResizeEvent
-from PySide6.QtWidgets import QHeaderView, QLabel, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHeaderView, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
 
 from app.actions.command import Command
 from app.document import Document
@@ -33,6 +33,7 @@ from app.panels.layer_delegate import LayerDelegate
 from app.theme.appearance import UNIT, scaled
 from app.theme.icons import icon
 from app.theme.theme import theme_notifier
+from app.widgets.elided_label import ElidedLabel
 from core.checkpoint.records import Layer
 from core.recipe.presets import load_preset, preset_names
 from core.recipe.recipe import KEEP
@@ -42,6 +43,7 @@ SENSITIVITY_DELAY_MS = 250
 PREPARE_HERE = 3000
 """Up to this many layers the tree is built at once; more are built beside the window's work."""
 _EXPAND_MOST = 200
+LEAST_WIDTH = 280
 LEAST_NAME = 104
 COMPACT, WIDE = 440, 520
 WIDE_TREATMENT = 132
@@ -81,9 +83,10 @@ class LayersPanel(QWidget):
         self.filter_line.setToolTip(f"Words that must all hold: {HELP} (Ctrl+F)")
         self.filter_line.setAccessibleName("Filter layers")
         self._search = self.filter_line.addAction(icon("mdi6.magnify"), QLineEdit.ActionPosition.LeadingPosition)
-        self._said = QLabel()
+        self._said = ElidedLabel()
         self._said.setProperty("tone", "muted")
         self._said.setContentsMargins(UNIT, 2, UNIT, 2)
+        self.setMinimumWidth(LEAST_WIDTH)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)

@@ -23,6 +23,7 @@ from app.theme.icons import icon
 from app.theme.theme import current_theme, theme_notifier
 
 _PATH = int(Qt.ItemDataRole.UserRole)
+_PATH_WIDTH = 480
 
 
 class StartPage(QWidget):
@@ -95,7 +96,8 @@ class StartPage(QWidget):
             "Drop a Hugging Face folder or a .safetensors, .bin, .pt or .pth file anywhere on this window. "
             "Only headers are read; pickled code is never run."
         )
-        self.said.setText(f"Opening {path} …" if path else hint)
+        shown = self.said.fontMetrics().elidedText(path, Qt.TextElideMode.ElideMiddle, _PATH_WIDTH)
+        self.said.setText(f"Opening {shown} …" if path else hint)
         for button in (self.folder_button, self.file_button, self.sample_button):
             button.setEnabled(not path)
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
@@ -9,7 +10,7 @@ from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 from app.main_window import MainWindow
 from app.theme.appearance import apply_theme
 from app.theme.theme import current_theme, theme_notifier
-from core.protocol.events import Failed, Finished, Started, Stopped
+from core.protocol.events import Failed, Finished, Note, Started, Stopped
 from core.protocol.requests import Compress, Evaluate, Export, ForecastLatency, MakePlan, MeasureSensitivity, Open
 from core.protocol.results import LatencyForecast
 from core.recipe.presets import load_preset
@@ -274,3 +275,56 @@ def test_the_window_is_there_soon_and_without_torch():
     seconds, shown, torch, _ = done.stdout.split()
     assert (shown, torch) == ("True", "False")
     assert float(seconds) < 4.0
+
+
+def test_nothing_is_forecast_and_no_problem_made_while_nothing_is_treated(filled, client):
+    filled.scoreboard._forecast_unasked()
+    filled.scoreboard.ask_forecast()
+    assert not client.numbers(ForecastLatency)
+    assert not filled.scoreboard.forecast_button.isEnabled()
+    assert not filled.commands.action("forecast").isEnabled()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_only_a_forecast_that_was_asked_for_makes_a_problem(filled, client, checkpoint, qtbot, asked):
+    use_preset(filled, client, checkpoint, qtbot)
+    board = filled.scoreboard
+    board.ask_forecast() if asked else board._forecast_unasked()
+    client.say(Failed(client.last(ForecastLatency), "No kernel fits", "q_proj", "Choose another scheme."))
+    assert filled.bench.problems.count == len(filled.cards.cards) == int(asked)
+    assert "No kernel fits" in board.decode.toolTip()
+
+
+def test_long_texts_do_not_widen_the_window(filled, client, document, qtbot):
+    long = "a" * 2000
+    recipe = replace(load_preset("int8-channel"), name=long)
+    document.set_recipe(recipe, "Load")
+    filled.opening.may_discard = lambda: True
+    number = client.ask(Compress(f"/models/{long}", recipe))
+    client.say(Started(number))
+    client.say(Note(number, long))
+    filled.layers.filter_line.setText("re:(" + long)
+    filled.say(long)
+    document.set_active_run(long)
+    for tab in range(len(filled.plot_titles())):
+        filled.show_plot(tab)
+        qtbot.wait(150)
+        assert filled.minimumSizeHint().width() < 1200, filled.plot_titles()[tab]
+        assert filled.width() == 1280
+        assert filled.docks.dock("layers").width() >= 280
+
+
+def test_a_narrow_dock_that_was_remembered_is_widened(filled, bench, qtbot):
+    filled.layers.setMinimumWidth(0)
+    filled.resizeDocks([filled.docks.dock("layers")], [120], Qt.Orientation.Horizontal)
+    qtbot.wait(20)
+    assert filled.docks.dock("layers").width() < 200
+    filled.docks.keep(bench.preferences)
+    again = MainWindow(bench)
+    qtbot.addWidget(again, before_close_func=finish)
+    again.resize(1280, 800)
+    again.show()
+    qtbot.wait(50)
+    assert again.docks.restore(bench.preferences)
+    qtbot.wait(50)
+    assert again.docks.dock("layers").width() >= 280
