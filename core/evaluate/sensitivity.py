@@ -117,11 +117,6 @@ class Reference:
             except Diverged as error:
                 raise diverged(source) from error
 
-    @property
-    def resumes(self) -> bool:
-        """Whether passes start at the changed block; otherwise the whole model is run each time."""
-        return self._blocks is not None
-
     def divergence(self, layer: Layer, weight: Tensor) -> float:
         """Mean KL in nats per token with `weight` in place of the layer's own, which is there again afterwards."""
         parameter_of(self._model, layer)

@@ -101,7 +101,7 @@ def test_resumed_passes_equal_full_ones_bit_for_bit(tmp_path: Path, tied: bool) 
     quick = Reference(model, ids, "")
     slow = Reference(model, ids, "")
     slow._blocks = None
-    assert quick.resumes
+    assert quick._blocks is not None, "passes start at the changed block"
     for layer in checkpoint.layers:
         if layer.compressible:
             weight = treated_weight(layer, INT3)
