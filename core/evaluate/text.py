@@ -79,7 +79,7 @@ def cut_windows(ids: Tensor, windows: int, window_tokens: int, *, where: str = "
         raise UserError(
             f"The text is too short: {len(ids)} tokens, where at least {min(LEAST_TOKENS, window_tokens)} are needed",
             where=where,
-            remedy="Give a longer text.",
+            remedy="Give a longer text, in words that the model's tokenizer knows.",
         )
     count = min(windows, len(ids) // length)
     step = len(ids) // count

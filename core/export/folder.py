@@ -39,6 +39,9 @@ def check_output(out: str | Path, inputs: Iterable[Path] = ()) -> Path:
                 raise _exists("The output folder already exists and is not empty", out)
         elif os.path.lexists(path):
             raise _exists("A file of that name already exists", out)
+        place = next(parent for parent in resolved.parents if os.path.lexists(parent))
+        if not place.is_dir():
+            raise OutputError(f"'{place}' is not a folder", where=str(out), remedy="Choose a place within a folder.")
     except OSError as error:
         raise _failed(error, str(out)) from error
     return resolved

@@ -94,7 +94,7 @@ def _check_positions(weights: Weights, request: MeasureLatency) -> None:
             f"{request.context} tokens of context and {request.tokens} decoded ones are more than the {limit} "
             "positions that the model knows",
             where=weights.source,
-            remedy="Ask for fewer.",
+            remedy="Ask for fewer: --context and --tokens on the command line.",
         )
 
 

@@ -125,3 +125,8 @@ def test_a_leftover_with_the_number_of_a_younger_process_is_removed(tmp_path: Pa
     with output_folder(check_output(tmp_path / "out")) as folder:
         (folder / "file").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_in_the_way_is_said_before_the_work() -> None:
+    with pytest.raises(OutputError, match="'/dev/null' is not a folder"):
+        check_output("/dev/null/deeper/out")
