@@ -99,7 +99,7 @@ def text_windows(checkpoint: Checkpoint, path: str, windows: int, window_tokens:
     limit = architecture_of(checkpoint).max_positions
     length = min(window_tokens, limit) if limit else window_tokens
     ids = torch.tensor(load_tokenizer(checkpoint)(read_text(path), verbose=False)["input_ids"], dtype=torch.int64)
-    cut = cut_windows(ids, max(windows, 1), max(length, 2), where=path)
+    cut = cut_windows(ids, max(windows, 1), max(length, 2), where=path or "the shipped text")
     if length < window_tokens:
         note = f"Windows of {length} tokens instead of {window_tokens}: the model knows no more positions"
         return Windows(cut.ids, (note, *cut.notes))
