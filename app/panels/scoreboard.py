@@ -19,9 +19,12 @@ IDLE_MS = 1500
 SMALL_BYTES = 100_000_000
 """Up to this size a decode forecast takes a second and is made unasked, once the plan has been at rest."""
 
+_REST = 4
+"""Share of the width that is left free at the right, so that the figures stay together in a wide window."""
+
 
 class Scoreboard(QFrame):
-    """SIZE, BITS, QUALITY, DECODE, MEMORY: forecasts until the active run was measured with this very recipe."""
+    """SIZE, BITS, QUALITY, DECODE, MEMORY: planned or forecast until a run was made with this very recipe."""
 
     def __init__(self, bench: Bench, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -35,7 +38,8 @@ class Scoreboard(QFrame):
         self.quality = Figure("QUALITY", "KL divergence from the original at the model's output, nats per token")
         self.decode = Figure("DECODE", "Text generated per second, one sequence")
         self.memory = Figure("MEMORY", "Memory the weights take while the model runs")
-        self.forecast_button = QToolButton()
+        self.forecast_button = QToolButton(text="Forecast")
+        self.forecast_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.forecast_button.setAccessibleName("Forecast the decode speed")
         self.forecast_button.setToolTip("Forecast the decode speed from micro-benchmarks")
         self.forecast_button.clicked.connect(self.ask_forecast)
@@ -44,13 +48,16 @@ class Scoreboard(QFrame):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(2 * UNIT, UNIT, 2 * UNIT, UNIT)
         layout.setSpacing(3 * UNIT)
-        for figure, share in zip(self._figures, (5, 4, 4, 6, 4), strict=True):
-            if figure is self.decode:
-                layout.addWidget(figure)
-                layout.addWidget(self.forecast_button, 0, Qt.AlignmentFlag.AlignVCenter)
-                layout.addStretch(share)
-            else:
-                layout.addWidget(figure, share)
+        decode = QHBoxLayout()
+        decode.setSpacing(UNIT)
+        decode.addWidget(self.decode)
+        decode.addWidget(self.forecast_button, 0, Qt.AlignmentFlag.AlignVCenter)
+        decode.addStretch(1)
+        for figure, share in ((self.bytes, 5), (self.bits, 4), (self.quality, 4)):
+            layout.addWidget(figure, share)
+        layout.addLayout(decode, 5)
+        layout.addWidget(self.memory, 4)
+        layout.addStretch(_REST)
         self._idle = QTimer(self, singleShot=True, interval=IDLE_MS)
         self._idle.timeout.connect(self._forecast_unasked)
         document = bench.document
@@ -135,19 +142,15 @@ class Scoreboard(QFrame):
         before = byte_text(plan.total_before)
         if plan.treated_layers:
             treated = f"{plural(plan.treated_layers, 'layer')} treated, {plan.bits_per_treated_weight:.2f} bits there"
-            self.bytes.show_forecast(f"{before} → ≈{byte_text(plan.total_after)}", treated)
+            self.bytes.show_planned(f"{before} → {byte_text(plan.total_after)}", treated)
         else:
-            self.bytes.show_measured(before, "Nothing is treated yet")
-        self._show_bits(plan.bits_per_weight, measured=not plan.treated_layers)
+            self.bytes.show_planned(before, "Nothing is treated yet")
+        self._show_bits(plan.bits_per_weight, measured=False)
 
     def _show_bits(self, after: float, *, measured: bool) -> None:
         before = self._bench.document.totals.bits_per_weight
-        if abs(before - after) < 0.005:
-            self.bits.show_measured(f"{before:.4g}")
-        elif measured:
-            self.bits.show_measured(f"{before:.4g} → {after:.2f}")
-        else:
-            self.bits.show_forecast(f"{before:.4g} → ≈{after:.2f}")
+        show = self.bits.show_measured if measured else self.bits.show_planned
+        show(f"{before:.4g}" if abs(before - after) < 0.005 else f"{before:.4g} → {after:.2f}")
 
     def _show_quality(self, run: RunSummary | None) -> None:
         if run is not None and run.kl_mean is not None:

@@ -1,4 +1,4 @@
-"""A number of the scoreboard: before → after, a forecast (≈, grey) until it is measured (black, with a tick)."""
+"""A number of the scoreboard: a forecast (≈, grey), an exact plan (black), or measured (black, with a tick)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from app.theme.appearance import UNIT, scaled
 from app.theme.icons import icon
 from app.theme.theme import current_theme, theme_notifier
 
+_NOTHING, _FORECAST, _PLANNED, _MEASURED = "not known", "forecast", "planned", "measured"
+
 
 class Figure(QWidget):
     """A title and a value under it."""
@@ -16,7 +18,7 @@ class Figure(QWidget):
     def __init__(self, title: str, help_text: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._help = help_text
-        self._measured = False
+        self._kind = _NOTHING
         self._title = QLabel(title)
         self._title.setFont(scaled(self.font(), 0.82))
         self._title.setProperty("tone", "muted")
@@ -46,29 +48,33 @@ class Figure(QWidget):
 
     @property
     def measured(self) -> bool:
-        return self._measured
+        return self._kind == _MEASURED
 
     def show_forecast(self, text: str, range_text: str = "") -> None:
         """A predicted value; `range_text` is told on hover."""
-        self._show(text, measured=False, more=range_text)
+        self._show(text, _FORECAST, range_text)
+
+    def show_planned(self, text: str, more: str = "") -> None:
+        """A value that is exact and not carried out yet."""
+        self._show(text, _PLANNED, more)
 
     def show_measured(self, text: str, more: str = "") -> None:
-        self._show(text, measured=True, more=more)
+        self._show(text, _MEASURED, more)
 
     def show_nothing(self, why: str) -> None:
-        self._show("—", measured=False, more=why)
+        self._show("—", _NOTHING, why)
 
-    def _show(self, text: str, *, measured: bool, more: str) -> None:
-        self._measured = measured
+    def _show(self, text: str, kind: str, more: str) -> None:
+        self._kind = kind
         self._value.setText(text)
         self.setToolTip("\n".join(part for part in (self._help, more) if part))
-        self.setAccessibleDescription(f"{text}, {'measured' if measured else 'forecast'}. {self.toolTip()}")
+        self.setAccessibleDescription(f"{text}, {kind}. {self.toolTip()}")
         self._paint()
 
     def _paint(self) -> None:
         theme = current_theme()
-        self._value.setStyleSheet(f"color: {theme.text if self._measured else theme.muted}")
-        self._tick.setVisible(self._measured)
-        if self._measured:
+        self._value.setStyleSheet(f"color: {theme.text if self._kind in (_MEASURED, _PLANNED) else theme.muted}")
+        self._tick.setVisible(self.measured)
+        if self.measured:
             self._tick.setPixmap(icon("mdi6.check-bold", theme.good).pixmap(16, 16))
         self._value.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)

@@ -160,10 +160,13 @@ def test_the_remedy_of_a_killed_run_is_a_button(filled, client, checkpoint, qtbo
 
 def test_forecast_is_marked_until_measured(filled, client, checkpoint, qtbot):
     board = filled.scoreboard
-    assert board.bytes.measured
-    use_preset(filled, client, checkpoint, qtbot)
-    assert "≈" in board.bytes.text
     assert not board.bytes.measured
+    use_preset(filled, client, checkpoint, qtbot)
+    for exact in (board.bytes, board.bits):
+        assert "→" in exact.text
+        assert "≈" not in exact.text
+        assert not exact.measured
+    assert "≈" not in filled.inspector.forecast.text()
     board.ask_forecast()
     number = client.last(ForecastLatency)
     client.say(Started(number))
