@@ -36,6 +36,18 @@ def pareto_front(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(front)
 
 
+def framing(values: Sequence[float], *, least: float | None) -> tuple[float, float]:
+    """From where to where an axis shows values: a little room on both sides, 15 % around a single one.
+
+    least: no value can be below it; None where any can (powers of ten).
+    """
+    if not values:
+        return 0.0, 1.0
+    low, high = min(values), max(values)
+    room = 0.08 * (high - low) or (0.15 * abs(high) if least is not None else 0.15) or 1.0
+    return (low - room if least is None else max(least, low - room)), high + room
+
+
 class ParetoPlot(Plot):
     """run_clicked: id of the run whose point was clicked."""
 
@@ -56,6 +68,10 @@ class ParetoPlot(Plot):
         self._dots.sigClicked.connect(self._point_clicked)
         self.plot.addItem(self._front_line)
         self.plot.addItem(self._dots)
+        self._nothing = pg.TextItem(anchor=(0.5, 0.5))
+        self._nothing.setPos(0.5, 0.5)
+        self.plot.addItem(self._nothing, ignoreBounds=True)
+        self._framed: tuple[object, ...] = ()
         self._labels: list[pg.TextItem] = []
         self.canvas.scene().sigMouseMoved.connect(self._hover)
         self.start()
@@ -96,6 +112,24 @@ class ParetoPlot(Plot):
         for label in self._labels:
             self.plot.removeItem(label)
         self._labels = [self._label(point, heights[point.run], theme) for point in self._points]
+        self._show_nothing(theme)
+        framed = (self._points, self._titles, self._logarithmic)
+        if framed != self._framed:
+            self._framed = framed
+            self.reset_zoom()
+
+    def reset_zoom(self) -> None:
+        """Frame the points; never below zero, where nothing that is measured here can be."""
+        xs, ys = [point.x for point in self._points], [self._height(point.y) for point in self._points]
+        self.plot.setLimits(xMin=0, yMin=None if self._logarithmic else 0)
+        self.plot.setXRange(*framing(xs, least=0), padding=0)
+        self.plot.setYRange(*framing(ys, least=None if self._logarithmic else 0), padding=0)
+
+    def _show_nothing(self, theme: Theme) -> None:
+        self._nothing.setVisible(not self._points)
+        self._nothing.setText("No run has both of these measured yet: Evaluate, or Measure latency.", theme.muted)
+        for side in ("left", "bottom"):
+            self.plot.getAxis(side).setStyle(showValues=bool(self._points))
 
     def paint_theme(self, theme: Theme) -> None:  # noqa: ARG002 - every colour belongs to a point
         self.redraw_soon()

@@ -7,6 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 
 from app.panels.compare import COLUMNS, ComparePanel
+from app.plots.pareto_plot import framing
 from core.protocol.results import RunSummary
 
 
@@ -89,3 +90,22 @@ def test_buttons_name_what_is_wanted(qtbot, panel, plots_document):
 def test_models(panel, qtmodeltester):
     qtmodeltester.check(panel.model)
     qtmodeltester.check(panel.sorted)
+
+
+@pytest.mark.parametrize(
+    ("values", "least", "wanted"),
+    [([0.26], 0, (0.221, 0.299)), ([0.1, 4.1], 0, (0, 4.42)), ([-1.0], None, (-1.15, -0.85)), ([], 0, (0, 1))],
+)
+def test_the_frame_never_goes_below_zero(values, least, wanted):
+    assert framing(values, least=least) == pytest.approx(wanted)
+
+
+def test_an_empty_plot_says_why(panel):
+    panel.plot.show_points((), titles=("Size, MB", "KL"), active="", logarithmic=True)
+    panel.plot.redraw_now()
+    assert panel.plot._nothing.isVisible()
+    panel._draw()
+    panel.plot.redraw_now()
+    assert not panel.plot._nothing.isVisible()
+    (low, high), _ = panel.plot.plot.viewRange()
+    assert 0 <= low < high

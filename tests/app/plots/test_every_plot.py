@@ -69,8 +69,8 @@ def test_follows_the_theme_to_and_fro(any_plot):
 def test_hover_everywhere_is_harmless(any_plot):
     size = any_plot.canvas.viewport().size()
     told = set()
-    for x in range(0, size.width(), 40):
-        for y in range(0, size.height(), 25):
+    for x in range(0, size.width(), 20):
+        for y in range(0, size.height(), 9):
             any_plot.canvas.scene().sigMouseMoved.emit(QPointF(x, y))
             told.add(any_plot.readout.text())
     assert len(told) > 1
