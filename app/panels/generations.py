@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QKeySequence, QShortcut, QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QSpinBox, QSplitter, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QSplitter,
+    QStackedWidget,
+    QTextBrowser,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.figures import plural
 from app.plots.controls import Controls
-from app.plots.plot_panel import PlotPanel
+from app.plots.plot_panel import EmptyState, PlotPanel
 from app.theme.theme import current_theme, theme_notifier
 from app.widgets.elided_label import ElidedLabel
 from core.protocol.events import Failed
@@ -93,7 +103,11 @@ class GenerationsPanel(PlotPanel):
         layout.setSpacing(8)
         layout.addWidget(controls)
         layout.addWidget(self.note)
-        layout.addWidget(split, 1)
+        self.waiting = EmptyState(self.icon)
+        self._pages = QStackedWidget()
+        self._pages.addWidget(self.waiting)
+        self._pages.addWidget(split)
+        layout.addWidget(self._pages, 1)
         QShortcut(
             QKeySequence("Ctrl+Return"), self, self.generate, context=Qt.ShortcutContext.WidgetWithChildrenShortcut
         )
@@ -106,15 +120,22 @@ class GenerationsPanel(PlotPanel):
         run = self.document.active_run
         if self.document.checkpoint is None or not run:
             self.say_empty(
-                "No run to read from",
-                "Make a run, or choose one under Compare: the original and the compressed model then continue the same "
-                "prompt here, with the first differing token marked.",
+                "Run a recipe first",
+                "Here the original and the compressed model continue the same prompt side by side, with the first "
+                "differing token marked. Press Run (Ctrl+R), or choose an earlier run under Compare.",
             )
             return
         self.show_content()
         names = [summary.recipe_name for summary in self.document.runs if summary.run == run]
         self.compressed.title.setText(f"Compressed: {names[0] if names and names[0] else run}")
         self.button.setEnabled(not self.question.pending)
+        if self._shown is None and not self.question.pending:
+            self._pages.setCurrentWidget(self.waiting)
+            self.waiting.say(
+                "Nothing is written yet",
+                "Press Generate (Ctrl+Return): the original and the compressed model continue the prompt side by side, "
+                "and the first differing token is marked.",
+            )
 
     def generate(self) -> None:
         """Let both write; one at a time."""
@@ -158,6 +179,7 @@ class GenerationsPanel(PlotPanel):
         shown = self._shown
         if shown is None:
             return
+        self._pages.setCurrentIndex(1)
         self.original.show_text(shown.prompt, shown.original, shown.compressed, shown.diverges_at)
         self.compressed.show_text(shown.prompt, shown.compressed, shown.original, shown.diverges_at)
         count = len(shown.compressed.pieces)

@@ -13,13 +13,15 @@ from core.protocol.results import Generation, Generations
 @pytest.fixture
 def panel(qtbot, shown, plots_document):
     panel = shown(GenerationsPanel)
-    assert panel.empty.heading == "No run to read from"
+    assert panel.empty.heading == "Run a recipe first"
     plots_document.set_active_run("r1")
     qtbot.waitUntil(lambda: panel.shows_content)
     return panel
 
 
 def test_marks_the_first_difference_and_tints_the_others(panel, plots_client, plots_document):
+    assert panel.waiting.isVisible()
+    assert not panel.original.isVisible()
     panel.prompt.setText("Once")
     panel.generate()
     panel.generate()
@@ -31,6 +33,7 @@ def test_marks_the_first_difference_and_tints_the_others(panel, plots_client, pl
     plots_client.answer(1, Generations("Once", original, compressed, 1))
     view = panel.compressed.view
     assert view.toPlainText() == "Once a x c y"
+    assert view.isVisible()
     assert panel.note.text() == "The texts part at token 2 of 4."
     alphas = [_format(view, place).background().color().alpha() for place in (6, 8, 10, 12)]
     marked = [_format(view, place).background().style().value != 0 for place in (6, 8, 10, 12)]
