@@ -61,7 +61,7 @@ def palette_of(theme: Theme) -> QPalette:
         roles.ButtonText: theme.text,
         roles.ToolTipText: theme.text,
         roles.BrightText: theme.error,
-        roles.PlaceholderText: theme.faint,
+        roles.PlaceholderText: theme.muted,
         roles.Highlight: theme.selection,
         roles.HighlightedText: theme.text,
         roles.Accent: theme.accent,
@@ -123,7 +123,7 @@ QHeaderView::section {
 }
 QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox {
     background: $panel; border: 1px solid $border; border-radius: 5px; padding: 3px 6px; min-height: 20px;
-    selection-background-color: $selection; selection-color: $text;
+    selection-background-color: $selection; selection-color: $text; placeholder-text-color: $muted;
 }
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus { border-color: $accent; }
 QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled {
@@ -153,7 +153,13 @@ QCheckBox::indicator {
 QCheckBox::indicator:checked { background: $accent; border-color: $accent; image: url("$icons/check-$name.svg"); }
 QCheckBox::indicator:indeterminate { image: url("$icons/dash-$name.svg"); }
 QCheckBox::indicator:focus, QCheckBox::indicator:hover { border-color: $accent; }
-QCheckBox:focus { color: $accent; }
+QCheckBox:focus, QRadioButton:focus { color: $accent; }
+QRadioButton::indicator {
+    width: 12px; height: 12px; border: 1px solid $muted; border-radius: 7px; background: $panel;
+}
+QRadioButton::indicator:checked { border: 4px solid $accent; width: 6px; height: 6px; background: $on_accent; }
+QRadioButton::indicator:hover, QRadioButton::indicator:focus { border-color: $accent; }
+QDialogButtonBox { dialogbuttonbox-buttons-have-icons: 0; }
 QSlider::groove:horizontal { height: 4px; background: $grid; border-radius: 2px; }
 QSlider::sub-page:horizontal { background: $accent; border-radius: 2px; }
 QSlider::handle:horizontal {
@@ -175,7 +181,7 @@ QScrollBar::handle:vertical { min-height: 28px; }
 QScrollBar::handle:horizontal { min-width: 28px; }
 QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
 QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
-QAbstractScrollArea::corner { background: transparent; border: none; }
+QAbstractScrollArea::corner { background: $panel; border: none; }
 QScrollArea { border: none; background: $panel; }
 QToolTip { background: $raised; color: $text; border: 1px solid $border; padding: 4px; }
 *[surface="panel"] { background: $panel; }

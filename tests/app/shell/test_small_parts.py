@@ -13,6 +13,7 @@ from app.figures import byte_text, count_text, duration_text, kl_text, plural, r
 from app.models.log_model import LogModel
 from app.problems import Problem
 from app.settings.preferences import MOST_RECENT, Preferences
+from app.theme.appearance import apply_theme
 from app.theme.theme import DARK, LIGHT
 from app.widgets.command_palette import CommandPalette, rank
 from app.widgets.error_card import MOST_CARDS, CardStack
@@ -188,3 +189,14 @@ def test_evaluate_takes_the_shipped_text_or_a_file(qtbot, tmp_path):
     dialog.file.setText(str(text))
     assert ok.isEnabled()
     assert dialog.text_path == str(text)
+
+
+def test_return_evaluates_and_the_buttons_carry_no_icons(qtbot, qapp):
+    apply_theme(qapp, "dark")
+    dialog = EvaluateDialog("/models/tiny", "r1")
+    qtbot.addWidget(dialog)
+    dialog.show()
+    assert all(button.icon().isNull() for button in dialog._buttons.buttons())
+    with qtbot.waitSignal(dialog.accepted):
+        qtbot.keyClick(dialog.shipped, Qt.Key.Key_Return)
+    apply_theme(qapp, "light")
