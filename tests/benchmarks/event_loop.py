@@ -1,6 +1,6 @@
 """How smooth the window is: gaps of its event loop while jobs run, time to the first picture, and 100,000 tensors.
 
-    python tests/benchmarks/event_loop.py [--json] [--seconds 20] [--onscreen]
+    python -m tests.benchmarks.event_loop [--json] [--seconds 20] [--onscreen]
 
 A timer of 5 ms ticks in the window's thread; a gap is the time between two ticks. The jobs are real ones, carried out
 by the real engine in its own process: compress with clip search (and with small layers, which gives many events a
@@ -19,10 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from big_checkpoint import make_many_tensors
+from tests.benchmarks.big_checkpoint import make_many_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
 TICK_MS = 5
 PATIENCE_SECONDS = 120
 
