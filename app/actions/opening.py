@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +21,7 @@ RECIPE_FILES = "Recipes (*.yaml *.yml);;All files (*)"
 
 def sample_path() -> str:
     """The folder of the sample model that comes with the program."""
-    return str(files("resources") / "sample")
+    return os.path.normpath(str(files("resources") / "sample"))
 
 
 class Opening:
@@ -89,8 +90,9 @@ class Opening:
         if Path(path).suffix in (".yaml", ".yml"):
             self.load_recipe(path)
         elif self.may_discard():
-            self._bench.preferences.last_folder = str(Path(path).parent)
-            self._bench.document.open(str(Path(path).absolute()))
+            whole = os.path.abspath(path)  # noqa: PTH100 - pathlib's keeps ".."
+            self._bench.preferences.last_folder = str(Path(whole).parent)
+            self._bench.document.open(whole)
 
     def may_discard(self) -> bool:
         """True when the recipe is saved, or the person lets it go."""

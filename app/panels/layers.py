@@ -18,19 +18,17 @@ from PySide6.QtCore import (
     QTimer,
     Signal,
 )
-from PySide6.QtGui import QGuiApplication, QResizeEvent
-from PySide6.QtWidgets import QHeaderView, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from app.actions.command import Command
 from app.document import Document
 from app.figures import plural
-from app.models import layer_columns as columns
-from app.models.layer_columns import COLUMNS
 from app.models.layer_filter import HELP
 from app.models.layer_model import LayerModel, PreparedLayers, prepare
 from app.models.layer_tree import ROOT
-from app.panels.layer_delegate import LayerDelegate
-from app.theme.appearance import UNIT, scaled
+from app.panels.layer_view import LayerView
+from app.theme.appearance import UNIT
 from app.theme.icons import icon
 from app.theme.theme import theme_notifier
 from app.widgets.elided_label import ElidedLabel
@@ -44,11 +42,6 @@ PREPARE_HERE = 3000
 """Up to this many layers the tree is built at once; more are built beside the window's work."""
 _EXPAND_MOST = 200
 LEAST_WIDTH = 280
-LEAST_NAME = 104
-COMPACT, WIDE = 440, 520
-WIDE_TREATMENT = 132
-NARROW_SIZE, NARROW_SENSITIVITY = 62, 74
-DECISION = (columns.TREATMENT, columns.BITS, columns.SENSITIVITY, columns.SIZE)
 
 
 class _Prepared(QObject):
@@ -76,7 +69,7 @@ class LayersPanel(QWidget):
         super().__init__(parent)
         self._document = document
         self.model = LayerModel(self)
-        self.view = _tree(self.model)
+        self.view = LayerView(self.model)
         self.filter_line = QLineEdit(
             placeholderText="Filter: name, *glob*, re:, dtype:, shape:", clearButtonEnabled=True
         )
@@ -328,45 +321,3 @@ class LayersPanel(QWidget):
         if rules and chosen:
             title = f"Apply {name} to {plural(len(chosen), 'layer')}"
             self._document.treat(chosen, [rules[0].treatment] * len(chosen), title)
-
-
-class LayerView(QTreeView):
-    """Gives the names what width the four columns of the decision leave, and those less where there is little."""
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        model = self.model()
-        assert isinstance(model, LayerModel)
-        model.set_compact(self.viewport().width() < COMPACT)
-        for column, narrow in ((columns.SIZE, NARROW_SIZE), (columns.SENSITIVITY, NARROW_SENSITIVITY)):
-            self.setColumnWidth(column, narrow if model.compact else COLUMNS[column].width)
-        wide = self.viewport().width() > WIDE
-        self.setColumnWidth(columns.TREATMENT, WIDE_TREATMENT if wide else COLUMNS[columns.TREATMENT].width)
-        others = sum(self.columnWidth(column) for column in DECISION)
-        self.setColumnWidth(columns.NAME, max(LEAST_NAME, self.viewport().width() - others))
-
-
-def _tree(model: LayerModel) -> QTreeView:
-    view = LayerView()
-    view.setModel(model)
-    view.setFont(scaled(view.font(), 0.92))
-    view.setItemDelegate(LayerDelegate(view))
-    view.setUniformRowHeights(True)
-    view.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
-    view.setSelectionBehavior(QTreeView.SelectionBehavior.SelectRows)
-    view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-    view.setEditTriggers(QTreeView.EditTrigger.NoEditTriggers)
-    view.setVerticalScrollMode(QTreeView.ScrollMode.ScrollPerPixel)
-    view.setHorizontalScrollMode(QTreeView.ScrollMode.ScrollPerPixel)
-    view.setIndentation(12)
-    view.setAccessibleName("Layers")
-    header = view.header()
-    header.setSectionsClickable(True)
-    header.setSortIndicatorShown(True)
-    header.setSortIndicatorClearable(True)
-    header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-    header.setStretchLastSection(False)
-    header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-    for number, column in enumerate(COLUMNS):
-        view.setColumnWidth(number, column.width)
-    return view

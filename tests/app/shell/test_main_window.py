@@ -8,6 +8,8 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 
 from app.main_window import MainWindow
+from app.models.layer_columns import DTYPE, ROLE
+from app.panels.layer_view import DECISION
 from app.theme.appearance import apply_theme
 from app.theme.theme import current_theme, theme_notifier
 from core.protocol.events import Failed, Finished, Note, Started, Stopped
@@ -331,3 +333,29 @@ def test_a_narrow_dock_that_was_remembered_is_widened(filled, bench, qtbot):
     assert again.docks.restore(bench.preferences)
     qtbot.wait(50)
     assert again.docks.dock("layers").width() >= 280
+
+
+@pytest.mark.parametrize("width", [1280, 1440, 2560])
+def test_the_default_columns_fit(filled, qtbot, width):
+    filled.resize(width, 900)
+    filled.docks.arrange()
+    qtbot.wait(50)
+    view = filled.layers.view
+    assert not view.horizontalScrollBar().isVisible()
+    assert not any(view.isColumnHidden(column) for column in DECISION)
+    assert view.isColumnHidden(ROLE)
+    assert view.header().length() <= view.viewport().width()
+
+
+def test_columns_are_shown_and_hidden_by_the_headers_menu(filled):
+    view = filled.layers.view
+    entry = next(action for action in view.header_menu().actions() if action.text() == "Dtype")
+    assert not entry.isChecked()
+    entry.trigger()
+    filled.resize(1300, 800)
+    assert not view.isColumnHidden(DTYPE)
+
+
+def test_what_is_opened_has_a_plain_path(window, client, tmp_path):
+    window.opening.open(str(tmp_path / "a" / ".." / "b"))
+    assert client.requests[client.last(Open)] == Open(str(tmp_path / "b"))

@@ -1,0 +1,106 @@
+"""The tree's view: which columns there is room for, and how wide they are."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHeaderView, QMenu, QTreeView, QWidget
+
+from app.models import layer_columns as columns
+from app.models.layer_columns import COLUMNS
+from app.models.layer_model import LayerModel
+from app.panels.layer_delegate import LayerDelegate
+from app.theme.appearance import scaled
+
+LEAST_NAME, COMFORTABLE_NAME = 104, 220
+COMPACT, WIDE = 440, 520
+WIDE_TREATMENT = 132
+NARROW_SIZE, NARROW_SENSITIVITY = 62, 74
+DECISION = (columns.TREATMENT, columns.SIZE, columns.BITS, columns.SENSITIVITY)
+FACTS = (columns.DTYPE, columns.SHAPE, columns.ROLE)
+
+
+class LayerView(QTreeView):
+    """Gives the names what width the other columns leave, and shows as many of those as there is room for.
+
+    The columns of the decision come first, the facts only where names have plenty. What a person shows or hides
+    in the header's menu stays so.
+    """
+
+    def __init__(self, model: LayerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._chosen: dict[int, bool] = {}
+        self._layers = model
+        self.setModel(model)
+        self.setFont(scaled(self.font(), 0.92))
+        self.setItemDelegate(LayerDelegate(self))
+        self.setUniformRowHeights(True)
+        self.setSelectionMode(QTreeView.SelectionMode.ExtendedSelection)
+        self.setSelectionBehavior(QTreeView.SelectionBehavior.SelectRows)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.setEditTriggers(QTreeView.EditTrigger.NoEditTriggers)
+        self.setVerticalScrollMode(QTreeView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollMode(QTreeView.ScrollMode.ScrollPerPixel)
+        self.setIndentation(12)
+        self.setAccessibleName("Layers")
+        self._dress_header()
+
+    def _dress_header(self) -> None:
+        header = self.header()
+        header.setSectionsClickable(True)
+        header.setSortIndicatorShown(True)
+        header.setSortIndicatorClearable(True)
+        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        header.customContextMenuRequested.connect(self._open_menu)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._layers.set_compact(self.viewport().width() < COMPACT)
+        self.share_out()
+
+    def share_out(self) -> None:
+        """Show the columns that are chosen, or fit, and give the names the rest."""
+        room = self.viewport().width()
+        for group, name in ((DECISION, LEAST_NAME), (FACTS, COMFORTABLE_NAME)):
+            for column in group:
+                width = self._width_of(column)
+                shown = self._chosen.get(column, room - width >= name)
+                self.setColumnHidden(column, not shown)
+                if shown:
+                    self.setColumnWidth(column, width)
+                    room -= width
+        self.setColumnWidth(columns.NAME, max(LEAST_NAME, room))
+
+    def choose_column(self, column: int, shown: bool) -> None:
+        """Show or hide a column whatever the width."""
+        self._chosen[column] = shown
+        self.share_out()
+
+    def header_menu(self) -> QMenu:
+        """One entry for each column beside the names."""
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for number in (*DECISION, *FACTS):
+            action = menu.addAction(COLUMNS[number].title)
+            action.setToolTip(COLUMNS[number].help)
+            action.setCheckable(True)
+            action.setChecked(not self.isColumnHidden(number))
+            action.toggled.connect(partial(self.choose_column, number))
+        return menu
+
+    def _open_menu(self, at: QPoint) -> None:
+        menu = self.header_menu()
+        menu.exec(self.header().mapToGlobal(at))
+        menu.deleteLater()
+
+    def _width_of(self, column: int) -> int:
+        if self._layers.compact and column in (columns.SIZE, columns.SENSITIVITY):
+            return NARROW_SIZE if column == columns.SIZE else NARROW_SENSITIVITY
+        if column == columns.TREATMENT and self.viewport().width() > WIDE:
+            return WIDE_TREATMENT
+        return COLUMNS[column].width
