@@ -36,6 +36,7 @@ from core.settings import settings_of
 REFRESH_DELAY_MS = 20
 LEAST_WIDTH = 284
 _MOST_YAML = 20_000
+_LEAST_LINES = 8
 
 
 class InspectorPanel(QWidget):
@@ -240,7 +241,8 @@ class RulesView(QWidget):
         self.text = QPlainTextEdit(readOnly=True)
         self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self.text.setMinimumHeight(160)
+        lines = _LEAST_LINES * self.text.fontMetrics().lineSpacing()
+        self.text.setMinimumHeight(lines + 4 * UNIT)
         self.text.setAccessibleName("The recipe as YAML")
         self._said = ElidedLabel()
         self._said.setProperty("tone", "muted")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtCore import QEvent, QObject, QSize, Qt
+from PySide6.QtGui import QIcon, QKeyEvent, QPixmap
 from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from app.actions.command import Command, Commands
@@ -11,6 +11,8 @@ from app.theme.appearance import UNIT
 from app.theme.icons import icon
 
 WIDTH = 520
+MOST_HEIGHT = 380
+_ICON = 18
 _COMMAND = int(Qt.ItemDataRole.UserRole)
 
 
@@ -46,6 +48,10 @@ class CommandPalette(QFrame):
         self.list = QListWidget()
         self.list.setUniformItemSizes(True)
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.list.setIconSize(QSize(_ICON, _ICON))
+        self._no_icon = QPixmap(_ICON, _ICON)
+        self._no_icon.fill(Qt.GlobalColor.transparent)
+        self._most_height = MOST_HEIGHT
         layout = QVBoxLayout(self)
         layout.setContentsMargins(UNIT, UNIT, UNIT, UNIT)
         layout.setSpacing(UNIT)
@@ -61,10 +67,11 @@ class CommandPalette(QFrame):
         window = self.parentWidget()
         assert window is not None
         self._commands.refresh()
+        self._most_height = min(MOST_HEIGHT, window.height() - 18 * UNIT)
+        width = min(WIDTH, window.width() - 4 * UNIT)
+        self.setFixedWidth(width)
         self.line.clear()
         self._fill("")
-        width = min(WIDTH, window.width() - 4 * UNIT)
-        self.resize(width, min(420, window.height() - 12 * UNIT))
         self.move(
             window.mapToGlobal(window.rect().topLeft()).x() + (window.width() - width) // 2, window.y() + 9 * UNIT
         )
@@ -89,11 +96,14 @@ class CommandPalette(QFrame):
         for _, command in sorted(found, key=lambda pair: pair[0]):
             key = f"    {command.shortcut}" if command.shortcut else ""
             item = QListWidgetItem(f"{self._commands.action(command.id).text()}{key}")
-            if command.icon:
-                item.setIcon(icon(command.icon))
+            item.setIcon(icon(command.icon) if command.icon else QIcon(self._no_icon))
             item.setData(_COMMAND, command.id)
             self.list.addItem(item)
         self.list.setCurrentRow(0)
+        rows = self.list.count() * max(0, self.list.sizeHintForRow(0)) + 2 * self.list.frameWidth()
+        self.list.setVisible(self.list.count() > 0)
+        self.list.setFixedHeight(min(self._most_height, rows))
+        self.adjustSize()
 
     def _run_current(self) -> None:
         item = self.list.currentItem()

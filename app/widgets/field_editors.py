@@ -6,8 +6,19 @@ from abc import abstractmethod
 from math import log10
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QWheelEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QSlider, QSpinBox, QWidget
+from PySide6.QtGui import QPaintEvent, QWheelEvent
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QSlider,
+    QSpinBox,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QWidget,
+)
 
 from core.settings import Setting, Value
 
@@ -49,11 +60,16 @@ class ChoiceEditor(FieldEditor):
         for key, title in declared.choices:
             self.combo.addItem(title, key)
         self.combo.activated.connect(lambda index: self.edited.emit(self.combo.itemData(index)))
+        self.combo.currentTextChanged.connect(self._tell)
         self.row.addWidget(self.combo, 1)
         self._named(self.combo)
 
     def show_value(self, value: Value | None) -> None:
         self.combo.setCurrentIndex(-1 if value is None else self.combo.findData(value))
+
+    def _tell(self, text: str) -> None:
+        """The whole title, which the box may have to shorten."""
+        self.combo.setToolTip("\n".join(part for part in (text, self.declared.help) if part))
 
 
 class BooleanEditor(FieldEditor):
@@ -227,6 +243,24 @@ class CalmComboBox(QComboBox):
         super().__init__(parent)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """As Qt draws it, with the text shortened where Qt would cut it in the middle of a word."""
+        if self.isEditable() or self.currentIndex() < 0:
+            super().paintEvent(event)
+            return
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        parts = QStyle.SubControl
+        room = (
+            self.style()
+            .subControlRect(QStyle.ComplexControl.CC_ComboBox, option, parts.SC_ComboBoxEditField, self)
+            .width()
+        )
+        option.currentText = self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, room - 2)
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         if self.hasFocus():

@@ -125,6 +125,9 @@ def test_palette_finds_and_runs(window, qtbot):
     assert palette.list.count() == 2
     qtbot.keyClicks(palette.line, "sens")
     assert palette.list.currentItem().text() == "Measure sensitivity"
+    assert not palette.list.currentItem().icon().isNull()
+    assert palette.list.height() <= palette.list.sizeHintForRow(0) + 4
+    assert palette.height() < 120
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
     assert ran == ["measure"]
     assert shortcut_lines(commands) == [("Ctrl+R", "Run")]
