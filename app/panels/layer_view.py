@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHeaderView, QMenu, QTreeView, QWidget
 
@@ -28,6 +28,8 @@ class LayerView(QTreeView):
     The columns of the decision come first, the facts only where names have plenty. What a person shows or hides
     in the header's menu stays so.
     """
+
+    fitted = Signal()
 
     def __init__(self, model: LayerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -62,6 +64,11 @@ class LayerView(QTreeView):
         super().resizeEvent(event)
         self._layers.set_compact(self.viewport().width() < COMPACT)
         self.share_out()
+        self.fitted.emit()
+
+    def overhang(self, room: int) -> int:
+        """Pixels at the end of `room` that would show only a part of a row."""
+        return room % max(1, self.rowHeight(self._layers.index(0, 0)))
 
     def share_out(self) -> None:
         """Show the columns that are chosen, or fit, and give the names the rest."""

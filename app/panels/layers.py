@@ -19,7 +19,7 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QMenu, QSpacerItem, QVBoxLayout, QWidget
 
 from app.actions.command import Command
 from app.document import Document
@@ -88,6 +88,8 @@ class LayersPanel(QWidget):
         top.addWidget(self.filter_line)
         layout.addLayout(top)
         layout.addWidget(self.view, 1)
+        self._slack = QSpacerItem(0, 0)
+        layout.addItem(self._slack)
         layout.addWidget(self._said)
         self._own_doing = False
         self._tell = _Prepared(self)
@@ -96,6 +98,8 @@ class LayersPanel(QWidget):
         self._filter_timer.timeout.connect(self._apply_filter)
         self._sensitivity_timer = QTimer(self, singleShot=True, interval=SENSITIVITY_DELAY_MS)
         self._sensitivity_timer.timeout.connect(self._show_sensitivity)
+        self._whole_rows = QTimer(self, singleShot=True, interval=0)
+        self._whole_rows.timeout.connect(self._end_with_a_whole_row)
         self._connect()
 
     def _connect(self) -> None:
@@ -105,6 +109,7 @@ class LayersPanel(QWidget):
         self.view.selectionModel().selectionChanged.connect(self._selection_changed)
         self.view.customContextMenuRequested.connect(self._open_menu)
         self.view.header().sortIndicatorChanged.connect(self._sort)
+        self.view.fitted.connect(self._whole_rows.start)
         document.checkpoint_changed.connect(self._show_checkpoint)
         document.plan_changed.connect(self._show_plan)
         document.active_run_changed.connect(self._show_plan)
@@ -128,6 +133,14 @@ class LayersPanel(QWidget):
                 enabled=chosen,
             ),
         )
+
+    def _end_with_a_whole_row(self) -> None:
+        """Leave what would show half a row at the lower edge empty."""
+        slack = self.view.overhang(self.view.viewport().height() + self._slack.sizeHint().height())
+        layout = self.layout()
+        if layout is not None and slack != self._slack.sizeHint().height():
+            self._slack.changeSize(0, slack)
+            layout.invalidate()
 
     def _paint_icon(self) -> None:
         self._search.setIcon(icon("mdi6.magnify"))

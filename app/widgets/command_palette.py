@@ -100,9 +100,10 @@ class CommandPalette(QFrame):
             item.setData(_COMMAND, command.id)
             self.list.addItem(item)
         self.list.setCurrentRow(0)
-        rows = self.list.count() * max(0, self.list.sizeHintForRow(0)) + 2 * self.list.frameWidth()
-        self.list.setVisible(self.list.count() > 0)
-        self.list.setFixedHeight(min(self._most_height, rows))
+        row = max(1, self.list.sizeHintForRow(0))
+        rows = min(self.list.count(), self._most_height // row)
+        self.list.setVisible(rows > 0)
+        self.list.setFixedHeight(rows * row + 2 * self.list.frameWidth())
         self.adjustSize()
 
     def _run_current(self) -> None:
