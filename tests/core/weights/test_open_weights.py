@@ -121,10 +121,14 @@ def test_a_pruned_transposed_weight_is_stored_as_its_matrix(run: str, workspace:
 
 def test_unfinished_runs_are_refused(run: str, workspace: str) -> None:
     record = Workspace(workspace).run(run)
+    record.enter()
     for state in ("failed", "cancelled", "running"):
         record.update(state=state)
         with pytest.raises(CheckpointError, match=f"not finished.*{state}"):
             open_weights(run, workspace)
+    record.leave()
+    with pytest.raises(CheckpointError, match="interrupted"):
+        open_weights(run, workspace)
     record.update(pid=4194305)
     with pytest.raises(CheckpointError, match="interrupted"):
         open_weights(run, workspace)
