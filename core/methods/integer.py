@@ -106,12 +106,12 @@ def words(codes: int, bits: int) -> int:
     return -(-codes * bits // 32)
 
 
-@lru_cache(maxsize=1024)
 def nearest_divisor(columns: int, group_size: int) -> int:
     """The divisor of `columns` whose ratio to `group_size` is nearest to 1; of two equally near the smaller."""
     return min(divisors(columns), key=lambda d: max(d, group_size) / min(d, group_size))
 
 
-def divisors(columns: int) -> list[int]:
+@lru_cache(maxsize=1024)  # a plan asks for every layer, and few layers differ
+def divisors(columns: int) -> tuple[int, ...]:
     """The divisors of `columns`, ascending. Without 1: a scale for every weight takes more than the weight."""
-    return [d for d in range(2, columns + 1) if columns % d == 0] or [columns]
+    return tuple(d for d in range(2, columns + 1) if columns % d == 0) or (columns,)
