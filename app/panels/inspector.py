@@ -175,7 +175,8 @@ class InspectorPanel(QWidget):
         before = sum(layer.nbytes for layer in layers)
         after = int(plan.bytes_after[list(self._chosen)].sum())
         weights = sum(layer.parameters for layer in layers)
-        parts = [f"{byte_text(before)} → {byte_text(after)}", f"{8 * after / weights:.2f} bits per weight"]
+        size = byte_text(before) if before == after else f"{byte_text(before)} → {byte_text(after)}"
+        parts = [size, f"{8 * after / weights:.2f} bits per weight"]
         known = self._known_damage(layers)
         if known:
             parts.append(known)

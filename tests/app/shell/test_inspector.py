@@ -77,4 +77,4 @@ def test_the_recipe_is_shown_as_yaml(inspector, opened):
 def test_forecast_of_the_selection(inspector, opened):
     opened.select((2,))
     inspector.refresh()
-    assert inspector.forecast.text() == "16.4 kB → 16.4 kB · 32.00 bits per weight"
+    assert inspector.forecast.text() == "16.4 kB · 32.00 bits per weight"
