@@ -64,6 +64,11 @@ def take(
                 stage.prepare(preset, select, run=run, evaluate=evaluate, sensitivity=sensitivity)
                 stage.show_tab(tab)
             stage.rest()
+            if (window.width(), window.height()) != tuple(size):
+                raise UserError(
+                    f"The window cannot be {size[0]}x{size[1]}: it takes {window.width()}x{window.height()} at least",
+                    remedy="Ask for a larger size.",
+                )
             if not window.grab().save(str(out), "PNG"):
                 raise OutputError("The picture cannot be written", where=str(out), remedy="Choose another place.")
         finally:

@@ -11,7 +11,7 @@ from cli_runs import SAMPLE, Shell, strict
 
 def test_a_picture_of_the_real_window(tmp_path: Path) -> None:
     picture = tmp_path / "window.png"
-    words = ["screenshot", str(picture), str(SAMPLE), "--size", "1000x700", "--theme", "dark", "--json"]
+    words = ["screenshot", str(picture), str(SAMPLE), "--size", "1200x700", "--theme", "dark", "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "app", *words], capture_output=True, text=True, cwd=SAMPLE.parents[1], timeout=120
     )
@@ -19,7 +19,7 @@ def test_a_picture_of_the_real_window(tmp_path: Path) -> None:
     assert strict(done.stdout) == {"out": str(picture)}
     content = picture.read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    assert struct.unpack(">II", content[16:24]) == (1000, 700)
+    assert struct.unpack(">II", content[16:24]) == (1200, 700)
     assert len(content) > 20_000
 
 
@@ -30,3 +30,13 @@ def test_a_size_that_is_none(shell: Shell, size: str) -> None:
 
 def test_a_place_that_is_not_there(shell: Shell, tmp_path: Path) -> None:
     shell.error(4, "screenshot", tmp_path / "missing" / "x.png")
+
+
+def test_a_size_too_small_for_the_window(tmp_path: Path) -> None:
+    words = ["screenshot", str(tmp_path / "window.png"), str(SAMPLE), "--size", "700x500", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "app", *words], capture_output=True, text=True, cwd=SAMPLE.parents[1], timeout=120
+    )
+    assert done.returncode == 3
+    assert "cannot be 700x500" in strict(done.stdout)["error"]["what"]
+    assert not (tmp_path / "window.png").exists()
