@@ -60,6 +60,8 @@ COLUMNS: tuple[Column[RunSummary], ...] = (
         "Decode before, ms", lambda run: run.decode_ms_before, number_text, "The same of the original, interleaved"
     ),
     _number("Speed-up", lambda run: run.speed_up, lambda v: f"× {v:.2f}", "Original ÷ compressed"),
+    _number("Decode memory", lambda run: run.decode_peak_bytes, byte_text, "Most that loading and decoding added"),
+    _number("Decode memory before", lambda run: run.decode_peak_bytes_before, byte_text, "The same of the original"),
     _number("Peak memory", lambda run: run.peak_rss_bytes, byte_text, "Resident memory of the evaluation at its peak"),
 )
 

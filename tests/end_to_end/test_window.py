@@ -87,6 +87,8 @@ def test_whole_way(window: MainWindow, qtbot: QtBot, workspace: str, tmp_path: P
     summary = document.active_summary()
     assert summary is not None
     assert summary.kl_mean == evaluation.kl_mean
+    assert summary.decode_peak_bytes is not None
+    assert summary.decode_peak_bytes_before is not None
 
     out = tmp_path / "from-window"
     window.work.ask_export("compressed-tensors", str(out))
