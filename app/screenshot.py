@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,10 +44,13 @@ def take(
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     os.environ["QT_SCALE_FACTOR"] = str(scale)
     os.environ.setdefault("QT_LOGGING_RULES", "qt.qpa.*=false;default.warning=false")
+    from PySide6.QtCore import qInstallMessageHandler
+
     from app.settings.preferences import Preferences
     from app.start import make_application, make_bench
     from app.theme.appearance import apply_theme
 
+    qInstallMessageHandler(_say)
     application = make_application()
     apply_theme(application, "dark" if theme == "dark" else "light")
     folder = _Folder(workspace)
@@ -77,6 +81,12 @@ def take(
             application.processEvents()
     finally:
         folder.remove()
+
+
+def _say(_kind: object, _context: object, message: str) -> None:
+    """Hand on what Qt has to say, but not that the offscreen platform knows no size hints."""
+    if "propagateSizeHints" not in message:
+        sys.stderr.write(f"{message}\n")
 
 
 class _Folder:
