@@ -30,7 +30,7 @@ _IMPORTS = threading.Lock()
 _IMPORTED: set[str] = set()
 
 _WARM = (
-    "core.analysis.look", "core.compress.job", "core.export.export", "core.evaluate.sensitivity",
+    "core.analysis.look", "core.walk.job", "core.export.export", "core.evaluate.sensitivity",
     "core.runtime.latency", "transformers.modeling_utils",
 )  # fmt: skip
 """What takes seconds to import, in the order in which people come to need it."""
@@ -108,8 +108,8 @@ def _look_channels(request: requests.LookChannels, progress: Progress) -> result
 
 
 def _compress(request: requests.Compress, progress: Progress) -> results.Run:
-    with _importing("core.compress.job"):
-        from core.compress.job import compress
+    with _importing("core.walk.job"):
+        from core.walk.job import compress
 
     if not request.out:
         return compress(request, progress)

@@ -27,7 +27,7 @@ class Setting:
     """
 
     name: str
-    kind: Literal["integer", "number", "boolean", "choice"]
+    kind: Literal["integer", "number", "boolean", "choice", "text"]
     default: Value
     title: str
     help: str
@@ -54,11 +54,13 @@ def setting(
     requires: str = "",
 ) -> Any:
     """A dataclass field with everything that people and validation need to know about it."""
-    kind: Literal["integer", "number", "boolean", "choice"]
+    kind: Literal["integer", "number", "boolean", "choice", "text"]
     if choices is not None:
         kind = "choice"
     elif isinstance(default, bool):
         kind = "boolean"
+    elif isinstance(default, str):
+        kind = "text"
     else:
         kind = "integer" if isinstance(default, int) else "number"
     declared = Setting(
@@ -169,6 +171,8 @@ def _check(declared: Setting, value: object) -> Value | _Problem:
         if isinstance(value, str) and value in names:
             return value
         return _Problem(f"'{name}' cannot be {value!r}. {did_you_mean(str(value), names)}")
+    if declared.kind == "text":
+        return value if isinstance(value, str) else _Problem(f"'{name}' must be text, not {value!r}")
     if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
         return _Problem(f"'{name}' must be a number, not {value!r}")
     if declared.kind == "integer":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -87,7 +87,7 @@ def treat(layer: Layer, treatment: Treatment, progress: Progress) -> TreatedLaye
             where=layer.tensor.file,
             remedy="Choose a weight of at least two dimensions.",
         )
-    fitted = Treatment(treatment.scheme.fitted(layer)[0], treatment.solver)
+    fitted = replace(treatment, scheme=treatment.scheme.fitted(layer)[0])
     solution = solve_layer(layer, fitted, progress)
     matrix = torch.empty(layer.matrix_shape, dtype=torch_dtype(layer.dtype))
     for part in solution.measured_rows():

@@ -44,7 +44,7 @@ def is_whole(path: Path, layer: Layer, treatment: Treatment) -> bool:
     except CheckpointError:
         return False
     found = {(entry.name, entry.dtype, entry.shape) for entry in header.entries}
-    return found == {(stored.name, stored.dtype, stored.shape) for stored in treatment.scheme.storage(layer)}
+    return found == {(stored.name, stored.dtype, stored.shape) for stored in treatment.storage(layer)}
 
 
 def write_record(
@@ -64,4 +64,4 @@ def write_record(
 
 
 def _declared(layer: Layer, treatment: Treatment) -> list[StoredTensor]:
-    return [StoredTensor(stored.name, stored.dtype, stored.shape) for stored in treatment.scheme.storage(layer)]
+    return [StoredTensor(stored.name, stored.dtype, stored.shape) for stored in treatment.storage(layer)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -168,7 +168,7 @@ def _tasks(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> tuple[li
                 notes = (*notes, "counted over the layer alone")
             for note in notes:
                 findings.setdefault(f"measured with {treatment.tag}: {note}", []).append(layer.name)
-            tasks.append(_Task(layer, treatment, Treatment(scheme, treatment.solver)))
+            tasks.append(_Task(layer, treatment, replace(treatment, scheme=scheme)))
     if not tasks and refusal is not None:
         raise refusal
     return tasks, [finding_as_sentence(finding, names) for finding, names in findings.items()]

@@ -11,7 +11,7 @@ from core.checkpoint.records import Layer
 from core.export.compressed_layout import PACKED, UNPACKED, Layout, layout_of
 from core.kernels.packing import pack_rows, unpack_rows
 from core.methods.integer import Integer
-from core.schemes.integer import unpack_columns
+from core.schemes.integer_grid import unpack_columns
 
 BLOCK_WEIGHTS = 1 << 22
 """Weights that are unpacked at a time."""

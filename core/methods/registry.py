@@ -7,6 +7,8 @@ from core.methods.keep import Keep
 from core.methods.scheme import Scheme
 from core.methods.solver import Nearest, Solver
 from core.methods.sparse import Sparse
+from core.methods.transform import Transform
 
 SCHEMES: dict[str, type[Scheme]] = {scheme.key: scheme for scheme in (Keep, Integer, Sparse)}
 SOLVERS: dict[str, type[Solver]] = {solver.key: solver for solver in (Nearest,)}
+TRANSFORMS: dict[str, type[Transform]] = {}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from core.methods.scheme import Scheme
 from core.settings import setting
+
+Need = Literal["weights", "inputs", "block"]
+"""What a solver has to see: the weight alone, the layer's inputs on calibration text, or its whole block at work."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,14 @@ class Solver(ABC):
 
     def tag(self, scheme: Scheme) -> str:  # noqa: ARG002 - subclasses look at the scheme
         """A short addition to the scheme's tag that names every setting which changes the result; "" for none."""
+        return ""
+
+    def needs(self, scheme: Scheme) -> Need:  # noqa: ARG002 - subclasses look at the scheme
+        """What has to be known besides the weight; all but "weights" take calibration text and an architecture."""
+        return "weights"
+
+    def refusal(self, scheme: Scheme) -> str:  # noqa: ARG002 - subclasses look at the scheme
+        """Why the solver cannot serve the scheme, as a phrase with a remedy; "" when it can."""
         return ""
 
     def searches(self, scheme: Scheme) -> bool:  # noqa: ARG002 - subclasses look at the scheme
@@ -62,13 +73,24 @@ class Nearest(Solver):
         requires="scale",
     )
 
+    importance: bool = setting(
+        False,
+        title="Weigh by importance",
+        help="Weigh each squared error by the mean square of the input it is multiplied with; takes calibration text.",
+        when=("clip_search", (True,)),
+        requires="scale",
+    )
+
+    def needs(self, scheme: Scheme) -> Need:
+        return "inputs" if self.importance and self.searches(scheme) else "weights"
+
     def tag(self, scheme: Scheme) -> str:
         if not self.searches(scheme):
             return ""
         usual = Nearest()
         steps = f" {self.clip_steps} steps" if self.clip_steps != usual.clip_steps else ""
         least = f" to {self.clip_least}" if self.clip_least != usual.clip_least else ""
-        return f"clip{steps}{least}"
+        return f"clip{steps}{least}" + (" weighted" if self.importance else "")
 
     def searches(self, scheme: Scheme) -> bool:
         return self.clip_search and "scale" in scheme.capabilities

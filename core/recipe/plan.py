@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.checkpoint.records import Checkpoint, Layer
 from core.errors import CheckpointError, RecipeError
@@ -141,12 +141,12 @@ def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], warning
             continue
         for fallback in fallbacks:
             findings.setdefault(fallback, []).append(layer.name)
-        treatment = asked if scheme is asked.scheme else Treatment(scheme, asked.solver)
+        treatment = asked if scheme is asked.scheme else replace(asked, scheme=scheme)
         if treatment not in places:
             places[treatment] = len(treatments)
             treatments.append(treatment)
         choice.append(places[treatment])
-        sizes.append(layer.nbytes if treatment.keeps else scheme.bytes_after(layer))
+        sizes.append(layer.nbytes if treatment.keeps else treatment.bytes_after(layer))
         if sizes[-1] > layer.nbytes:
             findings.setdefault(f"{treatment.tag} takes more bytes than the layer has now", []).append(layer.name)
     if problems:

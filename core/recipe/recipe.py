@@ -7,37 +7,59 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
+from core.checkpoint.records import Layer, StoredTensor
 from core.errors import RecipeError
+from core.methods.activations import Activations
+from core.methods.calibration import Calibration
 from core.methods.keep import Keep
-from core.methods.registry import SCHEMES, SOLVERS
+from core.methods.polish import Polish
+from core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
 from core.methods.scheme import Scheme
 from core.methods.solver import Nearest, Solver
+from core.methods.transform import Transform
 from core.recipe.strict_yaml import parse_yaml, write_yaml
 from core.settings import did_you_mean, parse_settings, settings_of, to_mapping
 
 VERSION = 1
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """Scheme + solver for one layer."""
+    """Scheme + solver for one layer, and how its inputs are quantised while it runs (None: not at all)."""
 
     scheme: Scheme
     solver: Solver = field(default_factory=Nearest)
+    activations: Activations | None = None
 
     @property
     def tag(self) -> str:
         """A short name for tables and the tree: "int4 g128 clip". Treatments that give other values have other tags."""
-        return " ".join(part for part in (self.scheme.tag, self.solver.tag(self.scheme)) if part)
+        inputs = self.activations.tag if self.activations is not None else ""
+        return " ".join(part for part in (self.scheme.tag, self.solver.tag(self.scheme), inputs) if part)
 
     @property
     def keeps(self) -> bool:
         """True when the layer stays as it is."""
         return isinstance(self.scheme, Keep)
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether the layer's inputs on calibration text have to be known."""
+        observed = self.activations is not None and self.activations.needs_calibration
+        return observed or (not self.keeps and self.solver.needs(self.scheme) != "weights")
+
+    def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
+        """The tensors that hold the treated layer, exactly."""
+        return self.scheme.storage(layer) + (self.activations.storage(layer) if self.activations else ())
+
+    def bytes_after(self, layer: Layer) -> int:
+        """Exact bytes of the treated layer: codes, scales, zero points, fixed scales of its inputs."""
+        return sum(stored.nbytes for stored in self.storage(layer))
 
     def to_mapping(self) -> dict[str, Any]:
         mapping: dict[str, Any] = {"scheme": {"method": self.scheme.key, **to_mapping(self.scheme)}}
@@ -46,6 +68,8 @@ class Treatment:
             dropped = {s.name for s in settings_of(type(self.solver)) if s.requires and s.requires not in capabilities}
             solver = {name: value for name, value in to_mapping(self.solver).items() if name not in dropped}
             mapping["solver"] = {"method": self.solver.key, **solver}
+            if self.activations is not None:
+                mapping["activations"] = to_mapping(self.activations)
         return mapping
 
 
@@ -66,12 +90,19 @@ class Rule:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a person edits, saves and shares."""
+    """What a person edits, saves and shares.
+
+    transforms: carried out in order before any solver; polish: the last step, None for none. calibration is the text
+    that either of them and the solvers learn activations from.
+    """
 
     rules: tuple[Rule, ...] = ()
     name: str = ""
     description: str = ""
     seed: int = 0
+    calibration: Calibration = field(default_factory=Calibration)
+    transforms: tuple[Transform, ...] = ()
+    polish: Polish | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         mapping: dict[str, Any] = {"benchvise": VERSION}
@@ -80,6 +111,13 @@ class Recipe:
         if self.description:
             mapping["description"] = self.description
         mapping["seed"] = self.seed
+        changed = {name: value for name, value in to_mapping(self.calibration).items() if value != _USUAL[name]}
+        if changed:
+            mapping["calibration"] = changed
+        if self.transforms:
+            mapping["transforms"] = [{"method": each.key, **to_mapping(each)} for each in self.transforms]
+        if self.polish is not None:
+            mapping["polish"] = to_mapping(self.polish)
         mapping["rules"] = [
             {"targets": list(rule.targets)}
             | ({"ignore": list(rule.ignore)} if rule.ignore else {})
@@ -93,9 +131,9 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """sha256 hex over what determines the result: rules and seed, not name and description."""
-        mapping = self.to_mapping()
-        canonical = json.dumps({"seed": mapping["seed"], "rules": mapping["rules"]}, sort_keys=True)
+        """sha256 hex over what determines the result: all but name and description."""
+        mapping = {key: value for key, value in self.to_mapping().items() if key not in ("name", "description")}
+        canonical = json.dumps(mapping, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -129,8 +167,9 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
     return _parse_mapping(mapping, where)
 
 
-_RECIPE_KEYS = ("benchvise", "name", "description", "seed", "rules")
-_RULE_KEYS = ("targets", "ignore", "scheme", "solver")
+_RECIPE_KEYS = ("benchvise", "name", "description", "seed", "calibration", "transforms", "rules", "polish")
+_RULE_KEYS = ("targets", "ignore", "scheme", "solver", "activations")
+_USUAL = to_mapping(Calibration())
 
 
 def _parse_mapping(mapping: Mapping[str, object], where: str) -> Recipe:
@@ -153,7 +192,31 @@ def _parse_mapping(mapping: Mapping[str, object], where: str) -> Recipe:
         if not isinstance(value, str):
             raise RecipeError(f"'{key}' must be text, not {value!r}", where=where, remedy="Put it in quotes.")
     parsed = tuple(_parse_rule(rule, f"{where}, rule {number}") for number, rule in enumerate(rules, start=1))
-    return Recipe(parsed, str(texts["name"]), str(texts["description"]), seed)
+    return Recipe(
+        parsed,
+        str(texts["name"]),
+        str(texts["description"]),
+        seed,
+        _section(Calibration, mapping, "calibration", where) or Calibration(),
+        _transforms(mapping.get("transforms", []), where),
+        _section(Polish, mapping, "polish", where),
+    )
+
+
+def _section(kind: type[T], mapping: Mapping[str, object], key: str, where: str) -> T | None:
+    """The settings under `key`; None when it is not there."""
+    if key not in mapping:
+        return None
+    value = mapping[key]
+    if not isinstance(value, dict):
+        raise RecipeError(f"'{key}' must be a mapping, not {value!r}", where=where, remedy="Give its settings by name.")
+    return parse_settings(kind, {str(name): setting for name, setting in value.items()}, where=f"{where}, {key}")
+
+
+def _transforms(value: object, where: str) -> tuple[Transform, ...]:
+    if not isinstance(value, list):
+        raise RecipeError("'transforms' must be a list", where=where, remedy="Each has the key 'method'.")
+    return tuple(_parse_method(each, "transform", TRANSFORMS, where) for each in value)
 
 
 def _parse_rule(rule: object, where: str) -> Rule:
@@ -167,7 +230,7 @@ def _parse_rule(rule: object, where: str) -> Rule:
 
 
 def parse_treatment(mapping: Mapping[str, object], where: str) -> Treatment:
-    """The treatment in a mapping with the keys `scheme` and, optionally, `solver`."""
+    """The treatment in a mapping with the keys `scheme` and, optionally, `solver` and `activations`."""
     scheme = _parse_method(mapping.get("scheme"), "scheme", SCHEMES, where)
     solver = _parse_method(mapping["solver"], "solver", SOLVERS, where) if "solver" in mapping else Nearest()
     given = mapping.get("solver")
@@ -179,7 +242,10 @@ def parse_treatment(mapping: Mapping[str, object], where: str) -> Treatment:
                 where=f"{where}, solver",
                 remedy=f"Remove '{declared.name}'.",
             )
-    return Treatment(scheme, solver)
+    refusal = solver.refusal(scheme)
+    if refusal:
+        raise RecipeError(refusal, where=f"{where}, solver", remedy="Choose another solver or another scheme.")
+    return Treatment(scheme, solver, _section(Activations, mapping, "activations", where))
 
 
 def _parse_method(value: object, axis: str, known: Mapping[str, type[Any]], where: str) -> Any:

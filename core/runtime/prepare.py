@@ -45,7 +45,7 @@ def prepare(
     scheme = treatment.scheme
     if not isinstance(scheme, Integer):
         raise ValueError(f"'{scheme.tag}' has no codes that a kernel could read")
-    scale, zero_point = IntegerArithmetic.grid(scheme, stored)
+    scale, zero_point = IntegerArithmetic.stored_grid(scheme, stored)
     if scheme.granularity == "tensor":
         scale = scale.expand(rows, 1)
         zero_point = None if zero_point is None else zero_point.expand(rows, 1)
@@ -58,7 +58,7 @@ def random_stored(treatment: Treatment, rows: int, columns: int, dtype: torch.dt
     name = str(dtype).removeprefix("torch.")
     entry = TensorEntry("weight", name, (rows, columns), "", 0, rows * columns * dtype.itemsize)
     stored: dict[str, Tensor] = {}
-    for part in treatment.scheme.storage(Layer("weight", entry, "linear", "linear", None)):
+    for part in treatment.storage(Layer("weight", entry, "linear", "linear", None)):
         if part.dtype == "int32":
             stored[part.name] = torch.randint(-(2**31), 2**31 - 1, part.shape, dtype=torch.int32, generator=generator)
         else:

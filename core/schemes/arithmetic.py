@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from core.methods.scheme import Scheme
+from core.schemes.clip_search import ClipSearch
+from core.schemes.grid import Grid
 from core.schemes.matrix import Matrix, SolvedRows
 
 S = TypeVar("S", bound=Scheme)
-
-
-@dataclass(frozen=True)
-class ClipSearch:
-    """Shrink factors to try on a scale: `steps` values evenly from `least` to 1."""
-
-    steps: int
-    least: float
 
 
 @dataclass(frozen=True)
@@ -36,6 +31,19 @@ class Shared:
     @property
     def digest(self) -> str:
         return f"{self.threshold.hex()}/{self.ties}"
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """What may be tuned of a stored matrix while its codes stay: scales, zero points, code books.
+
+    parameters: float32, by the name of the stored tensor they replace (after rounding to its dtype).
+    weight:     from such parameters, float32 [rows, columns], differentiable in them; with the parameters as stored it
+                is the decoded weight before its last rounding.
+    """
+
+    parameters: dict[str, Tensor]
+    weight: Callable[[Mapping[str, Tensor]], Tensor]
 
 
 class SchemeArithmetic(ABC, Generic[S]):
@@ -69,6 +77,27 @@ class SchemeArithmetic(ABC, Generic[S]):
 
         stored: the row tensors from `start` to `stop` only, the tail tensors whole.
         """
+
+    @classmethod
+    def grid(
+        cls,
+        settings: S,
+        rows: int,
+        columns: int,
+        dtype: torch.dtype,  # noqa: ARG003 - subclasses look
+        *,
+        clip: ClipSearch | None = None,  # noqa: ARG003
+    ) -> Grid:
+        """An unfitted grid for a matrix [rows, columns] of weights in `dtype`, for solvers that choose codes.
+
+        Raises TypeError for schemes without one.
+        """
+        raise TypeError(f"{settings.key} has no grid for a matrix [{rows}, {columns}]")
+
+    @classmethod
+    def tunable(cls, settings: S, stored: Mapping[str, Tensor], columns: int) -> Tunable | None:  # noqa: ARG003
+        """What polish may change of a whole stored matrix; None when there is nothing."""
+        return None
 
     @classmethod
     def levels(cls, settings: S, stored: Mapping[str, Tensor]) -> Tensor | None:  # noqa: ARG003 - subclasses look

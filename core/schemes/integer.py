@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from core.kernels.clip import fit_clipped, grid_of_range, shrink_factors, squared_error
-from core.kernels.packing import pack_rows, unpack_rows
+from core.kernels.packing import unpack_rows
 from core.kernels.quantise import decode, quantise_pack
 from core.methods.integer import Integer
-from core.schemes.arithmetic import SchemeArithmetic
+from core.schemes.arithmetic import SchemeArithmetic, Tunable
+from core.schemes.clip_search import ClipSearch
+from core.schemes.grid import Grid
+from core.schemes.integer_grid import IntegerGrid, pack_columns, scale_dtype, unpack_columns
 from core.schemes.matrix import SolvedRows
 
 
@@ -62,7 +65,7 @@ class IntegerArithmetic(SchemeArithmetic[Integer]):
     @classmethod
     def decode(cls, settings: Integer, stored: Mapping[str, Tensor], start: int, stop: int, columns: int) -> Tensor:
         codes = unpack_rows(stored["weight_packed"], settings.bits, columns)
-        scale, zero = cls.grid(settings, stored)
+        scale, zero = cls.stored_grid(settings, stored)
         if scale.shape[0] == 1 and settings.granularity == "tensor":
             scale = scale.expand(stop - start, 1)
             zero = None if zero is None else zero.expand(stop - start, 1)
@@ -72,7 +75,7 @@ class IntegerArithmetic(SchemeArithmetic[Integer]):
         return decode(codes, scale, zero, settings.bits).to(scale.dtype)
 
     @classmethod
-    def grid(cls, settings: Integer, stored: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+    def stored_grid(cls, settings: Integer, stored: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """Scale [rows, groups] and zero point uint8 [rows, groups], or None when symmetric."""
         scale = stored["weight_scale"]
         if settings.symmetric:
@@ -80,8 +83,22 @@ class IntegerArithmetic(SchemeArithmetic[Integer]):
         return scale, unpack_columns(stored["weight_zero_point"], settings.bits, scale.shape[0])
 
     @classmethod
+    def grid(
+        cls, settings: Integer, rows: int, columns: int, dtype: torch.dtype, *, clip: ClipSearch | None = None
+    ) -> Grid:
+        return IntegerGrid(settings, rows, columns, dtype, clip=clip)
+
+    @classmethod
+    def tunable(cls, settings: Integer, stored: Mapping[str, Tensor], columns: int) -> Tunable:
+        scale, zero = cls.stored_grid(settings, stored)
+        codes = unpack_rows(stored["weight_packed"], settings.bits, columns)
+        offset = codes.new_full((1, 1), 1 << (settings.bits - 1)) if zero is None else zero
+        steps = codes.view(len(codes), -1, settings.group_columns(columns)).float() - offset.float()[..., None]
+        return Tunable({"weight_scale": scale.float()}, lambda p: (steps * p["weight_scale"][..., None]).flatten(1))
+
+    @classmethod
     def levels(cls, settings: Integer, stored: Mapping[str, Tensor]) -> Tensor:
-        scale, zero = cls.grid(settings, stored)
+        scale, zero = cls.stored_grid(settings, stored)
         where = int(scale.float().argmax())
         offset = 1 << (settings.bits - 1) if zero is None else int(zero.reshape(-1)[where])
         levels = (torch.arange(1 << settings.bits) - offset).float() * scale.float().reshape(-1)[where]
@@ -123,18 +140,3 @@ class IntegerArithmetic(SchemeArithmetic[Integer]):
             for index, (scale, zero) in enumerate(grids):
                 errors[index] += squared_error(block, scale, zero, bits)
         return grids[min(range(len(grids)), key=errors.__getitem__)]
-
-
-def scale_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Scales are stored in the weight's dtype; float64 weights keep float32 scales."""
-    return torch.float32 if dtype == torch.float64 else dtype
-
-
-def pack_columns(codes: Tensor, bits: int) -> Tensor:
-    """Codes uint8 [rows, groups] packed along the rows' index: int32 [ceil(rows·bits / 32), groups]."""
-    return pack_rows(codes.T.contiguous(), bits).T.contiguous()
-
-
-def unpack_columns(packed: Tensor, bits: int, rows: int) -> Tensor:
-    """The codes that `pack_columns` packed: uint8 [rows, groups]."""
-    return unpack_rows(packed.T.contiguous(), bits, rows).T.contiguous()

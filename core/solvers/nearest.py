@@ -7,7 +7,8 @@ from typing import Any
 
 from core.methods.scheme import Scheme
 from core.methods.solver import Nearest
-from core.schemes.arithmetic import ClipSearch, SchemeArithmetic, Shared
+from core.schemes.arithmetic import SchemeArithmetic, Shared
+from core.schemes.clip_search import ClipSearch
 from core.schemes.matrix import Matrix, SolvedRows
 from core.schemes.registry import arithmetic_of
 

@@ -20,7 +20,8 @@ from core.errors import CheckpointError
 from core.kernels.packing import pack_rows
 from core.methods.integer import Integer, words
 from core.recipe.recipe import KEEP, Treatment
-from core.schemes.integer import IntegerArithmetic, pack_columns
+from core.schemes.integer import IntegerArithmetic
+from core.schemes.integer_grid import pack_columns
 from core.weights.quantization_config import scheme_reader
 from core.weights.weights import BLOCK_BYTES, OriginalWeights, row_ranges
 

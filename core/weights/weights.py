@@ -93,7 +93,7 @@ class RunWeights:
     @property
     def stored_bytes(self) -> int:
         return sum(
-            layer.nbytes if self.treatment(layer).keeps else self.treatment(layer).scheme.bytes_after(layer)
+            layer.nbytes if self.treatment(layer).keeps else self.treatment(layer).bytes_after(layer)
             for layer in self.checkpoint.layers
         )
 

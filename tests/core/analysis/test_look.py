@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from core.analysis.look import look, look_channels, look_map
 from core.checkpoint.open import open_checkpoint
 from core.compress.apply import treated_weight
-from core.compress.job import compress
 from core.errors import CheckpointError
 from core.methods.integer import Integer
 from core.methods.solver import Nearest
@@ -20,6 +19,7 @@ from core.methods.sparse import Sparse
 from core.progress import NullProgress
 from core.protocol.requests import Compress, Look, LookChannels, LookMap
 from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from core.walk.job import compress
 from core.weights.open import open_weights
 
 SILENT = NullProgress()

@@ -12,13 +12,13 @@ import transformers
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-from core.compress.job import compress
 from core.export.export import export
 from core.methods.integer import Integer
 from core.progress import NullProgress
 from core.protocol.requests import Compress, Export
 from core.protocol.results import Exported
 from core.recipe.recipe import Recipe, Rule, Treatment
+from core.walk.job import compress
 from core.weights.open import open_weights
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"

@@ -8,7 +8,6 @@ import pytest
 import torch
 from tiny_models import save_tiny
 
-from core.compress.job import compress
 from core.errors import UserError
 from core.methods.integer import Integer
 from core.methods.sparse import Sparse
@@ -22,6 +21,7 @@ from core.runtime.forecast import forecast_latency
 from core.runtime.latency import measure_latency, speed_up
 from core.runtime.modules import CompressedLinear
 from core.runtime.running import RunningModel, load_running
+from core.walk.job import compress
 from core.weights.open import open_weights
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"

@@ -15,7 +15,8 @@ from core.methods.integer import Integer
 from core.methods.solver import Nearest
 from core.progress import NullProgress
 from core.recipe.recipe import Treatment
-from core.schemes.integer import IntegerArithmetic, pack_columns, unpack_columns
+from core.schemes.integer import IntegerArithmetic
+from core.schemes.integer_grid import pack_columns, unpack_columns
 
 GRANULARITIES = ("tensor", "channel", "group")
 SHAPES = ((1, 12), (7, 24), (33, 60))

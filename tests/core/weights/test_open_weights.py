@@ -11,13 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from core.checkpoint.open import open_checkpoint
 from core.compress.apply import treated_weight
-from core.compress.job import compress
 from core.errors import CheckpointError, UserError
 from core.methods.integer import Integer
 from core.methods.sparse import Sparse
 from core.progress import NullProgress
 from core.protocol.requests import Compress
 from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from core.walk.job import compress
 from core.weights.open import open_weights
 from core.workspace.workspace import Workspace
 

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import save_file
 
 from core.compress import layer_matrix
-from core.compress.job import compress
 from core.errors import Cancelled
 from core.methods.integer import Integer
 from core.methods.solver import Nearest
@@ -22,6 +21,7 @@ from core.progress import NullProgress
 from core.protocol.requests import Compress
 from core.protocol.results import LayerCompressed, Run
 from core.recipe.recipe import Recipe, Rule, Treatment
+from core.walk.job import compress
 
 BLOCK_BYTES = 4096
 

@@ -15,7 +15,7 @@ MOST_BYTES = 330_000_000
 
 JOB = """
 import json, sys
-from core.compress.job import compress
+from core.walk.job import compress
 from core.memory import PeakMemory, rss_bytes
 from core.methods.integer import Integer
 from core.progress import NullProgress

@@ -1,0 +1,34 @@
+"""The text that compression learns a network's activations from, and how it is cut and fed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from core.settings import setting
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibration text, tokenised by the checkpoint's own tokenizer and packed into windows drawn by the seed."""
+
+    text: str = setting(
+        "",
+        title="Text",
+        help='A UTF-8 .txt file, or a .jsonl file with a "text" in each line. Empty: the shipped text.',
+    )
+    windows: int = setting(
+        128, title="Windows", help="How many pieces of text are used.", minimum=1, maximum=65536, unit="windows",
+        suggestions=(32, 128, 512),
+    )  # fmt: skip
+    window_tokens: int = setting(
+        256, title="Window", help="Tokens in a piece; no longer than the model's positions.", minimum=2,
+        maximum=1 << 20, unit="tokens", suggestions=(256, 512, 2048),
+    )  # fmt: skip
+    inputs: Literal["compressed", "original"] = setting(
+        "compressed",
+        title="Inputs from",
+        help="What each layer is shown: what comes out of the layers compressed before it, whose errors it can then "
+        "make good, or what the original network gives.",
+        choices={"compressed": "Compressed prefix", "original": "Original network"},
+    )

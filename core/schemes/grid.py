@@ -1,0 +1,52 @@
+"""A scheme on one matrix as solvers see it: parameters are chosen, then columns become codes and codes values."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Grid(ABC):
+    """The values that each weight of a matrix [rows, columns] may take.
+
+    Columns are counted from the matrix's first. `values` are float32 [rows, n], n columns from `start` on; strides are
+    free, and solvers that go column by column hand in views whose rows lie next to each other in memory. Nothing here
+    may loop over rows or groups in Python, nor depend on the number of threads.
+
+    span: columns that share parameters; parameters are chosen for whole spans (the last may be shorter). A scheme with
+          parameters per row or per tensor has one span of all columns.
+    step: neighbouring columns that become one code (1, but for vector code books); divides the span.
+    """
+
+    rows: int
+    columns: int
+    span: int
+    step: int = 1
+    dtype: torch.dtype
+    """The weight's, in which the represented values compute."""
+
+    @abstractmethod
+    def fit(self, start: int, values: Tensor, importance: Tensor | None = None) -> None:
+        """Choose the parameters of the spans in columns start … start + n from `values`, with the clip search, if any.
+
+        importance: float32 [n], weights of the columns in the squared error; None: all alike. Values that are constant,
+        zero, or a single column give finite parameters. May be called again: the last call counts.
+        """
+
+    @abstractmethod
+    def encode(self, start: int, values: Tensor) -> Tensor:
+        """Codes [rows, n / step] of the nearest representable values; an integer dtype, uint8 where it holds them."""
+
+    @abstractmethod
+    def decode(self, start: int, codes: Tensor) -> Tensor:
+        """float32 [rows, n] that the codes stand for, as they compute: rounded to the weight's dtype."""
+
+    @abstractmethod
+    def stored(self, codes: Tensor) -> dict[str, Tensor]:
+        """The tensors of `Scheme.storage`, packed, from the codes [rows, columns / step] of the whole matrix."""
+
+    def nearest(self, start: int, values: Tensor) -> Tensor:
+        """float32 [rows, n]: the nearest representable values."""
+        return self.decode(start, self.encode(start, values))
