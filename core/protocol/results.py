@@ -173,7 +173,11 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class LayerCompressed:
-    """One finished layer. sqnr_db is None for exact results (no error) or weights without energy."""
+    """One finished layer. sqnr_db is None for exact results (no error) or weights without energy.
+
+    output_error: squared error of the layer's outputs on calibration text over their energy; None where it was not
+    measured. notes: what the solver did and every departure from what was asked, as phrases.
+    """
 
     name: str
     treatment: str
@@ -186,6 +190,7 @@ class LayerCompressed:
     seconds: float
     resumed: bool = False
     notes: tuple[str, ...] = ()
+    output_error: float | None = None
 
 
 @dataclass(frozen=True)
