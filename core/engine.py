@@ -83,6 +83,7 @@ def planned(plan: Plan) -> results.Planned:
         bits_per_treated_weight=plan.bits_per_treated_weight,
         treated_layers=len(plan.treated()),
         warnings=(*plan.warnings, *outline_of_plan(plan, AUTO).warnings),
+        calibration=plan.calibration.in_words if plan.calibration is not None else "",
     )
 
 

@@ -24,6 +24,8 @@ class Setting:
 
     when:     (other field, its values) for which this one means something; None for always.
     requires: a capability the scheme must have for this field to mean something; "" for none.
+    files:    endings of the files that a text names (".txt"); empty for a text that names none.
+    empty:    what an empty text stands for, as a noun.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Setting:
     choices: tuple[tuple[str, str], ...] = ()
     when: tuple[str, tuple[Value, ...]] | None = None
     requires: str = ""
+    files: tuple[str, ...] = ()
+    empty: str = ""
 
 
 def setting(
@@ -52,6 +56,8 @@ def setting(
     choices: Mapping[str, str] | None = None,
     when: tuple[str, tuple[Value, ...]] | None = None,
     requires: str = "",
+    files: tuple[str, ...] = (),
+    empty: str = "",
 ) -> Any:
     """A dataclass field with everything that people and validation need to know about it."""
     kind: Literal["integer", "number", "boolean", "choice", "text"]
@@ -76,6 +82,8 @@ def setting(
         tuple((choices or {}).items()),
         when,
         requires,
+        files,
+        empty,
     )
     return dataclasses.field(default=default, metadata={"setting": declared})
 
@@ -90,14 +98,22 @@ def settings_of(kind: type[Any]) -> tuple[Setting, ...]:
 
 
 def applicable(instance: object, capabilities: Iterable[str] = ()) -> tuple[Setting, ...]:
-    """The settings that mean something for this instance: their `when` holds and their `requires` is met."""
+    """The settings that mean something for this instance: their `requires` is met and their `when` holds.
+
+    A setting that hangs on one which means nothing itself means nothing either.
+    """
     have = set(capabilities)
-    return tuple(
-        declared
-        for declared in settings_of(type(instance))
-        if (declared.when is None or getattr(instance, declared.when[0]) in declared.when[1])
-        and (not declared.requires or declared.requires in have)
-    )
+    known = {declared.name: declared for declared in settings_of(type(instance))}
+
+    def applies(declared: Setting) -> bool:
+        if declared.requires and declared.requires not in have:
+            return False
+        if declared.when is None:
+            return True
+        other, values = declared.when
+        return getattr(instance, other) in values and applies(known[other])
+
+    return tuple(declared for declared in known.values() if applies(declared))
 
 
 def to_mapping(instance: object) -> dict[str, Value]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from core.export.targets import AUTO, TARGETS
+from core.recipe.editing import set_calibration
 from core.recipe.presets import load_preset
 from core.recipe.recipe import Recipe, load_recipe
 
@@ -25,6 +27,13 @@ def add_against(parser: ArgumentParser) -> None:
 
 def add_text(parser: ArgumentParser) -> None:
     parser.add_argument("--text", metavar="FILE", default="", help="a .txt or .jsonl file (default: the shipped text)")
+
+
+def add_calibration(parser: ArgumentParser) -> None:
+    """--text: the recipe's calibration text, which `chosen_recipe` puts in place."""
+    parser.add_argument(
+        "--text", metavar="FILE", default="", help="calibration text, .txt or .jsonl (default: what the recipe names)"
+    )
 
 
 def add_windows(parser: ArgumentParser, *, windows: int, window_tokens: int) -> None:
@@ -56,8 +65,10 @@ def add_target(parser: ArgumentParser, *, default: str | None) -> None:
 
 
 def chosen_recipe(arguments: Namespace) -> Recipe:
-    """The recipe that --recipe or --preset names. Raises RecipeError."""
-    return load_recipe(Path(arguments.recipe)) if arguments.recipe is not None else load_preset(arguments.preset)
+    """The recipe that --recipe or --preset names, with the calibration text of --text. Raises RecipeError."""
+    recipe = load_recipe(Path(arguments.recipe)) if arguments.recipe is not None else load_preset(arguments.preset)
+    text = getattr(arguments, "text", "")
+    return set_calibration(recipe, replace(recipe.calibration, text=text)) if text else recipe
 
 
 def whole(least: int) -> Callable[[str], int]:

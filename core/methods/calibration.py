@@ -16,6 +16,8 @@ class Calibration:
         "",
         title="Text",
         help='A UTF-8 .txt file, or a .jsonl file with a "text" in each line. Empty: the shipped text.',
+        files=(".txt", ".jsonl"),
+        empty="the shipped text",
     )
     windows: int = setting(
         128, title="Windows", help="How many pieces of text are used.", minimum=1, maximum=65536, unit="windows",
@@ -32,3 +34,9 @@ class Calibration:
         "make good, or what the original network gives.",
         choices={"compressed": "Compressed prefix", "original": "Original network"},
     )
+
+    @property
+    def in_words(self) -> str:
+        """What is read, for people: "128 windows of 256 tokens from the shipped text"."""
+        windows = f"{self.windows:,} window" + ("" if self.windows == 1 else "s")
+        return f"{windows} of {self.window_tokens:,} tokens from {self.text or 'the shipped text'}"

@@ -33,6 +33,7 @@ class Planned:
     """A plan in columns, one entry per layer in the checkpoint's order.
 
     tags: of the distinct treatments; `choice[i]` indexes them for layer i; `rules[i]` is -1 where no rule decided.
+    calibration: what the job reads to learn activations from, in words; "" when nothing does.
     """
 
     tags: tuple[str, ...]
@@ -45,6 +46,7 @@ class Planned:
     bits_per_treated_weight: float
     treated_layers: int
     warnings: tuple[str, ...]
+    calibration: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.checkpoint.records import Layer
+from core.methods.calibration import Calibration
+from core.methods.polish import Polish
+from core.methods.transform import Transform
 from core.recipe.matching import is_name, naming
 from core.recipe.recipe import Recipe, Rule, Treatment
 
@@ -33,6 +36,21 @@ def treat(recipe: Recipe, layers: Sequence[Layer], treatments: Sequence[Treatmen
         else:
             rules[place] = replace(rules[place], targets=(*rules[place].targets, *targets_of))
     return replace(recipe, rules=tuple(rules), name="", description="")
+
+
+def set_calibration(recipe: Recipe, calibration: Calibration) -> Recipe:
+    """The recipe that learns from other text. It keeps its name: the text is the person's, the methods stay."""
+    return replace(recipe, calibration=calibration)
+
+
+def set_transforms(recipe: Recipe, transforms: Sequence[Transform]) -> Recipe:
+    """The recipe with these transforms, carried out in this order."""
+    return replace(recipe, transforms=tuple(transforms), name="", description="")
+
+
+def set_polish(recipe: Recipe, polish: Polish | None) -> Recipe:
+    """The recipe with this last step; None for none."""
+    return replace(recipe, polish=polish, name="", description="")
 
 
 def _rule_that_gives(treatment: Treatment, rules: Sequence[Rule]) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from core.checkpoint.records import Checkpoint, Layer
 from core.errors import CheckpointError, RecipeError
+from core.methods.calibration import Calibration
 from core.recipe.matching import WORDS, matching
 from core.recipe.recipe import KEEP, Recipe, Treatment
 from core.settings import did_you_mean
@@ -63,6 +64,14 @@ class Plan:
         return tuple(row for row in self.rows() if not row.treatment.keeps)
 
     @property
+    def calibration(self) -> Calibration | None:
+        """The text that the job has to read; None when nothing that is planned learns from text."""
+        needed = self.recipe.transforms_need_calibration or any(
+            self.treatments[choice].needs_calibration for choice in set(self.choice)
+        )
+        return self.recipe.calibration if needed else None
+
+    @property
     def bytes_before(self) -> int:
         return self.checkpoint.nbytes
 
@@ -94,6 +103,8 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
     layers = checkpoint.layers
     if checkpoint.quantization is not None and recipe.rules:
         raise already_quantised(checkpoint)
+    for number, rule in enumerate(recipe.rules, start=1):
+        rule.treatment.refuse_mismatch(f"rule {number}")
     decided = [-1] * len(layers)
     warnings: list[str] = []
     for number, rule in enumerate(recipe.rules):

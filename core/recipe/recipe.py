@@ -53,6 +53,12 @@ class Treatment:
         observed = self.activations is not None and self.activations.needs_calibration
         return observed or (not self.keeps and self.solver.needs(self.scheme) != "weights")
 
+    def refuse_mismatch(self, where: str) -> None:
+        """Raise RecipeError, naming `where` it was asked for, when the solver cannot serve the scheme."""
+        refusal = "" if self.keeps else self.solver.refusal(self.scheme)
+        if refusal:
+            raise RecipeError(refusal, where=f"{where}, solver", remedy="Choose another solver or another scheme.")
+
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
         """The tensors that hold the treated layer, exactly."""
         return self.scheme.storage(layer) + (self.activations.storage(layer) if self.activations else ())
@@ -103,6 +109,16 @@ class Recipe:
     calibration: Calibration = field(default_factory=Calibration)
     transforms: tuple[Transform, ...] = ()
     polish: Polish | None = None
+
+    @property
+    def transforms_need_calibration(self) -> bool:
+        """Whether a transform or the polish has to see activations on calibration text."""
+        return self.polish is not None or any(transform.reach == "block" for transform in self.transforms)
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether anything in the recipe learns from calibration text, on whatever checkpoint."""
+        return self.transforms_need_calibration or any(rule.treatment.needs_calibration for rule in self.rules)
 
     def to_mapping(self) -> dict[str, Any]:
         mapping: dict[str, Any] = {"benchvise": VERSION}
@@ -242,10 +258,9 @@ def parse_treatment(mapping: Mapping[str, object], where: str) -> Treatment:
                 where=f"{where}, solver",
                 remedy=f"Remove '{declared.name}'.",
             )
-    refusal = solver.refusal(scheme)
-    if refusal:
-        raise RecipeError(refusal, where=f"{where}, solver", remedy="Choose another solver or another scheme.")
-    return Treatment(scheme, solver, _section(Activations, mapping, "activations", where))
+    treatment = Treatment(scheme, solver, _section(Activations, mapping, "activations", where))
+    treatment.refuse_mismatch(where)
+    return treatment
 
 
 def _parse_method(value: object, axis: str, known: Mapping[str, type[Any]], where: str) -> Any:

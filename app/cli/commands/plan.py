@@ -6,18 +6,20 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 
 from app.cli.command import Command, Reply
-from app.cli.options import add_path, add_recipe, add_target, chosen_recipe
+from app.cli.options import add_calibration, add_path, add_recipe, add_target, chosen_recipe
 from app.cli.quantities import size
 from app.cli.table import number, table, text
 from core.checkpoint.open import open_checkpoint
 from core.export.outline import Outline, outline_of_plan
 from core.export.targets import AUTO
 from core.recipe.plan import Plan, PlanRow, make_plan
+from core.settings import to_mapping
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
     add_path(parser)
     add_recipe(parser)
+    add_calibration(parser)
     add_target(parser, default=AUTO)
 
 
@@ -33,6 +35,7 @@ def _run(arguments: Namespace) -> Reply:
         "bits_per_treated_weight": plan.bits_per_treated_weight,
         "bytes_before": plan.bytes_before,
         "bytes_after": plan.bytes_after,
+        "calibration": None if plan.calibration is None else to_mapping(plan.calibration),
         "layers": [_as_data(row) for row in plan.rows()],
         "export": {"target": outline.target, "bytes": outline.nbytes},
         "warnings": warnings,
@@ -73,6 +76,12 @@ def _lines(plan: Plan, outline: Outline, warnings: Sequence[str]) -> Iterator[st
     yield (
         f"{plan.bits_per_weight:.3f} bits per weight over all, {plan.bits_per_treated_weight:.3f} over treated layers"
     )
+    if plan.calibration is not None:
+        yield f"calibration: {plan.calibration.in_words}"
+    for transform in plan.recipe.transforms:
+        yield f"transform: {transform.title}"
+    if plan.recipe.polish is not None:
+        yield f"polish: {plan.recipe.polish.steps:,} steps"
     yield f"exported to {outline.target}: {size(outline.nbytes)} of weights"
     for warning in warnings:
         yield f"warning: {warning}"

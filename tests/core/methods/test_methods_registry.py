@@ -6,28 +6,34 @@ import dataclasses
 
 import pytest
 
+from core.methods.activations import Activations
+from core.methods.calibration import Calibration
 from core.methods.keep import Keep
-from core.methods.registry import SCHEMES, SOLVERS
+from core.methods.polish import Polish
+from core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
 from core.methods.scheme import Scheme
 from core.methods.solver import Solver
+from core.methods.transform import Transform
 from core.settings import parse_settings, settings_of, to_mapping, validate
 
-METHODS = [*SCHEMES.values(), *SOLVERS.values()]
+METHODS = [*SCHEMES.values(), *SOLVERS.values(), *TRANSFORMS.values()]
+DECLARED = [*METHODS, Activations, Calibration, Polish]
+AXES = ((Scheme, SCHEMES), (Solver, SOLVERS), (Transform, TRANSFORMS))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
-def test_a_method_is_described(method: type[Scheme] | type[Solver]) -> None:
+def test_a_method_is_described(method: type[Scheme] | type[Solver] | type[Transform]) -> None:
     assert method.title
     assert method.summary.endswith(".")
     assert method.source
-    assert (SCHEMES if issubclass(method, Scheme) else SOLVERS)[method.key] is method
+    assert [known[method.key] for axis, known in AXES if issubclass(method, axis)] == [method]  # type: ignore[attr-defined]
     assert dataclasses.fields(method) == () or method.__dataclass_params__.frozen  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
-def test_every_field_is_a_declared_bounded_setting(method: type[Scheme] | type[Solver]) -> None:
+@pytest.mark.parametrize("method", DECLARED, ids=lambda method: method.__name__)
+def test_every_field_is_a_declared_bounded_setting(method: type[object]) -> None:
     declared = settings_of(method)
-    assert [one.name for one in declared] == [field.name for field in dataclasses.fields(method)]
+    assert [one.name for one in declared] == [field.name for field in dataclasses.fields(method)]  # type: ignore[arg-type]
     names = [one.name for one in declared]
     for one in declared:
         assert one.title
@@ -44,10 +50,12 @@ def test_every_field_is_a_declared_bounded_setting(method: type[Scheme] | type[S
             assert all(title for _, title in one.choices)
         if one.when is not None:
             assert one.when[0] in names
+        assert one.kind == "text" or not (one.files or one.empty)
+        assert all(ending.startswith(".") for ending in one.files)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
-def test_defaults_are_valid_and_survive_a_recipe(method: type[Scheme] | type[Solver]) -> None:
+@pytest.mark.parametrize("method", DECLARED, ids=lambda method: method.__name__)
+def test_defaults_are_valid_and_survive_a_recipe(method: type[object]) -> None:
     instance = method()
     validate(instance, where="default")
     assert parse_settings(method, to_mapping(instance), where="") == instance

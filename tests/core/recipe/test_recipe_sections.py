@@ -1,0 +1,220 @@
+"""What a recipe holds beside its rules: calibration, transforms, polish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from network_samples import checkpoint
+
+from core.errors import RecipeError
+from core.methods.activations import Activations
+from core.methods.calibration import Calibration
+from core.methods.integer import Integer
+from core.methods.polish import Polish
+from core.methods.registry import TRANSFORMS
+from core.methods.scheme import Scheme
+from core.methods.solver import Nearest, Need, Solver
+from core.methods.sparse import Sparse
+from core.methods.transform import Transform
+from core.recipe.editing import set_calibration, set_polish, set_transforms, treat
+from core.recipe.plan import make_plan
+from core.recipe.recipe import Recipe, Rule, Treatment, parse_recipe
+from core.settings import setting, settled
+
+INT4 = Treatment(Integer(4, granularity="channel"))
+RULES = (Rule(("linears",), INT4),)
+HEAD = "benchvise: 1\nrules: []\n"
+
+
+@dataclass(frozen=True)
+class Stretch(Transform):
+    key: ClassVar[str] = "stretch"
+    title: ClassVar[str] = "Stretch"
+    summary: ClassVar[str] = "Stretches."
+    source: ClassVar[str] = "this test"
+    reach: ClassVar[Literal["network", "block"]] = "network"
+
+    strength: float = setting(0.5, title="Strength", help="How much.", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class Watch(Stretch):
+    key: ClassVar[str] = "watch"
+    reach: ClassVar[Literal["network", "block"]] = "block"
+
+
+@dataclass(frozen=True)
+class Picky(Solver):
+    """Serves schemes with scales only, and has to see inputs."""
+
+    key: ClassVar[str] = "picky"
+
+    def needs(self, scheme: Scheme) -> Need:  # noqa: ARG002
+        return "inputs"
+
+    def refusal(self, scheme: Scheme) -> str:
+        return "" if "scale" in scheme.capabilities else f"picky needs scales, which {scheme.title} has not"
+
+
+@pytest.fixture
+def transforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRANSFORMS, "stretch", Stretch)
+    monkeypatch.setitem(TRANSFORMS, "watch", Watch)
+
+
+def refused(text: str) -> RecipeError:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, where="my.yaml")
+    assert caught.value.where.startswith("my.yaml")
+    assert caught.value.remedy
+    return caught.value
+
+
+calibrations = st.builds(
+    Calibration,
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20),
+    st.integers(1, 65536),
+    st.integers(2, 1 << 20),
+    st.sampled_from(["compressed", "original"]),
+)
+polishes = st.none() | st.builds(Polish, st.integers(1, 100_000), st.integers(1, 4096), st.floats(1e-8, 1.0))
+stretches = st.one_of(st.builds(kind, st.floats(0, 1)) for kind in (Stretch, Watch))
+activations = st.builds(
+    Activations,
+    st.sampled_from(["int8", "fp8"]),
+    st.sampled_from(["dynamic", "static"]),
+    st.sampled_from(["minmax", "moving_average", "percentile", "mse", "entropy"]),
+    st.floats(50, 100),
+    st.floats(0, 0.999),
+).map(settled)
+with_inputs = st.builds(lambda inputs: (Rule(("linears",), replace(INT4, activations=inputs)),), activations)
+
+
+@given(with_inputs, calibrations, st.lists(stretches, max_size=3).map(tuple), polishes)
+def test_yaml_and_back_keeps_every_section(
+    rules: tuple[Rule, ...], calibration: Calibration, stretched: tuple[Transform, ...], polish: Polish | None
+) -> None:
+    recipe = Recipe(rules, "name", "words", 3, calibration, stretched, polish)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TRANSFORMS, "stretch", Stretch)
+        patch.setitem(TRANSFORMS, "watch", Watch)
+        again = parse_recipe(recipe.to_yaml(), where="x")
+    assert again == recipe
+    assert again.digest == recipe.digest
+
+
+def test_sections_at_their_usual_values_are_left_out() -> None:
+    assert set(Recipe(RULES).to_mapping()) == {"benchvise", "seed", "rules"}
+    mapping = Recipe(RULES, calibration=Calibration(windows=32)).to_mapping()
+    assert mapping["calibration"] == {"windows": 32}
+
+
+@pytest.mark.usefixtures("transforms")
+def test_every_section_counts_in_the_digest() -> None:
+    recipe = Recipe(RULES)
+    others = [
+        replace(recipe, calibration=Calibration(windows=32)),
+        replace(recipe, transforms=(Stretch(),)),
+        replace(recipe, transforms=(Watch(),)),
+        replace(recipe, transforms=(Stretch(), Watch())),
+        replace(recipe, transforms=(Watch(), Stretch())),
+        replace(recipe, polish=Polish()),
+    ]
+    assert len({recipe.digest, *(other.digest for other in others)}) == 1 + len(others)
+
+
+@pytest.mark.usefixtures("transforms")
+@pytest.mark.parametrize(
+    ("section", "says", "where"),
+    [
+        ("calibration: 3", "'calibration' must be a mapping, not 3", "my.yaml"),
+        ("calibration: null", "'calibration' must be a mapping, not None", "my.yaml"),
+        ("calibration: {window: 3}", "unknown setting 'window'. Did you mean 'windows'?", "my.yaml, calibration"),
+        ("calibration: {windows: 0}", "below its least value 1", "my.yaml, calibration"),
+        ("calibration: {text: 3}", "'text' must be text, not 3", "my.yaml, calibration"),
+        ("calibration: {inputs: both}", "'inputs' cannot be 'both'", "my.yaml, calibration"),
+        ("polish: true", "'polish' must be a mapping, not True", "my.yaml"),
+        ("polish: {step: 3}", "unknown setting 'step'. Did you mean 'steps'?", "my.yaml, polish"),
+        ("polish: {learning_rate: 2}", "above its greatest value 1", "my.yaml, polish"),
+        ("transforms: stretch", "'transforms' must be a list", "my.yaml"),
+        ("transforms: [{strength: 0.5}]", "The transform must be a mapping with the key 'method'", "my.yaml"),
+        ("transforms: [strech]", "There is no transform 'strech'", "my.yaml"),
+        ("transforms: [{method: stretch, strngth: 1}]", "Did you mean 'strength'?", "my.yaml, transform stretch"),
+        ("transfrms: []", "Unknown key 'transfrms'", "my.yaml"),
+    ],
+)
+def test_a_section_that_is_wrong_is_told_why_and_where(section: str, says: str, where: str) -> None:
+    error = refused(HEAD + section)
+    assert says in error.what
+    assert error.where == where
+
+
+@pytest.mark.usefixtures("transforms")
+def test_the_nearest_transform_is_suggested() -> None:
+    assert refused(f"{HEAD}transforms: [strech]").remedy == "Did you mean 'stretch'?"
+
+
+def test_broken_activations_name_their_rule() -> None:
+    rule = "benchvise: 1\nrules:\n- {targets: [all], scheme: integer, activations: {format: int4}}\n"
+    error = refused(rule)
+    assert "'format' cannot be 'int4'" in error.what
+    assert error.where == "my.yaml, rule 1, activations"
+
+
+def test_a_solver_that_cannot_serve_the_scheme_is_refused_before_anything_runs() -> None:
+    recipe = Recipe((*RULES, Rule(("role:attention.*",), Treatment(Sparse(), Picky()))))
+    with pytest.raises(RecipeError, match="picky needs scales, which Sparse has not") as caught:
+        make_plan(checkpoint(), recipe)
+    assert caught.value.where == "rule 2, solver"
+    assert caught.value.remedy
+
+
+@pytest.mark.usefixtures("transforms")
+@pytest.mark.parametrize(
+    ("recipe", "needed"),
+    [
+        (Recipe(RULES), False),
+        (Recipe(RULES, calibration=Calibration(windows=3)), False),
+        (Recipe(RULES, transforms=(Stretch(),)), False),
+        (Recipe(RULES, transforms=(Stretch(), Watch())), True),
+        (Recipe(RULES, polish=Polish()), True),
+        (Recipe((Rule(("linears",), replace(INT4, solver=Picky())),)), True),
+        (Recipe((Rule(("linears",), replace(INT4, solver=Nearest(True, importance=True))),)), True),
+        (Recipe((Rule(("linears",), replace(INT4, activations=Activations())),)), False),
+        (Recipe((Rule(("linears",), replace(INT4, activations=Activations(mode="static"))),)), True),
+    ],
+)
+def test_a_plan_knows_whether_it_reads_calibration_text(recipe: Recipe, needed: bool) -> None:
+    assert recipe.needs_calibration == needed
+    assert make_plan(checkpoint(), recipe).calibration == (recipe.calibration if needed else None)
+
+
+def test_a_rule_that_decides_over_nothing_needs_no_text() -> None:
+    recipe = Recipe((Rule(("linears",), replace(INT4, solver=Picky())), *RULES))
+    assert make_plan(checkpoint(), recipe).calibration is None
+
+
+def test_calibration_in_words() -> None:
+    assert Calibration().in_words == "128 windows of 256 tokens from the shipped text"
+    assert Calibration("a.txt", 1, 2048).in_words == "1 window of 2,048 tokens from a.txt"
+
+
+@pytest.mark.usefixtures("transforms")
+def test_edits_of_one_section_keep_the_others() -> None:
+    recipe = Recipe(RULES, "preset", "words", 7)
+    recipe = set_calibration(recipe, Calibration("mine.txt"))
+    assert recipe.name == "preset"  # the text is the person's, the methods are still the preset's
+    recipe = set_transforms(recipe, [Stretch(), Watch()])
+    assert (recipe.name, recipe.description) == ("", "")
+    recipe = set_polish(recipe, Polish(steps=3))
+    linear = next(layer for layer in checkpoint().layers if layer.kind == "linear")
+    recipe = treat(recipe, [linear], [Treatment(Integer(8))])
+    assert recipe.calibration == Calibration("mine.txt")
+    assert recipe.transforms == (Stretch(), Watch())
+    assert recipe.polish == Polish(steps=3)
+    assert recipe.seed == 7
+    assert set_polish(recipe, None).polish is None
