@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from core.checkpoint.records import Checkpoint, Layer
 from core.errors import CheckpointError, RecipeError
 from core.methods.calibration import Calibration
+from core.recipe.fitting import fitted
 from core.recipe.matching import WORDS, matching
 from core.recipe.recipe import KEEP, Recipe, Treatment
 from core.settings import did_you_mean
@@ -146,13 +147,12 @@ def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], warning
             findings.setdefault("kept as they are, being no floating-point matrices", []).append(layer.name)
             decided[index], asked = -1, KEEP
         try:
-            scheme, fallbacks = asked.scheme.fitted(layer)
+            treatment, fallbacks = fitted(asked, layer, runs=bool(checkpoint.architecture))
         except RecipeError as error:
             problems.append(error)
             continue
         for fallback in fallbacks:
             findings.setdefault(fallback, []).append(layer.name)
-        treatment = asked if scheme is asked.scheme else replace(asked, scheme=scheme)
         if treatment not in places:
             places[treatment] = len(treatments)
             treatments.append(treatment)

@@ -1,0 +1,70 @@
+"""Quantised inputs in a plan: where they cannot be, the plan says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from network_samples import checkpoint, layer
+
+from core.checkpoint.records import Checkpoint
+from core.methods.activations import Activations
+from core.methods.integer import Integer
+from core.methods.keep import Keep
+from core.recipe.plan import Plan, make_plan
+from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+
+DYNAMIC = Treatment(Integer(8, granularity="channel"), activations=Activations())
+STATIC = replace(DYNAMIC, activations=Activations(mode="static", observer="mse"))
+NAMED = {"architectures": ["LlamaForCausalLM"]}
+
+
+def plan(made_of: Checkpoint, *rules: Rule) -> Plan:
+    return make_plan(made_of, Recipe(rules))
+
+
+def inputs(made: Plan) -> dict[str, str]:
+    return {row.layer.name: row.treatment.activations.tag for row in made.rows() if row.treatment.activations}
+
+
+def test_linear_layers_take_quantised_inputs() -> None:
+    made = plan(checkpoint(layer("q", (8, 8), role="attention.q")), Rule(("*",), DYNAMIC))
+    assert inputs(made) == {"q": "aint8"}
+    assert made.warnings == ()
+    assert not made.treatments[made.choice[0]].needs_calibration
+
+
+def test_layers_without_a_linear_module_say_why_their_inputs_stay() -> None:
+    made = plan(
+        checkpoint(
+            layer("embed", (10, 8), role="embedding", kind="embedding"),
+            layer("stem", (8, 3, 4, 4), role="conv", kind="conv"),
+            layer("layers.0.mlp.experts.3.up_proj", (8, 8), role="mlp.up"),
+            layer("layers.0.mlp.gate", (8, 8), role="mlp.router"),
+            layer("q", (8, 8), role="attention.q"),
+        ),
+        Rule(("*",), DYNAMIC),
+    )
+    assert inputs(made) == {"q": "aint8"}
+    assert len(made.treated()) == 5
+    for name, why in (("embed", "looked up"), ("stem", "no linear"), ("experts.3", "one piece"), ("gate", "routers")):
+        assert [text for text in made.warnings if name in text and why in text and "inputs are not quantised" in text]
+
+
+def test_fixed_scales_take_an_architecture() -> None:
+    q = layer("q", (8, 8), role="attention.q")
+    named = replace(checkpoint(q), config=NAMED)
+    with_architecture, without = plan(named, Rule(("q",), STATIC)), plan(checkpoint(q), Rule(("q",), STATIC))
+    assert inputs(with_architecture) == {"q": "aint8 static mse"}
+    assert with_architecture.bytes_after == without.bytes_after + 4
+    assert with_architecture.treated()[0].treatment.needs_calibration
+    assert inputs(without) == {}
+    assert "calibration text" in without.warnings[0]
+    assert not without.treated()[0].treatment.needs_calibration
+
+
+def test_kept_layers_compute_with_inputs_as_they_are() -> None:
+    kept = Treatment(Keep(), activations=Activations())
+    q, k = layer("q", (8, 8), role="attention.q"), layer("k", (8, 8), role="attention.k")
+    made = plan(checkpoint(q, k), Rule(("*",), DYNAMIC), Rule(("k",), kept))
+    assert made.row(1).treatment == KEEP
+    assert "kept" in made.warnings[0]
