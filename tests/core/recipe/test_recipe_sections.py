@@ -190,7 +190,8 @@ def test_a_solver_that_cannot_serve_the_scheme_is_refused_before_anything_runs()
 )
 def test_a_plan_knows_whether_it_reads_calibration_text(recipe: Recipe, needed: bool) -> None:
     assert recipe.needs_calibration == needed
-    assert make_plan(checkpoint(), recipe).calibration == (recipe.calibration if needed else None)
+    named = replace(checkpoint(), config={"architectures": ["LlamaForCausalLM"]})
+    assert make_plan(named, recipe).calibration == (recipe.calibration if needed else None)
 
 
 def test_a_rule_that_decides_over_nothing_needs_no_text() -> None:
