@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from core.checkpoint.records import Layer
 from core.evaluate.forward import logits_of
-from core.runtime.replace import parameter_name
+from core.runtime.replace import holder_name
 
 CAPTURE_BYTES = 2 << 30
 _FAULTS = (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError)
@@ -106,7 +106,7 @@ def resumable(model: nn.Module, blocks: Blocks, captured: Captured, logits: Tens
 
 def first_affected(model: nn.Module, blocks: Blocks, layer: Layer) -> int:
     """The first block whose result depends on the layer; their number for an untied output head."""
-    name = parameter_name(model, layer) or ""
+    name = holder_name(model, layer) or ""
     if name.startswith(f"{blocks.path}."):
         return int(name[len(blocks.path) + 1 :].split(".", 1)[0])
     head = model.get_output_embeddings()  # type: ignore[operator]

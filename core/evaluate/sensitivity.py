@@ -25,7 +25,7 @@ from core.recipe.matching import matching
 from core.recipe.plan import already_quantised, finding_as_sentence
 from core.recipe.recipe import Treatment
 from core.runtime.build import load_model
-from core.runtime.replace import parameter_of, replaced_weight
+from core.runtime.replace import replaced_weight
 from core.weights.open import open_weights
 from core.workspace.workspace import Workspace
 
@@ -119,7 +119,6 @@ class Reference:
 
     def divergence(self, layer: Layer, weight: Tensor) -> float:
         """Mean KL in nats per token with `weight` in place of the layer's own, which is there again afterwards."""
-        parameter_of(self._model, layer)
         parts: list[Tensor] = []
         with replaced_weight(self._model, layer, weight):
             for logits, original in zip(self._passes(layer), self._log_probabilities, strict=True):

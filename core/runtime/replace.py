@@ -10,43 +10,55 @@ from torch import Tensor, nn
 
 from core.checkpoint.records import Layer
 from core.errors import CheckpointError
+from core.runtime.checkpoint_names import names_of
+from core.runtime.experts import expert_place, read_expert, spellings, write_expert
 
 
 def parameter_name(model: nn.Module, layer: Layer) -> str | None:
-    """The model's name for the layer's tensor, None where the architecture keeps it fused or under another name.
-
-    Checkpoints are saved with or without the name of the base model in front ("model.layers…", "layers…").
-    """
-    prefix = str(getattr(model, "base_model_prefix", "") or "")
-    name = layer.tensor.name
-    for candidate in (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")):
+    """The model's name for the parameter that is the layer's tensor, None where it is fused with others or turned."""
+    found = names_of(model).of(layer.tensor.name)
+    if found is None or found.place is not None:
+        return None
+    for candidate in (*spellings(model, found.name), *spellings(model, layer.tensor.name)):
         try:
-            found = model.get_parameter(candidate)
+            parameter = model.get_parameter(candidate)
         except AttributeError:
             continue
-        if tuple(found.shape) == layer.shape:
+        if tuple(parameter.shape) == layer.shape:
             return candidate
     return None
 
 
+def holder_name(model: nn.Module, layer: Layer) -> str | None:
+    """The model's name for the parameter that is the layer's tensor or holds it among others of its kind."""
+    place = expert_place(model, layer)
+    return place.name if place is not None else parameter_name(model, layer)
+
+
 def parameter_of(model: nn.Module, layer: Layer) -> nn.Parameter:
-    """The parameter that holds the layer's weight. Raises CheckpointError where the architecture fuses it."""
+    """The parameter that is the layer's weight. Raises CheckpointError where the architecture fuses it."""
     name = parameter_name(model, layer)
     if name is None:
-        raise CheckpointError(
-            f"'{layer.name}' (shape {list(layer.shape)}) cannot be changed alone: {type(model).__name__} keeps it "
-            "fused with others",
-            where=layer.name,
-            remedy="Compress and evaluate the whole checkpoint instead.",
-        )
+        raise _fused(model, layer)
     return model.get_parameter(name)
+
+
+def read_weight(model: nn.Module, layer: Layer) -> Tensor:
+    """The layer's weight as it is in the model, `layer.shape`, sharing its memory; also one expert among others."""
+    place = expert_place(model, layer)
+    return parameter_of(model, layer).data if place is None else read_expert(model, place)
 
 
 def replace_weight(model: nn.Module, layer: Layer, weight: Tensor) -> Tensor:
     """Give `layer` another weight, `layer.shape`, and hand back the one it had. Layers tied to it change with it."""
+    if weight.shape != layer.shape:
+        raise ValueError(f"'{layer.name}' has shape {list(layer.shape)}, not {list(weight.shape)}")
+    place = expert_place(model, layer)
+    if place is not None:
+        previous = read_expert(model, place).clone()
+        write_expert(model, place, weight)
+        return previous
     parameter = parameter_of(model, layer)
-    if weight.shape != parameter.shape:
-        raise ValueError(f"'{layer.name}' has shape {list(parameter.shape)}, not {list(weight.shape)}")
     previous = parameter.data
     parameter.data = weight.to(device=previous.device, dtype=previous.dtype)
     return previous
@@ -54,10 +66,19 @@ def replace_weight(model: nn.Module, layer: Layer, weight: Tensor) -> Tensor:
 
 @contextmanager
 def replaced_weight(model: nn.Module, layer: Layer, weight: Tensor) -> Iterator[None]:
-    """`replace_weight` for a section; the very tensor that was there comes back, also after an error."""
+    """`replace_weight` for a section; the weight that was there comes back bit for bit, also after an error."""
     with torch.no_grad():
         previous = replace_weight(model, layer, weight)
     try:
         yield
     finally:
-        parameter_of(model, layer).data = previous
+        replace_weight(model, layer, previous)
+
+
+def _fused(model: nn.Module, layer: Layer) -> CheckpointError:
+    return CheckpointError(
+        f"'{layer.name}' (shape {list(layer.shape)}) cannot be changed alone: {type(model).__name__} keeps it "
+        "fused with others",
+        where=layer.name,
+        remedy="Compress and evaluate the whole checkpoint instead.",
+    )

@@ -13,7 +13,7 @@ from core.evaluate import blocks as room
 from core.evaluate.blocks import capture, find_blocks, first_affected, resumable, resume
 from core.evaluate.forward import logits_of
 from core.runtime.build import load_model
-from core.runtime.replace import parameter_name, replaced_weight
+from core.runtime.replace import holder_name, read_weight, replaced_weight
 from core.weights.weights import OriginalWeights
 
 IDS = (torch.arange(60).reshape(2, 30) * 11) % 61
@@ -31,9 +31,9 @@ def test_changed_layers_are_felt_from_their_block_on(tmp_path: Path, model_type:
     assert torch.equal(logits, logits_of(model, IDS))
     assert resumable(model, blocks, captured, logits)
     for layer in checkpoint.layers:
-        if parameter_name(model, layer) is None or not layer.compressible:
+        if holder_name(model, layer) is None or not layer.compressible:
             continue
-        weight = model.get_parameter(parameter_name(model, layer) or "").detach() * 1.5
+        weight = read_weight(model, layer) * 1.5
         start = first_affected(model, blocks, layer)
         with replaced_weight(model, layer, weight):
             assert torch.equal(resume(model, blocks, captured, start), logits_of(model, IDS)), layer.name

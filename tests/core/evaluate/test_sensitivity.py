@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny
 from transformers import AutoModelForCausalLM
 
@@ -87,15 +88,31 @@ def test_equals_the_whole_model_with_one_layer_compressed(tmp_path: Path) -> Non
     assert listener.done == listener.total == 144 * 7
 
 
+def test_one_expert_alone_equals_a_checkpoint_with_that_expert_compressed(tmp_path: Path) -> None:
+    folder = save_tiny("qwen3_moe", tmp_path / "model")
+    checkpoint = open_checkpoint(folder)
+    ids = (torch.arange(4 * 24).reshape(4, 24) * 7) % 61
+    layer = checkpoint.layer("model.layers.1.mlp.experts.2.up_proj")
+    weight = treated_weight(layer, INT3)
+    found = Reference(load_model(OriginalWeights(checkpoint)), ids, "").divergence(layer, weight)
+    before = AutoModelForCausalLM.from_pretrained(folder)(ids).logits.double().log_softmax(-1)
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors | {layer.tensor.name: weight}, folder / "model.safetensors", metadata={"format": "pt"})
+    after = AutoModelForCausalLM.from_pretrained(folder)(ids).logits.double().log_softmax(-1)
+    expected = (before.exp() * (before - after)).sum(-1).mean().item()
+    assert found == pytest.approx(expected, rel=2e-3, abs=2e-7)
+    assert found > 0
+
+
 def test_more_bits_do_less_damage(tmp_path: Path) -> None:
     cells = measure_sensitivity(request(tmp_path, INT3, INT8), NullProgress()).cells
     kl = {(cell.layer, cell.treatment): cell.kl for cell in cells}
     assert all(kl[name, INT8.tag] < kl[name, INT3.tag] / 20 for name in LAYERS)
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_resumed_passes_equal_full_ones_bit_for_bit(tmp_path: Path, tied: bool) -> None:
-    checkpoint = open_checkpoint(save_tiny("llama", tmp_path, tied=tied))
+@pytest.mark.parametrize(("model_type", "tied"), [("llama", False), ("llama", True), ("mixtral", False)])
+def test_resumed_passes_equal_full_ones_bit_for_bit(tmp_path: Path, model_type: str, tied: bool) -> None:
+    checkpoint = open_checkpoint(save_tiny(model_type, tmp_path, tied=tied))
     ids = (torch.arange(10 * 24).reshape(10, 24) * 7) % 61
     model = load_model(OriginalWeights(checkpoint))
     quick = Reference(model, ids, "")

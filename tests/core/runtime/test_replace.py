@@ -11,7 +11,7 @@ from tiny_models import save_tiny
 from core.checkpoint.open import open_checkpoint
 from core.errors import CheckpointError
 from core.runtime.build import load_model
-from core.runtime.replace import replaced_weight
+from core.runtime.replace import read_weight, replaced_weight
 from core.weights.weights import OriginalWeights
 
 IDS = torch.arange(30)[None] % 61
@@ -49,9 +49,24 @@ def test_weight_comes_back_after_an_error(tmp_path: Path) -> None:
     assert torch.equal(_logits(model), before)
 
 
-def test_fused_experts_are_told(tmp_path: Path) -> None:
-    checkpoint = open_checkpoint(save_tiny("mixtral", tmp_path))
-    model = load_model(OriginalWeights(checkpoint))
+@pytest.mark.parametrize("model_type", ["mixtral", "qwen3_moe"])
+def test_one_expert_is_swapped_alone(tmp_path: Path, model_type: str) -> None:
+    weights = OriginalWeights(open_checkpoint(save_tiny(model_type, tmp_path)))
+    model = load_model(weights)
+    experts = [layer for layer in weights.checkpoint.layers if ".experts." in layer.name]
+    before = _logits(model)
+    for layer in experts[:6]:
+        with replaced_weight(model, layer, weights.dense(layer) * 2):
+            assert torch.equal(read_weight(model, layer), weights.dense(layer) * 2)
+            others = [other for other in experts if other is not layer]
+            assert all(torch.equal(read_weight(model, other), weights.dense(other)) for other in others)
+            assert not torch.equal(_logits(model), before)
+        assert torch.equal(_logits(model), before)
+
+
+def test_what_the_model_does_not_have_is_told(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(save_tiny("mixtral", tmp_path / "mixtral"))
+    model = load_model(OriginalWeights(open_checkpoint(save_tiny("llama", tmp_path / "llama"))))
     layer = next(layer for layer in checkpoint.layers if "experts.0." in layer.name)
     with (
         pytest.raises(CheckpointError, match="fused with others"),

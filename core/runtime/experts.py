@@ -1,0 +1,78 @@
+"""Mixtures of experts: which rows of a fused parameter are one expert's matrix of the checkpoint.
+
+Checkpoints keep one matrix per expert ("experts.3.gate_proj"); running models keep those of all experts in one
+parameter [experts, outputs, inputs], gate above up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.checkpoint.records import Layer
+from core.runtime.checkpoint_names import names_of
+
+
+@dataclass(frozen=True)
+class ExpertPlace:
+    """Rows `start` to `stop` of `expert` in a parameter [experts, outputs, inputs] that holds all experts of a module.
+
+    module, parameter: "model.layers.0.mlp.experts" and "gate_up_proj".
+    """
+
+    module: str
+    parameter: str
+    expert: int
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """The model's name for the fused parameter."""
+        return f"{self.module}.{self.parameter}"
+
+
+def expert_place(model: nn.Module, layer: Layer) -> ExpertPlace | None:
+    """Where the model keeps the layer among its experts; None for layers that are no part of a fused parameter."""
+    found = names_of(model).of(layer.tensor.name)
+    if found is None or found.place is None or len(layer.shape) != 2:
+        return None
+    rows, columns = layer.shape
+    for name in spellings(model, found.name):
+        try:
+            parameter = model.get_parameter(name)
+        except AttributeError:
+            continue
+        place = found.place
+        if tuple(parameter.shape[1:]) == (place.parts * rows, columns) and place.item < parameter.shape[0]:
+            module, _, leaf = name.rpartition(".")
+            return ExpertPlace(module, leaf, place.item, place.part * rows, (place.part + 1) * rows)
+    return None
+
+
+def expert_places(model: nn.Module, layers: Iterable[Layer]) -> dict[str, ExpertPlace]:
+    """By the layers' names, the places of those that are part of a fused parameter."""
+    return {layer.name: place for layer in layers if (place := expert_place(model, layer))}
+
+
+def read_expert(model: nn.Module, place: ExpertPlace) -> Tensor:
+    """The expert's matrix [outputs, inputs] as it is in the model: a view, which changes with the model."""
+    return model.get_parameter(place.name).data[place.expert, place.start : place.stop]
+
+
+def write_expert(model: nn.Module, place: ExpertPlace, weight: Tensor) -> None:
+    """Put `weight` [outputs, inputs] in the expert's place, cast to the dtype there."""
+    target = read_expert(model, place)
+    if weight.shape != target.shape:
+        raise ValueError(f"'{place.name}' keeps {list(target.shape)} for the expert, not {list(weight.shape)}")
+    with torch.no_grad():
+        target.copy_(weight)
+
+
+def spellings(model: nn.Module, name: str) -> tuple[str, ...]:
+    """The name as it is, and with and without the base model in front ("model.layers…", "layers…")."""
+    prefix = str(getattr(model, "base_model_prefix", "") or "")
+    return name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")
