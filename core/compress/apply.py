@@ -61,14 +61,18 @@ def solve_layer(layer: Layer, treatment: Treatment, progress: Progress, shared: 
     Raises CheckpointError for weights that are NaN or infinite, naming the layer.
     """
     device = device_for(treatment)
-    matrix = LayerMatrix(layer, progress, device, searched=treatment.solver.searches(treatment.scheme))
+    matrix = LayerMatrix(layer, progress, device, searched=_searched(treatment))
     rows, arithmetic = SOLVE[type(treatment.solver)](matrix, treatment.scheme, treatment.solver, shared)
     return LayerSolution(rows, arithmetic, device)
 
 
 def device_for(treatment: Treatment) -> str:
     """Where a treatment is computed: searches compare sums, which differ between devices, so they stay on the CPU."""
-    return "cuda" if torch.cuda.is_available() and not treatment.solver.searches(treatment.scheme) else "cpu"
+    return "cuda" if torch.cuda.is_available() and not _searched(treatment) else "cpu"
+
+
+def _searched(treatment: Treatment) -> bool:
+    return treatment.scheme.searched or treatment.solver.searches(treatment.scheme)
 
 
 def treated_weight(layer: Layer, treatment: Treatment) -> Tensor:

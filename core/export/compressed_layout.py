@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from core.checkpoint.records import Layer, StoredTensor
-from core.methods.integer import Integer, words
+from core.methods.grouping import words
+from core.methods.integer import Integer
 
 PACKED = "pack-quantized"
 UNPACKED = "int-quantized"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import ClassVar, Literal
 
 from core.checkpoint.records import Layer, StoredTensor
-from core.errors import RecipeError
+from core.methods.grouping import fit_group, words
 from core.methods.scheme import Scheme
 from core.settings import setting, settled
 
@@ -69,24 +68,14 @@ class Integer(Scheme):
         return self.group_size if self.granularity == "group" else columns
 
     def fitted(self, layer: Layer) -> tuple[Integer, tuple[str, ...]]:
-        columns = layer.matrix_shape[1]
-        if self.granularity != "group" or columns % self.group_size == 0:
+        if self.granularity != "group":
             return self, ()
-        divisor = nearest_divisor(columns, self.group_size)
-        if self.indivisible == "refuse":
-            sizes = [size for size in divisors(columns) if 8 <= size < columns][-6:]
-            other = f"group_size {' or '.join(map(str, sizes))}, " if sizes else ""
-            raise RecipeError(
-                f"The group size {self.group_size} does not divide the {columns} inputs of '{layer.name}' "
-                f"(shape {list(layer.shape)})",
-                where=layer.name,
-                remedy=f"Use {other}granularity channel, or 'indivisible: divisor' to fall back.",
-            )
-        if divisor == columns:
-            note = f"one scale per channel, as the group size {self.group_size} does not divide {columns} inputs"
-            return settled(replace(self, granularity="channel")), (note,)
-        note = f"group size {divisor} instead of {self.group_size}, which does not divide {columns} inputs"
-        return replace(self, group_size=divisor), (note,)
+        size, notes = fit_group(layer, self.group_size, refuse=self.indivisible == "refuse")
+        if size == self.group_size:
+            return self, ()
+        if size == layer.matrix_shape[1]:
+            return settled(replace(self, granularity="channel")), notes
+        return replace(self, group_size=size), notes
 
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
         rows, columns = layer.matrix_shape
@@ -99,19 +88,3 @@ class Integer(Scheme):
         if not self.symmetric:
             stored.append(StoredTensor("weight_zero_point", "int32", (words(scales[0], self.bits), scales[1])))
         return tuple(stored)
-
-
-def words(codes: int, bits: int) -> int:
-    """int32 words that hold `codes` codes of `bits` bits as one dense bit stream."""
-    return -(-codes * bits // 32)
-
-
-def nearest_divisor(columns: int, group_size: int) -> int:
-    """The divisor of `columns` whose ratio to `group_size` is nearest to 1; of two equally near the smaller."""
-    return min(divisors(columns), key=lambda d: max(d, group_size) / min(d, group_size))
-
-
-@lru_cache(maxsize=1024)  # a plan asks for every layer, and few layers differ
-def divisors(columns: int) -> tuple[int, ...]:
-    """The divisors of `columns`, ascending. Without 1: a scale for every weight takes more than the weight."""
-    return tuple(d for d in range(2, columns + 1) if columns % d == 0) or (columns,)

@@ -46,6 +46,11 @@ class Scheme(ABC):
     def shared(self) -> bool:
         return False
 
+    @property
+    def searched(self) -> bool:
+        """Whether the scheme always finds its parameters by comparing sums, which may differ between devices."""
+        return False
+
     def bytes_after(self, layer: Layer) -> int:
         """Exact bytes of the layer under this scheme: codes, scales and zero points."""
         return sum(stored.nbytes for stored in self.storage(layer))

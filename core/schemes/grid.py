@@ -16,7 +16,9 @@ class Grid(ABC):
     may loop over rows or groups in Python, nor depend on the number of threads.
 
     span: columns that share parameters; parameters are chosen for whole spans (the last may be shorter). A scheme with
-          parameters per row or per tensor has one span of all columns.
+          parameters per row or per tensor has one span of all columns. Where some parameter spans more than that (one
+          scale of the whole matrix above those of the spans), it comes from the last `fit` of all columns at once, so
+          solvers fit all columns before they fit single spans again.
     step: neighbouring columns that become one code (1, but for vector code books); divides the span.
     """
 

@@ -18,7 +18,8 @@ from core.checkpoint.tensors import load_rows, load_tensor
 from core.compress.layer_matrix import from_matrix
 from core.errors import CheckpointError
 from core.kernels.packing import pack_rows
-from core.methods.integer import Integer, words
+from core.methods.grouping import words
+from core.methods.integer import Integer
 from core.recipe.recipe import KEEP, Treatment
 from core.schemes.integer import IntegerArithmetic
 from core.schemes.integer_grid import pack_columns

@@ -1,0 +1,50 @@
+"""How weights are grouped under scales: sizes that divide a row, and words that hold its codes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from core.checkpoint.records import Layer
+from core.errors import RecipeError
+
+
+def words(codes: int, bits: int) -> int:
+    """int32 words that hold `codes` codes of `bits` bits as one dense bit stream."""
+    return -(-codes * bits // 32)
+
+
+def fit_group(layer: Layer, group_size: int, *, refuse: bool) -> tuple[int, tuple[str, ...]]:
+    """A group size that divides the layer's inputs, all of them for one scale per channel, and the departure from
+    what was asked as a phrase.
+
+    Raises RecipeError with sizes that would do when `group_size` does not divide and `refuse` is set.
+    """
+    columns = layer.matrix_shape[1]
+    if columns % group_size == 0:
+        return group_size, ()
+    if refuse:
+        sizes = [size for size in divisors(columns) if 8 <= size < columns][-6:]
+        other = f"group_size {' or '.join(map(str, sizes))}, " if sizes else ""
+        raise RecipeError(
+            f"The group size {group_size} does not divide the {columns} inputs of '{layer.name}' "
+            f"(shape {list(layer.shape)})",
+            where=layer.name,
+            remedy=f"Use {other}granularity channel, or 'indivisible: divisor' to fall back.",
+        )
+    divisor = nearest_divisor(columns, group_size)
+    if divisor == columns:
+        note = f"one scale per channel, as the group size {group_size} does not divide {columns} inputs"
+    else:
+        note = f"group size {divisor} instead of {group_size}, which does not divide {columns} inputs"
+    return divisor, (note,)
+
+
+def nearest_divisor(columns: int, group_size: int) -> int:
+    """The divisor of `columns` whose ratio to `group_size` is nearest to 1; of two equally near the smaller."""
+    return min(divisors(columns), key=lambda d: max(d, group_size) / min(d, group_size))
+
+
+@lru_cache(maxsize=1024)  # a plan asks for every layer, and few layers differ
+def divisors(columns: int) -> tuple[int, ...]:
+    """The divisors of `columns`, ascending. Without 1: a scale for every weight takes more than the weight."""
+    return tuple(d for d in range(2, columns + 1) if columns % d == 0) or (columns,)
