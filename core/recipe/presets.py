@@ -1,20 +1,56 @@
-"""The shipped recipes."""
+"""The shipped recipes, and the order in which they are offered."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
+from core.checkpoint.records import Layer, TensorEntry
 from core.errors import RecipeError
 from core.recipe.recipe import Recipe, parse_recipe
 from core.settings import did_you_mean
 
+_SHAPE = (4096, 4096)
+_SIZES = ((2.75, "About 2 bits"), (3.75, "About 3 bits"), (6.5, "About 4 bits"), (11.0, "About 8 bits"))
+_SAME_SIZE = "Same size"
 
+
+@dataclass(frozen=True)
+class Preset:
+    """A shipped recipe as menus and lists show it.
+
+    bits_per_weight: of a 4096 × 4096 layer in 16 bits; the mean over the rules where there are several.
+    """
+
+    recipe: Recipe
+    bits_per_weight: float
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
+
+    @property
+    def group(self) -> str:
+        """Presets of about one size: what a person chooses first."""
+        return next((group for most, group in _SIZES if self.bits_per_weight < most), _SAME_SIZE)
+
+
+def presets() -> tuple[Preset, ...]:
+    """All of them: large before small; in a group those that need no calibration first, then by name."""
+    made = [Preset(recipe, _bits(recipe)) for recipe in map(load_preset, preset_names())]
+    groups = [*(group for _, group in reversed(_SIZES)), _SAME_SIZE]
+    return tuple(sorted(made, key=lambda each: (groups.index(each.group), each.recipe.needs_calibration)))
+
+
+@cache
 def preset_names() -> tuple[str, ...]:
-    """Names of the shipped recipes, in the order in which they are offered."""
+    """Names of the shipped recipes, sorted."""
     folder = files("resources") / "presets"
     return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
 
 
+@cache
 def load_preset(name: str) -> Recipe:
     """A shipped recipe by name. Raises RecipeError with the nearest name."""
     known = preset_names()
@@ -22,3 +58,11 @@ def load_preset(name: str) -> Recipe:
         raise RecipeError(f"There is no preset '{name}'", remedy=did_you_mean(name, known))
     text = (files("resources") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     return parse_recipe(text, where=f"preset {name}")
+
+
+def _bits(recipe: Recipe) -> float:
+    rows, columns = _SHAPE
+    entry = TensorEntry("layer.weight", "bfloat16", _SHAPE, "", 0, 2 * rows * columns)
+    layer = Layer("layer", entry, "mlp.up", "linear", 0)
+    sizes = [rule.treatment.bytes_after(layer) for rule in recipe.rules]
+    return 8 * sum(sizes) / len(sizes) / (rows * columns) if sizes else 16.0

@@ -1,4 +1,4 @@
-"""`benchvise methods`: a reference of every scheme, solver and setting, made from their declarations."""
+"""`benchvise methods`: a reference of everything a recipe can hold, made from the declarations."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from collections.abc import Iterator, Mapping
 
 from app.cli.command import Command, Reply
 from app.cli.strict_json import fields_of
-from core.methods.registry import SCHEMES, SOLVERS
+from core.methods.activations import Activations
+from core.methods.calibration import Calibration
+from core.methods.polish import Polish
+from core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
 from core.methods.scheme import Scheme
 from core.methods.solver import Solver
+from core.methods.transform import Transform
 from core.settings import Setting, settings_of
 
-Method = type[Scheme] | type[Solver]
+Method = type[Scheme] | type[Solver] | type[Transform]
+_SECTIONS: dict[str, type[object]] = {"activations": Activations, "calibration": Calibration, "polish": Polish}
+"""Keys of a recipe or a rule that hold settings of one kind, without a method to choose."""
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -21,11 +27,15 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> Reply:
     del arguments
-    data = {
-        "schemes": [_as_data(method) for method in SCHEMES.values()],
-        "solvers": [_as_data(method) for method in SOLVERS.values()],
+    axes: dict[str, tuple[Method, ...]] = {
+        "schemes": tuple(SCHEMES.values()),
+        "solvers": tuple(SOLVERS.values()),
+        "transforms": tuple(TRANSFORMS.values()),
     }
-    return Reply(data, _lines({"Schemes": tuple(SCHEMES.values()), "Solvers": tuple(SOLVERS.values())}))
+    data = {axis: [_as_data(method) for method in methods] for axis, methods in axes.items()} | {
+        key: {"summary": _summary(kind), "settings": _settings(kind)} for key, kind in _SECTIONS.items()
+    }
+    return Reply(data, _lines(axes))
 
 
 def _as_data(method: Method) -> dict[str, object]:
@@ -34,21 +44,39 @@ def _as_data(method: Method) -> dict[str, object]:
         "title": method.title,
         "summary": method.summary,
         "source": method.source,
-        "settings": [fields_of(declared) for declared in settings_of(method)],
+        "settings": _settings(method),
     }
+
+
+def _settings(kind: type[object]) -> list[dict[str, object]]:
+    return [fields_of(declared) for declared in settings_of(kind)]
+
+
+def _summary(kind: type[object]) -> str:
+    return (kind.__doc__ or "").partition("\n")[0]
 
 
 def _lines(axes: Mapping[str, tuple[Method, ...]]) -> Iterator[str]:
     for axis, methods in axes.items():
-        yield axis
+        yield axis.capitalize()
         for method in methods:
             yield ""
             yield f"  {method.key}: {method.summary}"
             yield f"    source: {method.source}"
-            for declared in settings_of(method):
-                yield f"    {declared.name}: {_values(declared)}{_condition(declared)}"
-                yield f"      {declared.help}"
+            yield from _setting_lines(method)
         yield ""
+    for key, kind in _SECTIONS.items():
+        yield key.capitalize()
+        yield ""
+        yield f"  {key}: {_summary(kind)}"
+        yield from _setting_lines(kind)
+        yield ""
+
+
+def _setting_lines(kind: type[object]) -> Iterator[str]:
+    for declared in settings_of(kind):
+        yield f"    {declared.name}: {_values(declared)}{_condition(declared)}"
+        yield f"      {declared.help}"
 
 
 def _values(declared: Setting) -> str:
@@ -57,6 +85,9 @@ def _values(declared: Setting) -> str:
         allowed = " | ".join(name for name, _ in declared.choices)
     elif declared.kind == "boolean":
         allowed = "true | false"
+    elif declared.kind == "text":
+        allowed = f"a file ({', '.join(declared.files)})" if declared.files else "text"
+        default = default or declared.empty or "empty"
     else:
         bounds = [
             f"from {declared.minimum:.10g}" if declared.minimum is not None else "",
@@ -76,4 +107,6 @@ def _condition(declared: Setting) -> str:
     return f", only {' and '.join(parts)}" if parts else ""
 
 
-METHODS = Command("methods", "the reference of all schemes, solvers and their settings", _add_arguments, _run)
+METHODS = Command(
+    "methods", "the reference of everything a recipe can hold: methods and their settings", _add_arguments, _run
+)

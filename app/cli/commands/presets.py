@@ -6,9 +6,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
 from app.cli.command import Command, Reply
-from app.cli.table import table, text
-from core.recipe.presets import load_preset, preset_names
-from core.recipe.recipe import Recipe
+from app.cli.table import number, table, text
+from core.recipe.presets import Preset, load_preset, presets
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -18,17 +17,35 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> Reply:
     if arguments.name is not None:
         recipe = load_preset(arguments.name)
-        return Reply(_as_data(arguments.name, recipe), recipe.to_yaml().splitlines())
-    recipes = {name: load_preset(name) for name in preset_names()}
-    return Reply({"presets": [_as_data(name, recipe) for name, recipe in recipes.items()]}, _lines(recipes))
+        data = next(_as_data(preset) for preset in presets() if preset.name == recipe.name)
+        return Reply(data, recipe.to_yaml().splitlines())
+    return Reply({"presets": [_as_data(preset) for preset in presets()]}, _lines())
 
 
-def _as_data(name: str, recipe: Recipe) -> dict[str, object]:
-    return {"name": name, "description": recipe.description, "recipe": recipe.to_mapping()}
+def _as_data(preset: Preset) -> dict[str, object]:
+    recipe = preset.recipe
+    return {
+        "name": preset.name,
+        "description": recipe.description,
+        "group": preset.group,
+        "bits_per_weight": preset.bits_per_weight,
+        "calibrates": recipe.needs_calibration,
+        "recipe": recipe.to_mapping(),
+    }
 
 
-def _lines(recipes: dict[str, Recipe]) -> Iterator[str]:
-    yield from table((text("preset"), text("")), ((name, recipe.description) for name, recipe in recipes.items()))
+def _lines() -> Iterator[str]:
+    columns = (text("preset"), number("bits/weight"), text("calibrates"), text(""))
+    rows = (
+        (
+            preset.name,
+            f"{preset.bits_per_weight:.3f}",
+            "yes" if preset.recipe.needs_calibration else "—",
+            preset.recipe.description,
+        )
+        for preset in presets()
+    )
+    yield from table(columns, rows)
 
 
 PRESETS = Command("presets", "list the shipped recipes, or print one", _add_arguments, _run)

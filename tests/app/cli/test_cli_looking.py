@@ -102,6 +102,25 @@ def test_methods_are_the_declarations(shell: Shell) -> None:
     assert "bits: integer from 2 to 8 bit (default 4)" in said
     assert "only with granularity group" in said
     assert "only with clip_search true and for schemes with a scale" in said
+    assert {"schemes", "solvers", "transforms", "activations", "calibration", "polish"} <= data.keys()
+    assert "text: a file (.txt, .jsonl) (default the shipped text)" in said
+    assert [setting["name"] for setting in data["calibration"]["settings"]][:2] == ["text", "windows"]
+
+
+def test_a_plan_says_what_calibration_text_it_reads(shell: Shell, tmp_path: Path) -> None:
+    assert shell.json("plan", SAMPLE, "--preset", "int4-g128", "--text", "mine.txt")["calibration"] is None
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "benchvise: 1\ncalibration: {windows: 32}\nrules:\n- targets: [linears]\n"
+        "  scheme: {method: integer, granularity: channel}\n"
+        "  solver: {method: nearest, clip_search: true, importance: true}\n"
+    )
+    assert (
+        "calibration: 32 windows of 256 tokens from the shipped text"
+        in shell.run("plan", SAMPLE, "--recipe", recipe).out
+    )
+    planned = shell.json("plan", SAMPLE, "--recipe", recipe, "--text", "mine.txt")
+    assert (planned["calibration"]["text"], planned["calibration"]["windows"]) == ("mine.txt", 32)
 
 
 def test_histogram_is_exact(shell: Shell) -> None:

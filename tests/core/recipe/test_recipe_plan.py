@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from math import prod
 
 import pytest
@@ -12,7 +13,7 @@ from core.errors import CheckpointError, RecipeError
 from core.methods.integer import Integer
 from core.methods.sparse import Sparse
 from core.recipe.plan import MAX_LISTED, Plan, make_plan
-from core.recipe.presets import load_preset, preset_names
+from core.recipe.presets import load_preset, preset_names, presets
 from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 
 INT4 = Treatment(Integer(4, granularity="channel"))
@@ -191,3 +192,17 @@ def test_planning_never_loads_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_presets_are_offered_by_size_and_say_what_they_need() -> None:
+    offered = presets()
+    assert sorted(preset.name for preset in offered) == list(preset_names())
+    groups = list(dict.fromkeys(preset.group for preset in offered))
+    assert len(groups) == len([1 for one, other in pairwise(offered) if one.group != other.group]) + 1
+    by_name = {preset.name: preset for preset in offered}
+    assert by_name["int4-g128"].group == "About 4 bits"
+    assert by_name["int4-g128"].bits_per_weight == 4.125
+    assert by_name["magnitude-50"].group == "Same size"
+    for group in groups:
+        needs = [preset.recipe.needs_calibration for preset in offered if preset.group == group]
+        assert needs == sorted(needs)
