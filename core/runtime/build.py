@@ -13,6 +13,7 @@ from core.checkpoint.records import Layer
 from core.errors import Cancelled, CheckpointError, UserError
 from core.progress import NullProgress, Progress
 from core.runtime.architecture import WHAT_STILL_WORKS, architecture_of
+from core.runtime.quantised_inputs import quantise_inputs
 from core.weights.weights import Weights
 
 MAX_NAMED = 4
@@ -31,7 +32,7 @@ def load_model(
     progress: Progress | None = None,
     placeholders: Collection[str] = (),
 ) -> nn.Module:
-    """The model of `weights`, decoded to dense, in evaluation mode.
+    """The model of `weights`, decoded to dense, in evaluation mode; inputs are quantised where a treatment says so.
 
     Layers are read when `transformers` places them, so renaming, fusing and tying follow its own rules.
     placeholders: names of layers that get zeros which take no memory, because the caller replaces their modules.
@@ -67,8 +68,9 @@ def load_model(
     _refuse_gaps(sorted(loading["missing_keys"]), weights)
     for name in sorted(loading["unexpected_keys"])[:MAX_NAMED]:
         reading.progress.note(f"'{name}' has no place in the architecture and is not used")
-    loaded: nn.Module = model
-    return loaded.requires_grad_(False).eval().to(target)
+    loaded: nn.Module = model.requires_grad_(False).eval().to(target)
+    quantise_inputs(loaded, weights, reading.progress)
+    return loaded
 
 
 @dataclass

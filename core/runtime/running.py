@@ -16,6 +16,7 @@ from core.runtime.build import load_model
 from core.runtime.modules import CompressedLinear, bias_of
 from core.runtime.places import LinearPlace, linear_places, parameter_bytes, running_dtype, set_module
 from core.runtime.prepare import dense_route, prepare, refusal
+from core.runtime.quantised_inputs import quantiser_of
 from core.weights.weights import Weights
 
 
@@ -52,7 +53,11 @@ def load_running(weights: Weights, device: torch.device, progress: Progress) -> 
         layer = _layer(place)
         stored, treatment = weights.stored(layer), weights.treatment(layer)
         prepared = prepare(stored, treatment, place.rows, place.columns, dtype, device)
-        set_module(model, place.path, CompressedLinear(prepared, bias_of(module)))
+        compressed = CompressedLinear(prepared, bias_of(module))
+        quantiser = quantiser_of(weights, layer, device)
+        if quantiser is not None:
+            compressed.register_forward_pre_hook(quantiser)
+        set_module(model, place.path, compressed)
         routes[prepared.route.kind.value] += 1
         compressed_bytes += prepared.nbytes
     routes[dense_route(dtype)] += len(places) - len(chosen)
@@ -83,7 +88,11 @@ def _choose(
     for layer in weights.checkpoint.layers:
         if isinstance(weights.treatment(layer).scheme, Integer) and layer.name not in placed:
             reasons[_not_a_place(layer)] += 1
-    return chosen, tuple(f"{count} × dense: {reason}" for reason, count in reasons.most_common())
+    fallbacks = [f"{count} × dense: {reason}" for reason, count in reasons.most_common()]
+    rounded = sum(weights.treatment(layer).activations is not None for layer in weights.checkpoint.layers)
+    if rounded:
+        fallbacks.append(f"{rounded} × inputs rounded to 8 bits and back: no kernel here multiplies 8-bit inputs")
+    return chosen, tuple(fallbacks)
 
 
 def _not_a_place(layer: Layer) -> str:

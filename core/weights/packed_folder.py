@@ -1,6 +1,6 @@
 """Folders in the integer formats of compressed-tensors, seen as the dense network that they hold.
 
-Read are `pack-quantized` and, with int8 codes as they are, `int-quantized`; both without quantised activations.
+Read are `pack-quantized` and, with int8 codes as they are, `int-quantized`; inputs may be quantised to 8 bits.
 Source: vllm-project/compressed-tensors, compressors/pack_quantized and compressors/naive_quantized.
 """
 
@@ -18,15 +18,16 @@ from core.checkpoint.tensors import load_rows, load_tensor
 from core.compress.layer_matrix import from_matrix
 from core.errors import CheckpointError
 from core.kernels.packing import pack_rows
+from core.methods.activations import Activations
 from core.methods.grouping import words
 from core.methods.integer import Integer
 from core.recipe.recipe import KEEP, Treatment
 from core.schemes.integer import IntegerArithmetic
 from core.schemes.integer_grid import pack_columns
-from core.weights.quantization_config import scheme_reader
-from core.weights.weights import BLOCK_BYTES, OriginalWeights, row_ranges
+from core.weights.quantization_config import treatment_reader
+from core.weights.weights import BLOCK_BYTES, INPUT_SCALE, OriginalWeights, row_ranges
 
-_PARTS = ("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape")
+_PARTS = ("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", INPUT_SCALE)
 
 
 class PackedFolderWeights:
@@ -38,16 +39,20 @@ class PackedFolderWeights:
         Raises CheckpointError for formats that are not read here, and for tensors that do not fit the config.
         """
         entries = {layer.tensor.name: layer.tensor for layer in checkpoint.layers}
-        scheme_of = scheme_reader(checkpoint.quantization or {}, checkpoint.path)
+        treatment_of = treatment_reader(checkpoint.quantization or {}, checkpoint.path)
         self.source = checkpoint.path
         self.stored_bytes = checkpoint.nbytes
         self._parts: dict[str, dict[str, TensorEntry]] = {}
         self._schemes: dict[str, Integer] = {}
+        self._activations: dict[str, Activations] = {}
         logical = dict(entries)
         for name in [name.removesuffix(".weight_scale") for name in entries if name.endswith(".weight_scale")]:
             parts = {part: logical.pop(f"{name}.{part}") for part in _PARTS if f"{name}.{part}" in logical}
             self._parts[name] = parts
-            self._schemes[name] = scheme_of(name, "weight_packed" in parts)
+            self._schemes[name], activations = treatment_of(name, "weight_packed" in parts)
+            if activations is not None:
+                self._activations[name] = activations
+                _check_inputs(name, parts, activations)
             entry = _dense_entry(name, parts, checkpoint.path)
             logical[entry.name] = entry
             _check(name, parts, self._schemes[name], entry.shape)
@@ -57,12 +62,20 @@ class PackedFolderWeights:
 
     def treatment(self, layer: Layer) -> Treatment:
         scheme = self._schemes.get(layer.name)
-        return KEEP if scheme is None else Treatment(scheme)
+        return KEEP if scheme is None else Treatment(scheme, activations=self._activations.get(layer.name))
 
     def stored(self, layer: Layer) -> dict[str, Tensor]:
         if layer.name not in self._parts:
             return self._original.stored(layer)
-        return {"weight_packed": self._packed(layer, 0, layer.matrix_shape[0])} | self._grid(layer)
+        scale = self.input_scale(layer)
+        inputs = {} if scale is None else {INPUT_SCALE: scale}
+        return {"weight_packed": self._packed(layer, 0, layer.matrix_shape[0])} | self._grid(layer) | inputs
+
+    def input_scale(self, layer: Layer) -> Tensor | None:
+        activations = self._activations.get(layer.name)
+        if activations is None or activations.mode == "dynamic":
+            return None
+        return load_tensor(self._parts[layer.name][INPUT_SCALE]).float().reshape(1)
 
     def dense(self, layer: Layer) -> Tensor:
         if layer.name not in self._parts:
@@ -139,6 +152,12 @@ def _check(name: str, parts: dict[str, TensorEntry], scheme: Integer, shape: tup
         )
         if not fits:
             raise _unfit(name, "has no zero points that fit its scales", where)
+
+
+def _check_inputs(name: str, parts: dict[str, TensorEntry], activations: Activations) -> None:
+    found = parts.get(INPUT_SCALE)
+    if activations.mode == "static" and (found is None or found.elements != 1):
+        raise _unfit(name, "has no single fixed scale for its inputs", parts["weight_scale"].file)
 
 
 def _unsigned(codes: Tensor, bits: int) -> Tensor:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from core.errors import CheckpointError
+from core.methods.activations import Activations
 from core.methods.integer import Integer
+from core.settings import parse_settings
 
 _FORMATS = ("pack-quantized", "int-quantized", "mixed-precision")
 _STRATEGIES: dict[object, Literal["tensor", "channel", "group"]] = {
@@ -17,8 +19,10 @@ _STRATEGIES: dict[object, Literal["tensor", "channel", "group"]] = {
 }
 
 
-def scheme_reader(config: Mapping[str, Any], where: str) -> Callable[[str, bool], Integer]:
-    """A function from a module's name, and whether its codes are packed, to its scheme.
+def treatment_reader(
+    config: Mapping[str, Any], where: str
+) -> Callable[[str, bool], tuple[Integer, Activations | None]]:
+    """A function from a module's name, and whether its codes are packed, to its scheme and what its inputs undergo.
 
     Raises CheckpointError, then or when a layer is asked for, when the checkpoint is in a form that is not read.
     """
@@ -31,14 +35,14 @@ def scheme_reader(config: Mapping[str, Any], where: str) -> Callable[[str, bool]
     if not groups:
         raise _not_read("Its quantization_config has no config_groups", where)
 
-    def scheme_of(name: str, packed: bool) -> Integer:
+    def treatment_of(name: str, packed: bool) -> tuple[Integer, Activations | None]:
         group = _group_of(name, groups)
         form = group.get("format") or config["format"]
         if (form == "pack-quantized") != packed and form != "mixed-precision":
             raise _not_read(f"'{name}' is not stored as its format {form!r} says", where)
-        return _scheme(name, group, packed, where)
+        return _scheme(name, group, packed, where), _activations(name, group, where)
 
-    return scheme_of
+    return treatment_of
 
 
 def _group_of(name: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
@@ -57,8 +61,6 @@ def _scheme(name: str, group: dict[str, Any], packed: bool, where: str) -> Integ
     weights = group.get("weights") or {}
     size, bits = int(weights.get("group_size") or 0), int(weights.get("num_bits") or 0)
     strategy = weights.get("strategy") or ("group" if size > 0 else "channel" if size else "tensor")
-    if group.get("input_activations") or group.get("output_activations"):
-        raise _not_read(f"The activations of '{name}' are quantised too", where)
     if weights.get("type", "int") != "int" or bits not in range(2, 9) or (not packed and bits != 8):
         raise _not_read(f"'{name}' has {bits}-bit codes of type {weights.get('type')!r}", where)
     if strategy not in _STRATEGIES or weights.get("actorder") in ("group", "dynamic"):
@@ -68,6 +70,21 @@ def _scheme(name: str, group: dict[str, Any], packed: bool, where: str) -> Integ
     if granularity != "group":
         return Integer(bits=bits, symmetric=symmetric, granularity=granularity)
     return Integer(bits=bits, symmetric=symmetric, granularity=granularity, group_size=size)
+
+
+def _activations(name: str, group: dict[str, Any], where: str) -> Activations | None:
+    if group.get("output_activations"):
+        raise _not_read(f"The outputs of '{name}' are quantised too", where)
+    inputs = group.get("input_activations")
+    if not inputs:
+        return None
+    form = {"int": "int8", "float": "fp8"}.get(str(inputs.get("type", "int")))
+    mode = {("token", True): "dynamic", ("tensor", False): "static"}.get(
+        (str(inputs.get("strategy")), bool(inputs.get("dynamic", False)))
+    )
+    if form is None or mode is None or inputs.get("num_bits", 8) != 8 or not inputs.get("symmetric", True):
+        raise _not_read(f"The inputs of '{name}' are quantised as {inputs}", where)
+    return parse_settings(Activations, {"format": form, "mode": mode}, where=where)
 
 
 def _not_read(what: str, where: str) -> CheckpointError:

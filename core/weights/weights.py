@@ -19,6 +19,7 @@ from core.recipe.recipe import KEEP, Treatment
 from core.schemes.registry import arithmetic_of
 
 BLOCK_BYTES = 32 << 20
+INPUT_SCALE = "input_scale"
 
 
 class Weights(Protocol):
@@ -38,7 +39,10 @@ class Weights(Protocol):
     def treatment(self, layer: Layer) -> Treatment: ...
 
     def stored(self, layer: Layer) -> dict[str, Tensor]:
-        """The tensors of the layer's scheme, or {"weight": …} for a layer as it is."""
+        """The tensors of the layer's treatment, or {"weight": …} for a layer as it is."""
+
+    def input_scale(self, layer: Layer) -> Tensor | None:
+        """The fixed scale of the layer's inputs, float32 [1]; None when there is none."""
 
     def dense(self, layer: Layer) -> Tensor:
         """The weight as it computes, [*layer.shape] in the layer's dtype."""
@@ -63,6 +67,9 @@ class OriginalWeights:
 
     def stored(self, layer: Layer) -> dict[str, Tensor]:
         return {"weight": load_tensor(layer.tensor)}
+
+    def input_scale(self, layer: Layer) -> Tensor | None:  # noqa: ARG002 - inputs are as they are
+        return None
 
     def dense(self, layer: Layer) -> Tensor:
         return load_tensor(layer.tensor)
@@ -104,6 +111,12 @@ class RunWeights:
         if self.treatment(layer).keeps:
             return self._original.stored(layer)
         return {name: load_tensor(entry) for name, entry in self._entries(layer).items()}
+
+    def input_scale(self, layer: Layer) -> Tensor | None:
+        if self.treatment(layer).keeps:
+            return None
+        entry = self._entries(layer).get(INPUT_SCALE)
+        return None if entry is None else load_tensor(entry)
 
     def dense(self, layer: Layer) -> Tensor:
         if self.treatment(layer).keeps:

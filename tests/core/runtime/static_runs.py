@@ -1,0 +1,35 @@
+"""Weights as a run with fixed input scales leaves them, without the calibration that would find the scales."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from core.checkpoint.open import open_checkpoint
+from core.compress.apply import treat
+from core.progress import NullProgress
+from core.recipe.plan import make_plan
+from core.recipe.recipe import Recipe
+from core.schemes.registry import arithmetic_of
+from core.weights.weights import RunWeights
+
+
+def static_weights(path: Path, recipe: Recipe, folder: Path, scale: float) -> RunWeights:
+    """Every treated layer solved by itself; `scale` for the inputs of all layers whose treatment asks for one."""
+    checkpoint = open_checkpoint(path)
+    treatments, files = {}, {}
+    for row in make_plan(checkpoint, recipe).treated():
+        layer, treatment = row.layer, row.treatment
+        treated = treat(layer, treatment, NullProgress())
+        grid = arithmetic_of(treatment.scheme).grid(treatment.scheme, *layer.matrix_shape, treated.weight.dtype)
+        values = treated.weight.float()
+        grid.fit(0, values)
+        tensors = grid.stored(grid.encode(0, values)) | treated.tail
+        if treatment.activations is not None and treatment.activations.mode == "static":
+            tensors["input_scale"] = torch.tensor([scale])
+        files[layer.name] = folder / f"{layer.name}.safetensors"
+        save_file(tensors, files[layer.name])
+        treatments[layer.name] = treatment
+    return RunWeights("run:made", checkpoint, treatments, files)
