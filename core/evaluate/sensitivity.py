@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.activations.observers import observer_of
 from core.checkpoint.records import Checkpoint, Layer
 from core.compress.apply import treated_weight
 from core.errors import CheckpointError, RecipeError
@@ -18,13 +20,16 @@ from core.evaluate.divergence import Diverged, kl_divergence, log_probabilities
 from core.evaluate.forward import batches, diverged, logits_of, vocabulary_of
 from core.evaluate.sensitivity_cache import SensitivityCache, measurement_key
 from core.evaluate.text import text_windows
+from core.methods.activations import Activations
 from core.progress import Progress
 from core.protocol.requests import MeasureSensitivity
 from core.protocol.results import Sensitivity, SensitivityCell
+from core.recipe.fitting import fitted
 from core.recipe.matching import matching
 from core.recipe.plan import already_quantised, finding_as_sentence
 from core.recipe.recipe import Treatment
 from core.runtime.build import load_model
+from core.runtime.quantised_inputs import InputQuantiser, linear_of, quantised_input
 from core.runtime.replace import replaced_weight
 from core.weights.open import open_weights
 from core.workspace.workspace import Workspace
@@ -73,7 +78,8 @@ def measure_sensitivity(request: MeasureSensitivity, progress: Progress) -> Sens
         try:
             for task in open_tasks:
                 progress.check_cancelled()
-                kl = measure.divergence(task.layer, treated_weight(task.layer, task.fitted))
+                weight = treated_weight(task.layer, task.fitted)
+                kl = measure.divergence(task.layer, weight, task.fitted.activations)
                 cache.put(task.layer, task.fitted, kl)
                 cells.append(_hand_on(task, kl, progress, windows.tokens))
         finally:
@@ -117,10 +123,13 @@ class Reference:
             except Diverged as error:
                 raise diverged(source) from error
 
-    def divergence(self, layer: Layer, weight: Tensor) -> float:
-        """Mean KL in nats per token with `weight` in place of the layer's own, which is there again afterwards."""
+    def divergence(self, layer: Layer, weight: Tensor, activations: Activations | None = None) -> float:
+        """Mean KL in nats per token with `weight` in place of the layer's own, which is there again afterwards.
+
+        activations: how the layer's inputs are quantised meanwhile; fixed scales are found on the same text.
+        """
         parts: list[Tensor] = []
-        with replaced_weight(self._model, layer, weight):
+        with self._inputs(layer, activations), replaced_weight(self._model, layer, weight):
             for logits, original in zip(self._passes(layer), self._log_probabilities, strict=True):
                 try:
                     parts.append(kl_divergence(original, log_probabilities(logits)).flatten().cpu())
@@ -140,6 +149,32 @@ class Reference:
         self._captured.append(captured)
         return logits
 
+    def _inputs(self, layer: Layer, activations: Activations | None) -> AbstractContextManager[None]:
+        if activations is None:
+            return nullcontext()
+        module = linear_of(self._model, layer)
+        if module is None:
+            raise CheckpointError(
+                f"The inputs of '{layer.name}' cannot be quantised alone: the model has no linear module for it",
+                where=self._source,
+                remedy="Measure the layer without quantised activations.",
+            )
+        scale = self._observed(layer, module, activations) if activations.needs_calibration else None
+        return quantised_input(module, InputQuantiser(activations, scale))
+
+    def _observed(self, layer: Layer, module: nn.Module, activations: Activations) -> Tensor:
+        """The fixed scale that the layer's inputs in the original suggest."""
+        observer = observer_of(activations)
+        hook = module.register_forward_pre_hook(lambda _, inputs: observer.see(inputs[0].flatten(0, -2)))
+        try:
+            for _ in self._passes(layer):
+                pass
+            return observer.scale().to(next(module.parameters()).device)
+        except ValueError as error:
+            raise diverged(f"{self._source}, inputs of {layer.name}") from error
+        finally:
+            hook.remove()
+
     def _passes(self, layer: Layer) -> Iterator[Tensor]:
         blocks: Blocks | None = self._blocks
         start = first_affected(self._model, blocks, layer) if blocks else 0
@@ -158,16 +193,18 @@ def _tasks(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> tuple[li
     for layer in layers:
         for treatment in treatments:
             try:
-                scheme, notes = treatment.scheme.fitted(layer)
+                fit, notes = fitted(treatment, layer)
             except RecipeError as error:
                 refusal = refusal or error
                 findings.setdefault(f"not measured with {treatment.tag}, which does not fit", []).append(layer.name)
                 continue
-            if scheme.shared:
+            if fit.scheme.shared:
                 notes = (*notes, "counted over the layer alone")
+            if fit.activations is not None and fit.activations.needs_calibration:
+                notes = (*notes, "the fixed scale of its inputs was found on the text it is measured on")
             for note in notes:
                 findings.setdefault(f"measured with {treatment.tag}: {note}", []).append(layer.name)
-            tasks.append(_Task(layer, treatment, replace(treatment, scheme=scheme)))
+            tasks.append(_Task(layer, treatment, fit))
     if not tasks and refusal is not None:
         raise refusal
     return tasks, [finding_as_sentence(finding, names) for finding, names in findings.items()]

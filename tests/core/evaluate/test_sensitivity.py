@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from core.errors import Cancelled, CheckpointError, RecipeError
 from core.evaluate import sensitivity as room
 from core.evaluate.sensitivity import Reference, chosen_layers, measure_sensitivity
 from core.evaluate.text import text_windows
+from core.methods.activations import Activations
 from core.methods.integer import Integer
 from core.methods.sparse import Sparse
 from core.progress import NullProgress
@@ -189,3 +191,39 @@ def test_without_names_every_linear_layer_but_the_head_is_measured() -> None:
 def test_unknown_layer_is_told() -> None:
     with pytest.raises(CheckpointError, match=r"no layer 'model\.layers\.9'"):
         chosen_layers(open_checkpoint(SAMPLE), ("model.layers.9",))
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "static"])
+def test_quantised_inputs_of_one_layer(tmp_path: Path, mode: str) -> None:
+    name = "model.layers.2.mlp.down_proj"
+    settings = Activations("int8", mode)  # type: ignore[arg-type]
+    treatment = replace(INT8, activations=settings)
+    found = measure_sensitivity(request(tmp_path, treatment, INT8, layers=(name,)), Listener())
+    checkpoint = open_checkpoint(SAMPLE)
+    ids = text_windows(checkpoint, "", 3, 48).ids
+    model = load_model(OriginalWeights(checkpoint))
+    module = model.get_submodule(name)
+    seen: list[torch.Tensor] = []
+    with torch.inference_mode():
+        hook = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        before = model(ids).logits.log_softmax(-1)
+        hook.remove()
+        scale = max(float(x.abs().max()) for x in seen) / 127.5
+        module.weight.data = treated_weight(checkpoint.layer(name), INT8)
+
+        def rounded(_: object, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+            step = inputs[0].abs().amax(-1, keepdim=True) / 127.5 if mode == "dynamic" else scale
+            return ((inputs[0] / step).round().clamp(-128, 127) * step,)
+
+        module.register_forward_pre_hook(rounded)
+        after = model(ids).logits.log_softmax(-1)
+    expected = float((before.exp() * (before - after)).sum(-1).mean())
+    assert found.cells[0].kl == pytest.approx(expected, rel=1e-3)
+    assert found.cells[0].kl != found.cells[1].kl
+    assert bool(found.warnings) == (mode == "static")
+
+
+def test_inputs_that_stay_as_they_are_are_said(tmp_path: Path) -> None:
+    treatment = replace(INT8, activations=Activations())
+    found = measure_sensitivity(request(tmp_path, treatment, layers=("model.embed_tokens",)), Listener())
+    assert "looked up" in found.warnings[0]
