@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from math import log10
+from math import log, log10
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QPaintEvent, QWheelEvent
+from PySide6.QtGui import QValidator
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
+    QFileDialog,
     QHBoxLayout,
+    QLineEdit,
     QSlider,
     QSpinBox,
-    QStyle,
-    QStyleOptionComboBox,
-    QStylePainter,
+    QToolButton,
     QWidget,
 )
 
+from app.theme.icons import icon
+from app.widgets.calm import CalmComboBox, calm
 from core.settings import Setting, Value
 
 MIXED = "(mixed)"
@@ -27,6 +29,9 @@ _SLIDER_STEPS = 1000
 _WIDEST_SLIDER = 64
 _BOX_WIDTH, _SLIDER_HEIGHT = 76, 22
 _INT_LIMIT = 2**31 - 1
+_DECIMALS = 12
+_WIDE_RATIO = 1000.0
+"""Ends of a range that are further apart are on a logarithmic slider."""
 
 
 class FieldEditor(QWidget):
@@ -99,7 +104,7 @@ class IntegerEditor(FieldEditor):
         super().__init__(declared, parent)
         self._least = round(declared.minimum) if declared.minimum is not None else -_INT_LIMIT + 1
         self._most = min(_INT_LIMIT, round(declared.maximum)) if declared.maximum is not None else _INT_LIMIT
-        self.slider = CalmSlider(Qt.Orientation.Horizontal)
+        self.slider = calm(QSlider(Qt.Orientation.Horizontal))
         self.slider.setVisible(self._most - self._least <= _WIDEST_SLIDER)
         if self._most - self._least <= _WIDEST_SLIDER:
             self.slider.setRange(self._least, self._most)
@@ -108,7 +113,7 @@ class IntegerEditor(FieldEditor):
             self.slider.valueChanged.connect(self._changed)
             self.row.addWidget(self.slider, 1)
             self.slider.setAccessibleName(declared.title)
-        self.box = CalmSpinBox()
+        self.box = calm(QSpinBox())
         self.box.setRange(self._least, self._most)
         self.box.setKeyboardTracking(False)
         self.box.valueChanged.connect(self._changed)
@@ -170,16 +175,38 @@ class SuggestedEditor(FieldEditor):
         self.edited.emit(value)
 
 
+class SignificantBox(QDoubleSpinBox):
+    """Shows the digits that a number has, and no others: 0.5, 0.00001, 99.99."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setDecimals(_DECIMALS)
+        calm(self)
+
+    def textFromValue(self, value: float) -> str:
+        return f"{value:.10g}"
+
+    def valueFromText(self, text: str) -> float:
+        value = _as_number(text)
+        return self.minimum() if value is None else value
+
+    def validate(self, text: str, place: int) -> tuple[QValidator.State, str, int]:
+        states = QValidator.State
+        readable = text == self.specialValueText() or _as_number(text) is not None
+        return (states.Acceptable if readable else states.Intermediate), text, place
+
+
 class NumberEditor(FieldEditor):
-    """A spin box, with a slider before it when both ends are known."""
+    """A number, with a slider before it when both ends are known; logarithmic when they are far apart."""
 
     def __init__(self, declared: Setting, parent: QWidget | None = None) -> None:
         super().__init__(declared, parent)
         self._least = declared.minimum if declared.minimum is not None else -1e9
         self._most = declared.maximum if declared.maximum is not None else 1e9
         self._bounded = declared.minimum is not None and declared.maximum is not None
+        self._logarithmic = self._bounded and self._least > 0 and self._most / self._least >= _WIDE_RATIO
         self._step = _step(float(declared.default), self._most - self._least if self._bounded else 0.0)
-        self.slider = CalmSlider(Qt.Orientation.Horizontal)
+        self.slider = calm(QSlider(Qt.Orientation.Horizontal))
         self.slider.setVisible(self._bounded)
         if self._bounded:
             self.slider.setRange(0, _SLIDER_STEPS)
@@ -188,10 +215,11 @@ class NumberEditor(FieldEditor):
             self.slider.valueChanged.connect(self._slid)
             self.slider.setAccessibleName(declared.title)
             self.row.addWidget(self.slider, 1)
-        self.box = CalmDoubleSpinBox()
-        self.box.setDecimals(max(2, 1 - round(log10(self._step))))
+        self.box = SignificantBox()
         self.box.setRange(self._least, self._most)
         self.box.setSingleStep(self._step)
+        if self._logarithmic:
+            self.box.setStepType(SignificantBox.StepType.AdaptiveDecimalStepType)
         self.box.setKeyboardTracking(False)
         self.box.valueChanged.connect(self._changed)
         if self.slider.isVisibleTo(self):
@@ -206,18 +234,74 @@ class NumberEditor(FieldEditor):
             self.box.setMinimum(self._least - (self._step if mixed else 0))
             self.box.setValue(self.box.minimum() if value is None else float(value))
             if self._bounded and value is not None:
-                share = (float(value) - self._least) / (self._most - self._least)
-                self.slider.setValue(round(share * _SLIDER_STEPS))
+                self.slider.setValue(round(self._share_of(float(value)) * _SLIDER_STEPS))
+
+    def _share_of(self, value: float) -> float:
+        """Where a value stands between the ends, 0 to 1."""
+        if self._logarithmic:
+            return log(max(value, self._least) / self._least) / log(self._most / self._least)
+        return (value - self._least) / (self._most - self._least)
 
     def _slid(self, place: int) -> None:
-        value = self._least + (self._most - self._least) * place / _SLIDER_STEPS
-        self._changed(round(value / self._step) * self._step)
+        share = place / _SLIDER_STEPS
+        if self._logarithmic:
+            value = float(f"{self._least * (self._most / self._least) ** share:.2g}")
+        else:
+            value = round((self._least + (self._most - self._least) * share) / self._step) * self._step
+        self._changed(max(self._least, min(self._most, value)))
 
     def _changed(self, value: float) -> None:
         if value >= self._least:
-            value = round(value, self.box.decimals())
+            value = round(value, _DECIMALS)
             self.show_value(value)
             self.edited.emit(value)
+
+
+class TextEditor(FieldEditor):
+    """A line of text, with a button that asks for a file where the text names one."""
+
+    def __init__(self, declared: Setting, parent: QWidget | None = None) -> None:
+        super().__init__(declared, parent)
+        self.line = QLineEdit(clearButtonEnabled=True)
+        self.line.editingFinished.connect(self._typed)
+        self.line.textChanged.connect(self._tell)
+        self.row.addWidget(self.line, 1)
+        self._named(self.line)
+        self.browse = QToolButton()
+        self.browse.setIcon(icon("mdi6.folder-open-outline"))
+        self.browse.setToolTip(f"Choose a file ({', '.join(declared.files)})")
+        self.browse.setAccessibleName(f"Choose a file: {declared.title}")
+        self.browse.setVisible(bool(declared.files))
+        self.browse.clicked.connect(self._choose)
+        self.row.setSpacing(4)
+        if declared.files:
+            self.row.addWidget(self.browse)
+        self._shown: str | None = ""
+
+    def show_value(self, value: Value | None) -> None:
+        self._shown = None if value is None else str(value)
+        self.line.setPlaceholderText(MIXED if value is None else self.declared.empty)
+        with QSignalBlocker(self.line):
+            self.line.setText(self._shown or "")
+        self._tell(self.line.text())
+
+    def _typed(self) -> None:
+        text = self.line.text().strip()
+        if text != (self._shown or ""):
+            self.show_value(text)
+            self.edited.emit(text)
+
+    def _choose(self) -> None:
+        endings = " ".join(f"*{ending}" for ending in self.declared.files)
+        filters = f"{self.declared.title} ({endings});;All files (*)"
+        path, _ = QFileDialog.getOpenFileName(self, self.declared.title, self.line.text(), filters)
+        if path:
+            self.line.setText(path)
+            self._typed()
+
+    def _tell(self, text: str) -> None:
+        """The whole text, which the line may be too short for."""
+        self.line.setToolTip("\n".join(part for part in (text, self.declared.help) if part))
 
 
 def editor_for(declared: Setting) -> FieldEditor:
@@ -228,6 +312,8 @@ def editor_for(declared: Setting) -> FieldEditor:
         return BooleanEditor(declared)
     if declared.kind == "number":
         return NumberEditor(declared)
+    if declared.kind == "text":
+        return TextEditor(declared)
     return SuggestedEditor(declared) if declared.suggestions else IntegerEditor(declared)
 
 
@@ -236,64 +322,8 @@ def _step(default: float, span: float) -> float:
     return float(10 ** round(log10(size))) if size > 0 else 0.01
 
 
-class CalmComboBox(QComboBox):
-    """Takes the wheel only when it has the focus: scrolling past must not change a setting. Gives way in width."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(8)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """As Qt draws it, with the text shortened where Qt would cut it in the middle of a word."""
-        if self.isEditable() or self.currentIndex() < 0:
-            super().paintEvent(event)
-            return
-        option = QStyleOptionComboBox()
-        self.initStyleOption(option)
-        parts = QStyle.SubControl
-        room = (
-            self.style()
-            .subControlRect(QStyle.ComplexControl.CC_ComboBox, option, parts.SC_ComboBoxEditField, self)
-            .width()
-        )
-        option.currentText = self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, room - 2)
-        painter = QStylePainter(self)
-        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
-
-
-class CalmSlider(QSlider):
-    """Like CalmComboBox."""
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
-
-
-class CalmSpinBox(QSpinBox):
-    """Like CalmComboBox."""
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
-
-
-class CalmDoubleSpinBox(QDoubleSpinBox):
-    """Like CalmComboBox."""
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

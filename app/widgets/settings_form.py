@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFormLayout, QLabel, QSizePolicy, QWidget
 
 from app.widgets.field_editors import FieldEditor, editor_for
+from app.widgets.labels import LABEL_WIDTH
 from core.settings import Value, applicable, settings_of
 
 
@@ -61,7 +62,7 @@ class SettingsForm(QWidget):
             label = QLabel(f"{declared.title}{unit}", wordWrap=True)
             label.setToolTip(declared.help)
             label.setBuddy(editor)
-            label.setMinimumWidth(96)
+            label.setMinimumWidth(LABEL_WIDTH)
             self.editors[declared.name] = editor
             self._form.addRow(label, editor)
 

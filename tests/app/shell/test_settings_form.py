@@ -1,13 +1,25 @@
 from dataclasses import replace
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QApplication, QFileDialog, QLabel
 
-from app.widgets.field_editors import MIXED, BooleanEditor, ChoiceEditor, IntegerEditor, NumberEditor, SuggestedEditor
+from app.widgets.field_editors import (
+    MIXED,
+    BooleanEditor,
+    ChoiceEditor,
+    IntegerEditor,
+    NumberEditor,
+    SuggestedEditor,
+    TextEditor,
+)
 from app.widgets.settings_form import SettingsForm
+from core.methods.activations import Activations
+from core.methods.calibration import Calibration
 from core.methods.integer import Integer
-from core.methods.registry import SCHEMES, SOLVERS
+from core.methods.polish import Polish
+from core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
 from core.methods.solver import Nearest
 from core.methods.sparse import Sparse
 from core.settings import settings_of
@@ -22,7 +34,9 @@ def form(qtbot):
     return made
 
 
-@pytest.mark.parametrize("kind", [*SCHEMES.values(), *SOLVERS.values()])
+@pytest.mark.parametrize(
+    "kind", [*SCHEMES.values(), *SOLVERS.values(), *TRANSFORMS.values(), Activations, Calibration, Polish]
+)
 def test_every_method_gets_a_form(form, kind):
     form.show_instances([kind()])
     assert set(form.editors) == {declared.name for declared in settings_of(kind)}
@@ -90,3 +104,80 @@ def test_labels_carry_title_and_help(form):
     labels = {label.text(): label.toolTip() for label in form.findChildren(QLabel)}
     assert labels["Bits"].startswith("Bits per code")
     assert "Group size (weights)" in labels
+
+
+def test_numbers_far_apart_are_on_a_logarithmic_slider(form):
+    form.show_instances([Polish()])
+    editor = form.editors["learning_rate"]
+    assert editor.box.text() == "0.001"
+    assert editor.slider.value() == pytest.approx(625, abs=1)  # 1e-8 to 1: 1e-3 stands at five eighths
+    editor.slider.setValue(750)
+    assert form.heard == [("learning_rate", 0.01)]
+    editor.box.lineEdit().setText("3e-05")
+    editor.box.interpretText()
+    assert form.heard[-1] == ("learning_rate", 3e-5)
+    form.show_instances([Polish(), Polish(learning_rate=0.5)])
+    assert editor.box.text() == MIXED
+
+
+def test_a_slider_stays_within_bounds(form):
+    form.show_instances([Activations(mode="static", observer="moving_average")])
+    form.editors["momentum"].slider.setValue(1000)
+    assert form.heard == [("momentum", 0.999)]
+
+
+def test_what_hangs_on_something_idle_is_not_shown(form):
+    form.show_instances([Activations(mode="dynamic", observer="percentile")])
+    assert form.shown_fields == ("format", "mode")
+    form.show_instances([Activations(mode="static", observer="percentile")])
+    assert form.shown_fields == ("format", "mode", "observer", "percentile")
+
+
+def test_a_text_that_names_a_file_can_be_chosen(form, monkeypatch):
+    form.show_instances([Calibration()])
+    editor = form.editors["text"]
+    assert isinstance(editor, TextEditor)
+    assert editor.line.placeholderText() == "the shipped text"
+    asked = []
+
+    def choose(*words):
+        asked.append(words)
+        return "/texts/mine.jsonl", ""
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", choose)
+    editor.browse.click()
+    assert "*.txt *.jsonl" in asked[0][-1]
+    assert form.heard == [("text", "/texts/mine.jsonl")]
+    editor.line.setText(" other.txt ")
+    editor.line.editingFinished.emit()
+    editor.line.editingFinished.emit()
+    assert form.heard[1:] == [("text", "other.txt")]
+    form.show_instances([Calibration("a.txt"), Calibration("b.txt")])
+    assert (editor.line.text(), editor.line.placeholderText()) == ("", MIXED)
+
+
+def test_the_wheel_changes_nothing_without_the_focus(form, qtbot):
+    form.show_instances([Integer()])
+    form.show()
+    qtbot.waitExposed(form)
+    form.setFocus()
+    for inner in (
+        form.editors["bits"].box,
+        form.editors["bits"].slider,
+        form.editors["granularity"].combo,
+        form.editors["group_size"].combo,
+    ):
+        at = QPointF(inner.rect().center())
+        turned = QWheelEvent(
+            at,
+            inner.mapToGlobal(at),
+            QPoint(),
+            QPoint(0, -120),
+            Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )
+        QApplication.sendEvent(inner, turned)
+    assert form.heard == []
+    assert form.editors["group_size"].combo.currentText() == "128"

@@ -1,0 +1,40 @@
+"""A box that offers methods of one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QStandardItemModel
+from PySide6.QtWidgets import QWidget
+
+from app.widgets.calm import CalmComboBox
+from app.widgets.field_editors import MIXED
+
+
+class MethodCombo(CalmComboBox):
+    """Titles of registered methods with their summaries; what cannot be chosen now is there, grey, with the reason."""
+
+    def __init__(self, title: str, methods: Mapping[str, type[Any]], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._methods = methods
+        self.setPlaceholderText(MIXED)
+        self.setAccessibleName(title)
+        for key, kind in methods.items():
+            self.addItem(kind.title, key)
+        self.show_refusals({})
+
+    def show_key(self, key: str | None) -> None:
+        """Show the method of this key; None is "(mixed)"."""
+        self.setCurrentIndex(-1 if key is None else self.findData(key))
+
+    def show_refusals(self, refusals: Mapping[str, str]) -> None:
+        """Grey out these methods; refusals: by key, why each cannot be chosen."""
+        model = self.model()
+        assert isinstance(model, QStandardItemModel)
+        for row, (key, kind) in enumerate(self._methods.items()):
+            refusal = refusals.get(key, "")
+            model.item(row).setEnabled(not refusal)
+            said = f"{refusal.rstrip('.')}." if refusal else kind.summary
+            self.setItemData(row, said, Qt.ItemDataRole.ToolTipRole)
