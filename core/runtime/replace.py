@@ -35,6 +35,19 @@ def holder_name(model: nn.Module, layer: Layer) -> str | None:
     return place.name if place is not None else parameter_name(model, layer)
 
 
+def is_buffer(model: nn.Module, layer: Layer) -> bool:
+    """Whether the model keeps the layer's tensor beside its parameters, as routers keep the load of their experts."""
+    found = names_of(model).of(layer.tensor.name)
+    if found is None or found.place is not None:
+        return False
+    for candidate in spellings(model, found.name):
+        try:
+            return tuple(model.get_buffer(candidate).shape) == layer.shape
+        except AttributeError:
+            continue
+    return False
+
+
 def parameter_of(model: nn.Module, layer: Layer) -> nn.Parameter:
     """The parameter that is the layer's weight. Raises CheckpointError where the architecture fuses it."""
     name = parameter_name(model, layer)

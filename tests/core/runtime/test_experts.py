@@ -12,7 +12,7 @@ from core.checkpoint.open import open_checkpoint
 from core.runtime.architecture import architecture_of
 from core.runtime.build import load_model
 from core.runtime.experts import expert_places, read_expert, write_expert
-from core.runtime.replace import holder_name, read_weight
+from core.runtime.replace import holder_name, is_buffer, read_weight
 from core.weights.weights import OriginalWeights
 
 
@@ -27,6 +27,7 @@ def test_each_expert_lies_where_it_is_said_to(tmp_path: Path, model_type: str) -
     for layer in layers:
         if layer.compressible:
             assert torch.equal(read_weight(model, layer), weights.dense(layer)), layer.name
+        assert (holder_name(model, layer) is None) == is_buffer(model, layer), layer.name
     fused = {place.name: model.get_parameter(place.name) for place in places.values()}
     assert sum(layer.parameters for layer in layers if layer.name in places) == sum(
         parameter.numel() for parameter in fused.values()
