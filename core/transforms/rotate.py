@@ -1,0 +1,92 @@
+"""Rotation of the residual stream and of the values within heads, folded into the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from core.errors import RecipeError
+from core.methods.rotate import Rotate
+from core.transforms.feeds import Feed, Structure, rotate_heads
+from core.transforms.fold_norms import fold_norms
+from core.transforms.outline import Outline
+from core.transforms.residual import Residual, residual_feeds, turn_residual
+from core.transforms.rotation import Rotation
+from core.transforms.transform import NetworkTransform
+
+
+class RotateNetwork(NetworkTransform[Rotate]):
+    """One rotation for the residual stream of the whole model, and one for the heads of each block."""
+
+    def __init__(self, settings: Rotate, model: nn.Module, blocks: Sequence[nn.Module], seed: int) -> None:
+        self.settings = settings
+        self._seed = seed
+        self._outline = Outline(model, blocks)
+        self.notes = self._outline.notes
+        self._turn: Rotation | None = None
+        self._ends_done = False
+        refusals = self._outline.residual_refusals
+        if settings.residual and refusals:
+            self._refuse("; ".join(refusals))
+        elif settings.residual:
+            self._turn = Rotation(self._outline.ends_residual.width, seed, keeps_mean=self._outline.centred)
+        if settings.heads and not any(_head_feeds(self._outline.of(block)[0]) for block in blocks):
+            self.notes += ("no heads are turned: no layer's values reach the next one head by head",)
+
+    def ends(self, model: nn.Module) -> None:
+        self._ends_done = True
+        if self._turn is None:
+            return
+        outline = self._outline
+        if not _foldable(outline, model):
+            self._turn = None
+            self._refuse(
+                "the output head shares its weight with the embedding, so the gain of the last norm, which is not "
+                "constant, cannot be folded into it"
+            )
+            return
+        _fold_and_turn(outline.ends, model, outline.ends_residual, self._turn, outline.tied)
+
+    def block(self, block: nn.Module, index: int) -> None:
+        if not self._ends_done:
+            raise ValueError("the ends of the model come before its blocks: they decide whether these are turned")
+        structure, residual = self._outline.of(block)
+        if self._turn is not None:
+            _fold_and_turn(structure, block, residual, self._turn, frozenset())
+        if self.settings.heads:
+            for feed in _head_feeds(structure):
+                rotate_heads(structure, block, feed, Rotation(feed.head, self._seed + 1 + index))
+
+    def _refuse(self, reason: str) -> None:
+        self.notes += (f"the residual stream is not turned: {reason}",)
+
+
+def _head_feeds(structure: Structure) -> list[Feed]:
+    return [feed for feed in structure.feeds if not feed.norm and feed.head > 1]
+
+
+def _foldable(outline: Outline, model: nn.Module) -> bool:
+    """Whether every norm before a tied head has a constant gain; the others are folded."""
+    for feed in residual_feeds(outline.ends, outline.ends_residual.width):
+        gain = outline.ends.norm(model, feed.source).gain
+        tied = any(sink.name in outline.tied for sink in feed.sinks)
+        if tied and gain is not None and float(gain.max() - gain.min()) > 1e-6 * float(gain.abs().max()):
+            return False
+    return True
+
+
+def _fold_and_turn(
+    structure: Structure, root: nn.Module, residual: Residual, turn: Rotation, tied: frozenset[str]
+) -> None:
+    fold_norms(structure, root, tied)
+    for feed in residual_feeds(structure, residual.width):
+        gain = structure.norm(root, feed.source).gain
+        if gain is not None and float(gain.max() - gain.min()) > 1e-6 * float(gain.abs().max()):
+            raise RecipeError(
+                f"'{feed.source}' has a bias behind a gain near 0, which cannot be folded, so the residual stream "
+                "cannot be turned",
+                where=feed.source,
+                remedy="Turn off 'residual' in the rotation.",
+            )
+    turn_residual(structure, root, residual, turn)
