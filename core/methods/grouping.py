@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 
 from core.checkpoint.records import Layer
 from core.errors import RecipeError
+
+ALL = sys.maxsize
+"""Rows or columns of a cell that reaches over the whole matrix."""
+
+
+def cells(shape: tuple[int, int], cell: tuple[int, int]) -> tuple[int, int]:
+    """How many cells of rows by columns a matrix of this shape has, the last of each row and column maybe smaller."""
+    return -(-shape[0] // cell[0]), -(-shape[1] // cell[1])
 
 
 def words(codes: int, bits: int) -> int:

@@ -6,11 +6,12 @@ from typing import Any
 
 from core.methods.scheme import Scheme
 from core.schemes.arithmetic import SchemeArithmetic
+from core.schemes.codebook import CodebookArithmetic
 from core.schemes.integer import IntegerArithmetic
 from core.schemes.sparse import SparseArithmetic
 
 ARITHMETIC: dict[type[Scheme], type[SchemeArithmetic[Any]]] = {
-    arithmetic.scheme: arithmetic for arithmetic in (IntegerArithmetic, SparseArithmetic)
+    arithmetic.scheme: arithmetic for arithmetic in (IntegerArithmetic, CodebookArithmetic, SparseArithmetic)
 }
 
 
