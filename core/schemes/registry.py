@@ -8,10 +8,11 @@ from core.methods.scheme import Scheme
 from core.schemes.arithmetic import SchemeArithmetic
 from core.schemes.codebook import CodebookArithmetic
 from core.schemes.integer import IntegerArithmetic
+from core.schemes.outliers import OutliersArithmetic
 from core.schemes.sparse import SparseArithmetic
 
 ARITHMETIC: dict[type[Scheme], type[SchemeArithmetic[Any]]] = {
-    arithmetic.scheme: arithmetic for arithmetic in (IntegerArithmetic, CodebookArithmetic, SparseArithmetic)
+    arithmetic.scheme: arithmetic for arithmetic in (IntegerArithmetic, CodebookArithmetic, OutliersArithmetic, SparseArithmetic)
 }
 
 
