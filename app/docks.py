@@ -14,6 +14,8 @@ LEFT, RIGHT, BOTTOM = (
     Qt.DockWidgetArea.RightDockWidgetArea,
     Qt.DockWidgetArea.BottomDockWidgetArea,
 )
+_AREAS = {"layers": LEFT, "treatment": RIGHT, "recipe": RIGHT}
+"""Docks that are not named here stand below."""
 _SIDE_SHARES = (0.36, 0.225)
 _BOTTOM_SHARE = 0.22
 
@@ -45,17 +47,16 @@ class Docks:
         return tuple(self._docks.values())
 
     def arrange(self) -> None:
-        """The layout as it comes: layers left, treatment right, the rest as tabs below."""
-        areas = {"layers": LEFT, "treatment": RIGHT}
+        """The layout as it comes: layers left, treatment and recipe as tabs right, the rest as tabs below."""
         for name, dock in self._docks.items():
             dock.setFloating(False)
-            self._window.addDockWidget(areas.get(name, BOTTOM), dock)
+            self._window.addDockWidget(_AREAS.get(name, BOTTOM), dock)
             dock.show()
-        below = [dock for name, dock in self._docks.items() if name not in areas]
-        for first, second in pairwise(below):
-            self._window.tabifyDockWidget(first, second)
-        if below:
-            below[0].raise_()
+        for together in (self._in(RIGHT), self._in(BOTTOM)):
+            for first, second in pairwise(together):
+                self._window.tabifyDockWidget(first, second)
+            if together:
+                together[0].raise_()
         corners = Qt.Corner
         self._window.setCorner(corners.BottomLeftCorner, BOTTOM)
         self._window.setCorner(corners.BottomRightCorner, BOTTOM)
@@ -68,10 +69,14 @@ class Docks:
         sides = [self._docks["layers"], self._docks["treatment"]]
         widths = [max(least, min(most, round(width * share))) for share, least, most in _side_limits()]
         self._window.resizeDocks(sides, widths, Qt.Orientation.Horizontal)
-        below = [dock for name, dock in self._docks.items() if name not in ("layers", "treatment")]
+        below = self._in(BOTTOM)
         if below:
             tall = max(150, round(height * _BOTTOM_SHARE))
             self._window.resizeDocks(below[:1], [tall], Qt.Orientation.Vertical)
+
+    def _in(self, area: Qt.DockWidgetArea) -> list[QDockWidget]:
+        """The docks whose place is in an area, wherever they are now."""
+        return [dock for name, dock in self._docks.items() if _AREAS.get(name, BOTTOM) == area]
 
     def set_shown(self, shown: bool) -> None:
         for dock in self._docks.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSize, QTimer
@@ -21,6 +22,7 @@ from app.panels.jobs import JobsPanel
 from app.panels.layers import LayersPanel
 from app.panels.log import LogPanel
 from app.panels.problems import ProblemsPanel
+from app.panels.recipe import RecipePanel
 from app.panels.scoreboard import Scoreboard
 from app.panels.start_page import StartPage
 from app.status_bar import StatusBar
@@ -71,6 +73,7 @@ class MainWindow(QMainWindow):
         bench = self.bench
         self.layers = LayersPanel(bench.document)
         self.inspector = InspectorPanel(bench.document)
+        self.recipe = RecipePanel(bench.document)
         self.jobs = JobsPanel(bench)
         self.log = LogPanel(bench)
         self.problems = ProblemsPanel(bench)
@@ -89,6 +92,8 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(self._middle)
         self.docks.add("layers", "Layers", self.layers, LEFT)
         self.docks.add("treatment", "Treatment", self.inspector, RIGHT)
+        self.docks.add("recipe", "Recipe", self.recipe, RIGHT)
+        self.inspector.calibration_wanted.connect(partial(self.docks.show, "recipe"))
         for name, panel in (("jobs", self.jobs), ("log", self.log), ("problems", self.problems)):
             self.docks.add(name, panel.title, panel, BOTTOM)
         self.setStatusBar(StatusBar(bench))

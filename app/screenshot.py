@@ -27,6 +27,7 @@ def take(
     evaluate: bool = False,
     sensitivity: bool = False,
     tab: str = "Histogram",
+    dock: str = "",
     select: str = "",
     workspace: str = "",
     start_page: bool = False,
@@ -36,6 +37,7 @@ def take(
     path:     the checkpoint to open; "" for the sample.
     preset:   a recipe to put in place; run, evaluate: carry it out, and measure what came of it.
     select:   a filter as in the tree; all layers that match are selected.
+    dock:     the panel to bring to the front, by its title.
     Raises UserError with what the window had to say when something failed, OutputError when it cannot be written.
     """
     out = Path(out_png)
@@ -67,6 +69,7 @@ def take(
                 stage.open(path)
                 stage.prepare(preset, select, run=run, evaluate=evaluate, sensitivity=sensitivity)
                 stage.show_tab(tab)
+                stage.show_dock(dock)
             stage.rest()
             if (window.width(), window.height()) != tuple(size):
                 raise UserError(
@@ -151,6 +154,14 @@ class _Stage:
         self._window.show_plot(titles.index(title))
         self.rest()
         self._wait("the plot", lambda: _is_settled(self._window.plots.panel(title)))
+
+    def show_dock(self, title: str) -> None:
+        if not title:
+            return
+        docks = {dock.windowTitle(): dock.objectName() for dock in self._window.docks.all()}
+        if title not in docks:
+            raise UserError(f"There is no panel '{title}'", remedy=f"Known: {', '.join(docks)}.")
+        self._window.show_dock(docks[title])
 
     def rest(self) -> None:
         """Let forecasts, redraws and animations come to rest."""

@@ -37,8 +37,8 @@ class Opening:
         def is_open() -> bool:
             return document.checkpoint is not None
 
-        def has_rules() -> bool:
-            return bool(document.recipe.rules)
+        def has_recipe() -> bool:
+            return document.recipe != Recipe()
 
         return (
             Command("open-folder", "Open", self.choose_folder, "Ctrl+O", "mdi6.folder-open-outline", "Open a folder"),
@@ -58,9 +58,9 @@ class Opening:
                 self.save_recipe,
                 "Ctrl+S",
                 "mdi6.content-save-outline",
-                enabled=has_rules,
+                enabled=has_recipe,
             ),
-            Command("clear-recipe", "Clear the recipe", self.clear_recipe, icon="mdi6.broom", enabled=has_rules),
+            Command("clear-recipe", "Clear the recipe", self.clear_recipe, icon="mdi6.broom", enabled=has_recipe),
             Command("workspace", "Workspace folder …", self.choose_workspace, icon="mdi6.folder-cog-outline"),
             Command(
                 "close-checkpoint",

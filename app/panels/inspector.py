@@ -4,46 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QFontDatabase, QGuiApplication
-from PySide6.QtWidgets import (
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QPlainTextEdit,
-    QPushButton,
-    QScrollArea,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from app.document import Document
+from app.edits import edit_title, with_setting
 from app.figures import byte_text, kl_text, plural
 from app.theme.appearance import UNIT, scaled
-from app.theme.icons import icon
+from app.widgets.calm import CalmComboBox
 from app.widgets.elided_label import ElidedLabel
-from app.widgets.field_editors import MIXED, CalmComboBox
-from app.widgets.section import Section
+from app.widgets.field_editors import MIXED
+from app.widgets.labels import labelled, wrapped
+from app.widgets.method_combo import MethodCombo
 from app.widgets.settings_form import SettingsForm
 from core.checkpoint.records import Layer
+from core.methods.activations import Activations
 from core.methods.registry import SCHEMES, SOLVERS
+from core.methods.scheme import Scheme
+from core.methods.solver import Nearest
 from core.recipe.recipe import Treatment
-from core.settings import settings_of
 
 REFRESH_DELAY_MS = 20
 LEAST_WIDTH = 284
-_MOST_YAML = 20_000
-_LEAST_LINES = 8
+_AS_THEY_COME, _QUANTISED = "", "8"
 
 
 class InspectorPanel(QWidget):
-    """Forms for scheme and solver of the selection, its forecast, and the recipe's rules."""
+    """Forms for scheme, solver and inputs of the selection, and its forecast.
+
+    calibration_wanted: the person wants to see the text that a solver learns from.
+    """
 
     title = "Treatment"
     icon = "mdi6.tune-vertical"
+    calibration_wanted = Signal()
 
     def __init__(self, document: Document, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,15 +49,17 @@ class InspectorPanel(QWidget):
         self.heading.setFont(scaled(self.font(), 1.1, bold=True))
         self.what = ElidedLabel()
         self.what.setProperty("tone", "muted")
-        self.scheme_combo = _method_combo("Scheme", SCHEMES)
-        self.solver_combo = _method_combo("Solver", SOLVERS)
-        self.scheme_form, self.solver_form = SettingsForm(), SettingsForm()
-        self.summary = _wrapped("muted")
-        self.forecast = _wrapped("")
-        self.problem = _wrapped("error")
+        self.scheme_combo = MethodCombo("Scheme", SCHEMES)
+        self.solver_combo = MethodCombo("Solver", SOLVERS)
+        self.inputs_combo = _inputs_combo()
+        self.scheme_form, self.solver_form, self.inputs_form = SettingsForm(), SettingsForm(), SettingsForm()
+        self.summary = wrapped("muted")
+        self.solver_summary = wrapped("muted")
+        self.calibration_button = QPushButton()
+        self.forecast = wrapped()
+        self.problem = wrapped("error")
         self.apply_button = QPushButton()
         self.apply_button.setProperty("primary", "true")
-        self.rules = RulesView(document)
         self._lay_out()
         self._refresh_timer = QTimer(self, singleShot=True, interval=REFRESH_DELAY_MS)
         self._refresh_timer.timeout.connect(self.refresh)
@@ -74,6 +71,9 @@ class InspectorPanel(QWidget):
         self.solver_combo.activated.connect(self._set_solver)
         self.scheme_form.edited.connect(self._set_scheme_field)
         self.solver_form.edited.connect(self._set_solver_field)
+        self.inputs_combo.activated.connect(self._set_inputs)
+        self.inputs_form.edited.connect(self._set_inputs_field)
+        self.calibration_button.clicked.connect(self.calibration_wanted)
         self.apply_button.clicked.connect(self._make_alike)
         self.refresh()
 
@@ -89,18 +89,25 @@ class InspectorPanel(QWidget):
         editing = QVBoxLayout(self._editing)
         editing.setContentsMargins(0, 0, 0, 0)
         editing.setSpacing(UNIT)
-        editing.addLayout(_labelled("Scheme", self.scheme_combo))
+        editing.addLayout(labelled("Scheme", self.scheme_combo))
         editing.addWidget(self.summary)
         editing.addWidget(self.scheme_form)
-        self._solver_row = QWidget()
-        self._solver_row.setLayout(_labelled("Solver", self.solver_combo))
-        editing.addWidget(self._solver_row)
-        editing.addWidget(self.solver_form)
+        self._treating = QWidget()
+        treating = QVBoxLayout(self._treating)
+        treating.setContentsMargins(0, UNIT, 0, 0)
+        treating.setSpacing(UNIT)
+        treating.addLayout(labelled("Solver", self.solver_combo))
+        treating.addWidget(self.solver_summary)
+        treating.addWidget(self.solver_form)
+        treating.addLayout(labelled("Inputs", self.inputs_combo))
+        treating.addWidget(self.inputs_form)
+        treating.addWidget(self.calibration_button)
+        editing.addWidget(self._treating)
         editing.addWidget(self.forecast)
         editing.addWidget(self.problem)
         editing.addWidget(self.apply_button)
         column.addWidget(self._editing)
-        column.addWidget(Section("Recipe", self.rules), 1)
+        column.addStretch(1)
         scroll = QScrollArea(widgetResizable=True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
@@ -143,24 +150,47 @@ class InspectorPanel(QWidget):
 
     def _show_forms(self) -> None:
         schemes = [treatment.scheme for treatment in self._treatments]
-        solvers = [treatment.solver for treatment in self._treatments]
         keys = {scheme.key for scheme in schemes}
         one = len(keys) == 1
-        self.scheme_combo.setCurrentIndex(self.scheme_combo.findData(schemes[0].key) if one else -1)
+        self.scheme_combo.show_key(schemes[0].key if one else None)
         self.summary.setText(schemes[0].summary if one else "The selected layers have different schemes.")
         self.scheme_form.show_instances(schemes if one else ())
-        treated = [solver for scheme, solver in zip(schemes, solvers, strict=True) if scheme.key != "keep"]
-        one_solver = len({solver.key for solver in treated}) == 1
-        self._solver_row.setVisible(bool(treated))
-        self.solver_combo.setCurrentIndex(self.solver_combo.findData(treated[0].key) if one_solver else -1)
-        capabilities = set[str]().union(*(scheme.capabilities for scheme in schemes))
-        self.solver_form.show_instances(treated if one_solver else (), capabilities)
-        self.solver_form.setVisible(one_solver and bool(self.solver_form.shown_fields))
         self.scheme_form.setVisible(one and bool(self.scheme_form.shown_fields))
+        treated = [treatment for treatment in self._treatments if not treatment.keeps]
+        self._treating.setVisible(bool(treated))
+        if treated:
+            self._show_solver(treated)
+            self._show_inputs(treated)
+            self._show_calibration(treated)
         mixed = len(self._treatments) > 1
         self.apply_button.setVisible(mixed)
         self.apply_button.setText(f"Apply the first one's to all {plural(len(self._chosen), 'layer')}")
         self.apply_button.setToolTip(f"Give all of them: {self._treatments[0].tag}")
+
+    def _show_solver(self, treated: Sequence[Treatment]) -> None:
+        solvers = [treatment.solver for treatment in treated]
+        one = len({solver.key for solver in solvers}) == 1
+        self.solver_combo.show_refusals(_refusals([treatment.scheme for treatment in treated]))
+        self.solver_combo.show_key(solvers[0].key if one else None)
+        self.solver_summary.setText(solvers[0].summary if one else "The selected layers have different solvers.")
+        capabilities = set[str]().union(*(treatment.scheme.capabilities for treatment in treated))
+        self.solver_form.show_instances(solvers if one else (), capabilities)
+        self.solver_form.setVisible(one and bool(self.solver_form.shown_fields))
+
+    def _show_inputs(self, treated: Sequence[Treatment]) -> None:
+        quantised = [treatment.activations for treatment in treated if treatment.activations is not None]
+        alike = len(quantised) in (0, len(treated))
+        chosen = self.inputs_combo.findData(_QUANTISED if quantised else _AS_THEY_COME)
+        self.inputs_combo.setCurrentIndex(chosen if alike else -1)
+        self.inputs_form.setVisible(alike and bool(quantised))
+        self.inputs_form.show_instances(quantised if alike else ())
+
+    def _show_calibration(self, treated: Sequence[Treatment]) -> None:
+        """What is learned from, where something is, and the way to change it."""
+        self.calibration_button.setVisible(any(treatment.needs_calibration for treatment in treated))
+        calibration = self._document.recipe.calibration
+        self.calibration_button.setText(f"Learns from {plural(calibration.windows, 'window')} of text …")
+        self.calibration_button.setToolTip(f"Learns from {calibration.in_words}. Shows the recipe's calibration.")
 
     def _show_forecast(self) -> None:
         document = self._document
@@ -204,116 +234,81 @@ class InspectorPanel(QWidget):
 
     def _set_scheme(self, row: int) -> None:
         kind = SCHEMES[self.scheme_combo.itemData(row)]
-        self._edit(
-            lambda old: old if isinstance(old.scheme, kind) else replace(old, scheme=kind()),
-            f"Set scheme to {kind.title}",
-        )
+        refused: set[str] = set()
+
+        def change(old: Treatment) -> Treatment:
+            if isinstance(old.scheme, kind):
+                return old
+            scheme = kind()
+            if not old.solver.refusal(scheme):
+                return replace(old, scheme=scheme)
+            refused.add(old.solver.title)
+            return replace(old, scheme=scheme, solver=Nearest())
+
+        for treatment in self._treatments:
+            change(treatment)
+        fallback = f" and solver to {Nearest.title}" if refused else ""
+        self._edit(change, f"Set scheme to {kind.title}{fallback}")
 
     def _set_solver(self, row: int) -> None:
         kind = SOLVERS[self.solver_combo.itemData(row)]
         self._edit(
-            lambda old: old if isinstance(old.solver, kind) else replace(old, solver=kind()),
+            lambda old: old if old.keeps or isinstance(old.solver, kind) else replace(old, solver=kind()),
             f"Set solver to {kind.title}",
         )
+
+    def _set_inputs(self, row: int) -> None:
+        quantised = self.inputs_combo.itemData(row) == _QUANTISED
+
+        def change(old: Treatment) -> Treatment:
+            if old.keeps or quantised == (old.activations is not None):
+                return old
+            return replace(old, activations=Activations() if quantised else None)
+
+        self._edit(change, "Quantise inputs to 8 bits" if quantised else "Leave inputs as they come")
 
     def _set_scheme_field(self, name: str, value: object) -> None:
         kind = type(self._treatments[0].scheme)
         self._edit(
-            lambda old: replace(old, scheme=_with(old.scheme, name, value)), _edit_title(kind, name, value), name
+            lambda old: replace(old, scheme=with_setting(old.scheme, name, value)),
+            edit_title(kind, name, value),
+            f"scheme {name}",
         )
 
     def _set_solver_field(self, name: str, value: object) -> None:
-        kind = type(self._treatments[-1].solver)
+        kind = next(type(treatment.solver) for treatment in self._treatments if not treatment.keeps)
         self._edit(
-            lambda old: replace(old, solver=_with(old.solver, name, value)), _edit_title(kind, name, value), name
+            lambda old: replace(old, solver=with_setting(old.solver, name, value)),
+            edit_title(kind, name, value),
+            f"solver {name}",
         )
+
+    def _set_inputs_field(self, name: str, value: object) -> None:
+        def change(old: Treatment) -> Treatment:
+            changed = None if old.activations is None else with_setting(old.activations, name, value)
+            return replace(old, activations=changed)
+
+        self._edit(change, f"Inputs: {edit_title(Activations, name, value)}", f"inputs {name}")
 
     def _make_alike(self) -> None:
         first = self._treatments[0]
         self._edit(lambda _: first, f"Apply {first.tag}")
 
 
-class RulesView(QWidget):
-    """The recipe as YAML, to read and to copy."""
-
-    def __init__(self, document: Document, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._document = document
-        self.text = QPlainTextEdit(readOnly=True)
-        self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        lines = _LEAST_LINES * self.text.fontMetrics().lineSpacing()
-        self.text.setMinimumHeight(lines + 4 * UNIT)
-        self.text.setAccessibleName("The recipe as YAML")
-        self._said = ElidedLabel()
-        self._said.setProperty("tone", "muted")
-        copy = QToolButton()
-        copy.setIcon(icon("mdi6.content-copy"))
-        copy.setToolTip("Copy the recipe as YAML")
-        copy.setAccessibleName("Copy the recipe")
-        copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(document.recipe.to_yaml()))
-        top = QHBoxLayout()
-        top.addWidget(self._said, 1)
-        top.addWidget(copy)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addLayout(top)
-        layout.addWidget(self.text)
-        document.recipe_changed.connect(self._show)
-        self._show()
-
-    def _show(self) -> None:
-        recipe = self._document.recipe
-        name = f"{recipe.name}: " if recipe.name else ""
-        self._said.setText(f"{name}{plural(len(recipe.rules), 'rule')}; the last that matches decides")
-        text = recipe.to_yaml()
-        if len(text) > _MOST_YAML:
-            text = f"{text[:_MOST_YAML]}\n… (copy for the whole recipe)"
-        if text != self.text.toPlainText():
-            self.text.setPlainText(text)
+def _refusals(schemes: Sequence[Scheme]) -> dict[str, str]:
+    """By solver, why it cannot serve one of the schemes; those that serve all are left out."""
+    return {
+        key: reason
+        for key, kind in SOLVERS.items()
+        if (reason := next((why for scheme in schemes if (why := kind().refusal(scheme))), ""))
+    }
 
 
-def _with(instance: Any, name: str, value: object) -> Any:
-    """The settings with one field changed, where they have such a field."""
-    return replace(instance, **{name: value}) if hasattr(instance, name) else instance
-
-
-def _edit_title(kind: type[object], name: str, value: object) -> str:
-    declared = next(declared for declared in settings_of(kind) if declared.name == name)
-    shown = dict(declared.choices).get(str(value), value) if declared.choices else value
-    if isinstance(value, bool):
-        return f"Switch {declared.title.lower()} {'on' if value else 'off'}"
-    return f"Set {declared.title.lower()} to {shown}"
-
-
-def _method_combo(title: str, methods: dict[str, Any]) -> CalmComboBox:
+def _inputs_combo() -> CalmComboBox:
     combo = CalmComboBox()
     combo.setPlaceholderText(MIXED)
-    combo.setAccessibleName(title)
-    for key, kind in methods.items():
-        combo.addItem(kind.title, key)
-        combo.setItemData(combo.count() - 1, kind.summary, Qt.ItemDataRole.ToolTipRole)
+    combo.setAccessibleName("Inputs")
+    combo.setToolTip("How the layer's inputs are held while it runs")
+    combo.addItem("Not quantised", _AS_THEY_COME)
+    combo.addItem("8 bits", _QUANTISED)
     return combo
-
-
-def _labelled(text: str, field: QWidget) -> QFormLayout:
-    form = QFormLayout()
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setHorizontalSpacing(12)
-    form.setLabelAlignment(Qt.AlignmentFlag.AlignVCenter)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    label = QLabel(text)
-    label.setBuddy(field)
-    label.setMinimumWidth(96)
-    form.addRow(label, field)
-    return form
-
-
-def _wrapped(tone: str) -> QLabel:
-    label = QLabel(wordWrap=True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    if tone:
-        label.setProperty("tone", tone)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label

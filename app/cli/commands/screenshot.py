@@ -17,6 +17,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="NAME", default="", help="a shipped recipe to put in place")
     parser.add_argument("--select", metavar="FILTER", default="", help="layers to select")
     parser.add_argument("--tab", metavar="TITLE", default="Histogram", help="the plot to show (Histogram)")
+    parser.add_argument("--dock", metavar="TITLE", default="", help="the panel to bring to the front")
     parser.add_argument("--run", action="store_true", help="carry the recipe out first")
     parser.add_argument("--evaluate", action="store_true", help="and measure what came of it")
     parser.add_argument("--sensitivity", action="store_true", help="measure sensitivity first")
@@ -38,6 +39,7 @@ def _run(arguments: Namespace) -> Reply:
         evaluate=arguments.evaluate,
         sensitivity=arguments.sensitivity,
         tab=arguments.tab,
+        dock=arguments.dock,
         select=arguments.select,
         workspace=arguments.workspace,
         start_page=arguments.start_page,

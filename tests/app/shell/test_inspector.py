@@ -1,9 +1,35 @@
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
+from PySide6.QtCore import Qt
 
 from app.panels.inspector import InspectorPanel
+from core.methods.activations import Activations
 from core.methods.integer import Integer
 from core.methods.keep import Keep
+from core.methods.registry import SOLVERS
+from core.methods.solver import Nearest, Solver
 from core.recipe.recipe import Treatment
+
+
+@dataclass(frozen=True)
+class Picky(Solver):
+    key: ClassVar[str] = "picky"
+    title: ClassVar[str] = "Picky"
+    summary: ClassVar[str] = "Serves schemes with scales."
+    source: ClassVar[str] = "this test"
+
+    def needs(self, scheme):  # noqa: ARG002
+        return "inputs"
+
+    def refusal(self, scheme):
+        return "" if "scale" in scheme.capabilities else "picky needs scales"
+
+
+@pytest.fixture
+def picky(monkeypatch):
+    monkeypatch.setitem(SOLVERS, "picky", Picky)
 
 
 @pytest.fixture
@@ -55,7 +81,7 @@ def test_clip_search_shows_its_fields(inspector, opened):
     set_scheme(inspector, "integer")
     assert inspector.solver_form.shown_fields == ("clip_search",)
     inspector.solver_form.editors["clip_search"].box.click()
-    assert inspector.solver_form.shown_fields == ("clip_search", "clip_steps", "clip_least")
+    assert inspector.solver_form.shown_fields == ("clip_search", "clip_steps", "clip_least", "importance")
     assert opened.undo.undoText() == "Switch clip search on on 1 layer"
 
 
@@ -69,12 +95,75 @@ def test_layers_that_cannot_be_compressed_are_left_out(inspector, opened):
     assert "stays as it is" in inspector.what.text()
 
 
-def test_the_recipe_is_shown_as_yaml(inspector, opened):
-    opened.treat((2,), (Treatment(Integer(bits=5)),), "x")
-    assert "bits: 5" in inspector.rules.text.toPlainText()
-
-
 def test_forecast_of_the_selection(inspector, opened):
     opened.select((2,))
     inspector.refresh()
     assert inspector.forecast.text() == "16.4 kB · 32.00 bits per weight"
+
+
+def choose(combo, key):
+    combo.activated.emit(combo.findData(key))
+
+
+@pytest.mark.usefixtures("picky")
+def test_solvers_that_cannot_serve_the_scheme_are_grey_with_the_reason(inspector, opened):
+    opened.select((2, 3))
+    inspector.refresh()
+    set_scheme(inspector, "integer")
+    row = inspector.solver_combo.findData("picky")
+    assert inspector.solver_combo.model().item(row).isEnabled()
+    set_scheme(inspector, "sparse")
+    assert not inspector.solver_combo.model().item(row).isEnabled()
+    assert inspector.solver_combo.itemData(row, Qt.ItemDataRole.ToolTipRole) == "picky needs scales."
+
+
+@pytest.mark.usefixtures("picky")
+def test_a_scheme_that_the_solver_cannot_serve_takes_it_back_to_nearest(inspector, opened):
+    opened.select((2,))
+    inspector.refresh()
+    set_scheme(inspector, "integer")
+    choose(inspector.solver_combo, "picky")
+    assert not inspector.calibration_button.isHidden()
+    assert "128 windows of 256 tokens from the shipped text" in inspector.calibration_button.toolTip()
+    set_scheme(inspector, "sparse")
+    assert opened.treatment_of(2).solver == Nearest()
+    assert opened.undo.undoText() == "Set scheme to Sparse and solver to Nearest on 1 layer"
+    assert inspector.calibration_button.isHidden()
+
+
+@pytest.mark.usefixtures("picky")
+def test_the_way_to_the_calibration_text(inspector, opened, qtbot):
+    opened.treat((2,), (Treatment(Integer(), Picky()),), "x")
+    opened.select((2,))
+    inspector.refresh()
+    with qtbot.waitSignal(inspector.calibration_wanted):
+        inspector.calibration_button.click()
+
+
+def test_inputs_are_quantised_and_edited(inspector, opened):
+    opened.select((2, 3))
+    inspector.refresh()
+    assert inspector._treating.isHidden()
+    set_scheme(inspector, "integer")
+    assert not inspector._treating.isHidden()
+    assert inspector.inputs_form.isHidden()
+    choose(inspector.inputs_combo, "8")
+    assert opened.treatment_of(3).activations == Activations()
+    assert opened.undo.undoText() == "Quantise inputs to 8 bits on 2 layers"
+    inspector.inputs_form.edited.emit("mode", "static")
+    assert opened.treatment_of(2).activations == Activations(mode="static")
+    assert not inspector.calibration_button.isHidden()
+    choose(inspector.inputs_combo, "")
+    assert opened.treatment_of(2).activations is None
+    assert opened.undo.undoText() == "Leave inputs as they come on 2 layers"
+
+
+def test_mixed_inputs_are_said(inspector, opened):
+    treatments = (Treatment(Integer()), Treatment(Integer(), Nearest(), Activations()))
+    opened.treat((2, 3), treatments, "x")
+    opened.select((2, 3))
+    inspector.refresh()
+    assert inspector.inputs_combo.currentIndex() == -1
+    assert inspector.inputs_form.isHidden()
+    choose(inspector.inputs_combo, "8")
+    assert inspector.inputs_combo.currentData() == "8"

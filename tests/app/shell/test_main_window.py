@@ -343,7 +343,8 @@ def test_the_default_columns_fit(filled, qtbot, width):
     assert not any(view.isColumnHidden(column) for column in DECISION)
     assert view.isColumnHidden(ROLE)
     assert view.header().length() <= view.viewport().width()
-    assert view.viewport().height() % view.rowHeight(view.model().index(0, 0)) == 0
+    row = view.rowHeight(view.model().index(0, 0))
+    qtbot.waitUntil(lambda: view.viewport().height() % row == 0)
 
 
 def test_columns_are_shown_and_hidden_by_the_headers_menu(filled):

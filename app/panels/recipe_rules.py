@@ -1,0 +1,56 @@
+"""The recipe as a whole, in the words in which it is saved."""
+
+from __future__ import annotations
+
+from PySide6.QtGui import QFontDatabase, QGuiApplication
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
+
+from app.document import Document
+from app.figures import plural
+from app.theme.appearance import UNIT
+from app.theme.icons import icon
+from app.widgets.elided_label import ElidedLabel
+
+_MOST_YAML = 20_000
+_LEAST_LINES = 8
+
+
+class RulesView(QWidget):
+    """The recipe as YAML, to read and to copy."""
+
+    def __init__(self, document: Document, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._document = document
+        self.text = QPlainTextEdit(readOnly=True)
+        self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        lines = _LEAST_LINES * self.text.fontMetrics().lineSpacing()
+        self.text.setMinimumHeight(lines + 4 * UNIT)
+        self.text.setAccessibleName("The recipe as YAML")
+        self._said = ElidedLabel()
+        self._said.setProperty("tone", "muted")
+        copy = QToolButton()
+        copy.setIcon(icon("mdi6.content-copy"))
+        copy.setToolTip("Copy the recipe as YAML")
+        copy.setAccessibleName("Copy the recipe")
+        copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(document.recipe.to_yaml()))
+        top = QHBoxLayout()
+        top.addWidget(self._said, 1)
+        top.addWidget(copy)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(top)
+        layout.addWidget(self.text)
+        document.recipe_changed.connect(self._show)
+        self._show()
+
+    def _show(self) -> None:
+        recipe = self._document.recipe
+        name = f"{recipe.name}: " if recipe.name else ""
+        self._said.setText(f"{name}{plural(len(recipe.rules), 'rule')}; the last that matches decides")
+        text = recipe.to_yaml()
+        if len(text) > _MOST_YAML:
+            text = f"{text[:_MOST_YAML]}\n… (copy for the whole recipe)"
+        if text != self.text.toPlainText():
+            self.text.setPlainText(text)
