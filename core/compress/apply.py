@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +13,12 @@ from core.checkpoint.tensors import load_tensor, torch_dtype
 from core.compress.ahead import ahead
 from core.compress.layer_matrix import LayerMatrix, from_matrix
 from core.compress.quality import Quality
+from core.compress.whole_matrix import matrix_of, solve_matrix, streams
 from core.errors import CheckpointError
 from core.progress import NullProgress, Progress
 from core.recipe.recipe import Treatment
-from core.schemes.arithmetic import SchemeArithmetic, Shared
+from core.schemes.arithmetic import Shared
+from core.schemes.grid_arithmetic import STREAMED
 from core.schemes.matrix import SolvedRows
 from core.solvers.registry import SOLVE
 
@@ -26,14 +27,15 @@ from core.solvers.registry import SOLVE
 class LayerSolution:
     """A layer under way. Once its `rows` are used up, `tail` holds the remaining stored tensors.
 
-    quality: of the rows that were handed out so far.
+    quality: of the rows that were handed out so far; notes: what the solver did, complete after the last row.
     device: where it is computed.
     """
 
     rows: Iterator[SolvedRows]
-    arithmetic: SchemeArithmetic[Any]
+    rest: Callable[[], dict[str, Tensor]]
     device: str
     quality: Quality = field(default_factory=Quality)
+    notes: list[str] = field(default_factory=list)
 
     def measured_rows(self) -> Iterator[SolvedRows]:
         """The rows in order; `quality` grows with each."""
@@ -43,7 +45,7 @@ class LayerSolution:
 
     def tail(self) -> dict[str, Tensor]:
         """The stored tensors that are complete only after the last row: scales, zero points."""
-        return self.arithmetic.tail()
+        return self.rest()
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,32 @@ class TreatedLayer:
 
 
 def solve_layer(layer: Layer, treatment: Treatment, progress: Progress, shared: Shared | None = None) -> LayerSolution:
-    """The layer's rows under the treatment, as a stream.
+    """The layer's rows under the treatment, as a stream; from its weights alone, whatever the solver would like to see.
 
     Raises CheckpointError for weights that are NaN or infinite, naming the layer.
     """
     device = device_for(treatment)
+    if not streams(treatment):
+        return _whole(layer, treatment, device, shared)
     matrix = LayerMatrix(layer, progress, device, searched=_searched(treatment))
     rows, arithmetic = SOLVE[type(treatment.solver)](matrix, treatment.scheme, treatment.solver, shared)
-    return LayerSolution(rows, arithmetic, device)
+    return LayerSolution(rows, arithmetic.tail, device)
+
+
+def _whole(layer: Layer, treatment: Treatment, device: str, shared: Shared | None) -> LayerSolution:
+    """For solvers that need all of a matrix at once."""
+    tail: dict[str, Tensor] = {}
+    notes: list[str] = []
+
+    def rows() -> Iterator[SolvedRows]:
+        weight = matrix_of(layer, load_tensor(layer.tensor)).to(device)
+        solution = solve_matrix(weight, treatment, None, shared)
+        tail.update({name: part for name, part in solution.stored.items() if name not in STREAMED})
+        notes.extend(solution.notes)
+        stored = {name: part for name, part in solution.stored.items() if name in STREAMED}
+        yield SolvedRows(0, weight, stored, solution.decoded)
+
+    return LayerSolution(rows(), lambda: tail, device, notes=notes)
 
 
 def device_for(treatment: Treatment) -> str:

@@ -53,8 +53,7 @@ class LayerMatrix:
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
         for start, block in ahead(self._read()):
             self.progress.check_cancelled()
-            if not is_finite(block.float() if block.dtype == torch.float64 else block):
-                raise _not_finite(self.layer, start, block)
+            refuse_not_finite(self.layer, start, block)
             yield start, block.to(self.device)
             if self.advances:
                 self.progress.advance(block.nbytes)
@@ -99,12 +98,15 @@ def from_matrix(layer: Layer, matrix: Tensor) -> Tensor:
     return matrix.T.contiguous() if layer.transposed and len(layer.shape) == 2 else matrix.reshape(layer.shape)
 
 
-def _not_finite(layer: Layer, start: int, block: Tensor) -> CheckpointError:
+def refuse_not_finite(layer: Layer, start: int, block: Tensor) -> None:
+    """Raise CheckpointError naming the layer when one of its rows from `start` on holds what no scheme can."""
+    if is_finite(block.float() if block.dtype == torch.float64 else block):
+        return
     bad = ~block.float().isfinite()
     row = int(bad.any(1).nonzero()[0])
     value = float(block[row][bad[row]][0])
     found = f"holds {value:.3g}, too large for float32" if math.isfinite(value) else f"holds the weight {value}"
-    return CheckpointError(
+    raise CheckpointError(
         f"The layer '{layer.name}' {found} (row {start + row}), which no scheme can represent",
         where=f"{layer.tensor.file}, {layer.tensor.name}",
         remedy=f"Keep it as it is: add '{layer.name}' to the rule's 'ignore', or repair the checkpoint.",

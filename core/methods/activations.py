@@ -8,6 +8,9 @@ from typing import Literal
 from core.checkpoint.records import Layer, StoredTensor
 from core.settings import setting
 
+INPUT_SCALE = "input_scale"
+"""The stored tensor that holds a fixed scale."""
+
 
 @dataclass(frozen=True)
 class Activations:
@@ -77,4 +80,4 @@ class Activations:
 
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:  # noqa: ARG002 - alike for every layer
         """The tensors stored with the layer: nothing when scales are found while it runs."""
-        return (StoredTensor("input_scale", "float32", (1,)),) if self.mode == "static" else ()
+        return (StoredTensor(INPUT_SCALE, "float32", (1,)),) if self.mode == "static" else ()

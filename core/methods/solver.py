@@ -34,6 +34,11 @@ class Solver(ABC):
         """Why the solver cannot serve the scheme, as a phrase with a remedy; "" when it can."""
         return ""
 
+    @property
+    def compares(self) -> bool:
+        """Whether a layer's inputs in the original network are of use beside those after the compressed prefix."""
+        return False
+
     def searches(self, scheme: Scheme) -> bool:  # noqa: ARG002 - subclasses look at the scheme
         """Whether values are chosen by comparing sums, which may differ in their last digits between devices."""
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.checkpoint.records import Checkpoint, Layer
 from core.errors import CheckpointError, RecipeError
@@ -66,7 +66,9 @@ class Plan:
 
     @property
     def calibration(self) -> Calibration | None:
-        """The text that the job has to read; None when nothing that is planned learns from text."""
+        """The text that the job has to read; None when nothing that is planned learns from text, or nothing can."""
+        if not self.checkpoint.architecture:
+            return None
         needed = self.recipe.transforms_need_calibration or any(
             self.treatments[choice].needs_calibration for choice in set(self.choice)
         )
@@ -122,7 +124,22 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
             where=checkpoint.path,
             remedy=" ".join(plan.warnings[:3]) or "Add a rule with targets, for example 'targets: [linears]'.",
         )
-    return plan
+    lost = _lost_without_architecture(plan)
+    return replace(plan, warnings=(*plan.warnings, lost)) if lost else plan
+
+
+def _lost_without_architecture(plan: Plan) -> str:
+    """What the recipe asks of a network at work that plain tensors cannot give, as a sentence; "" for nothing."""
+    if plan.checkpoint.architecture:
+        return ""
+    layers = [row.layer.name for row in plan.treated() if row.treatment.needs_calibration]
+    lost = [f"the transform '{transform.title}' is not carried out" for transform in plan.recipe.transforms]
+    if plan.recipe.polish is not None:
+        lost.append("nothing is polished")
+    if layers:
+        count = f"{len(layers)} layers are" if len(layers) > 1 else f"'{layers[0]}' is"
+        lost.insert(0, f"{count} solved from weights alone, as if every input mattered alike")
+    return f"Without an architecture (no config.json names one) {', '.join(lost)}" if lost else ""
 
 
 def already_quantised(checkpoint: Checkpoint) -> CheckpointError:

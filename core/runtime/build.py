@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from core.checkpoint.records import Layer
 from core.errors import Cancelled, CheckpointError, UserError
 from core.progress import NullProgress, Progress
-from core.runtime.architecture import WHAT_STILL_WORKS, architecture_of
+from core.runtime.architecture import WHAT_STILL_WORKS, Architecture, architecture_of
+from core.runtime.experts import expert_places
 from core.runtime.quantised_inputs import quantise_inputs
 from core.weights.weights import Weights
 
@@ -40,11 +41,7 @@ def load_model(
     """
     architecture = architecture_of(weights.checkpoint)
     reading = _Reading(weights, progress or NullProgress())
-    empty = set(placeholders)
-    entries = {
-        layer.tensor.name: _LazyTensor(layer, reading, dtype if layer.name in empty else None)
-        for layer in weights.checkpoint.layers
-    }
+    entries = _entries(weights, reading, set(placeholders), dtype, architecture)
     target = device or compute_device()
     try:
         model, loading = architecture.model_class.from_pretrained(
@@ -93,15 +90,44 @@ class _Reading:
 class _LazyTensor:
     """Stands in a state dict for a tensor on disk; `lazy[...]` reads it, as the slices of safetensors do."""
 
-    def __init__(self, layer: Layer, reading: _Reading, empty: torch.dtype | None) -> None:
+    def __init__(self, layer: Layer, reading: _Reading) -> None:
         self._layer = layer
         self._reading = reading
-        self._empty = empty
 
     def __getitem__(self, _: EllipsisType) -> Tensor:
-        if self._empty is not None:
-            return torch.zeros((), dtype=self._empty).expand(self._layer.shape)
         return self._reading.run(lambda: self._reading.weights.dense(self._layer))
+
+
+class _Zeros:
+    """Stands in a state dict for a tensor that is not to be read; the zeros share one place in memory."""
+
+    def __init__(self, shape: torch.Size | tuple[int, ...], dtype: torch.dtype) -> None:
+        self._shape = shape
+        self._dtype = dtype
+
+    def __getitem__(self, _: EllipsisType) -> Tensor:
+        return torch.zeros((), dtype=self._dtype).expand(self._shape)
+
+
+def _entries(
+    weights: Weights, reading: _Reading, empty: set[str], dtype: torch.dtype, architecture: Architecture
+) -> dict[str, _LazyTensor | _Zeros]:
+    """What `transformers` reads, by name. Stacks of experts none of which is read are there whole: stacking zeros would
+    take the memory that they save."""
+    layers = weights.checkpoint.layers
+    model = architecture.on_meta() if empty else None
+    places = expert_places(model, layers) if model is not None else {}
+    read = {place.name for name, place in places.items() if name not in empty}
+    entries: dict[str, _LazyTensor | _Zeros] = {}
+    for layer in layers:
+        place = places.get(layer.name)
+        if layer.name not in empty:
+            entries[layer.tensor.name] = _LazyTensor(layer, reading)
+        elif model is None or place is None or place.name in read:
+            entries[layer.tensor.name] = _Zeros(layer.shape, dtype)
+        else:
+            entries[place.name] = _Zeros(model.get_parameter(place.name).shape, dtype)
+    return entries
 
 
 def _refuse_gaps(missing: list[str], weights: Weights) -> None:

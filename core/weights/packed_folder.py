@@ -18,14 +18,14 @@ from core.checkpoint.tensors import load_rows, load_tensor
 from core.compress.layer_matrix import from_matrix
 from core.errors import CheckpointError
 from core.kernels.packing import pack_rows
-from core.methods.activations import Activations
+from core.methods.activations import INPUT_SCALE, Activations
 from core.methods.grouping import words
 from core.methods.integer import Integer
 from core.recipe.recipe import KEEP, Treatment
 from core.schemes.integer import IntegerArithmetic
 from core.schemes.integer_grid import pack_columns
 from core.weights.quantization_config import treatment_reader
-from core.weights.weights import BLOCK_BYTES, INPUT_SCALE, OriginalWeights, row_ranges
+from core.weights.weights import BLOCK_BYTES, OriginalWeights, row_ranges
 
 _PARTS = ("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", INPUT_SCALE)
 

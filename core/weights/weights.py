@@ -15,11 +15,11 @@ from core.checkpoint.safetensors_header import read_header
 from core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
 from core.compress.layer_matrix import from_matrix, matrix_entry
 from core.errors import CheckpointError
+from core.methods.activations import INPUT_SCALE
 from core.recipe.recipe import KEEP, Treatment
 from core.schemes.registry import arithmetic_of
 
 BLOCK_BYTES = 32 << 20
-INPUT_SCALE = "input_scale"
 
 
 class Weights(Protocol):
@@ -86,7 +86,7 @@ class OriginalWeights:
 
 
 class RunWeights:
-    """A checkpoint whose layers a run compressed; the others are as they were."""
+    """A checkpoint whose layers a run compressed; the others are as they were, or as the run changed them."""
 
     def __init__(
         self, source: str, checkpoint: Checkpoint, treatments: Mapping[str, Treatment], files: Mapping[str, Path]
@@ -107,8 +107,12 @@ class RunWeights:
     def treatment(self, layer: Layer) -> Treatment:
         return self._treatments.get(layer.name, KEEP)
 
+    def changed(self, layer: Layer) -> bool:
+        """Whether the run keeps the layer as it is stored, but with other values."""
+        return self.treatment(layer).keeps and layer.name in self._files
+
     def stored(self, layer: Layer) -> dict[str, Tensor]:
-        if self.treatment(layer).keeps:
+        if self.treatment(layer).keeps and not self.changed(layer):
             return self._original.stored(layer)
         return {name: load_tensor(entry) for name, entry in self._entries(layer).items()}
 
@@ -120,11 +124,14 @@ class RunWeights:
 
     def dense(self, layer: Layer) -> Tensor:
         if self.treatment(layer).keeps:
-            return self._original.dense(layer)
+            return self.stored(layer)["weight"]
         return from_matrix(layer, torch.cat([rows for _, rows in self.dense_blocks(layer)]))
 
     def dense_blocks(self, layer: Layer, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, Tensor]]:
         treatment = self.treatment(layer)
+        if self.changed(layer):
+            yield from self._changed_blocks(layer, block_bytes)
+            return
         if treatment.keeps:
             yield from self._original.dense_blocks(layer, block_bytes)
             return
@@ -137,6 +144,10 @@ class RunWeights:
         for start, stop in row_ranges(layer, block_bytes):
             stored = {name: load_rows(flat[name], start, stop) for name in by_row}
             yield start, decode(treatment.scheme, stored | tail, start, stop, columns).to(torch_dtype(layer.dtype))
+
+    def _changed_blocks(self, layer: Layer, block_bytes: int) -> Iterator[tuple[int, Tensor]]:
+        stored = replace(layer, tensor=self._entries(layer)["weight"])
+        yield from OriginalWeights(self.checkpoint).dense_blocks(stored, block_bytes)
 
     def _entries(self, layer: Layer) -> dict[str, TensorEntry]:
         path = self._files.get(layer.name)

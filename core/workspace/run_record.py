@@ -12,7 +12,7 @@ import psutil
 
 from core.errors import UserError
 from core.protocol.results import Evaluation, Exported, Latency, LayerCompressed, Run, RunSummary
-from core.recipe.recipe import Recipe, parse_recipe
+from core.recipe.recipe import KEEP, Recipe, parse_recipe
 from core.workspace import journal
 from core.workspace.places import write_text
 
@@ -77,7 +77,7 @@ class RunRecord:
 
     @property
     def layer_files(self) -> dict[str, Path]:
-        """The record of each finished layer, by the layer's name."""
+        """The record of each finished layer, and of each that is kept but was changed, by the layer's name."""
         return {entry.result.name: record_file(self._layers, entry.key) for entry in self.journal()}
 
     def journal(self) -> tuple[journal.JournalEntry, ...]:
@@ -118,7 +118,7 @@ class RunRecord:
             manifest.bits_per_treated_weight,
             manifest.bytes_before,
             manifest.bytes_after,
-            tuple(entry.result for entry in self.journal()),
+            tuple(entry.result for entry in self.journal() if entry.result.treatment != KEEP.tag),
             manifest.seconds,
             manifest.peak_rss_bytes,
             manifest.warnings,

@@ -1,0 +1,82 @@
+"""What all parts of a calibrated job share, and the solving of layers one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from core.compress.layer_matrix import from_matrix
+from core.compress.whole_matrix import matrix_of, solve_matrix
+from core.methods.activations import INPUT_SCALE
+from core.progress import Progress
+from core.protocol.results import LayerCompressed
+from core.recipe.plan import PlanRow
+from core.recipe.recipe import Recipe
+from core.runtime.quantised_inputs import InputQuantiser, linear_of
+from core.runtime.replace import holder_name, read_weight, replace_weight
+from core.schemes.arithmetic import Shared
+from core.solvers.solution import Solution
+from core.walk.network import Network
+from core.walk.recorder import Recorder, Solved
+from core.walk.statistics import Learned
+
+
+@dataclass
+class Job:
+    """shares: what global fits say to layers, by their names. results: of the layers finished so far, likewise."""
+
+    recipe: Recipe
+    network: Network
+    recorder: Recorder
+    shares: Mapping[str, Shared]
+    progress: Progress
+    results: dict[str, LayerCompressed] = field(default_factory=dict)
+
+    def solve(self, rows: Sequence[PlanRow], learned: Learned, share: Progress) -> None:
+        """Solve the rows one by one; `share` advances by their weights."""
+        for row in rows:
+            self.progress.check_cancelled()
+            started, name = time.monotonic(), row.layer.name
+            weight = self.weight(row)
+            found = solve_matrix(weight, row.treatment, learned.statistics.get(name), self.shares.get(name))
+            self.finish(row, weight, found, learned, started)
+            share.advance(row.layer.parameters)
+
+    def weight(self, row: PlanRow) -> Tensor:
+        """The layer's weight as it is in the model, as the matrix that is solved."""
+        if holder_name(self.network.model, row.layer) is None:
+            return matrix_of(row.layer, self.network.weights.dense(row.layer))
+        return matrix_of(row.layer, read_weight(self.network.model, row.layer))
+
+    def finish(self, row: PlanRow, weight: Tensor, solution: Solution, learned: Learned, started: float) -> None:
+        """Put a solved layer in the model, round its inputs from now on if they are to be, and record it.
+
+        started: when it was begun, as `time.monotonic` gives it.
+        """
+        name, model = row.layer.name, self.network.model
+        scale = learned.observers[name].scale() if name in learned.observers else None
+        if holder_name(model, row.layer) is not None:
+            with torch.no_grad():
+                replace_weight(model, row.layer, from_matrix(row.layer, solution.decoded))
+            self._round_inputs(row, scale)
+        solved = Solved(
+            row,
+            weight,
+            replace(solution, notes=(*learned.notes.get(name, ()), *solution.notes)),
+            learned.statistics.get(name),
+            time.monotonic() - started,
+            {} if scale is None else {INPUT_SCALE: scale},
+        )
+        self.results[name] = self.recorder.keep_solved(solved)
+
+    def _round_inputs(self, row: PlanRow, scale: Tensor | None) -> None:
+        """What comes after the layer is to see what a runtime that rounds its inputs will give."""
+        module, settings = linear_of(self.network.model, row.layer), row.treatment.activations
+        if settings is not None and module is not None:
+            on_device = None if scale is None else scale.to(self.network.device)
+            hook = module.register_forward_pre_hook(InputQuantiser(settings, on_device))
+            self.network.on_drop(hook.remove)

@@ -1,0 +1,95 @@
+"""Which layers of a block can be watched at work, and what is to be learned about each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.activations.observers import Observer, observer_of
+from core.errors import RecipeError
+from core.recipe.plan import PlanRow
+from core.runtime.experts import ExpertPlace, expert_place
+from core.runtime.replace import parameter_name
+from core.walk.experts import expert_taps, refusal
+from core.walk.network import Network
+from core.walk.statistics import Wanted
+from core.walk.taps import Tap, unwatchable
+
+_KEPT_TOGETHER = "the architecture keeps its weight fused with others"
+
+
+@dataclass(frozen=True)
+class Watching:
+    """The rows of a block (or of the ends) as calibration sees them.
+
+    taps:   where the inputs of the layers that have something to learn can be seen, in no order yet.
+    wanted: what is to be learned there.
+    blind:  by a layer's name, why its inputs cannot be seen although its treatment asks for them.
+    """
+
+    taps: tuple[Tap, ...]
+    wanted: Wanted
+    blind: dict[str, str]
+
+
+def watching(network: Network, index: int | None, rows: Sequence[PlanRow], *, compared: bool) -> Watching:
+    """For the rows of block `index`, or of the ends for None.
+
+    compared: whether the original's inputs can be laid beside the compressed ones.
+    Raises RecipeError for a layer whose inputs are to get a fixed scale but cannot be seen.
+    """
+    taps: dict[str, Tap] = {}
+    experts: dict[str, dict[str, ExpertPlace]] = {}
+    blind: dict[str, str] = {}
+    for row in (row for row in rows if row.treatment.needs_calibration):
+        name = row.layer.name
+        place = expert_place(network.model, row.layer)
+        path, reason = _module(network, index, row)
+        if place is not None:
+            reason = refusal(network.model.get_submodule(place.module))
+            if not reason:
+                experts.setdefault(place.module, {})[name] = place
+                continue
+        if reason and _observer(row) is not None:
+            raise RecipeError(
+                f"The inputs of '{name}' cannot get a fixed scale: {reason}",
+                where=name,
+                remedy="Add it to the rule's 'ignore', or choose dynamic scales.",
+            )
+        if reason:
+            blind[name] = reason
+        else:
+            known = taps.get(path)
+            taps[path] = Tap(path, (*known.names, name) if known is not None else (name,))
+    mixtures = [
+        tap
+        for path, places in experts.items()
+        for tap in expert_taps(network.model.get_submodule(path), _inside(network, index, path), places)
+    ]
+    return Watching((*taps.values(), *mixtures), _wanted(rows, blind, compared=compared), blind)
+
+
+def _module(network: Network, index: int | None, row: PlanRow) -> tuple[str, str]:
+    """The path, inside the block, of the module that the layer's inputs enter; or why they cannot be seen."""
+    name = parameter_name(network.model, row.layer)
+    if name is None or not name.endswith(".weight"):
+        return "", _KEPT_TOGETHER
+    path = name.removesuffix(".weight")
+    return _inside(network, index, path), unwatchable(network.model.get_submodule(path), row.layer.matrix_shape[1])
+
+
+def _inside(network: Network, index: int | None, path: str) -> str:
+    return path if index is None else network.name_inside(index, path)
+
+
+def _wanted(rows: Sequence[PlanRow], blind: dict[str, str], *, compared: bool) -> Wanted:
+    seen = [row for row in rows if row.layer.name not in blind]
+    needs = {row.layer.name: row.treatment.solver.needs(row.treatment.scheme) for row in seen}
+    cross = (row.layer.name for row in seen if compared and row.treatment.solver.compares)
+    observers = {row.layer.name: observer for row in seen if (observer := _observer(row)) is not None}
+    return Wanted(frozenset(name for name, need in needs.items() if need != "weights"), frozenset(cross), observers)
+
+
+def _observer(row: PlanRow) -> Observer | None:
+    settings = row.treatment.activations
+    return observer_of(settings) if settings is not None and settings.needs_calibration else None
