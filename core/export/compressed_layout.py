@@ -1,11 +1,12 @@
-"""How an integer layer is written in the compressed-tensors formats. Arithmetic of names and shapes; no tensors.
+"""How a treated layer is written in the compressed-tensors formats. Arithmetic of names and shapes; no tensors.
 
 What loads and computes right was measured with compressed-tensors 0.19 and 0.20 under transformers 5.17 and 5.23:
 
 * symmetric codes of 2 to 8 bits as `pack-quantized`: both versions, every shape and granularity;
 * zero points packed along dimension 0, as `pack-quantized` wants them: 5.17 only; 5.23 refuses their shape;
 * zero points of 8-bit layers as `int-quantized` (int8 codes and zero points as they are): both versions;
-* the zero point of a whole tensor, which `pack-quantized` does not pack: both versions.
+* the zero point of a whole tensor, which `pack-quantized` does not pack: both versions;
+* quantised inputs, with scales per token or fixed, beside packed and unpacked codes: 5.23.
 
 So an asymmetric layer of b < 8 bits is written with symmetric codes of b + 1 bits, which hold u − z exactly: the
 same scales, the same values, and every version loads it, for one bit per weight more.
@@ -18,8 +19,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from core.checkpoint.records import Layer, StoredTensor
+from core.methods.activations import INPUT_SCALE, Activations
 from core.methods.grouping import words
 from core.methods.integer import Integer
+from core.recipe.recipe import Treatment
 
 PACKED = "pack-quantized"
 UNPACKED = "int-quantized"
@@ -28,13 +31,17 @@ MIXED = "mixed-precision"
 
 @dataclass(frozen=True)
 class Layout:
-    """What a config group says about its layers. group_size is None unless `strategy` is "group"."""
+    """What a config group says about its layers. group_size is None unless `strategy` is "group".
+
+    inputs: how the layers' inputs are quantised, None for not at all.
+    """
 
     format: str
     bits: int
     symmetric: bool
     strategy: str
     group_size: int | None
+    inputs: Activations | None = None
 
     @property
     def weights_args(self) -> dict[str, object]:
@@ -51,28 +58,55 @@ class Layout:
             "observer_kwargs": {},
         }
 
+    @property
+    def inputs_args(self) -> dict[str, object] | None:
+        """The `input_activations` of a config group."""
+        if self.inputs is None:
+            return None
+        dynamic = self.inputs.mode == "dynamic"
+        return {
+            "num_bits": 8,
+            "type": "int" if self.inputs.format == "int8" else "float",
+            "symmetric": True,
+            "strategy": "token" if dynamic else "tensor",
+            "group_size": None,
+            "dynamic": dynamic,
+            "actorder": None,
+            "observer": None if dynamic else "minmax",
+            "observer_kwargs": {},
+        }
+
 
 @lru_cache(maxsize=1024)
-def layout_of(scheme: Integer) -> Layout:
-    """The layout that holds the values of `scheme` exactly and loads with every version that was measured."""
+def layout_of(treatment: Treatment) -> Layout:
+    """The layout that holds the layer's values exactly and loads with every version that was measured.
+
+    Raises TypeError for schemes that have none.
+    """
+    scheme, inputs = treatment.scheme, treatment.activations
+    if not isinstance(scheme, Integer):
+        raise TypeError(f"{scheme.key} has no packed form")
+    if inputs is not None:
+        # Layers that differ in how their scale was found are of one group.
+        inputs = Activations(inputs.format, inputs.mode)
     group_size = scheme.group_size if scheme.granularity == "group" else None
+    if scheme.bits == 8 and (inputs is not None or not (scheme.symmetric or scheme.granularity == "tensor")):
+        return Layout(UNPACKED, 8, scheme.symmetric, scheme.granularity, group_size, inputs)
     if scheme.symmetric or scheme.granularity == "tensor":
-        return Layout(PACKED, scheme.bits, scheme.symmetric, scheme.granularity, group_size)
-    if scheme.bits == 8:
-        return Layout(UNPACKED, 8, False, scheme.granularity, group_size)
-    return Layout(PACKED, scheme.bits + 1, True, scheme.granularity, group_size)
+        return Layout(PACKED, scheme.bits, scheme.symmetric, scheme.granularity, group_size, inputs)
+    return Layout(PACKED, scheme.bits + 1, True, scheme.granularity, group_size, inputs)
 
 
-def widened(scheme: Integer) -> bool:
+def widened(treatment: Treatment) -> bool:
     """Whether the layout takes one bit per weight more than the scheme."""
-    return layout_of(scheme).bits != scheme.bits
+    return isinstance(treatment.scheme, Integer) and layout_of(treatment).bits != treatment.scheme.bits
 
 
-def layout_tensors(layer: Layer, scheme: Integer) -> tuple[StoredTensor, ...]:
-    """The tensors that `layer` under `scheme` is written as, with their full names."""
-    layout = layout_of(scheme)
+def layout_tensors(layer: Layer, treatment: Treatment) -> tuple[StoredTensor, ...]:
+    """The tensors that `layer` under `treatment` is written as, with their full names."""
+    layout = layout_of(treatment)
     rows, columns = layer.matrix_shape
-    stored = {tensor.name: tensor for tensor in scheme.storage(layer)}
+    stored = {tensor.name: tensor for tensor in treatment.storage(layer)}
     scale = stored["weight_scale"]
     scales = (1,) if layout.strategy == "tensor" else scale.shape
     tensors = [StoredTensor(f"{layer.name}.weight_scale", scale.dtype, scales)]
@@ -83,18 +117,20 @@ def layout_tensors(layer: Layer, scheme: Integer) -> tuple[StoredTensor, ...]:
         tensors.append(StoredTensor(f"{layer.name}.weight_shape", "int64", (2,)))
     if not layout.symmetric:
         tensors.append(StoredTensor(f"{layer.name}.weight_zero_point", "int8", scales))
+    if INPUT_SCALE in stored:
+        tensors.append(StoredTensor(f"{layer.name}.{INPUT_SCALE}", "float32", (1,)))
     return tuple(tensors)
 
 
-def quantization_config(packed: Mapping[str, Integer], dense: Sequence[str]) -> dict[str, object]:
+def quantization_config(packed: Mapping[str, Layout], dense: Sequence[str]) -> dict[str, object]:
     """The `quantization_config` of config.json.
 
-    packed: the scheme of each packed layer by its module's name, in the checkpoint's order, not empty.
+    packed: the layout of each packed layer by its module's name, in the checkpoint's order, not empty.
     dense: names of the linear modules that are not packed.
     """
     groups: dict[Layout, list[str]] = {}
-    for name, scheme in packed.items():
-        groups.setdefault(layout_of(scheme), []).append(name)
+    for name, layout in packed.items():
+        groups.setdefault(layout, []).append(name)
     formats = {layout.format for layout in groups}
     return {
         "quant_method": "compressed-tensors",
@@ -116,7 +152,7 @@ def _config_group(layout: Layout, names: Sequence[str]) -> dict[str, object]:
     return {
         "targets": [name for name in names if name not in experts] + (["re:.*\\.experts\\..*"] if experts else []),
         "weights": layout.weights_args,
-        "input_activations": None,
+        "input_activations": layout.inputs_args,
         "output_activations": None,
         "format": layout.format,
     }

@@ -10,25 +10,30 @@ from torch import Tensor
 from core.checkpoint.records import Layer
 from core.export.compressed_layout import PACKED, UNPACKED, Layout, layout_of
 from core.kernels.packing import pack_rows, unpack_rows
+from core.methods.activations import INPUT_SCALE
 from core.methods.integer import Integer
+from core.recipe.recipe import Treatment
 from core.schemes.integer_grid import unpack_columns
 
 BLOCK_WEIGHTS = 1 << 22
 """Weights that are unpacked at a time."""
 
 
-def layout_blocks(layer: Layer, scheme: Integer, stored: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of `layout_tensors(layer, scheme)` by full name, in contiguous blocks of rows, in order.
+def layout_blocks(layer: Layer, treatment: Treatment, stored: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of `layout_tensors(layer, treatment)` by full name, in contiguous blocks of rows, in order.
 
-    stored: `weight_packed`, `weight_scale` and, unless symmetric, `weight_zero_point` as the scheme stores them.
+    stored: the tensors of the treatment's storage.
     """
-    layout = layout_of(scheme)
+    scheme, layout = treatment.scheme, layout_of(treatment)
+    assert isinstance(scheme, Integer)
     rows, columns = layer.matrix_shape
     name, scale = layer.name, stored["weight_scale"]
     zero_point = None
     if not scheme.symmetric:
         zero_point = unpack_columns(stored["weight_zero_point"], scheme.bits, scale.shape[0])
     yield f"{name}.weight_scale", scale
+    if INPUT_SCALE in stored:
+        yield f"{name}.{INPUT_SCALE}", stored[INPUT_SCALE]
     if layout.format == PACKED:
         yield f"{name}.weight_shape", torch.tensor([rows, columns])
     if not layout.symmetric and zero_point is not None:

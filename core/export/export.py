@@ -117,7 +117,7 @@ def _write(
         write_layers(outline, weights, files, progress)
     for path in companions:
         shutil.copyfile(path, folder / path.name)
-    config = _config(outline)
+    config = config_text(outline)
     if config:
         write_file(folder / _CONFIG, config)
     if provenance.files:
@@ -126,7 +126,7 @@ def _write(
             write_file(folder / FOLDER / name, text)
 
 
-def _config(outline: Outline) -> str:
+def config_text(outline: Outline) -> str:
     """The checkpoint's config, saying how its layers are now quantised; "" when it has none."""
     config = _unquantised(outline.checkpoint.config)
     packed = outline.packed()

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from core.checkpoint.open import open_checkpoint
-from core.checkpoint.read import RawArray, iter_raw
 from core.checkpoint.records import DTYPE_BITS
 from core.checkpoint.safetensors_header import read_header
 from core.checkpoint.tensors import torch_dtype
@@ -29,7 +28,7 @@ def write_layers(outline: Outline, weights: Weights, files: ShardedWriter, progr
     """Write every part of the outline; progress counts the bytes written."""
     progress.start(sum(tensor.nbytes for tensor in outline.tensors()), "bytes")
     for part in outline.parts:
-        blocks = _dense_blocks(part, weights) if part.scheme is None else _packed_blocks(part, weights)
+        blocks = _dense_blocks(part, weights) if part.treatment is None else _packed_blocks(part, weights)
         for name, block in blocks:
             files.write(name, block)
             progress.advance(_nbytes(block))
@@ -54,12 +53,11 @@ def check_written(folder: Path, outline: Outline, weights: Weights, progress: Pr
         _compare(part, weights, written, progress)
 
 
-def _dense_blocks(part: Part, weights: Weights) -> Iterator[tuple[str, Tensor | RawArray]]:
+def _dense_blocks(part: Part, weights: Weights) -> Iterator[tuple[str, Tensor]]:
+    """The values that the layer computes with: also those of kept layers, which a transform may have changed."""
     layer = part.layer
     for name in part.names:
-        if weights.treatment(layer).keeps:
-            yield from ((name, block) for block in iter_raw(layer.tensor, BLOCK_BYTES))
-        elif layer.transposed:  # its rows lie across the stored order
+        if layer.transposed:  # its rows lie across the stored order
             yield name, weights.dense(layer).to(torch_dtype(layer.dtype))
         else:
             for _, rows in weights.dense_blocks(layer, BLOCK_BYTES):
@@ -67,8 +65,8 @@ def _dense_blocks(part: Part, weights: Weights) -> Iterator[tuple[str, Tensor | 
 
 
 def _packed_blocks(part: Part, weights: Weights) -> Iterator[tuple[str, Tensor]]:
-    assert part.scheme is not None
-    return layout_blocks(part.layer, part.scheme, weights.stored(part.layer))
+    assert part.treatment is not None
+    return layout_blocks(part.layer, part.treatment, weights.stored(part.layer))
 
 
 def _sample(outline: Outline, weights: Weights) -> list[Part]:
@@ -76,7 +74,7 @@ def _sample(outline: Outline, weights: Weights) -> list[Part]:
     kinds: dict[tuple[str, str, bool], Part] = {}
     for part in outline.parts:
         layer = part.layer
-        kinds.setdefault((weights.treatment(layer).tag, layer.kind, part.scheme is None), part)
+        kinds.setdefault((weights.treatment(layer).tag, layer.kind, part.treatment is None), part)
     return [*list(kinds.values())[:SAMPLED_LAYERS], *outline.parts[-1:]]
 
 
@@ -100,7 +98,5 @@ def _bits(values: Tensor) -> Tensor:
     return values.contiguous().reshape(-1).view(torch.uint8)
 
 
-def _nbytes(block: Tensor | RawArray) -> int:
-    if isinstance(block, Tensor):
-        return prod(block.shape) * DTYPE_BITS[str(block.dtype).removeprefix("torch.")] // 8
-    return block.nbytes
+def _nbytes(block: Tensor) -> int:
+    return prod(block.shape) * DTYPE_BITS[str(block.dtype).removeprefix("torch.")] // 8

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from core.checkpoint.records import Checkpoint, Layer, StoredTensor
 from core.checkpoint.tying import tied_head
-from core.export.compressed_layout import PACKED, layout_of, layout_tensors, widened
+from core.export.compressed_layout import PACKED, Layout, layout_of, layout_tensors, widened
 from core.export.targets import AUTO, TARGETS, CompressedTensors, Dense, Target, target_of
-from core.methods.integer import Integer
 from core.recipe.plan import Plan
 from core.recipe.recipe import KEEP, Treatment
 
@@ -20,13 +19,13 @@ TreatmentOf = Callable[[Layer], Treatment]
 
 @dataclass(frozen=True)
 class Part:
-    """One layer as it will be written: packed under `scheme`, or dense when that is None.
+    """One layer as it will be written: packed under `treatment`, or dense when that is None.
 
     copies: names under which the dense tensor is written too, since no config ties them.
     """
 
     layer: Layer
-    scheme: Integer | None
+    treatment: Treatment | None
     copies: tuple[str, ...] = ()
 
     @property
@@ -35,8 +34,8 @@ class Part:
         return (self.layer.tensor.name, *self.copies)
 
     def tensors(self) -> tuple[StoredTensor, ...]:
-        if self.scheme is not None:
-            return layout_tensors(self.layer, self.scheme)
+        if self.treatment is not None:
+            return layout_tensors(self.layer, self.treatment)
         return tuple(StoredTensor(name, self.layer.dtype, self.layer.shape) for name in self.names)
 
 
@@ -62,11 +61,13 @@ class Outline:
         """Exact bytes of all tensors."""
         return sum(tensor.nbytes for tensor in self.tensors())
 
-    def packed(self) -> dict[str, Integer]:
-        """The scheme of each packed layer by the name of its module in the network."""
+    def packed(self) -> dict[str, Layout]:
+        """The layout of each packed layer by the name of its module in the network."""
         full = _full_names(self.modules)
         return {
-            full.get(part.layer.name, part.layer.name): part.scheme for part in self.parts if part.scheme is not None
+            full.get(part.layer.name, part.layer.name): layout_of(part.treatment)
+            for part in self.parts
+            if part.treatment is not None
         }
 
     def dense_modules(self) -> list[str]:
@@ -74,7 +75,7 @@ class Outline:
         stored = [
             name
             for part in self.parts
-            if part.scheme is None and len(part.layer.shape) == 2
+            if part.treatment is None and len(part.layer.shape) == 2
             for name in ((part.layer.name,) if part.layer.kind != "embedding" else ()) + part.layer.tied
         ]
         return list(dict.fromkeys([*stored, *sorted(self.modules - self.packed().keys())]))
@@ -100,9 +101,10 @@ def choose_outline(
     if not packed.refusal:
         return packed
     dense = make_outline(checkpoint, treatment_of, TARGETS[Dense.key], modules)
-    if not any(isinstance(treatment_of(layer).scheme, Integer) for layer in checkpoint.layers):
+    if not any(treatment_of(layer).bytes_after(layer) < layer.nbytes for layer in checkpoint.layers):
         return dense
-    return replace(dense, warnings=(f"Everything is written dense, in the original dtype. {packed.refusal}.",))
+    everything = f"Everything is written dense, in the original dtype. {packed.refusal}."
+    return replace(dense, warnings=(everything, *dense.warnings))
 
 
 def make_outline(
@@ -115,23 +117,25 @@ def make_outline(
     parts: list[Part] = []
     reasons: dict[str, list[str]] = {}
     wider: dict[str, list[str]] = {}
+    full_inputs: list[str] = []
     for layer in checkpoint.layers:
         treatment = treatment_of(layer)
         problem = target.problems(treatment, layer)
         if packs and not problem and not treatment.keeps and not is_expert(layer):
             problem = _unknown_module(layer, known)
-        scheme = treatment.scheme
         if problem:
             reasons.setdefault(problem, []).append(f"{layer.name} ({treatment.tag})")
-        if problem or not packs or not isinstance(scheme, Integer):
+        if problem or not packs or treatment.keeps:
+            if treatment.activations is not None:
+                full_inputs.append(layer.name)
             parts.append(Part(layer, None, tuple(_tensor_name(layer, tied) for tied in layer.tied if tied != head)))
             continue
-        parts.append(Part(layer, scheme))
-        if widened(scheme):
-            bits = layout_of(scheme).bits
-            wider.setdefault(f"{scheme.tag} layers are written with {bits}-bit symmetric codes", []).append(layer.name)
-    warnings = (*_written_dense(reasons), *_wider(wider))
-    refusal = _refusal(checkpoint, parts) if packs else ""
+        parts.append(Part(layer, treatment))
+        if widened(treatment):
+            codes = f"{treatment.scheme.tag} layers are written with {layout_of(treatment).bits}-bit symmetric codes"
+            wider.setdefault(codes, []).append(layer.name)
+    warnings = (*_written_dense(reasons), *_wider(wider), *_full_inputs(full_inputs))
+    refusal = _refusal(checkpoint, parts, reasons) if packs else ""
     return Outline(target.key, checkpoint, tuple(parts), modules or frozenset(), warnings, refusal)
 
 
@@ -140,12 +144,13 @@ def is_expert(layer: Layer) -> bool:
     return ".experts." in layer.name and layer.kind == "linear" and len(layer.shape) == 2
 
 
-def _refusal(checkpoint: Checkpoint, parts: list[Part]) -> str:
+def _refusal(checkpoint: Checkpoint, parts: list[Part], reasons: Mapping[str, list[str]]) -> str:
     if not checkpoint.architecture:
         return "The checkpoint names no architecture, so no runtime could load it packed"
-    if all(part.scheme is None for part in parts):
-        return "No layer of this run can be packed"
-    layouts = {part.scheme and layout_of(part.scheme) for part in parts if is_expert(part.layer)}
+    if all(part.treatment is None for part in parts):
+        why = f": {'; '.join(reasons)}" if reasons else ""
+        return f"No layer of this run can be packed{why}"
+    layouts = {part.treatment and layout_of(part.treatment) for part in parts if is_expert(part.layer)}
     alike = all(layout and layout.symmetric and layout.format == PACKED for layout in layouts)
     if len(layouts) > 1 or not alike:
         return "Loaders take packed layers only when all experts are packed alike, and symmetric"
@@ -181,6 +186,14 @@ def _wider(layers: dict[str, list[str]]) -> Iterator[str]:
         yield (
             f"{len(names)} {what}, which hold the same values exactly and take one bit per weight more: "
             f"transformers 5.23 refuses packed zero points. First: {_named(names)}"
+        )
+
+
+def _full_inputs(names: list[str]) -> Iterator[str]:
+    if names:
+        yield (
+            f"The inputs of {len(names)} layers are quantised in the run, which a dense tensor cannot say: whoever "
+            f"loads it computes with inputs as they are. First: {_named(names)}"
         )
 
 
