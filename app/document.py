@@ -15,9 +15,9 @@ from app.resolution import Resolution
 from app.undo import RecipeEdit
 from app.worker import EngineClient
 from core.checkpoint.records import Checkpoint, Layer
-from core.protocol.events import Event, Failed, Finished, Partial
-from core.protocol.requests import MakePlan, Open
-from core.protocol.results import Opened, Planned, Run, RunSummary, Sensitivity, SensitivityCell
+from core.protocol.events import Event, Failed, Finished, Partial, Started
+from core.protocol.requests import Compress, MakePlan, Open, Request
+from core.protocol.results import LayerCompressed, Opened, Planned, Run, RunSummary, Sensitivity, SensitivityCell
 from core.recipe.editing import treat
 from core.recipe.recipe import Recipe, Treatment
 
@@ -28,7 +28,8 @@ class Document(QObject):
     """Checkpoint, recipe, plan, selection and results. Editing makes a new recipe; undo goes back to the previous one.
 
     plan is the last one made; `plan_is_current` says whether it belongs to the recipe as it is now, and
-    `plan_problem` holds the refusal when the recipe cannot be carried out.
+    `plan_problem` holds the refusal when the recipe cannot be carried out. `results` are the layers of the active
+    run, or of the run under way as they are finished, by name.
     """
 
     checkpoint_changed = Signal()
@@ -38,6 +39,7 @@ class Document(QObject):
     sensitivity_changed = Signal()
     runs_changed = Signal()
     active_run_changed = Signal()
+    results_changed = Signal()
     opening_changed = Signal()
 
     def __init__(self, client: EngineClient, workspace: str = "", parent: QObject | None = None) -> None:
@@ -49,6 +51,7 @@ class Document(QObject):
         self.plan_problem: Failed | None = None
         self.selection: tuple[int, ...] = ()
         self.sensitivity: dict[tuple[str, str], SensitivityCell] = {}
+        self.results: dict[str, LayerCompressed] = {}
         self.workspace = workspace
         self.active_run = ""
         self.opening = ""
@@ -58,9 +61,11 @@ class Document(QObject):
         self.totals = Totals()
         self._arrival = Arrival()
         self._plan_request = 0
+        self._compressing: dict[int, str] = {}
         self._resolution = Resolution(self.recipe)
         self._plan_timer = QTimer(self, singleShot=True, interval=PLAN_DELAY_MS)
         self._plan_timer.timeout.connect(self._ask_plan)
+        client.asked.connect(self._on_asked)
         client.event.connect(self._on_event)
 
     @property
@@ -141,6 +146,7 @@ class Document(QObject):
         """Choose the run whose results are shown as "after"."""
         if run != self.active_run:
             self.active_run = run
+            self._set_results(self.finished.layers_of(run) if run else None)
             self.active_run_changed.emit()
 
     def active_summary(self) -> RunSummary | None:
@@ -222,11 +228,32 @@ class Document(QObject):
         self.recipe_changed.emit()
         self.selection_changed.emit()
         self.sensitivity_changed.emit()
+        self._set_results(None)
         self.active_run_changed.emit()
         if checkpoint is not None:
             self._plan_timer.start()
 
+    def _set_results(self, results: dict[str, LayerCompressed] | None) -> None:
+        self.results = dict(results or {})
+        self.results_changed.emit()
+
+    def _on_asked(self, number: int, request: Request) -> None:
+        if isinstance(request, Compress):
+            self._compressing[number] = request.path
+
+    def _on_compression(self, event: Event) -> None:
+        """The present checkpoint's layers as they are finished."""
+        if self.checkpoint is None or self._compressing.get(event.request) != self.checkpoint.path:
+            return
+        if isinstance(event, Started):
+            self._set_results(None)
+        elif isinstance(event, Partial) and isinstance(event.record, LayerCompressed):
+            self.results[event.record.name] = event.record
+            self.results_changed.emit()
+
     def _on_event(self, event: Event) -> None:
+        if event.request in self._compressing:
+            self._on_compression(event)
         if isinstance(event, Partial) and isinstance(event.record, SensitivityCell):
             self._add_cells((event.record,))
         elif isinstance(event, Finished):

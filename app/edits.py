@@ -20,4 +20,5 @@ def edit_title(kind: type[object], name: str, value: object) -> str:
     if isinstance(value, bool):
         return f"Switch {title} {'on' if value else 'off'}"
     shown = dict(declared.choices).get(str(value), value) if declared.choices else value
-    return f"Set {title} to {shown if shown != '' else declared.empty or 'nothing'}"
+    empty = f"the {declared.empty}" if declared.empty else "nothing"
+    return f"Set {title} to {shown if shown != '' else empty}"

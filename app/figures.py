@@ -59,6 +59,11 @@ def kl_text(kl: float) -> str:
     return f"{kl:.4f}" if abs(kl) >= 0.00095 else f"{kl:.1e}"
 
 
+def error_text(error: float) -> str:
+    """A relative error: 0.0123, 4.5e-05."""
+    return f"{error:.3g}" if error >= 0.0001 or error == 0 else f"{error:.1e}"
+
+
 def number_text(value: float) -> str:
     """Up to four significant digits."""
     return f"{value:.4g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.errors import UserError
-from core.protocol.results import RunSummary
+from core.protocol.results import LayerCompressed, RunSummary
 from core.recipe.recipe import Recipe
 
 
@@ -14,7 +14,7 @@ class FinishedRuns:
         self.workspace = workspace
         self.summaries: tuple[RunSummary, ...] = ()
         self._recipes: dict[str, Recipe] = {}
-        self._treatments: dict[str, dict[str, str]] = {}
+        self._layers: dict[str, dict[str, LayerCompressed]] = {}
         self._unreadable: set[str] = set()
 
     def refresh(self) -> bool:
@@ -32,8 +32,13 @@ class FinishedRuns:
 
     def treatments_of(self, run: str) -> dict[str, str] | None:
         """Layer name → treatment tag of a run; None when its folder is gone."""
+        layers = self.layers_of(run)
+        return None if layers is None else {name: layer.treatment for name, layer in layers.items()}
+
+    def layers_of(self, run: str) -> dict[str, LayerCompressed] | None:
+        """Layer name → what a run made of it; None when its folder is gone."""
         self._read(run)
-        return self._treatments.get(run)
+        return self._layers.get(run)
 
     def _read(self, run: str) -> None:
         from core.workspace.workspace import Workspace
@@ -46,4 +51,4 @@ class FinishedRuns:
             self._unreadable.add(run)
             return
         self._recipes[run] = record.recipe
-        self._treatments[run] = {layer.name: layer.treatment for layer in record.result.layers}
+        self._layers[run] = {layer.name: layer for layer in record.result.layers}

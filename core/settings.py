@@ -25,7 +25,7 @@ class Setting:
     when:     (other field, its values) for which this one means something; None for always.
     requires: a capability the scheme must have for this field to mean something; "" for none.
     files:    endings of the files that a text names (".txt"); empty for a text that names none.
-    empty:    what an empty text stands for, as a noun.
+    empty:    what an empty text stands for, as a noun without an article.
     """
 
     name: str

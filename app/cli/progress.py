@@ -142,8 +142,10 @@ def watched(progress: TerminalProgress) -> Iterator[TerminalProgress]:
 def _in_words(record: object) -> str:
     if isinstance(record, LayerCompressed):
         quality = "exact" if record.sqnr_db is None else f"{record.sqnr_db:.2f} dB"
-        kept = ", finished before" if record.resumed else ""
-        return f"{record.name}: {record.treatment}, {record.bits_per_weight:.3f} bit/weight, {quality}{kept}"
+        parts = [record.treatment, f"{record.bits_per_weight:.3f} bit/weight", quality]
+        if record.output_error is not None:
+            parts.append(f"output error {record.output_error:.3g}")
+        return f"{record.name}: {', '.join((*parts, *(('finished before',) if record.resumed else record.notes)))}"
     if isinstance(record, SensitivityCell):
         return f"{record.layer}: {record.treatment}, KL {record.kl:.3g}"
     return str(record)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PySide6.QtCore import Qt
 
-from app.figures import byte_text, kl_text
-from app.models.layer_facts import LayerFacts
+from app.figures import byte_text, error_text, kl_text
+from app.models.layer_facts import LayerFacts, sqnr_text
 from app.models.layer_tree import LayerTree, Values
 from core.checkpoint.records import Layer
 
@@ -60,11 +60,20 @@ def _kl(view: NodeView) -> str:
     return "" if np.isnan(kl) else kl_text(kl)
 
 
+def _sqnr(view: NodeView) -> str:
+    return sqnr_text(view.facts.sqnr_db[view.node])
+
+
+def _output_error(view: NodeView) -> str:
+    error = view.facts.output_error[view.node]
+    return "" if np.isnan(error) else error_text(error)
+
+
 def _shape(view: NodeView) -> str:
     return " × ".join(map(str, view.layer.shape)) if view.layer else ""
 
 
-NAME, TREATMENT, BITS, SIZE, SENSITIVITY, DTYPE, SHAPE, ROLE = range(8)
+NAME, TREATMENT, BITS, SIZE, SENSITIVITY, SQNR, OUTPUT_ERROR, DTYPE, SHAPE, ROLE = range(10)
 
 COLUMNS = (
     Column("Name", "The module's place in the network", 156, lambda view: view.tree.labels[view.node]),
@@ -78,6 +87,22 @@ COLUMNS = (
         _kl,
         right=True,
         sort_by=lambda facts: facts.kl,
+    ),
+    Column(
+        "SQNR (dB)",
+        "Signal to quantisation noise of the weight in the active run; of folders the least below",
+        72,
+        _sqnr,
+        right=True,
+        sort_by=lambda facts: facts.sqnr_db,
+    ),
+    Column(
+        "Output error",
+        "Squared error of the layer's outputs on calibration text, over their energy; of folders the greatest below",
+        84,
+        _output_error,
+        right=True,
+        sort_by=lambda facts: facts.output_error,
     ),
     Column("Dtype", "As stored in the checkpoint", 76, lambda view: view.layer.dtype if view.layer else ""),
     Column("Shape", "As stored in the checkpoint", 104, _shape, right=True, sort_by=lambda facts: facts.parameters),

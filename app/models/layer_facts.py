@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.models.layer_tree import LayerTree, Mask, Values
 from core.checkpoint.records import Layer
-from core.protocol.results import Planned, SensitivityCell
+from core.protocol.results import LayerCompressed, Planned, SensitivityCell
+from core.recipe.recipe import KEEP
+
+EXACT_DB = 1e6
+"""Stands for no error at all: a number that sorts above all others."""
 
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """[nodes] each; folders hold sums, and the greatest sensitivity of what is below them.
+    """[nodes] each; folders hold sums, and the greatest sensitivity of what is below them, or the worst result.
 
-    bytes_after: NaN before there is a plan; kl: NaN where nothing is measured.
+    bytes_after: NaN before there is a plan; kl, sqnr_db, output_error: NaN where nothing is measured.
     """
 
     parameters: Values
@@ -25,6 +29,8 @@ class LayerFacts:
     kl: Values
     kl_greatest: float
     changed: Mask
+    sqnr_db: Values
+    output_error: Values
 
     def bits(self, node: int) -> float:
         """Bits per weight after, or as it is when there is no plan; NaN for empty tensors."""
@@ -66,3 +72,23 @@ def kl_per_layer(layers: Sequence[Layer], plan: Planned | None, cells: Iterable[
             tag = plan.tags[plan.choice[index]] if plan is not None else ""
             values[index] = by_tag[tag] if tag in by_tag else max(by_tag.values())
     return values
+
+
+def results_per_layer(layers: Sequence[Layer], results: Mapping[str, LayerCompressed]) -> tuple[Values, Values]:
+    """(SQNR in dB, error at the output) per layer, NaN where a layer was not treated."""
+    sqnr, error = np.full(len(layers), np.nan), np.full(len(layers), np.nan)
+    for index, layer in enumerate(layers) if results else ():
+        result = results.get(layer.name)
+        if result is None or result.treatment == KEEP.tag:
+            continue
+        sqnr[index] = EXACT_DB if result.sqnr_db is None else result.sqnr_db
+        if result.output_error is not None:
+            error[index] = result.output_error
+    return sqnr, error
+
+
+def sqnr_text(sqnr_db: float) -> str:
+    """ "23.1", "exact", "" where nothing is known."""
+    if np.isnan(sqnr_db):
+        return ""
+    return "exact" if sqnr_db >= EXACT_DB else f"{sqnr_db:.1f}"

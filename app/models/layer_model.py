@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +11,11 @@ from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistent
 
 from app.models import layer_columns as columns
 from app.models.layer_columns import COLUMNS, NodeView
-from app.models.layer_facts import LayerFacts, bytes_after_of, kl_per_layer, sizes_of
+from app.models.layer_facts import LayerFacts, bytes_after_of, kl_per_layer, results_per_layer, sizes_of
 from app.models.layer_filter import LayerFilter
 from app.models.layer_tree import ROOT, LayerTree, Mask, Values, build_tree
 from core.checkpoint.records import Layer
-from core.protocol.results import Planned, SensitivityCell
+from core.protocol.results import LayerCompressed, Planned, SensitivityCell
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()
@@ -41,7 +41,7 @@ def prepare(layers: tuple[Layer, ...]) -> PreparedLayers:
     tree = build_tree(layers)
     parameters, stored = sizes_of(tree, layers)
     unknown = np.full(len(tree.labels), np.nan)
-    facts = LayerFacts(parameters, stored, unknown, unknown, 0.0, np.zeros(len(tree.labels), bool))
+    facts = LayerFacts(parameters, stored, unknown, unknown, 0.0, np.zeros(len(tree.labels), bool), unknown, unknown)
     return PreparedLayers(layers, tree, LayerFilter(layers), facts)
 
 
@@ -81,6 +81,12 @@ class LayerModel(QAbstractItemModel):
         known = values[np.isfinite(values)]
         greatest = float(known.max()) if known.size else 0.0
         self.facts = replace(self.facts, kl=self.tree.maxima(values), kl_greatest=greatest)
+        self._repaint()
+
+    def set_results(self, results: Mapping[str, LayerCompressed]) -> None:
+        """Show what a run made of the layers, by name; those that are not there yet show nothing."""
+        sqnr, error = results_per_layer(self.layers, results)
+        self.facts = replace(self.facts, sqnr_db=-self.tree.maxima(-sqnr), output_error=self.tree.maxima(error))
         self._repaint()
 
     def set_compact(self, compact: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
-from app.figures import byte_text, duration_text, number_text
+from app.figures import byte_text, duration_text, error_text, number_text
 from core.protocol.results import LayerCompressed
 
 Index = QModelIndex | QPersistentModelIndex
@@ -36,6 +36,12 @@ RESULT_COLUMNS = (
         "Signal to quantisation noise: higher is closer to the original",
         _sqnr,
         lambda r: float("inf") if r.sqnr_db is None else r.sqnr_db,
+    ),
+    ResultColumn(
+        "Output error",
+        "Squared error of the layer's outputs on calibration text, over their energy; — where it was not measured",
+        lambda r: "—" if r.output_error is None else error_text(r.output_error),
+        lambda r: -1.0 if r.output_error is None else r.output_error,
     ),
     ResultColumn(
         "Max error", "Largest change of one weight", lambda r: number_text(r.max_error), lambda r: r.max_error

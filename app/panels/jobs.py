@@ -240,6 +240,6 @@ def _table(model: ResultsModel) -> QTableView:
     header.setSortIndicatorClearable(True)
     header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
     header.sortIndicatorChanged.connect(model.sort)
-    for column, width in ((1, 96), (2, 76), (3, 84), (4, 76), (5, 56), (6, 76), (7, 68)):
+    for column, width in ((1, 96), (2, 76), (3, 88), (4, 84), (5, 76), (6, 56), (7, 76), (8, 68)):
         table.setColumnWidth(column, width)
     return table

@@ -19,14 +19,15 @@ COMPACT, WIDE = 440, 520
 WIDE_TREATMENT = 132
 NARROW_SIZE, NARROW_SENSITIVITY = 62, 74
 DECISION = (columns.TREATMENT, columns.SIZE, columns.BITS, columns.SENSITIVITY)
+RESULTS = (columns.SQNR, columns.OUTPUT_ERROR)
 FACTS = (columns.DTYPE, columns.SHAPE, columns.ROLE)
 
 
 class LayerView(QTreeView):
     """Gives the names what width the other columns leave, and shows as many of those as there is room for.
 
-    The columns of the decision come first, the facts only where names have plenty. What a person shows or hides
-    in the header's menu stays so.
+    The columns of the decision come first, then those of results once there are some, the facts only where names have
+    plenty. What a person shows or hides in the header's menu stays so.
     """
 
     fitted = Signal()
@@ -34,6 +35,7 @@ class LayerView(QTreeView):
     def __init__(self, model: LayerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._chosen: dict[int, bool] = {}
+        self._has_results = False
         self._layers = model
         self.setModel(model)
         self.setFont(scaled(self.font(), 0.92))
@@ -73,15 +75,22 @@ class LayerView(QTreeView):
     def share_out(self) -> None:
         """Show the columns that are chosen, or fit, and give the names the rest."""
         room = self.viewport().width()
-        for group, name in ((DECISION, LEAST_NAME), (FACTS, COMFORTABLE_NAME)):
+        for group, name in ((DECISION, LEAST_NAME), (RESULTS, LEAST_NAME), (FACTS, COMFORTABLE_NAME)):
+            there = group is not RESULTS or self._has_results
             for column in group:
                 width = self._width_of(column)
-                shown = self._chosen.get(column, room - width >= name)
+                shown = self._chosen.get(column, there and room - width >= name)
                 self.setColumnHidden(column, not shown)
                 if shown:
                     self.setColumnWidth(column, width)
                     room -= width
         self.setColumnWidth(columns.NAME, max(LEAST_NAME, room))
+
+    def show_results(self, there: bool) -> None:
+        """Make room for the columns of results while there are some."""
+        if there != self._has_results:
+            self._has_results = there
+            self.share_out()
 
     def choose_column(self, column: int, shown: bool) -> None:
         """Show or hide a column whatever the width."""
@@ -92,7 +101,7 @@ class LayerView(QTreeView):
         """One entry for each column beside the names."""
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
-        for number in (*DECISION, *FACTS):
+        for number in (*DECISION, *RESULTS, *FACTS):
             action = menu.addAction(COLUMNS[number].title)
             action.setToolTip(COLUMNS[number].help)
             action.setCheckable(True)

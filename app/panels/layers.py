@@ -37,7 +37,7 @@ from core.recipe.presets import load_preset, preset_names
 from core.recipe.recipe import KEEP
 
 FILTER_DELAY_MS = 120
-SENSITIVITY_DELAY_MS = 250
+SENSITIVITY_DELAY_MS = RESULTS_DELAY_MS = 250
 PREPARE_HERE = 3000
 """Up to this many layers the tree is built at once; more are built beside the window's work."""
 _EXPAND_MOST = 200
@@ -98,6 +98,8 @@ class LayersPanel(QWidget):
         self._filter_timer.timeout.connect(self._apply_filter)
         self._sensitivity_timer = QTimer(self, singleShot=True, interval=SENSITIVITY_DELAY_MS)
         self._sensitivity_timer.timeout.connect(self._show_sensitivity)
+        self._results_timer = QTimer(self, singleShot=True, interval=RESULTS_DELAY_MS)
+        self._results_timer.timeout.connect(self._show_results)
         self._whole_rows = QTimer(self, singleShot=True, interval=0)
         self._whole_rows.timeout.connect(self._end_with_a_whole_row)
         self._connect()
@@ -114,6 +116,7 @@ class LayersPanel(QWidget):
         document.plan_changed.connect(self._show_plan)
         document.active_run_changed.connect(self._show_plan)
         document.sensitivity_changed.connect(self._sensitivity_timer.start)
+        document.results_changed.connect(self._results_soon)
         document.selection_changed.connect(self._follow_document)
         theme_notifier().changed.connect(self._paint_icon)
 
@@ -169,6 +172,7 @@ class LayersPanel(QWidget):
         self.view.header().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self._show_plan()
         self._show_sensitivity()
+        self._show_results()
         self._expand_start()
         self._say()
         if prepared.layers:
@@ -196,6 +200,16 @@ class LayersPanel(QWidget):
 
     def _show_sensitivity(self) -> None:
         self.model.set_sensitivity(self._document.sensitivity.values())
+
+    def _results_soon(self) -> None:
+        """A few times a second while layers are finished, not only once they pause."""
+        if not self._results_timer.isActive():
+            self._results_timer.start()
+
+    def _show_results(self) -> None:
+        results = self._document.results
+        self.model.set_results(results)
+        self.view.show_results(bool(results))
 
     def _apply_filter(self) -> None:
         self._filter_timer.stop()

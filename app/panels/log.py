@@ -7,10 +7,11 @@ from PySide6.QtGui import QAction, QFontDatabase, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QListView, QVBoxLayout, QWidget
 
 from app.bench import Bench
-from app.figures import duration_text
+from app.figures import duration_text, error_text
 from app.models.log_model import LogModel
 from app.problems import Problem
-from core.protocol.events import Event, Note
+from core.protocol.events import Event, Note, Partial
+from core.protocol.results import LayerCompressed
 
 
 class LogPanel(QWidget):
@@ -62,6 +63,8 @@ class LogPanel(QWidget):
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Note):
             self.say(event.message)
+        elif isinstance(event, Partial) and isinstance(event.record, LayerCompressed) and not event.record.resumed:
+            self.say(layer_text(event.record))
 
     def _on_problem(self, problem: Problem) -> None:
         self.say(f"{problem.what}. {problem.where} {problem.remedy}".strip(), bad=True)
@@ -75,3 +78,11 @@ class LogPanel(QWidget):
         job = self._bench.jobs.job(number)
         if job is not None and job.failure is None:
             self._say_job(number, f"{job.state} after {duration_text(job.seconds)}")
+
+
+def layer_text(layer: LayerCompressed) -> str:
+    """A finished layer in one line: what was done, how well, and what the solver did."""
+    parts = [layer.treatment, "exact" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f} dB"]
+    if layer.output_error is not None:
+        parts.append(f"output error {error_text(layer.output_error)}")
+    return f"{layer.name}: {', '.join((*parts, *layer.notes))}"

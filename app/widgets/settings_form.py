@@ -58,7 +58,8 @@ class SettingsForm(QWidget):
         for declared in settings_of(kind) if kind is not None else ():
             editor = editor_for(declared)
             editor.edited.connect(lambda value, name=declared.name: self.edited.emit(name, value))
-            unit = f" ({declared.unit})" if declared.unit and declared.unit != "bit" else ""
+            said = declared.unit in ("", "bit", declared.title.lower())
+            unit = "" if said else f" ({declared.unit})"
             label = QLabel(f"{declared.title}{unit}", wordWrap=True)
             label.setToolTip(declared.help)
             label.setBuddy(editor)

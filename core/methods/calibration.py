@@ -17,7 +17,7 @@ class Calibration:
         title="Text",
         help='A UTF-8 .txt file, or a .jsonl file with a "text" in each line. Empty: the shipped text.',
         files=(".txt", ".jsonl"),
-        empty="the shipped text",
+        empty="shipped text",
     )
     windows: int = setting(
         128, title="Windows", help="How many pieces of text are used.", minimum=1, maximum=65536, unit="windows",

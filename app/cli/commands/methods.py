@@ -87,7 +87,7 @@ def _values(declared: Setting) -> str:
         allowed = "true | false"
     elif declared.kind == "text":
         allowed = f"a file ({', '.join(declared.files)})" if declared.files else "text"
-        default = default or declared.empty or "empty"
+        default = default or (f"the {declared.empty}" if declared.empty else "empty")
     else:
         bounds = [
             f"from {declared.minimum:.10g}" if declared.minimum is not None else "",

@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 from core.methods.integer import Integer
-from core.protocol.events import Failed, Finished, Partial
-from core.protocol.requests import MakePlan
-from core.protocol.results import Run, Sensitivity, SensitivityCell
+from core.protocol.events import Failed, Finished, Partial, Started
+from core.protocol.requests import Compress, MakePlan
+from core.protocol.results import LayerCompressed, Run, Sensitivity, SensitivityCell
 from core.recipe.presets import load_preset
 from core.recipe.recipe import KEEP, Treatment
 
@@ -115,3 +115,22 @@ def test_patterns_of_a_recipe_are_resolved_as_the_plan_does(opened, checkpoint):
         for index, number in enumerate(plan.rules):
             wanted = recipe.rules[number].treatment if number >= 0 else KEEP
             assert opened.treatment_of(index) == wanted
+
+
+def finished_layer(name, sqnr_db=20.0):
+    return LayerCompressed(name, "int4 g32", sqnr_db, 0.1, 0, 100, 50, 4.0, 1.0)
+
+
+def test_results_grow_while_a_run_of_this_checkpoint_goes_on(opened, client, checkpoint):
+    number = client.ask(Compress(checkpoint.path, opened.recipe))
+    client.say(Partial(number, finished_layer("a")))
+    client.say(Started(number))
+    assert opened.results == {}
+    client.say(Partial(number, finished_layer("a")))
+    client.say(Partial(number, finished_layer("b", 30.0)))
+    assert [layer.sqnr_db for layer in opened.results.values()] == [20.0, 30.0]
+    elsewhere = client.ask(Compress("/another", opened.recipe))
+    client.say(Partial(elsewhere, finished_layer("c")))
+    assert set(opened.results) == {"a", "b"}
+    opened.close_checkpoint()
+    assert opened.results == {}

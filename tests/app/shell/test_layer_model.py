@@ -6,7 +6,7 @@ from app.models import layer_columns as columns
 from app.models.layer_filter import LayerFilter
 from app.models.layer_model import BAR_ROLE, LayerModel, prepare
 from app.models.layer_tree import BUCKET, build_tree
-from core.protocol.results import SensitivityCell
+from core.protocol.results import LayerCompressed, SensitivityCell
 from core.recipe.plan import make_plan
 from core.recipe.presets import load_preset
 from tests.app.shell.fake_engine import layer
@@ -91,7 +91,7 @@ def test_broken_expression_is_said_and_changes_nothing(model):
 def test_columns_show_the_plan(model, checkpoint):
     model.set_plan(planned(checkpoint), None)
     row = model.index_of_layer(2)
-    texts = [row.siblingAtColumn(column).data() for column in range(8)]
+    texts = [row.siblingAtColumn(column).data() for column in range(len(columns.COLUMNS))]
     assert texts[columns.TREATMENT] == "int8 channel"
     assert texts[columns.BITS] == "8.50"
     assert texts[columns.SIZE] == "16.4 kB → 4.35 kB"
@@ -156,3 +156,24 @@ def test_a_hundred_thousand_layers_filter_and_scroll():
 
 def test_filter_knows_nothing_of_empty_checkpoints():
     assert LayerFilter(()).mask("dtype:x role:y q").size == 0
+
+
+def compressed(name, sqnr_db, output_error=None, tag="int4 g128"):
+    return LayerCompressed(name, tag, sqnr_db, 0.1, 0, 100, 50, 4.0, 1.0, output_error=output_error)
+
+
+def test_columns_show_results_and_folders_the_worst_below(model, checkpoint):
+    names = [checkpoint.layers[index].name for index in (2, 3, 1)]
+    done = (compressed(names[0], 20.06, 0.0123), compressed(names[1], None), compressed(names[2], None, tag="keep"))
+    model.set_results({layer.name: layer for layer in done})
+
+    def texts(index):
+        return [index.siblingAtColumn(column).data() for column in (columns.SQNR, columns.OUTPUT_ERROR)]
+
+    row = model.index_of_layer(2)
+    assert texts(row) == ["20.1", "0.0123"]
+    assert texts(model.index_of_layer(3)) == ["exact", ""]
+    assert texts(model.index_of_layer(1)) == ["", ""]
+    assert texts(row.parent()) == ["20.1", "0.0123"]
+    model.set_results({})
+    assert texts(row) == ["", ""]

@@ -137,7 +137,7 @@ def test_a_text_that_names_a_file_can_be_chosen(form, monkeypatch):
     form.show_instances([Calibration()])
     editor = form.editors["text"]
     assert isinstance(editor, TextEditor)
-    assert editor.line.placeholderText() == "the shipped text"
+    assert editor.line.placeholderText() == "shipped text"
     asked = []
 
     def choose(*words):
