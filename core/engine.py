@@ -18,7 +18,7 @@ import numpy as np
 
 from core.checkpoint.reopen import LAST_OPENED
 from core.export.outline import outline_of_plan
-from core.export.targets import AUTO
+from core.export.targets import AUTO, Dense
 from core.progress import Progress
 from core.protocol import requests, results
 from core.recipe.plan import Plan, make_plan
@@ -118,13 +118,24 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
         from core.export.export import export, foresee
         from core.export.folder import check_output
 
-    check_output(request.out, inputs=(Path(request.path),))
+    for out in (request.out, request.dense):
+        if out:
+            check_output(out, inputs=(Path(request.path),))
     for warning in foresee(make_plan(LAST_OPENED.open(request.path), request.recipe), request.target).warnings:
         progress.note(warning)
     run = compress(request, progress)
     ask = requests.Export(f"{RUN_PREFIX}{run.run}", request.target, request.out, request.workspace)
-    exported = export(ask, progress)
-    return replace(run, out=exported.out, target=exported.target, warnings=(*run.warnings, *exported.warnings))
+    exported = dense = export(ask, progress)
+    if request.dense and exported.target != Dense.key:
+        dense = export(replace(ask, target=Dense.key, out=request.dense), progress)
+    warnings = dict.fromkeys((*run.warnings, *exported.warnings, *dense.warnings))
+    return replace(
+        run,
+        out=exported.out,
+        target=exported.target,
+        dense=dense.out if dense.target == Dense.key else "",
+        warnings=tuple(warnings),
+    )
 
 
 def _sensitivity(request: requests.MeasureSensitivity, progress: Progress) -> results.Sensitivity:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from core.errors import CheckpointError
+from core.recipe.recipe import Recipe
 from core.weights.weights import Weights
 from core.workspace.run_record import MEASUREMENTS, RECIPE, RunRecord
 
@@ -39,7 +40,7 @@ def provenance_of_run(run: RunRecord, weights: Weights, target: str, warnings: t
         },
         "export_warnings": list(warnings),
     }
-    files = {RECIPE: run.recipe.to_yaml(), RUN: _json(described)}
+    files = {RECIPE: _without_folders(run.recipe).to_yaml(), RUN: _json(described)}
     measured = {kind: _without_paths(value) for kind, value in run.measurements().items() if kind != "exports"}
     if measured:
         files[MEASUREMENTS] = _json(measured)
@@ -74,6 +75,11 @@ def run_of_export(folder: Path) -> str:
         return ""
     run = described.get("run", "") if isinstance(described, dict) else ""
     return run if isinstance(run, str) else ""
+
+
+def _without_folders(recipe: Recipe) -> Recipe:
+    """The recipe with its calibration text named without the folders that hold it."""
+    return replace(recipe, calibration=replace(recipe.calibration, text=Path(recipe.calibration.text).name))
 
 
 def _without_paths(measurement: dict[str, Any]) -> dict[str, Any]:

@@ -83,6 +83,7 @@ class Compress:
     """Carry out a recipe. Partial results: `LayerCompressed`. Answered by `Run`.
 
     out: also export to this folder when finished ("" for none); `target` is an export target or "auto".
+    dense: beside `out`, a folder for the same layers written dense, when `target` packs them; "" for none.
     resume: take up finished layers of an interrupted run instead of computing them again.
     """
 
@@ -92,6 +93,7 @@ class Compress:
     out: str = ""
     target: str = "auto"
     resume: bool = False
+    dense: str = ""
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,10 @@ class LayerCompressed:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished compression as the workspace keeps it."""
+    """A finished compression as the workspace keeps it.
+
+    out, target: where it was also exported to and as what; dense: the folder of those that is dense, "" when none is.
+    """
 
     run: str
     checkpoint: str
@@ -212,6 +215,7 @@ class Run:
     warnings: tuple[str, ...] = ()
     out: str = ""
     target: str = ""
+    dense: str = ""
 
 
 @dataclass(frozen=True)

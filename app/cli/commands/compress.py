@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from pathlib import Path
 
 from app.cli.command import Command, Reply
 from app.cli.job import carry_out
-from app.cli.options import add_path, add_recipe, add_target, add_workspace, chosen_recipe
+from app.cli.options import add_calibration, add_path, add_recipe, add_target, add_workspace, chosen_recipe
 from app.cli.quantities import decibels, duration, size
 from app.cli.strict_json import fields_of
 from app.cli.table import number, table, text
@@ -21,6 +22,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
     add_recipe(parser)
     parser.add_argument("--out", metavar="DIR", required=True, help="a folder to write; must not exist yet")
     add_target(parser, default=AUTO)
+    parser.add_argument(
+        "--dense",
+        action="store_true",
+        help="also write every layer dense, for whoever cannot read packed ones: to DIR-dense when DIR is packed",
+    )
+    add_calibration(parser)
     parser.add_argument("--resume", action="store_true", help="go on after an interruption with what was finished")
     add_workspace(parser)
 
@@ -33,9 +40,15 @@ def _run(arguments: Namespace) -> Reply:
         out=arguments.out,
         target=arguments.to,
         resume=arguments.resume,
+        dense=_beside(arguments.out) if arguments.dense else "",
     )
     run = carry_out(request, Run, arguments)
     return Reply(fields_of(run), _lines(run))
+
+
+def _beside(out: str) -> str:
+    """The sibling of the folder `out` for dense layers."""
+    return f"{Path(out).expanduser().resolve()}-dense" if out else ""
 
 
 def _lines(run: Run) -> Iterator[str]:
@@ -65,6 +78,8 @@ def _lines(run: Run) -> Iterator[str]:
     yield f"run {run.run}"
     if run.out:
         yield f"written to {run.out} ({run.target})"
+    if run.dense and run.dense != run.out:
+        yield f"written to {run.dense} (dense)"
     for warning in run.warnings:
         yield f"warning: {warning}"
 
