@@ -69,9 +69,8 @@ class Plan:
         """The text that the job has to read; None when nothing that is planned learns from text, or nothing can."""
         if not self.checkpoint.architecture:
             return None
-        needed = self.recipe.transforms_need_calibration or any(
-            self.treatments[choice].needs_calibration for choice in set(self.choice)
-        )
+        whole = self.recipe.transforms_need_calibration or self.recipe.polish is not None
+        needed = whole or any(self.treatments[choice].needs_calibration for choice in set(self.choice))
         return self.recipe.calibration if needed else None
 
     @property

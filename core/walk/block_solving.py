@@ -10,11 +10,12 @@ from torch import Tensor
 
 from core.errors import CheckpointError
 from core.recipe.plan import PlanRow
-from core.walk.batching import Batching
+from core.walk.batching import Batching, with_memory
+from core.walk.block_layer import BlockLayer
 from core.walk.block_run import BlockRun
 from core.walk.context import Job
 from core.walk.finite import first_not_finite, not_finite
-from core.walk.registry import SOLVE_BLOCK, BlockLayer
+from core.walk.registry import SOLVE_BLOCK
 from core.walk.share import Share
 from core.walk.statistics import Collector, Learned, NotFinite, Stream, Wanted, finite
 from core.walk.taps import Tap, in_order
@@ -63,7 +64,7 @@ class BlockSolving:
         run, hidden = self._run, self._shown.hidden
         watched = watching(self._job.network, self._index, rows, compared=self._original is not None)
         with torch.no_grad():
-            taps = in_order(run.module, watched.taps, lambda: run(hidden[:1]))
+            taps = with_memory(lambda: in_order(run.module, watched.taps, lambda: run(hidden[:1])))
         together = self._together(rows, watched)
         alone = [row for row in rows if row not in together]
         fractions = (0.1, 0.1, 0.8) if together else (0.5, 0.5, 0.0)

@@ -16,6 +16,7 @@ from core.protocol.requests import Compress
 from core.protocol.results import LayerCompressed, Run
 from core.recipe.plan import Plan, make_plan
 from core.walk.calibration import CalibrationText, calibration_text
+from core.walk.polishing import Polishing
 from core.walk.streaming import compress_streaming, one_thread_left, shared_fits
 from core.walk.walk import Walk
 from core.workspace.run_record import RunRecord
@@ -78,14 +79,24 @@ def _carry_out(
     finished: bool,
 ) -> tuple[LayerCompressed, ...]:
     """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed."""
-    if not walks(plan):
+    polishing = None
+    if plan.recipe.polish is not None and text is not None:
+        polishing = Polishing(plan, plan.recipe.polish, run, workspace, text, progress)
+        earlier = polishing.earlier() if finished else None
+        if earlier is not None:
+            return earlier
+    walk = Walk(plan, run, workspace, text, progress) if walks(plan) else None
+    if walk is None:
         with one_thread_left():
-            return compress_streaming(plan, run, workspace, progress)
-    shares = shared_fits(plan.treated(), progress)
-    walk = Walk(plan, run, workspace, text, progress)
-    results = walk.carry_out(shares, finished=finished)
-    walk.forget()
-    return tuple(results[row.layer.name] for row in plan.treated())
+            layers = compress_streaming(plan, run, workspace, progress)
+    else:
+        results = walk.carry_out(shared_fits(plan.treated(), progress), finished=finished)
+        layers = tuple(results[row.layer.name] for row in plan.treated())
+    if polishing is not None:
+        layers = polishing.carry_out(layers)
+    if walk is not None:
+        walk.forget()
+    return layers
 
 
 def walks(plan: Plan) -> bool:

@@ -18,7 +18,7 @@ from core.compress.record import ARITHMETIC_VERSION, is_whole, write_record
 from core.progress import Progress
 from core.protocol.results import LayerCompressed
 from core.recipe.plan import PlanRow
-from core.recipe.recipe import KEEP
+from core.recipe.recipe import KEEP, Treatment
 from core.schemes.grid_arithmetic import STREAMED
 from core.schemes.matrix import SolvedRows
 from core.solvers.solution import InputStatistics, Solution
@@ -94,6 +94,24 @@ class Recorder:
             seconds=solved.seconds,
             notes=(f"on {solved.weight.device.type}", *solution.notes),
             output_error=output_error(solved.weight, solution.decoded, solved.statistics),
+        )
+        self._run.append(key, result)
+        self._progress.result(result)
+        return result
+
+    def keep_again(
+        self, layer: Layer, treatment: Treatment, stored: dict[str, Tensor], result: LayerCompressed
+    ) -> LayerCompressed:
+        """Write a solved layer's record once more, with tensors that changed since. Raises OutputError."""
+        key = self._key(layer)
+        streamed = {name: part for name, part in stored.items() if name in STREAMED}
+        nothing = torch.empty(0)
+        write_record(
+            self._file(key),
+            layer,
+            treatment,
+            iter([SolvedRows(0, nothing, streamed, nothing)]),
+            lambda: {name: part for name, part in stored.items() if name not in STREAMED},
         )
         self._run.append(key, result)
         self._progress.result(result)

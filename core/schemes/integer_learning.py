@@ -1,0 +1,47 @@
+"""Uniform integer codes as things that can be learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from core.kernels.packing import pack_rows, unpack_rows
+from core.methods.integer import Integer
+from core.schemes.learning import Learnable, as_stored, rounded
+
+_INSIDE = 0.45
+"""How near to the border of its code a weight may begin, in steps: at the border the least offset would flip it."""
+
+
+def learnable(
+    settings: Integer, stored: Mapping[str, Tensor], scale: Tensor, zero: Tensor | None, target: Tensor
+) -> Learnable:
+    """Codes and scales of `stored`, whose codes come first; `target` [rows, columns] are the values they stand for.
+
+    scale: as stored. zero: zero points by scale, None for a symmetric grid.
+    """
+    rows, columns = target.shape
+    down, along = scale.shape
+    shape = (down, rows // down, along, columns // along)
+    greatest = (1 << settings.bits) - 1
+    codes = unpack_rows(stored["weight_packed"], settings.bits, columns).float().view(shape)
+    first = scale.float().view(down, 1, along, 1)
+    origin = torch.full_like(first, (greatest + 1) / 2) if zero is None else zero.float().view(down, 1, along, 1)
+    wanted = target.float().view(shape) / first + origin
+    begin = codes + (wanted - codes).clamp_(-_INSIDE, _INSIDE)
+
+    def scaled(scales: Tensor) -> Tensor:
+        return as_stored(first * scales.view(down, 1, along, 1).exp(), scale.dtype)
+
+    def weight(offsets: Tensor, scales: Tensor) -> Tensor:
+        moved = rounded(begin + offsets.view(shape), greatest)
+        return ((moved - origin) * scaled(scales)).view(rows, columns)
+
+    def found(offsets: Tensor, scales: Tensor) -> dict[str, Tensor]:
+        moved = (begin + offsets.view(shape)).round_().clamp_(0, greatest).to(torch.uint8)
+        packed = pack_rows(moved.view(rows, columns), settings.bits)
+        return {**stored, "weight_packed": packed, "weight_scale": scaled(scales).to(scale.dtype).view(down, along)}
+
+    return Learnable(torch.zeros(rows, columns), torch.zeros(down, along), weight, found)
