@@ -7,12 +7,25 @@ from typing import Any
 from core.methods.scheme import Scheme
 from core.schemes.arithmetic import SchemeArithmetic
 from core.schemes.codebook import CodebookArithmetic
+from core.schemes.floating import FloatingArithmetic
 from core.schemes.integer import IntegerArithmetic
+from core.schemes.microscaling import MicroscalingArithmetic, NvFloat4Arithmetic
+from core.schemes.nonlinear import NonLinearArithmetic
 from core.schemes.outliers import OutliersArithmetic
 from core.schemes.sparse import SparseArithmetic
 
 ARITHMETIC: dict[type[Scheme], type[SchemeArithmetic[Any]]] = {
-    arithmetic.scheme: arithmetic for arithmetic in (IntegerArithmetic, CodebookArithmetic, OutliersArithmetic, SparseArithmetic)
+    arithmetic.scheme: arithmetic
+    for arithmetic in (
+        IntegerArithmetic,
+        CodebookArithmetic,
+        OutliersArithmetic,
+        NonLinearArithmetic,
+        FloatingArithmetic,
+        MicroscalingArithmetic,
+        NvFloat4Arithmetic,
+        SparseArithmetic,
+    )
 }
 
 
