@@ -35,17 +35,12 @@ def holder_name(model: nn.Module, layer: Layer) -> str | None:
     return place.name if place is not None else parameter_name(model, layer)
 
 
-def is_buffer(model: nn.Module, layer: Layer) -> bool:
-    """Whether the model keeps the layer's tensor beside its parameters, as routers keep the load of their experts."""
-    found = names_of(model).of(layer.tensor.name)
-    if found is None or found.place is not None:
-        return False
-    for candidate in spellings(model, found.name):
-        try:
-            return tuple(model.get_buffer(candidate).shape) == layer.shape
-        except AttributeError:
-            continue
-    return False
+def is_mixed(model: nn.Module, layer: Layer) -> bool:
+    """Whether loading splits or turns the layer's tensor, or mixes it with others, in a way that is not followed here.
+
+    Not so for tensors that are no parameters, such as a router's bias, nor for those that the model does not use.
+    """
+    return names_of(model).of(layer.tensor.name) is None
 
 
 def parameter_of(model: nn.Module, layer: Layer) -> nn.Parameter:
@@ -57,9 +52,9 @@ def parameter_of(model: nn.Module, layer: Layer) -> nn.Parameter:
 
 
 def read_weight(model: nn.Module, layer: Layer) -> Tensor:
-    """The layer's weight as it is in the model, `layer.shape`, sharing its memory; also one expert among others."""
+    """The layer's weight as it is in the model, `layer.shape`; stays what it is when the layer gets another."""
     place = expert_place(model, layer)
-    return parameter_of(model, layer).data if place is None else read_expert(model, place)
+    return parameter_of(model, layer).data if place is None else read_expert(model, place).clone()
 
 
 def replace_weight(model: nn.Module, layer: Layer, weight: Tensor) -> Tensor:
@@ -68,7 +63,7 @@ def replace_weight(model: nn.Module, layer: Layer, weight: Tensor) -> Tensor:
         raise ValueError(f"'{layer.name}' has shape {list(layer.shape)}, not {list(weight.shape)}")
     place = expert_place(model, layer)
     if place is not None:
-        previous = read_expert(model, place).clone()
+        previous = read_weight(model, layer)
         write_expert(model, place, weight)
         return previous
     parameter = parameter_of(model, layer)

@@ -16,7 +16,7 @@ from core.progress import Progress
 from core.runtime.architecture import architecture_of
 from core.runtime.build import compute_device, load_model
 from core.runtime.experts import expert_place, write_expert
-from core.runtime.replace import holder_name, parameter_name
+from core.runtime.replace import holder_name, is_mixed, parameter_name
 from core.walk.block_run import Arguments, BlockRun, hidden_of
 from core.weights.weights import Weights
 
@@ -45,7 +45,7 @@ class Network:
         found = find_blocks(meta)
         path = found.path if found is not None else ""
         self.inside = _inside(meta, layers, path) if found is not None else {}
-        fused = [layer.name for layer in layers if layer.name not in self.inside and holder_name(meta, layer) is None]
+        fused = [layer.name for layer in layers if is_mixed(meta, layer)]
         self.whole = found is None
         self._resident = self.whole or bool(fused)
         self._load(path)

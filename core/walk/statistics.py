@@ -75,7 +75,8 @@ class Collector:
             tap for tap in self._taps if tap.paired and original is not None and not wanted.cross.isdisjoint(tap.names)
         )
         # Experts that saw little are helped out by all others of their module.
-        self._names = wanted.moments | {tap.rest for tap in self._taps if isinstance(tap, ExpertTap)}
+        mixtures = [tap for tap in self._taps if isinstance(tap, ExpertTap)]
+        self._names = wanted.moments.union(*((*tap.names, tap.rest) for tap in mixtures))
         self._moments: dict[tuple[str, ...], _Moments] = {}
 
     @torch.no_grad()

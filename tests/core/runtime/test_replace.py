@@ -56,8 +56,10 @@ def test_one_expert_is_swapped_alone(tmp_path: Path, model_type: str) -> None:
     experts = [layer for layer in weights.checkpoint.layers if ".experts." in layer.name]
     before = _logits(model)
     for layer in experts[:6]:
+        own = read_weight(model, layer)
         with replaced_weight(model, layer, weights.dense(layer) * 2):
             assert torch.equal(read_weight(model, layer), weights.dense(layer) * 2)
+            assert torch.equal(own, weights.dense(layer)), "what was read does not change with the model"
             others = [other for other in experts if other is not layer]
             assert all(torch.equal(read_weight(model, other), weights.dense(other)) for other in others)
             assert not torch.equal(_logits(model), before)

@@ -71,9 +71,13 @@ FUSED_MODELS: dict[str, dict[str, Any]] = {
 """Model types whose checkpoints hold all experts of a module in one tensor."""
 
 
+SPLIT_MODELS: dict[str, dict[str, Any]] = {"hrm_text": {}}
+"""Model types, without experts, whose checkpoints hold tensors that are split on loading."""
+
+
 def save_experts(model_type: str, folder: Path, **settings: Any) -> Path:
     """A random model of two blocks, hidden size 32 and 61 tokens, saved in `folder`."""
-    known = EXPERT_MODELS | FUSED_MODELS
+    known = EXPERT_MODELS | FUSED_MODELS | SPLIT_MODELS
     torch.manual_seed(7)
     model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[model_type](**_USUAL | known[model_type] | settings))
     with torch.no_grad():

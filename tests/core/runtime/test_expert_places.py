@@ -12,7 +12,7 @@ from core.checkpoint.open import open_checkpoint
 from core.runtime.architecture import architecture_of
 from core.runtime.build import load_model
 from core.runtime.experts import expert_places, read_expert, write_expert
-from core.runtime.replace import holder_name, is_buffer, read_weight
+from core.runtime.replace import holder_name, is_mixed, read_weight
 from core.weights.weights import OriginalWeights
 
 
@@ -27,7 +27,8 @@ def test_each_expert_lies_where_it_is_said_to(tmp_path: Path, model_type: str) -
     for layer in layers:
         if layer.compressible:
             assert torch.equal(read_weight(model, layer), weights.dense(layer)), layer.name
-        assert (holder_name(model, layer) is None) == is_buffer(model, layer), layer.name
+        assert not is_mixed(model, layer), layer.name
+        assert holder_name(model, layer) or not layer.compressible, layer.name
     fused = {place.name: model.get_parameter(place.name) for place in places.values()}
     assert sum(layer.parameters for layer in layers if layer.name in places) == sum(
         parameter.numel() for parameter in fused.values()
@@ -61,3 +62,12 @@ def test_a_wrong_shape_is_refused(tmp_path: Path) -> None:
     place = next(iter(expert_places(model, checkpoint.layers).values()))
     with pytest.raises(ValueError, match="keeps"):
         write_expert(model, place, torch.zeros(3, 3))
+
+
+def test_tensors_that_are_split_on_loading_are_told(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(save_experts("hrm_text", tmp_path))
+    model = architecture_of(checkpoint).on_meta()
+    mixed = {layer.role for layer in checkpoint.layers if is_mixed(model, layer)}
+    whole = [layer for layer in checkpoint.layers if not is_mixed(model, layer)]
+    assert mixed >= {"mlp.gate_up"}
+    assert all(holder_name(model, layer) for layer in whole)
