@@ -16,14 +16,15 @@ class Integer(Scheme):
     """Codes on a uniform grid with a scale, and for asymmetric grids a zero point, per tensor, row or group.
 
     Storage is the `pack-quantized` layout of compressed-tensors: codes as a dense little-endian bit stream in int32
-    words along the rows, scales in the layer's dtype, zero points packed likewise along the columns.
+    words along the rows, scales in the layer's dtype, zero points packed likewise along the columns. Zero points that
+    are no whole numbers are stored like scales, less half the number of codes.
     """
 
     key: ClassVar[str] = "integer"
     title: ClassVar[str] = "Integer"
     summary: ClassVar[str] = "Round every weight to one of 2ᵇ evenly spaced values per tensor, row or group."
     source: ClassVar[str] = "Jacob et al., arXiv 1712.05877, section 2.1; compressed-tensors, pack-quantized"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"scale"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"scale", "rounding"})
 
     bits: int = setting(
         4, title="Bits", help="Bits per code. Fewer is smaller and coarser.", unit="bit", minimum=2, maximum=8
@@ -32,6 +33,14 @@ class Integer(Scheme):
         True,
         title="Symmetric",
         help="One scale and no zero point. Off: the grid follows the least and greatest value, for a few more bits.",
+    )
+    zero_points: Literal["integer", "float"] = setting(
+        "integer",
+        title="Zero points",
+        help="As one more code, so that zero is represented exactly, or as a floating number like the scale: a better "
+        "fit for a few more bits, which no packed format for export holds.",
+        choices={"integer": "Whole codes", "float": "Floating numbers"},
+        when=("symmetric", (False,)),
     )
     granularity: Literal["tensor", "channel", "group"] = setting(
         "group",
@@ -61,7 +70,13 @@ class Integer(Scheme):
     @property
     def tag(self) -> str:
         where = {"tensor": "tensor", "channel": "channel", "group": f"g{self.group_size}"}[self.granularity]
-        return f"int{self.bits} {where}" + ("" if self.symmetric else " asym")
+        zero = "" if self.symmetric else " asym float zero" if self.float_zero else " asym"
+        return f"int{self.bits} {where}{zero}"
+
+    @property
+    def float_zero(self) -> bool:
+        """Whether there are zero points that are floating numbers."""
+        return not self.symmetric and self.zero_points == "float"
 
     def group_columns(self, columns: int) -> int:
         """How many neighbouring columns share a scale in a row of `columns` weights."""
@@ -85,6 +100,8 @@ class Integer(Scheme):
             StoredTensor("weight_packed", "int32", (rows, words(columns, self.bits))),
             StoredTensor("weight_scale", scale_dtype, scales),
         ]
-        if not self.symmetric:
+        if self.float_zero:
+            stored.append(StoredTensor("weight_zero_point", scale_dtype, scales))
+        elif not self.symmetric:
             stored.append(StoredTensor("weight_zero_point", "int32", (words(scales[0], self.bits), scales[1])))
         return tuple(stored)

@@ -11,19 +11,31 @@ from core.kernels.clip import fit_clipped, grid_of_range, shrink_factors, square
 from core.kernels.packing import unpack_rows
 from core.kernels.quantise import decode, quantise_pack
 from core.methods.integer import Integer
-from core.schemes.arithmetic import SchemeArithmetic, Tunable
+from core.schemes.arithmetic import Tunable
 from core.schemes.clip_search import ClipSearch
 from core.schemes.grid import Grid
+from core.schemes.grid_arithmetic import GridArithmetic
 from core.schemes.integer_grid import IntegerGrid, pack_columns, scale_dtype, unpack_columns
+from core.schemes.integer_learning import learnable
+from core.schemes.learning import Learnable
 from core.schemes.matrix import SolvedRows
 
 
-class IntegerArithmetic(SchemeArithmetic[Integer]):
-    """Grids per group or row are found block by block; one for the whole tensor takes a pass of its own."""
+class IntegerArithmetic(GridArithmetic[Integer]):
+    """Grids per group or row are found block by block; one for the whole tensor takes a pass of its own.
+
+    Where zero points are whole codes or none, kernels do the work, which give what the grid would.
+    """
 
     scheme = Integer
 
+    def whole(self) -> bool:
+        return self.settings.granularity == "tensor"
+
     def fit(self) -> None:
+        if self.settings.float_zero:
+            super().fit()
+            return
         self._scales: list[Tensor] = []
         self._zero_points: list[Tensor] = []
         self._whole: tuple[Tensor, Tensor | None] | None = None
@@ -32,6 +44,8 @@ class IntegerArithmetic(SchemeArithmetic[Integer]):
 
     def project(self, start: int, block: Tensor) -> SolvedRows:
         settings, columns = self.settings, self.matrix.columns
+        if settings.float_zero:
+            return super().project(start, block)
         group = settings.group_columns(columns)
         scale, zero = self._grid(block, group)
         packed = quantise_pack(
@@ -52,6 +66,8 @@ class IntegerArithmetic(SchemeArithmetic[Integer]):
         return SolvedRows(start, block, {"weight_packed": packed.packed}, decoded)
 
     def tail(self) -> dict[str, Tensor]:
+        if self.settings.float_zero:
+            return super().tail()
         if self._whole is not None:
             scale, zero = self._whole
         else:
@@ -72,14 +88,22 @@ class IntegerArithmetic(SchemeArithmetic[Integer]):
         else:
             scale = scale[start:stop]
             zero = None if zero is None else zero[start:stop]
-        return decode(codes, scale, zero, settings.bits).to(scale.dtype)
+        if zero is None or not settings.float_zero:
+            return decode(codes, scale, zero, settings.bits).to(scale.dtype)
+        steps = codes.float().sub_(1 << (settings.bits - 1)).view(stop - start, scale.shape[1], -1)
+        return _scaled(steps.sub_(zero.float()[..., None]), scale.float()).to(scale.dtype)
 
     @classmethod
     def stored_grid(cls, settings: Integer, stored: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Scale [rows, groups] and zero point uint8 [rows, groups], or None when symmetric."""
+        """Scale [rows, groups], and zero point uint8 [rows, groups], or None when symmetric.
+
+        Zero points that are no whole codes are as they are stored: less half the number of codes.
+        """
         scale = stored["weight_scale"]
         if settings.symmetric:
             return scale, None
+        if settings.float_zero:
+            return scale, stored["weight_zero_point"]
         return scale, unpack_columns(stored["weight_zero_point"], settings.bits, scale.shape[0])
 
     @classmethod
@@ -92,16 +116,26 @@ class IntegerArithmetic(SchemeArithmetic[Integer]):
     def tunable(cls, settings: Integer, stored: Mapping[str, Tensor], columns: int) -> Tunable:
         scale, zero = cls.stored_grid(settings, stored)
         codes = unpack_rows(stored["weight_packed"], settings.bits, columns)
-        offset = codes.new_full((1, 1), 1 << (settings.bits - 1)) if zero is None else zero
-        steps = codes.view(len(codes), -1, settings.group_columns(columns)).float() - offset.float()[..., None]
-        return Tunable({"weight_scale": scale.float()}, lambda p: (steps * p["weight_scale"][..., None]).flatten(1))
+        groups = codes.float().view(len(codes), columns // settings.group_columns(columns), -1)
+        if zero is None or not settings.float_zero:
+            steps = groups - _origin(settings, zero)[..., None]
+            return Tunable({"weight_scale": scale.float()}, lambda p: _scaled(steps, p["weight_scale"]))
+        return Tunable(
+            {"weight_scale": scale.float(), "weight_zero_point": zero.float()},
+            lambda p: _scaled(groups - _origin(settings, p["weight_zero_point"])[..., None], p["weight_scale"]),
+        )
+
+    @classmethod
+    def learnable(cls, settings: Integer, stored: Mapping[str, Tensor], target: Tensor) -> Learnable:
+        scale, zero = cls.stored_grid(settings, stored)
+        return learnable(settings, stored, scale, None if zero is None else _origin(settings, zero), target)
 
     @classmethod
     def levels(cls, settings: Integer, stored: Mapping[str, Tensor]) -> Tensor:
         scale, zero = cls.stored_grid(settings, stored)
         where = int(scale.float().argmax())
-        offset = 1 << (settings.bits - 1) if zero is None else int(zero.reshape(-1)[where])
-        levels = (torch.arange(1 << settings.bits) - offset).float() * scale.float().reshape(-1)[where]
+        origin = _origin(settings, zero).expand(scale.shape).reshape(-1)[where]
+        levels = (torch.arange(1 << settings.bits).float() - origin) * scale.float().reshape(-1)[where]
         return levels.to(scale.dtype).float()
 
     def _grid(self, block: Tensor, group: int) -> tuple[Tensor | None, Tensor | None]:
@@ -140,3 +174,16 @@ class IntegerArithmetic(SchemeArithmetic[Integer]):
             for index, (scale, zero) in enumerate(grids):
                 errors[index] += squared_error(block, scale, zero, bits)
         return grids[min(range(len(grids)), key=errors.__getitem__)]
+
+
+def _origin(settings: Integer, zero: Tensor | None) -> Tensor:
+    """Where zero lies by code, float32 [rows, groups] or [1, 1] for all; zero points as `stored_grid` gives them."""
+    half = float(1 << (settings.bits - 1))
+    if zero is None:
+        return torch.full((1, 1), half)
+    return zero.float() + half if settings.float_zero else zero.float()
+
+
+def _scaled(steps: Tensor, scale: Tensor) -> Tensor:
+    """[rows, columns] from steps [rows, groups, size] and scales [rows, groups]."""
+    return (steps * scale[..., None]).flatten(1)

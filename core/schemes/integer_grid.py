@@ -11,9 +11,17 @@ from core.methods.integer import Integer
 from core.schemes.clip_search import ClipSearch
 from core.schemes.grid import Grid
 
+_CHUNK_WEIGHTS = 1 << 18
+"""Searched at a time: a few float32 copies of them lie in the caches."""
+
 
 class IntegerGrid(Grid):
-    """Scales and zero points are kept as float32 [spans, rows], so that those of one span lie together."""
+    """Scales and zero points are kept as float32 [spans, rows], so that those of one span lie together.
+
+    Codes are u = clamp(round(w / s) + z) where zero points are whole numbers, and u = clamp(round(w / s + z)) where
+    they are not. `zero` is z less half the number of codes, which is how zero points that are no whole numbers are
+    stored: near 0, where short floating numbers are finest.
+    """
 
     def __init__(
         self, settings: Integer, rows: int, columns: int, dtype: torch.dtype, *, clip: ClipSearch | None = None
@@ -25,24 +33,34 @@ class IntegerGrid(Grid):
         self._half = float(1 << (settings.bits - 1))
         spans = -(-columns // self.span)
         self.scale = torch.ones(spans, rows)
-        self.zero = torch.full((spans, rows), self._half)
+        self.zero = torch.zeros(spans, rows)
 
     def fit(self, start: int, values: Tensor, importance: Tensor | None = None) -> None:
-        for offset in range(0, values.shape[1], self.span):
-            part = values[:, offset : offset + self.span]
-            weights = None if importance is None else importance[offset : offset + self.span]
-            scale, zero = self._searched(part, weights)
-            span = (start + offset) // self.span
-            self.scale[span] = scale
-            self.zero[span] = zero
+        rows, columns = values.shape
+        first, size = start // self.span, min(self.span, columns)
+        spans = columns // size
+        groups = values.T.reshape(spans, size, rows)
+        weights = None if importance is None else importance.view(spans, size, 1)
+        target = slice(first, first + spans)
+        if self.settings.granularity == "tensor":
+            self.scale[target], self.zero[target] = self._searched(groups, weights, whole=True)
+            return
+        step = max(2, _CHUNK_WEIGHTS // max(1, columns))
+        for row in range(0, rows, step):
+            # A single row's sums would be split between threads, which changes their order.
+            part = slice(max(0, min(row, rows - 2)), row + step)
+            scale, zero = self._searched(groups[..., part], weights, whole=False)
+            self.scale[target, part], self.zero[target, part] = scale, zero
 
     def encode(self, start: int, values: Tensor) -> Tensor:
         scale, zero = self._parameters(start, values.shape[1])
-        return (values / scale).round_().add_(zero).clamp_(0, 2 * self._half - 1).to(torch.uint8)
+        codes = values / scale
+        codes = codes.add_(zero).round_() if self.settings.float_zero else codes.round_().add_(zero)
+        return codes.clamp_(-self._half, self._half - 1).add_(self._half).to(torch.uint8)
 
     def decode(self, start: int, codes: Tensor) -> Tensor:
         scale, zero = self._parameters(start, codes.shape[1])
-        return (codes.float() - zero).mul_(scale).to(self.dtype).float()
+        return (codes.float() - self._half).sub_(zero).mul_(scale).to(self.dtype).float()
 
     def stored(self, codes: Tensor) -> dict[str, Tensor]:
         scale, zero = self.scale.T, self.zero.T
@@ -52,9 +70,22 @@ class IntegerGrid(Grid):
             "weight_packed": pack_rows(codes.contiguous(), self.settings.bits),
             "weight_scale": scale.to(scale_dtype(self.dtype)).contiguous(),
         }
-        if not self.settings.symmetric:
-            stored["weight_zero_point"] = pack_columns(zero.to(torch.uint8), self.settings.bits)
+        if self.settings.float_zero:
+            stored["weight_zero_point"] = zero.to(scale_dtype(self.dtype)).contiguous()
+        elif not self.settings.symmetric:
+            stored["weight_zero_point"] = pack_columns((zero + self._half).to(torch.uint8), self.settings.bits)
         return stored
+
+    def rounded_to_stored(self, scale: Tensor, zero: Tensor) -> tuple[Tensor, Tensor]:
+        """Scales and zero points as `stored` holds them: float32 of the values in their dtype, or whole codes."""
+        dtype = scale_dtype(self.dtype)
+        limits = torch.finfo(dtype)
+        scale = scale.clamp(limits.tiny, limits.max).to(dtype).float()
+        if self.settings.symmetric:
+            return scale, torch.zeros_like(zero)
+        if self.settings.float_zero:
+            return scale, zero.clamp(limits.min, limits.max).to(dtype).float()
+        return scale, zero.round().clamp(-self._half, self._half - 1)
 
     def _parameters(self, start: int, columns: int) -> tuple[Tensor, Tensor]:
         """Scale and zero point for each of the columns, [rows, columns] or [rows, 1] within one span."""
@@ -64,40 +95,57 @@ class IntegerGrid(Grid):
         spans = torch.arange(start, start + columns) // self.span
         return self.scale[spans].T, self.zero[spans].T
 
-    def _searched(self, values: Tensor, importance: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Scale and zero point float32 [rows] of one span, with the best of the shrink factors."""
-        whole = self.settings.granularity == "tensor"
-        low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
+    def _searched(self, groups: Tensor, importance: Tensor | None, *, whole: bool) -> tuple[Tensor, Tensor]:
+        """Scale and zero point float32 [spans, rows] of groups [spans, size, rows], with the best shrink factor.
+
+        importance: [spans, size, 1]. whole: one grid for them all.
+        """
+        low, high = groups.amin(1), groups.amax(1)
         if whole:
             low, high = low.amin().expand_as(low), high.amax().expand_as(high)
-        factors = [1.0] if self.clip is None else shrink_factors(self.clip.steps, self.clip.least)
-        best_scale, best_zero = self._grid(low, high)
-        if len(factors) == 1:
+        best_scale, best_zero = self._of_range(low, high)
+        if self.clip is None:
             return best_scale, best_zero
-        least = self._error(values, best_scale, best_zero, importance, whole=whole)
-        for factor in factors[1:]:
-            scale, zero = self._grid(low * factor, high * factor)
-            error = self._error(values, scale, zero, importance, whole=whole)
+        least = self._error(groups, best_scale, best_zero, importance, whole=whole)
+        for factor in shrink_factors(self.clip.steps, self.clip.least)[1:]:
+            scale, zero = self._of_range(low * factor, high * factor)
+            error = self._error(groups, scale, zero, importance, whole=whole)
             better = error < least
             best_scale = torch.where(better, scale, best_scale)
             best_zero = torch.where(better, zero, best_zero)
             least = torch.where(better, error, least)
         return best_scale, best_zero
 
-    def _grid(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        settings = self.settings
+    def _of_range(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The grid from `low` to `high` [spans, rows]."""
+        settings, dtype = self.settings, scale_dtype(self.dtype)
+        if settings.float_zero:
+            middle = (low + high) / 2
+            # No finer than the zero point can say where the group lies: constant weights have no range at all.
+            least = middle.abs() * (torch.finfo(dtype).eps / 4)
+            scale = self.rounded_to_stored(torch.maximum((high - low) / (2 * self._half - 1), least), middle)[0]
+            return self.rounded_to_stored(scale, torch.where(high > low, -0.5, 0.0) - middle / scale)
         scale, zero = grid_of_range(
-            low, high, bits=settings.bits, symmetric=settings.symmetric, scale_dtype=scale_dtype(self.dtype)
+            low.reshape(-1, 1), high.reshape(-1, 1), bits=settings.bits, symmetric=settings.symmetric, scale_dtype=dtype
         )
-        offset = torch.full_like(low, self._half) if zero is None else zero.float()
-        return scale.float()[:, 0], offset[:, 0]
+        offset = torch.zeros_like(low) if zero is None else zero.float().sub_(self._half).view_as(low)
+        return scale.float().view_as(low), offset
 
-    def _error(self, values: Tensor, scale: Tensor, zero: Tensor, importance: Tensor | None, *, whole: bool) -> Tensor:
-        """Σ h·(w − ŵ)² per row [rows]; with one grid for the whole tensor its sum, for every row."""
-        codes = (values / scale[:, None]).round_().add_(zero[:, None]).clamp_(0, 2 * self._half - 1)
-        error = codes.sub_(zero[:, None]).mul_(scale[:, None]).sub_(values).square_()
-        sums = error.sum(1) if importance is None else error.mul_(importance).sum(1)
-        return sums.sum().expand_as(sums) if whole else sums
+    def _error(self, groups: Tensor, scale: Tensor, zero: Tensor, importance: Tensor | None, *, whole: bool) -> Tensor:
+        """Σ h·(w − ŵ)² per group [spans, rows]; with one grid for the whole tensor its sum, for every group."""
+        scaled = groups / scale[:, None]
+        if self.settings.float_zero:
+            scaled.add_(zero[:, None])
+            error = scaled.round().clamp_(-self._half, self._half - 1).sub_(scaled).square_()
+        else:
+            error = scaled.round().clamp_((-self._half - zero)[:, None], (self._half - 1 - zero)[:, None])
+            error.sub_(scaled).square_()
+        if importance is not None:
+            error.mul_(importance)
+        sums = error.sum(1).mul_(scale.square())
+        if not whole:
+            return sums
+        return sums.new_tensor(float(sums.double().numpy().sum())).expand_as(sums)
 
 
 def scale_dtype(dtype: torch.dtype) -> torch.dtype:

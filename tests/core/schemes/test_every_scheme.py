@@ -8,18 +8,20 @@ import pytest
 import torch
 from scheme_samples import InMemory, layer_in_file, solve, weights
 
+from core.methods.integer import Integer
 from core.methods.keep import Keep
 from core.methods.registry import SCHEMES, SOLVERS
 from core.methods.scheme import Scheme
 from core.schemes.registry import ARITHMETIC, arithmetic_of
-from core.solvers.registry import SOLVE
+from core.solvers.registry import SOLVE, SOLVE_MATRIX
 
 TREATING = [scheme for scheme in SCHEMES.values() if scheme is not Keep]
 
 
 def test_every_scheme_and_solver_can_be_computed() -> None:
     assert set(ARITHMETIC) == set(TREATING)
-    assert set(SOLVE) == set(SOLVERS.values())
+    of_a_matrix = {solver for solver in SOLVERS.values() if solver().needs(Integer()) != "block"}
+    assert set(SOLVE) | set(SOLVE_MATRIX) == of_a_matrix
 
 
 @pytest.mark.parametrize("kind", TREATING, ids=lambda kind: kind.key)
