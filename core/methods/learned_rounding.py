@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from core.methods.error_feedback import ErrorFeedback
 from core.methods.scheme import Scheme
-from core.methods.solver import Need, Solver
+from core.methods.solver import Nearest, Need, Solver
 from core.settings import setting
 
 
@@ -69,6 +70,10 @@ class LearnedRounding(Solver):
         if "rounding" in scheme.capabilities:
             return ""
         return f"Learned rounding moves codes on even grids, which '{scheme.key}' has not"
+
+    @property
+    def begins_with(self) -> Solver:
+        return ErrorFeedback() if self.start == "error_feedback" else Nearest(clip_search=True, importance=True)
 
     @property
     def compares(self) -> bool:

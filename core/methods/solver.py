@@ -39,6 +39,11 @@ class Solver(ABC):
         """Whether a layer's inputs in the original network are of use beside those after the compressed prefix."""
         return False
 
+    @property
+    def begins_with(self) -> Solver | None:
+        """The solver of single layers whose codes a solver of blocks starts from; None for solvers of single layers."""
+        return None
+
     def searches(self, scheme: Scheme) -> bool:  # noqa: ARG002 - subclasses look at the scheme
         """Whether values are chosen by comparing sums, which may differ in their last digits between devices."""
         return False

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from core.checkpoint.records import Layer
 from core.recipe.recipe import Treatment
-from core.solvers.solution import InputStatistics
+from core.solvers.solution import InputStatistics, Solution
 
 
 @dataclass(frozen=True)
 class BlockLayer:
     """A layer that is to be solved together with others of its block.
 
-    parameter:  the name of its weight inside the block: "self_attn.q_proj.weight". What is there is the layer's own
-                weight after all transforms, float32, in the layer's own shape (`as_matrix` turns it).
-    statistics: of its inputs before anything in the block was solved; None where there are none.
+    parameter:  the name of its weight inside the block: "self_attn.q_proj.weight". What is there by now is what `begun`
+                decodes to, in the layer's own shape (`from_matrix` makes it of a matrix).
+    weight:     its own weight after all transforms, as a matrix [outputs, inputs] in the layer's dtype.
+    begun:      the solution of `Solver.begins_with`, for inputs that came through the layers begun before it.
+    statistics: of those inputs; None where there are none.
+    started:    when the layer was begun, as `time.monotonic` gives it.
     """
 
     layer: Layer
     parameter: str
     treatment: Treatment
+    weight: Tensor
+    begun: Solution
     statistics: InputStatistics | None
+    started: float

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from core.compress.whole_matrix import solve_matrix
 from core.errors import CheckpointError
 from core.recipe.plan import PlanRow
 from core.walk.batching import Batching, with_memory
@@ -49,6 +51,7 @@ class BlockSolving:
         self._original = original
         self._staged = job.recipe.calibration.inputs == "compressed"
         self._share = share
+        self._begun_with: dict[str, Learned] = {}
 
     def carry_out(self, rows: Sequence[PlanRow], *, onward: bool) -> None:
         """onward: whether something comes after the block that the hidden states are needed for.
@@ -82,17 +85,19 @@ class BlockSolving:
     def _in_stages(
         self, alone: Sequence[PlanRow], together: Sequence[PlanRow], watched: Watching, taps: Sequence[Tap]
     ) -> None:
-        learned = self._collect(taps, watched.wanted.only(_names(together))) if together else Learned()
         seen = {name for tap in taps for name in tap.names}
         self._solve([row for row in alone if row.layer.name not in seen], Learned(), watched)
+        begun: list[BlockLayer] = []
         for tap in taps:
-            stage = [row for row in alone if row.layer.name in tap.names]
+            stage = [row for row in (*alone, *together) if row.layer.name in tap.names]
             if stage:
-                self._solve(stage, self._collect((tap,), watched.wanted.only(_names(stage))), watched)
+                learned = self._collect((tap,), watched.wanted.only(_names(stage)))
+                self._solve([row for row in stage if row not in together], learned, watched)
+                begun += self._begin([row for row in stage if row in together], learned)
         if together:
             if self._original is None:
                 raise RuntimeError("a block is to be solved without the original's hidden states")
-            self._solve_block(together, learned, self._outputs(self._original))
+            self._solve_block(together, begun, self._outputs(self._original))
 
     def _at_once(
         self,
@@ -111,7 +116,7 @@ class BlockSolving:
         targets = outputs if outputs is not None or not together else self._outputs(self._shown)
         self._solve(alone, learned, watched)
         if together and targets is not None:
-            self._solve_block(together, learned, targets)
+            self._solve_block(together, self._begin(together, learned), targets)
         if outputs is not None and onward:
             hidden.copy_(outputs)
 
@@ -136,33 +141,43 @@ class BlockSolving:
             and self._job.network.parameter_inside(self._index, row.layer) is not None
         ]
 
-    def _solve_block(self, rows: Sequence[PlanRow], learned: Learned, targets: Tensor) -> None:
+    def _begin(self, rows: Sequence[PlanRow], learned: Learned) -> list[BlockLayer]:
+        """Solve the rows as their solvers begin, and let the block compute with that."""
+        layers = []
+        for row in rows:
+            self._job.progress.check_cancelled()
+            started, solver = time.monotonic(), row.treatment.solver.begins_with
+            parameter = self._job.network.parameter_inside(self._index, row.layer)
+            if solver is None or parameter is None:
+                raise RuntimeError(f"{row.layer.name} has lost its place in the block")
+            weight, statistics = self._job.weight(row).clone(), learned.statistics.get(row.layer.name)
+            begun = solve_matrix(weight, replace(row.treatment, solver=solver), statistics, None)
+            self._job.put(row, begun)
+            self._begun_with[row.layer.name] = learned
+            layers.append(BlockLayer(row.layer, parameter, row.treatment, weight, begun, statistics, started))
+        return layers
+
+    def _solve_block(self, rows: Sequence[PlanRow], begun: Sequence[BlockLayer], targets: Tensor) -> None:
         """Each solver of whole blocks in turn, in order of its first layer."""
         windows = self._batching.windows
         kinds = list(dict.fromkeys(type(row.treatment.solver) for row in rows))
         weights = sum(row.layer.parameters for row in rows)
+        layers = {layer.layer.name: layer for layer in begun}
         for kind in kinds:
             group = [row for row in rows if type(row.treatment.solver) is kind]
-            started = time.monotonic()
-            before = {row.layer.name: self._job.weight(row).clone() for row in group}
             found = SOLVE_BLOCK[kind](
                 self._run,
-                [self._block_layer(row, learned) for row in group],
+                [layers[row.layer.name] for row in group],
                 torch.split(self._shown.hidden, windows),
                 torch.split(targets, windows),
                 self._job.recipe.seed,
                 self._whole.part(sum(row.layer.parameters for row in group) / weights),
             )
             for row in group:
-                self._job.finish(row, before[row.layer.name], found[row.layer.name], learned, started)
-                started = time.monotonic()
+                layer = layers[row.layer.name]
+                learned = self._begun_with[row.layer.name]
+                self._job.finish(row, layer.weight, found[row.layer.name], learned, layer.started)
         self._whole.finish()
-
-    def _block_layer(self, row: PlanRow, learned: Learned) -> BlockLayer:
-        parameter = self._job.network.parameter_inside(self._index, row.layer)
-        if parameter is None:
-            raise RuntimeError(f"{row.layer.name} has lost its place in the block")
-        return BlockLayer(row.layer, parameter, row.treatment, learned.statistics.get(row.layer.name))
 
     def _outputs(self, stream: Stream) -> Tensor:
         """What the stream's block gives for all windows."""

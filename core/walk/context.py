@@ -52,16 +52,22 @@ class Job:
             return matrix_of(row.layer, self.network.weights.dense(row.layer))
         return matrix_of(row.layer, read_weight(self.network.model, row.layer))
 
+    @torch.no_grad()
+    def put(self, row: PlanRow, solution: Solution) -> bool:
+        """Let the model compute with the solution; False where it has no place for the layer."""
+        if holder_name(self.network.model, row.layer) is None:
+            return False
+        replace_weight(self.network.model, row.layer, from_matrix(row.layer, solution.decoded))
+        return True
+
     def finish(self, row: PlanRow, weight: Tensor, solution: Solution, learned: Learned, started: float) -> None:
         """Put a solved layer in the model, round its inputs from now on if they are to be, and record it.
 
         started: when it was begun, as `time.monotonic` gives it.
         """
-        name, model = row.layer.name, self.network.model
+        name = row.layer.name
         scale = learned.observers[name].scale() if name in learned.observers else None
-        if holder_name(model, row.layer) is not None:
-            with torch.no_grad():
-                replace_weight(model, row.layer, from_matrix(row.layer, solution.decoded))
+        if self.put(row, solution):
             self._round_inputs(row, scale)
         solved = Solved(
             row,

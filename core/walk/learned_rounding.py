@@ -6,7 +6,7 @@ instead of signed gradients.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -14,29 +14,30 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from core.checkpoint.tensors import torch_dtype
-from core.compress.layer_matrix import as_matrix, from_matrix
+from core.compress.layer_matrix import from_matrix
 from core.methods.error_feedback import ErrorFeedback
 from core.methods.learned_rounding import LearnedRounding
-from core.methods.solver import Nearest, Solver
 from core.progress import Progress
 from core.schemes.learning import Learnable
 from core.schemes.registry import arithmetic_of
 from core.solvers.moments import factor, original_target, unusable
-from core.solvers.registry import SOLVE_MATRIX
 from core.solvers.solution import Solution
 from core.walk.adam import Adam
 from core.walk.block_layer import BlockLayer
 from core.walk.block_run import BlockRun, hidden_of
 from core.walk.draws import draws, picked
 
+_PROBED, _PROBED_AT_ONCE = 16, 8
+"""Windows on which the best of several stages of learning is chosen."""
+
+_PROBES = 10
+
 
 @dataclass
 class _Learning:
-    """A layer while it is learned: where it began, its values as a matrix, and what is learned."""
+    """A layer while it is learned: and what is learned of it."""
 
     layer: BlockLayer
-    begun: Solution
     learnable: Learnable
     offsets: Tensor
     scales: Tensor
@@ -86,75 +87,94 @@ def _solve_together(
     progress: Progress,
 ) -> dict[str, Solution]:
     settings = _settings(layers[0])
-    with torch.no_grad():
-        learning = [_begin(run, layer) for layer in layers]
-        before = _error(run, {each.layer.parameter: each.weight() for each in learning}, inputs, targets)
-    _learn(run, learning, settings, inputs, targets, seed, progress)
-    with torch.no_grad():
-        after = _error(run, {each.layer.parameter: each.weight() for each in learning}, inputs, targets)
+    learning = [_begin(layer) for layer in layers]
+    block = _Block(run, learning, inputs, targets)
+    before = block.probe()
+    after = _learn(block, settings, seed, progress, before)
     if not after < before:
         note = "learning did not lessen the block's error: the codes it started from are kept"
-        return {each.layer.layer.name: _noted(each.begun, note) for each in learning}
+        return {each.layer.layer.name: _noted(each.layer.begun, note) for each in learning}
     note = f"learned in {settings.steps} steps: the block's output error fell to {after / before:.0%}"
-    return {each.layer.layer.name: each.solution((*each.begun.notes, note)) for each in learning}
+    return {each.layer.layer.name: each.solution((*each.layer.begun.notes, note)) for each in learning}
 
 
-def _learn(
-    run: BlockRun,
-    learning: Sequence[_Learning],
-    settings: LearnedRounding,
-    inputs: Sequence[Tensor],
-    targets: Sequence[Tensor],
-    seed: int,
-    progress: Progress,
-) -> None:
-    """Move offsets and scales downhill; rates fall to zero in a straight line."""
-    offsets = [each.offsets.requires_grad_() for each in learning]
-    scales = [each.scales.requires_grad_() for each in learning] if settings.scale_rate else []
+class _Block:
+    """A block with layers under learning, and what it should give."""
+
+    def __init__(
+        self, run: BlockRun, learning: Sequence[_Learning], inputs: Sequence[Tensor], targets: Sequence[Tensor]
+    ) -> None:
+        self._run = run
+        self._inputs, self._targets = inputs, targets
+        self.learning = learning
+        self.windows = sum(len(batch) for batch in inputs)
+
+    def loss(self, windows: Sequence[int]) -> Tensor:
+        """Mean squared error of the block's output over the windows of those numbers, with gradients."""
+        weights = {each.layer.parameter: each.weight() for each in self.learning}
+        hidden = picked(self._inputs, windows)
+        given = self._run.arguments(hidden.shape[0], hidden.shape[1])
+        output = hidden_of(functional_call(self._run.module, weights, (hidden, *given.args), given.kwargs))
+        return (output - picked(self._targets, windows)).square().mean()
+
+    @torch.no_grad()
+    def probe(self) -> float:
+        """The same over some windows, always the same ones."""
+        chosen = range(0, self.windows, max(1, self.windows // _PROBED))
+        parts = [chosen[start : start + _PROBED_AT_ONCE] for start in range(0, len(chosen), _PROBED_AT_ONCE)]
+        return sum(float(self.loss(part)) * len(part) for part in parts) / len(chosen)
+
+
+def _learn(block: _Block, settings: LearnedRounding, seed: int, progress: Progress, before: float) -> float:
+    """Move offsets and scales downhill, at rates that fall to zero in a straight line; leave them where the probe is
+    least, and return that: `before` is where they begin."""
+    offsets = [each.offsets.requires_grad_() for each in block.learning]
+    scales = [each.scales.requires_grad_() for each in block.learning] if settings.scale_rate else []
     rates = [settings.learning_rate] * len(offsets) + [settings.learning_rate * settings.scale_rate] * len(scales)
     learned = [*offsets, *scales]
     step = Adam(learned) if settings.optimiser == "adam" else _signed
-    windows_of_steps = draws(sum(len(batch) for batch in inputs), settings.batch_windows, seed)
+    windows_of_steps = draws(block.windows, settings.batch_windows, seed)
+    every = max(1, settings.steps // (2 * _PROBES))
+    least, best = before, [value.detach().clone() for value in learned]
     for number in range(settings.steps):
         progress.check_cancelled()
-        windows = next(windows_of_steps)
         with torch.enable_grad():
-            weights = {each.layer.parameter: each.weight() for each in learning}
-            output = _output(run, weights, picked(inputs, windows))
-            loss = (output - picked(targets, windows)).square().mean()
+            loss = block.loss(next(windows_of_steps))
         gradients = torch.autograd.grad(loss, learned)
+        left = settings.steps - number
         with torch.no_grad():
-            left = 1 - number / settings.steps
-            for value, gradient, rate in zip(learned, step(gradients), rates, strict=True):
-                value.sub_(gradient, alpha=rate * left)
+            for value, direction, rate in zip(learned, step(gradients), rates, strict=True):
+                value.sub_(direction, alpha=rate * left / settings.steps)
             for value in offsets:
                 value.clamp_(-settings.reach, settings.reach)
+        if left == 1 or (2 * left <= settings.steps and left % every == 0):
+            probed = block.probe()
+            if probed < least:
+                least, best = probed, [value.detach().clone() for value in learned]
         progress.advance(1)
+    with torch.no_grad():
+        for value, found in zip(learned, best, strict=True):
+            value.copy_(found)
+    return least
 
 
-def _begin(run: BlockRun, layer: BlockLayer) -> _Learning:
-    """Solve the layer by what learning starts from."""
-    settings, scheme = _settings(layer), layer.treatment.scheme
-    matrix = as_matrix(layer.layer, run.module.get_parameter(layer.parameter).detach()).contiguous()
-    weight = matrix.to(torch_dtype(layer.layer.dtype))
-    solver: Solver = Nearest(clip_search=True, importance=True)
-    if settings.start == "error_feedback":
-        solver = ErrorFeedback()
-    begun = SOLVE_MATRIX[type(solver)](weight, scheme, solver, layer.statistics)
-    target = _aim(matrix.float().cpu(), layer) if settings.start == "error_feedback" else matrix.float().cpu()
-    learnable = arithmetic_of(scheme).learnable(scheme, begun.stored, target)
+def _begin(layer: BlockLayer) -> _Learning:
+    """What is to be learned of the layer, from where it was begun."""
+    scheme = layer.treatment.scheme
+    learnable = arithmetic_of(scheme).learnable(scheme, layer.begun.stored, _aim(layer))
     if learnable is None:
         raise TypeError(f"the codes of {scheme.key} cannot be learned")
-    return _Learning(layer, begun, learnable, learnable.offsets, learnable.scales)
+    return _Learning(layer, learnable, learnable.offsets, learnable.scales)
 
 
-def _aim(matrix: Tensor, layer: BlockLayer) -> Tensor:
-    """What error feedback aims at: the weight that makes the original's outputs of today's inputs."""
-    statistics = layer.statistics
+def _aim(layer: BlockLayer) -> Tensor:
+    """The values that rounding should be near to, float32: the weight or, where the inputs come from the compressed
+    prefix, the one that makes the original's outputs of them."""
+    matrix, statistics = layer.weight.float(), layer.statistics
     if statistics is None or statistics.cross is None or unusable(statistics.hessian):
         return matrix
     factored = factor(statistics.hessian, torch.arange(matrix.shape[1]), 1, ErrorFeedback().damping)
-    return original_target(matrix.T, statistics.hessian, statistics.cross, factored).T
+    return original_target(matrix.T, statistics.hessian, statistics.cross, factored).T.contiguous()
 
 
 def _settings(layer: BlockLayer) -> LearnedRounding:
@@ -166,20 +186,6 @@ def _settings(layer: BlockLayer) -> LearnedRounding:
 
 def _noted(solution: Solution, note: str) -> Solution:
     return replace(solution, notes=(*solution.notes, note))
-
-
-def _output(run: BlockRun, weights: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
-    """What the block makes of hidden states [windows, tokens, width] with these weights in place of its own."""
-    given = run.arguments(hidden.shape[0], hidden.shape[1])
-    return hidden_of(functional_call(run.module, dict(weights), (hidden, *given.args), given.kwargs))
-
-
-def _error(run: BlockRun, weights: Mapping[str, Tensor], inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> float:
-    """Σ (output − target)² over all calibration windows."""
-    return sum(
-        float((_output(run, weights, hidden) - target).square().sum())
-        for hidden, target in zip(inputs, targets, strict=True)
-    )
 
 
 def _signed(gradients: Sequence[Tensor]) -> list[Tensor]:
