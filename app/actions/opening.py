@@ -10,9 +10,10 @@ from pathlib import Path
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
 
 from app.actions.command import Command
+from app.actions.preset_menu import fill_preset_menu
 from app.bench import Bench
 from core.errors import OutputError, UserError
-from core.recipe.presets import load_preset, preset_names
+from core.recipe.presets import load_preset
 from core.recipe.recipe import Recipe, load_recipe
 
 CHECKPOINT_FILES = "Checkpoints (*.safetensors *.bin *.pt *.pth);;All files (*)"
@@ -151,10 +152,7 @@ class Opening:
         self._use(load_preset(name), f"Use preset {name}")
 
     def fill_presets(self, menu: QMenu) -> None:
-        for name in preset_names():
-            action = menu.addAction(name, partial(self.use_preset, name))
-            action.setToolTip(load_preset(name).description)
-            action.setEnabled(self._bench.document.checkpoint is not None)
+        fill_preset_menu(menu, self.use_preset, enabled=self._bench.document.checkpoint is not None)
 
     def fill_recent(self, menu: QMenu) -> None:
         recent = self._bench.preferences.recent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from PySide6.QtCore import (
     QItemSelection,
@@ -22,6 +21,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLineEdit, QMenu, QSpacerItem, QVBoxLayout, QWidget
 
 from app.actions.command import Command
+from app.actions.preset_menu import fill_preset_menu
 from app.document import Document
 from app.figures import plural
 from app.models.layer_filter import HELP
@@ -33,7 +33,8 @@ from app.theme.icons import icon
 from app.theme.theme import theme_notifier
 from app.widgets.elided_label import ElidedLabel
 from core.checkpoint.records import Layer
-from core.recipe.presets import load_preset, preset_names
+from core.recipe.editing import set_polish, set_transforms, treat
+from core.recipe.presets import load_preset
 from core.recipe.recipe import KEEP
 
 FILTER_DELAY_MS = 120
@@ -325,8 +326,7 @@ class LayersPanel(QWidget):
         menu.addSeparator()
         menu.addAction(icon("mdi6.lock-outline"), f"Keep {plural(count, 'layer')} as is", self._keep)
         presets = menu.addMenu(icon("mdi6.tune-variant"), f"Apply preset to {plural(count, 'layer')}")
-        for name in preset_names():
-            presets.addAction(name, partial(self._apply_preset, name))
+        fill_preset_menu(presets, self._apply_preset)
         return menu
 
     def _add_alike(self, menu: QMenu, title: str, test: Callable[[Layer], bool]) -> None:
@@ -342,9 +342,20 @@ class LayersPanel(QWidget):
         self._document.treat(chosen, [KEEP] * len(chosen), f"Keep {plural(len(chosen), 'layer')}")
 
     def _apply_preset(self, name: str) -> None:
-        """The preset's first treatment, on the selected layers whatever they are."""
-        rules = load_preset(name).rules
-        chosen = [i for i in self._document.selection if self.model.layers[i].compressible]
-        if rules and chosen:
-            title = f"Apply {name} to {plural(len(chosen), 'layer')}"
-            self._document.treat(chosen, [rules[0].treatment] * len(chosen), title)
+        """The preset's first treatment, on the selected layers whatever they are, and its transforms where it has any.
+
+        Transforms and polish concern the whole network; they join what the recipe has already.
+        """
+        document, preset = self._document, load_preset(name)
+        chosen = [i for i in document.selection if self.model.layers[i].compressible]
+        if not preset.rules or not chosen:
+            return
+        layers = [self.model.layers[i] for i in chosen]
+        recipe = treat(document.recipe, layers, [preset.rules[0].treatment] * len(chosen))
+        present = {transform.key for transform in recipe.transforms}
+        missing = [transform for transform in preset.transforms if transform.key not in present]
+        if missing:
+            recipe = set_transforms(recipe, (*recipe.transforms, *missing))
+        if preset.polish is not None and recipe.polish is None:
+            recipe = set_polish(recipe, preset.polish)
+        document.set_recipe(recipe, f"Apply {name} to {plural(len(chosen), 'layer')}")

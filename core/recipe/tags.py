@@ -8,10 +8,10 @@ tag is the words. A new method needs nothing for that but a tag that names each 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from itertools import product
+from itertools import islice, product
 from typing import TypeVar
 
 from core.methods.activations import Activations
@@ -23,8 +23,8 @@ from core.settings import Setting, Value, applicable, settings_of, settled
 T = TypeVar("T")
 
 _NUMBER = re.compile(r"\d*\.?\d+(?:e[-+]\d+)?")
-_LENIENT = ("indivisible", "divisor")
-"""Not in tags, as it changes no result where the group divides: words mean the layers they can be carried out on."""
+_STRICTNESS, _STRICT = "indivisible", "refuse"
+"""Not in tags, as it changes no result where the group divides: words mean whatever layers they are said of."""
 
 
 def treatment_of_tag(words: str) -> Treatment | None:
@@ -34,21 +34,20 @@ def treatment_of_tag(words: str) -> Treatment | None:
     are not checked against their bounds: "int9 channel" is a treatment too, and a wrong one.
     """
     wanted = _spelled(words)
-    numbers = tuple(dict.fromkeys(_NUMBER.findall(" ".join(wanted))))
     for shortened in (False, True):
         for kind in SCHEMES.values():
-            for scheme in _instances(kind, numbers, lambda scheme: scheme.tag):
+            for scheme in _instances(kind, wanted, lambda scheme: scheme.tag):
                 said = _spelled(scheme.tag)
                 for end in range(len(wanted), 0, -1):
                     if not (_is_short_for(wanted[:end], said) if shortened else wanted[:end] == said):
                         continue
-                    found = _with_solver(Treatment(_lenient(scheme)), wanted[end:], numbers)
+                    found = _with_solver(Treatment(_lenient(scheme)), wanted[end:])
                     if found is not None:
                         return found
     return None
 
 
-def _with_solver(treatment: Treatment, rest: list[str], numbers: tuple[str, ...]) -> Treatment | None:
+def _with_solver(treatment: Treatment, rest: list[str]) -> Treatment | None:
     """The treatment with the solver, and the activations, that the rest of a tag names."""
     if not rest:
         return treatment
@@ -58,36 +57,82 @@ def _with_solver(treatment: Treatment, rest: list[str], numbers: tuple[str, ...]
         def tag(solver: Solver) -> str:
             return solver.tag(scheme)
 
-        for solver in _instances(kind, numbers, tag):
+        for solver in _instances(kind, rest, tag):
             said = _spelled(tag(solver))
             if rest[: len(said)] != said or (not said and not isinstance(solver, Nearest)):
                 continue
-            found = _with_activations(replace(treatment, solver=solver), rest[len(said) :], numbers)
+            found = _with_activations(replace(treatment, solver=solver), rest[len(said) :])
             if found is not None:
                 return found
     return None
 
 
-def _with_activations(treatment: Treatment, rest: list[str], numbers: tuple[str, ...]) -> Treatment | None:
+def _with_activations(treatment: Treatment, rest: list[str]) -> Treatment | None:
     if not rest:
         return treatment
-    found = (each for each in _instances(Activations, numbers, lambda each: each.tag) if _spelled(each.tag) == rest)
+    found = (each for each in _instances(Activations, rest, lambda each: each.tag) if _spelled(each.tag) == rest)
     activations = next(found, None)
     return None if activations is None else replace(treatment, activations=activations)
 
 
-def _instances(kind: type[T], numbers: tuple[str, ...], tag: Callable[[T], str]) -> Iterator[T]:
-    """Instances with other tags, the usual settings first."""
+def _instances(kind: type[T], wanted: list[str], tag: Callable[[T], str]) -> Iterator[T]:
+    """Instances whose tags may stand in the `wanted` words, the usual settings first."""
+    numbers = tuple(dict.fromkeys(_NUMBER.findall(" ".join(wanted))))
     seen: set[str] = set()
     for base in _combinations(kind, kind()):
         if tag(base) in seen:
             continue
         seen.add(tag(base))
         yield base
-        shown = [declared for declared in applicable(base, _capabilities(kind)) if _is_shown(declared, base, tag)]
-        values = [tuple(dict.fromkeys((_of(declared, base), *_read(declared, numbers)))) for declared in shown]
-        for chosen in product(*values):
-            yield replace(base, **dict(zip((declared.name for declared in shown), chosen, strict=True)))  # type: ignore[type-var]
+        plausible = _plausible(base, numbers, wanted, tag)
+        yield from _numbered(base, plausible)
+        for name, values in plausible.items():
+            for value in values:  # another number may show in other words once this one is in place
+                changed = replace(base, **{name: value})  # type: ignore[type-var]
+                then = _plausible(changed, numbers, wanted, tag)
+                if any(set(then[other]) - set(plausible[other]) for other in then if other != name):
+                    yield from _numbered(changed, then)
+
+
+def _numbered(base: T, values: Mapping[str, Sequence[int | float]]) -> Iterator[T]:
+    """`base` with every combination of other numbers, but for itself."""
+    every = ((getattr(base, name), *others) for name, others in values.items())
+    for chosen in islice(product(*every), 1, None):
+        yield replace(base, **dict(zip(values, chosen, strict=True)))  # type: ignore[type-var]
+
+
+def _plausible(
+    base: T, numbers: tuple[str, ...], wanted: list[str], tag: Callable[[T], str]
+) -> dict[str, tuple[int | float, ...]]:
+    """By setting, the numbers that put words into the tag which may stand among the wanted ones."""
+    return {
+        declared.name: tuple(dict.fromkeys(_fitting(declared, base, numbers, wanted, tag)))
+        for declared in applicable(base, _capabilities(type(base)))
+        if declared.kind in ("integer", "number")
+    }
+
+
+def _fitting(
+    declared: Setting, base: T, numbers: tuple[str, ...], wanted: list[str], tag: Callable[[T], str]
+) -> Iterator[int | float]:
+    """The values of a number which put words into the tag that stand, but for other numbers, among the wanted ones."""
+    usual = _spelled(tag(base))
+    for number, value in _read(declared, numbers):
+        changed = _spelled(tag(replace(base, **{declared.name: value})))  # type: ignore[type-var]
+        new = [_NUMBER.sub("#", word) for word in _differing(changed, usual)]
+        windows = (wanted[start : start + len(new)] for start in range(len(wanted) - len(new) + 1) if new)
+        for window in windows:
+            if number in _NUMBER.findall(" ".join(window)) and [_NUMBER.sub("#", word) for word in window] == new:
+                yield value
+                break
+
+
+def _differing(words: list[str], others: list[str]) -> list[str]:
+    """`words` without what both begin and end with."""
+    shorter = min(len(words), len(others))
+    start = next((at for at in range(shorter) if words[at] != others[at]), shorter)
+    end = next((at for at in range(shorter - start) if words[-1 - at] != others[-1 - at]), shorter - start)
+    return words[start : len(words) - end]
 
 
 def _combinations(kind: type[T], usual: T) -> Iterator[T]:
@@ -103,25 +148,15 @@ def _combinations(kind: type[T], usual: T) -> Iterator[T]:
             yield made
 
 
-def _is_shown(declared: Setting, base: T, tag: Callable[[T], str]) -> bool:
-    """Whether the tag tells another value of this number apart."""
-    if declared.kind not in ("integer", "number"):
-        return False
-    value = float(_of(declared, base))
-    other = value / 2 if declared.kind == "number" and value else value + 1
-    typed = int(other) if declared.kind == "integer" else other
-    return tag(replace(base, **{declared.name: typed})) != tag(base)  # type: ignore[type-var]
-
-
-def _read(declared: Setting, numbers: tuple[str, ...]) -> Iterator[int | float]:
-    """The numbers in the words as values of a setting: as they stand, and a hundredth, as of percents."""
+def _read(declared: Setting, numbers: tuple[str, ...]) -> Iterator[tuple[str, int | float]]:
+    """Each number in the words with what it may mean for a setting: as it stands, or a hundredth, as of percents."""
     for number in numbers:
         exact = Decimal(number)
         if declared.kind == "number":
-            yield float(exact)
-            yield float(exact / 100)
+            yield number, float(exact)
+            yield number, float(exact / 100)
         elif exact == int(exact):
-            yield int(exact)
+            yield number, int(exact)
 
 
 def _spelled(words: str) -> list[str]:
@@ -138,16 +173,10 @@ def _is_short_for(words: list[str], tag: list[str]) -> bool:
 
 
 def _lenient(scheme: T) -> T:
-    name, value = _LENIENT
-    if name not in {declared.name for declared in settings_of(type(scheme))}:
-        return scheme
-    return settled(replace(scheme, **{name: value}))  # type: ignore[type-var]
-
-
-def _of(declared: Setting, instance: object) -> int | float:
-    value = getattr(instance, declared.name)
-    assert isinstance(value, int | float)
-    return value
+    """The scheme that finds a way where a group does not divide, if it knows one."""
+    declared = next((each for each in settings_of(type(scheme)) if each.name == _STRICTNESS), None)
+    ways = [name for name, _ in declared.choices if name != _STRICT] if declared is not None else []
+    return settled(replace(scheme, **{_STRICTNESS: ways[0]})) if ways else scheme  # type: ignore[type-var]
 
 
 def _capabilities(kind: type[object]) -> set[str]:

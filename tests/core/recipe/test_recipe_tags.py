@@ -31,7 +31,7 @@ def other_values(declared: Setting) -> Iterator[Value]:
 
 
 def variants(kind: type) -> Iterator[object]:
-    """The usual settings, and each setting changed alone and together with what it needs to mean something."""
+    """The usual settings, each setting changed alone with what it needs to mean something, and all of them at once."""
     yield kind()
     for declared in settings_of(kind):
         for value in other_values(declared):
@@ -39,6 +39,9 @@ def variants(kind: type) -> Iterator[object]:
             if declared.when is not None:
                 changed = replace(changed, **{declared.when[0]: declared.when[1][0]})
             yield settled(changed)
+    others = {each.name: [value for value in other_values(each) if value != each.default] for each in settings_of(kind)}
+    for which in (0, -1):
+        yield settled(replace(kind(), **{name: values[which] for name, values in others.items() if values}))
 
 
 def treatments() -> Iterator[Treatment]:

@@ -1,0 +1,52 @@
+from PySide6.QtWidgets import QMenu
+
+from app.actions.preset_menu import fill_preset_menu
+from app.panels.layers import LayersPanel
+from core.methods.polish import Polish
+from core.recipe.editing import set_polish
+from core.recipe.presets import load_preset, preset_names, presets
+
+
+def entries(menu):
+    return [action for group in menu.actions() for action in group.menu().actions() if not action.isSeparator()]
+
+
+def test_every_preset_is_in_the_menu_once_by_size(qtbot):
+    menu = QMenu()
+    qtbot.addWidget(menu)
+    chosen = []
+    fill_preset_menu(menu, chosen.append)
+    assert [action.text() for action in menu.actions()] == list(dict.fromkeys(each.group for each in presets()))
+    found = entries(menu)
+    assert sorted(action.objectName() for action in found) == list(preset_names())
+    assert all(len(group.menu().actions()) <= 16 for group in menu.actions())
+    by_name = {action.objectName(): action for action in found}
+    assert by_name["int4-g128"].text() == "int4-g128\t4.12 bits"
+    assert by_name["int4-g128"].toolTip() == load_preset("int4-g128").description
+    assert by_name["gptq-int4-g128"].text().endswith("bits · calibrates")
+    assert "Learns from 128 windows" in by_name["gptq-int4-g128"].toolTip()
+    by_name["int4-g128"].trigger()
+    assert chosen == ["int4-g128"]
+
+
+def test_nothing_can_be_chosen_without_a_checkpoint(qtbot):
+    menu = QMenu()
+    qtbot.addWidget(menu)
+    fill_preset_menu(menu, print, enabled=False)
+    assert not any(action.menu().isEnabled() for action in menu.actions())
+
+
+def test_a_preset_on_selected_layers_brings_its_transforms(qtbot, opened):
+    panel = LayersPanel(opened)
+    qtbot.addWidget(panel)
+    panel._show_checkpoint()
+    opened.set_recipe(set_polish(opened.recipe, Polish(steps=3)), "x")
+    opened.select((2, 3))
+    panel._apply_preset("awq-int4-g128")
+    preset = load_preset("awq-int4-g128")
+    assert opened.treatment_of(2) == preset.rules[0].treatment
+    assert opened.recipe.transforms == preset.transforms
+    assert opened.recipe.polish == Polish(steps=3)
+    assert opened.undo.undoText() == "Apply awq-int4-g128 to 2 layers"
+    panel._apply_preset("awq-int3-g128")
+    assert opened.recipe.transforms == preset.transforms
