@@ -13,12 +13,14 @@ from core.schemes.microscaling import MicroscalingArithmetic, NvFloat4Arithmetic
 from core.schemes.nonlinear import NonLinearArithmetic
 from core.schemes.outliers import OutliersArithmetic
 from core.schemes.sparse import SparseArithmetic
+from core.schemes.vector_codebook import VectorCodebookArithmetic
 
 ARITHMETIC: dict[type[Scheme], type[SchemeArithmetic[Any]]] = {
     arithmetic.scheme: arithmetic
     for arithmetic in (
         IntegerArithmetic,
         CodebookArithmetic,
+        VectorCodebookArithmetic,
         OutliersArithmetic,
         NonLinearArithmetic,
         FloatingArithmetic,
