@@ -21,7 +21,6 @@ FEW_ROWS = 64
 
 _WINDOWS, _TOKENS = 2, 12
 FAULTS = (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError)
-_CACHES = ("past_key_values", "past_key_value", "layer_past")
 
 
 class Rehearsal:
@@ -32,8 +31,7 @@ class Rehearsal:
 
     def __init__(self, block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self.block = random_copy(block)
-        self._args = args
-        self._kwargs = {name: None if name in _CACHES else value for name, value in kwargs.items()}
+        self._args, self._kwargs = args, kwargs
         like = args[0] if args else kwargs["hidden_states"]
         generator = torch.Generator().manual_seed(1)
         self.hidden = torch.randn(like.shape, generator=generator).to(like.device)
@@ -44,10 +42,19 @@ class Rehearsal:
 
 
 def run_block(block: nn.Module, hidden: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-    """Run a block on `hidden` with the other arguments that the model handed it."""
+    """Run a block on `hidden` with the other arguments that the model handed it.
+
+    A cache of past tokens is left out: it would grow from run to run.
+    """
+    args = tuple(None if _is_cache(value) else value for value in args)
+    kwargs = {name: None if _is_cache(value) else value for name, value in kwargs.items()}
     with torch.no_grad():
         output = block(hidden, *args[1:], **kwargs) if args else block(**{**kwargs, "hidden_states": hidden})
     return first_tensor(output)
+
+
+def _is_cache(value: object) -> bool:
+    return hasattr(value, "get_seq_length")
 
 
 def random_copy(module: nn.Module, replaced: Mapping[nn.Module, nn.Module] | None = None) -> nn.Module:
@@ -80,18 +87,22 @@ def random_copy(module: nn.Module, replaced: Mapping[nn.Module, nn.Module] | Non
 class StandIn(nn.Module):
     """Passes its hidden state on, as the block it stands for would, and remembers how it was called.
 
-    Each token is multiplied by its size: a turned hidden state stays turned, but channels do not pass one by one.
+    The first one multiplies each token by 1 and its size: a turned hidden state stays turned, but channels do not pass
+    one by one, so that what lies before the blocks is not taken to feed what lies behind them.
     """
 
-    def __init__(self, *, returns_tuple: bool) -> None:
+    def __init__(self, *, first: bool, returns_tuple: bool) -> None:
         super().__init__()
+        self.first = first
         self.returns_tuple = returns_tuple
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         self.args, self.kwargs = args, kwargs
-        hidden = self.hidden * self.hidden.square().mean(-1, keepdim=True).sqrt()
+        hidden = self.hidden
+        if self.first:
+            hidden = hidden * (1 + hidden.square().mean(-1, keepdim=True).sqrt())
         return (hidden,) if self.returns_tuple else hidden
 
     @property
@@ -110,7 +121,7 @@ class Stage:
         self.stand_ins: tuple[StandIn, ...] = ()
         self._fault: Exception | None = None
         for returns_tuple in (False, True):
-            self.stand_ins = tuple(StandIn(returns_tuple=returns_tuple) for _ in blocks)
+            self.stand_ins = tuple(StandIn(first=block is blocks[0], returns_tuple=returns_tuple) for block in blocks)
             self.model = random_copy(model, dict(zip(blocks, self.stand_ins, strict=True)))
             self.tied = _untie(self.model)
             self._inputs = _model_inputs(self.model)

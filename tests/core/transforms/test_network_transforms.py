@@ -6,11 +6,12 @@ import copy
 
 import pytest
 import torch
-from layouts import LAYOUTS, difference, outputs
+from layouts import LAYOUTS, Layout, difference, outputs
 from torch import nn
 
 from core.methods.fold import Fold
 from core.methods.rotate import Rotate
+from core.transforms.outline import Outline
 from core.transforms.registry import NETWORK
 from core.transforms.transform import NetworkTransform
 
@@ -136,3 +137,12 @@ def test_blocks_wait_for_the_ends() -> None:
     blocks = LAYOUTS["llama"].blocks_of(model)
     with pytest.raises(ValueError, match="come before"):
         NETWORK[Rotate](Rotate(), model, blocks, 0).block(blocks[0], 0)
+
+
+def test_rotation_does_not_depend_on_how_many_blocks_there_are() -> None:
+    layout = LAYOUTS["llama"]
+    deep = Layout("llama", layout.config | {"num_hidden_layers": 40}, name="llama with many blocks")
+    model = deep.model()
+    outline = Outline(model, deep.blocks_of(model))
+    assert outline.residual_refusals == ()
+    assert [feed.source for feed in outline.ends.feeds] == ["model.norm"]
