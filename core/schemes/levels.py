@@ -134,7 +134,7 @@ def _start(units: _Units, count: int) -> Tensor:
 
 def _clusters(units: _Units, levels: Tensor) -> _Clusters:
     """The values nearest to each level."""
-    inner = torch.searchsorted(units.values, (levels[:, 1:] + levels[:, :-1]) * 0.5)
+    inner = torch.searchsorted(units.values, ((levels[:, 1:] + levels[:, :-1]) * 0.5).contiguous())
     ends = torch.nn.functional.pad(inner, (1, 0))
     ends = torch.nn.functional.pad(ends, (0, 1), value=units.values.shape[1])
     return _Clusters(ends, units.weight.gather(1, ends).diff(dim=1), units.moment.gather(1, ends).diff(dim=1))

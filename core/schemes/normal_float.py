@@ -119,7 +119,7 @@ class NormalFloatGrid(Grid):
 
     def _error(self, values: Tensor, scale: Tensor, importance: Tensor | None) -> Tensor:
         """Σ h·(w − ŵ)² float64 [rows, spans]."""
-        codes = torch.bucketize(values / scale[..., None], self._middles, out_int32=True)
+        codes = torch.bucketize((values / scale[..., None]).contiguous(), self._middles, out_int32=True)
         error = (self.table[codes] * scale[..., None]).to(self.dtype).float().sub_(values).square_()
         return last_sums(error if importance is None else error.mul_(importance))
 
