@@ -50,15 +50,29 @@ class Batching:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if self.windows == 1:
-            raise UserError(
-                "There is not enough memory to push a single calibration window through a block",
-                remedy="Choose shorter calibration windows, or free memory.",
-            )
+            raise _too_large()
         self.windows //= 2
         self._progress.note(
             f"Out of memory: calibration goes on with {self.windows} windows at once (sums may differ in their last "
             "digits from those of a run with enough memory)"
         )
+
+
+def with_memory(compute: Callable[[], T]) -> T:
+    """What `compute` gives for a single window. Raises UserError when memory runs out."""
+    try:
+        return compute()
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise _too_large() from error
+
+
+def _too_large() -> UserError:
+    return UserError(
+        "There is not enough memory to push a single calibration window through a block",
+        remedy="Choose shorter calibration windows, or free memory.",
+    )
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

@@ -85,7 +85,7 @@ def _carry_out(
         earlier = polishing.earlier() if finished else None
         if earlier is not None:
             return earlier
-    walk = Walk(plan, run, workspace, text, progress) if walks(plan) else None
+    walk = Walk(plan, run, workspace, text if learns(plan) else None, progress) if walks(plan) else None
     if walk is None:
         with one_thread_left():
             layers = compress_streaming(plan, run, workspace, progress)
@@ -101,9 +101,13 @@ def _carry_out(
 
 def walks(plan: Plan) -> bool:
     """Whether the plan goes block by block through the model: it has transforms, or learns from activations."""
-    recipe = plan.recipe
-    learns = any(row.treatment.needs_calibration for row in plan.treated())
-    return bool(plan.checkpoint.architecture) and (learns or bool(recipe.transforms))
+    return bool(plan.checkpoint.architecture) and (learns(plan) or bool(plan.recipe.transforms))
+
+
+def learns(plan: Plan) -> bool:
+    """Whether anything but polish looks at activations."""
+    found_by_block = any(transform.reach == "block" for transform in plan.recipe.transforms)
+    return found_by_block or any(row.treatment.needs_calibration for row in plan.treated())
 
 
 def _text(plan: Plan) -> CalibrationText | None:
