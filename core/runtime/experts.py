@@ -6,7 +6,8 @@ parameter [experts, outputs, inputs], gate above up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +71,20 @@ def write_expert(model: nn.Module, place: ExpertPlace, weight: Tensor) -> None:
         raise ValueError(f"'{place.name}' keeps {list(target.shape)} for the expert, not {list(weight.shape)}")
     with torch.no_grad():
         target.copy_(weight)
+
+
+@contextmanager
+def experts_one_by_one(model: nn.Module) -> Iterator[None]:
+    """Compute experts by plain products meanwhile: grouped ones refuse weights that share one place in memory."""
+    configs = {id(module.config): module.config for module in model.modules() if hasattr(module, "has_gate")}
+    before = [config._experts_implementation for config in configs.values()]  # type: ignore[union-attr]
+    try:
+        for config in configs.values():
+            config._experts_implementation = "eager"  # type: ignore[union-attr]
+        yield
+    finally:
+        for config, implementation in zip(configs.values(), before, strict=True):
+            config._experts_implementation = implementation  # type: ignore[union-attr]
 
 
 def spellings(model: nn.Module, name: str) -> tuple[str, ...]:

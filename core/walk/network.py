@@ -15,7 +15,7 @@ from core.evaluate.blocks import find_blocks
 from core.progress import Progress
 from core.runtime.architecture import architecture_of
 from core.runtime.build import compute_device, load_model
-from core.runtime.experts import expert_place, write_expert
+from core.runtime.experts import expert_place, experts_one_by_one, write_expert
 from core.runtime.replace import holder_name, is_mixed, parameter_name
 from core.walk.block_run import Arguments, BlockRun, hidden_of
 from core.weights.weights import Weights
@@ -212,7 +212,8 @@ class Network:
             with self._standing_in(lambda index: index == 0) as seen:
                 self._forward(torch.ones(1, _TRIED_TOKENS, dtype=torch.int64))
             hidden, given = seen[0]
-            output = self.blocks[0](hidden, *given.args, **given.kwargs)
+            with experts_one_by_one(self.model):  # the block has no weights yet
+                output = self.blocks[0](hidden, *given.args, **given.kwargs)
         return tuple(output[1:]) if isinstance(output, tuple) else None
 
     @contextmanager
