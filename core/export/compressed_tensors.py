@@ -1,4 +1,4 @@
-"""Stored integer layers turned into the tensors of the compressed-tensors formats, block by block."""
+"""Stored layers turned into the tensors of the compressed-tensors formats, block by block."""
 
 from __future__ import annotations
 
@@ -25,25 +25,43 @@ def layout_blocks(layer: Layer, treatment: Treatment, stored: Mapping[str, Tenso
     stored: the tensors of the treatment's storage.
     """
     scheme, layout = treatment.scheme, layout_of(treatment)
-    assert isinstance(scheme, Integer)
+    parts = _integer(layer, scheme, layout, stored) if isinstance(scheme, Integer) else _floating(layer, layout, stored)
+    for name, values in parts:
+        yield f"{layer.name}.{name}", values
+    for name in ("weight_global_scale", INPUT_SCALE):
+        if name in stored:
+            yield f"{layer.name}.{name}", stored[name]
+
+
+def _floating(layer: Layer, layout: Layout, stored: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    scale = stored["weight_scale"]
+    yield "weight_scale", scale.view(torch.uint8) if layout.scale_dtype == "uint8" else scale
+    if layout.bits == 8:
+        yield "weight", stored["weight"]
+        return
+    # Nibbles in words of 32 bits are nibbles in bytes, lowest first, with unused ones at the end of each row.
+    yield "weight_packed", stored["weight_packed"].view(torch.uint8)[:, : layer.matrix_shape[1] // 2].contiguous()
+
+
+def _integer(
+    layer: Layer, scheme: Integer, layout: Layout, stored: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
     rows, columns = layer.matrix_shape
-    name, scale = layer.name, stored["weight_scale"]
+    scale = stored["weight_scale"]
     zero_point = None
     if not scheme.symmetric:
         zero_point = unpack_columns(stored["weight_zero_point"], scheme.bits, scale.shape[0])
-    yield f"{name}.weight_scale", scale
-    if INPUT_SCALE in stored:
-        yield f"{name}.{INPUT_SCALE}", stored[INPUT_SCALE]
+    yield "weight_scale", scale
     if layout.format == PACKED:
-        yield f"{name}.weight_shape", torch.tensor([rows, columns])
+        yield "weight_shape", torch.tensor([rows, columns])
     if not layout.symmetric and zero_point is not None:
-        yield f"{name}.weight_zero_point", _signed(zero_point, layout.bits)
-    suffix = "weight" if layout.format == UNPACKED else "weight_packed"
+        yield "weight_zero_point", _signed(zero_point, layout.bits)
     step = max(1, BLOCK_WEIGHTS // max(1, columns))
     for start in range(0, rows, step):
         stop = min(start + step, rows)
         zero = None if zero_point is None or layout.strategy == "tensor" else zero_point[start:stop]
-        yield f"{name}.{suffix}", _codes(stored["weight_packed"][start:stop], scheme, layout, columns, zero)
+        codes = _codes(stored["weight_packed"][start:stop], scheme, layout, columns, zero)
+        yield "weight" if layout.format == UNPACKED else "weight_packed", codes
 
 
 def _codes(packed: Tensor, scheme: Integer, layout: Layout, columns: int, zero_point: Tensor | None) -> Tensor:

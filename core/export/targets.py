@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from core.checkpoint.records import Layer
 from core.errors import OutputError
-from core.methods.integer import Integer
+from core.export.compressed_layout import scheme_problem
 from core.recipe.recipe import Treatment
 from core.settings import did_you_mean
 
@@ -43,15 +43,19 @@ class Dense(Target):
 @dataclass(frozen=True)
 class CompressedTensors(Target):
     key: ClassVar[str] = "compressed-tensors"
-    title: ClassVar[str] = "compressed-tensors (pack-quantized)"
-    summary: ClassVar[str] = "Integer layers packed into int32 words with their scales, beside a quantization_config."
-    runtimes: ClassVar[tuple[str, ...]] = ("transformers with compressed-tensors", "vLLM (symmetric 4 and 8 bit)")
+    title: ClassVar[str] = "compressed-tensors"
+    summary: ClassVar[str] = "Integer and floating layers as codes with their scales, beside a quantization_config."
+    runtimes: ClassVar[tuple[str, ...]] = (
+        "transformers with compressed-tensors",
+        "vLLM (symmetric 4 and 8 bit)",
+    )
 
     def problems(self, treatment: Treatment, layer: Layer) -> str:
         if treatment.keeps:
             return ""
-        if not isinstance(treatment.scheme, Integer):
-            return f"{treatment.scheme.title.lower()} layers have no packed form"
+        problem = scheme_problem(treatment.scheme, layer)
+        if problem:
+            return problem
         if layer.transposed:
             return "its weight is stored transposed, and only torch Linear modules can be packed"
         if layer.tied:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from core.errors import CheckpointError
 from core.methods.activations import Activations
+from core.methods.floating import Floating
 from core.methods.integer import Integer
+from core.methods.microscaling import Microscaling, NvFloat4
 from core.settings import parse_settings
+from core.weights.packed_layer import PackedScheme
 
-_FORMATS = ("pack-quantized", "int-quantized", "mixed-precision")
-_STRATEGIES: dict[object, Literal["tensor", "channel", "group"]] = {
-    "tensor": "tensor",
-    "channel": "channel",
-    "group": "group",
-}
+_PACKED = ("pack-quantized", "mxfp4-pack-quantized", "nvfp4-pack-quantized")
+_FORMATS = (*_PACKED, "int-quantized", "float-quantized", "mxfp8-quantized", "mixed-precision")
 
 
 def treatment_reader(
     config: Mapping[str, Any], where: str
-) -> Callable[[str, bool], tuple[Integer, Activations | None]]:
+) -> Callable[[str, bool], tuple[PackedScheme, Activations | None]]:
     """A function from a module's name, and whether its codes are packed, to its scheme and what its inputs undergo.
 
     Raises CheckpointError, then or when a layer is asked for, when the checkpoint is in a form that is not read.
@@ -35,10 +34,10 @@ def treatment_reader(
     if not groups:
         raise _not_read("Its quantization_config has no config_groups", where)
 
-    def treatment_of(name: str, packed: bool) -> tuple[Integer, Activations | None]:
+    def treatment_of(name: str, packed: bool) -> tuple[PackedScheme, Activations | None]:
         group = _group_of(name, groups)
         form = group.get("format") or config["format"]
-        if (form == "pack-quantized") != packed and form != "mixed-precision":
+        if (form in _PACKED) != packed and form != "mixed-precision":
             raise _not_read(f"'{name}' is not stored as its format {form!r} says", where)
         return _scheme(name, group, packed, where), _activations(name, group, where)
 
@@ -57,19 +56,45 @@ def _group_of(name: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
     return (by_name or by_pattern or by_class or groups)[0]
 
 
-def _scheme(name: str, group: dict[str, Any], packed: bool, where: str) -> Integer:
+def _scheme(name: str, group: dict[str, Any], packed: bool, where: str) -> PackedScheme:
     weights = group.get("weights") or {}
     size, bits = int(weights.get("group_size") or 0), int(weights.get("num_bits") or 0)
-    strategy = weights.get("strategy") or ("group" if size > 0 else "channel" if size else "tensor")
-    if weights.get("type", "int") != "int" or bits not in range(2, 9) or (not packed and bits != 8):
-        raise _not_read(f"'{name}' has {bits}-bit codes of type {weights.get('type')!r}", where)
-    if strategy not in _STRATEGIES or weights.get("actorder") in ("group", "dynamic"):
-        order = f" and the order {weights['actorder']!r}" if weights.get("actorder") else ""
-        raise _not_read(f"'{name}' has the strategy {strategy!r}{order}", where)
-    granularity, symmetric = _STRATEGIES[strategy], bool(weights.get("symmetric", True))
-    if granularity != "group":
-        return Integer(bits=bits, symmetric=symmetric, granularity=granularity)
-    return Integer(bits=bits, symmetric=symmetric, granularity=granularity, group_size=size)
+    strategy = str(weights.get("strategy") or ("group" if size > 0 else "channel" if size else "tensor"))
+    kind = weights.get("type", "int")
+    found = _float(bits, strategy, size, weights) if kind == "float" else _integer(bits, strategy, size, weights)
+    if found is None or (not packed and bits != 8):
+        order = f", order {weights['actorder']!r}" if weights.get("actorder") else ""
+        grouped = f" of {size}" if size > 0 else ""
+        raise _not_read(f"'{name}' has {bits}-bit codes of type {kind!r}, strategy {strategy!r}{grouped}{order}", where)
+    return found
+
+
+def _integer(bits: int, strategy: str, size: int, weights: Mapping[str, Any]) -> Integer | None:
+    if bits not in range(2, 9) or weights.get("actorder") in ("group", "dynamic"):
+        return None
+    symmetric = bool(weights.get("symmetric", True))
+    match strategy:
+        case "group":
+            return Integer(bits=bits, symmetric=symmetric, granularity="group", group_size=size)
+        case "tensor" | "channel":
+            return Integer(bits=bits, symmetric=symmetric, granularity=strategy)
+    return None
+
+
+def _float(bits: int, strategy: str, size: int, weights: Mapping[str, Any]) -> PackedScheme | None:
+    match (bits, strategy, size):
+        case (4, "group", Microscaling.block):
+            return Microscaling()
+        case (8, "group", Microscaling.block):
+            return Microscaling(number="e4m3")
+        case (4, "tensor_group", NvFloat4.block):
+            return NvFloat4()
+        case (8, "tensor" | "channel", _):
+            return Floating(granularity=strategy, scales="weight")
+        case (8, "block", _):
+            rows, columns = weights.get("block_structure") or (0, 0)
+            return Floating(granularity="block", block_rows=rows, block_columns=columns, scales="weight")
+    return None
 
 
 def _activations(name: str, group: dict[str, Any], where: str) -> Activations | None:

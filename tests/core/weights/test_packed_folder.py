@@ -14,7 +14,11 @@ from safetensors.torch import save_file
 
 from core.checkpoint.tensors import load_tensor
 from core.errors import CheckpointError
+from core.methods.activations import Activations
+from core.methods.floating import Floating
 from core.methods.integer import Integer
+from core.methods.microscaling import Microscaling, NvFloat4
+from core.methods.scheme import Scheme
 from core.weights.open import open_weights
 from core.weights.weights import Weights
 
@@ -144,7 +148,7 @@ def test_configs_that_do_not_fit(tmp_path: Path, changed: dict[str, Any], what: 
     "quantization",
     [
         {"quant_method": "gptq", "bits": 4},
-        {"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized", "config_groups": {"a": {}}},
+        {"quant_method": "compressed-tensors", "format": "mxfp6-pack-quantized", "config_groups": {"a": {}}},
         {"quant_method": "compressed-tensors", "format": "pack-quantized"},
     ],
 )
@@ -164,3 +168,111 @@ def test_parts_that_are_missing(tmp_path: Path, lost: str) -> None:
     folder = save_folder(tmp_path / "folder", stored, described(arguments))
     with pytest.raises(CheckpointError):
         open_weights(str(folder))
+
+
+FLOATS = [
+    ("float-quantized", {"num_bits": 8, "strategy": "tensor"}, Floating(granularity="tensor", scales="weight")),
+    ("float-quantized", {"num_bits": 8, "strategy": "channel"}, Floating(scales="weight")),
+    (
+        "float-quantized",
+        {"num_bits": 8, "strategy": "block", "block_structure": [16, 32]},
+        Floating(granularity="block", block_rows=16, block_columns=32, scales="weight"),
+    ),
+    ("mxfp4-pack-quantized", {"num_bits": 4, "strategy": "group", "group_size": 32}, Microscaling()),
+    ("mxfp8-quantized", {"num_bits": 8, "strategy": "group", "group_size": 32}, Microscaling(number="e4m3")),
+    ("nvfp4-pack-quantized", {"num_bits": 4, "strategy": "tensor_group", "group_size": 16}, NvFloat4()),
+]
+
+
+def floating_layer(form: str, weights: dict[str, Any]) -> tuple[Tensors, torch.Tensor]:
+    """A random bfloat16 weight that the library compressed to floats, and what the library makes of it again."""
+    torch.manual_seed(0)
+    weight = torch.randn(ROWS, COLUMNS).bfloat16()
+    codes = {"mxfp4-pack-quantized": torch.uint8, "mxfp8-quantized": torch.uint8}.get(form)
+    arguments = QuantizationArgs(type="float", symmetric=True, scale_dtype=codes, **weights)
+    shape = {"tensor": (1,), "channel": (ROWS, 1), "block": (2, 3)}.get(
+        weights["strategy"], (ROWS, COLUMNS // weights.get("group_size", 1))
+    )
+    scale = torch.rand(shape) + 0.1
+    if codes is not None:
+        scale = 2.0 ** (scale * 4).round()
+    state = {"weight": weight, "weight_scale": scale.bfloat16()}
+    if form.startswith("nvfp4"):
+        state |= {"weight_scale": (scale * 100).to(torch.float8_e4m3fn).bfloat16()}
+        state |= {"weight_global_scale": torch.tensor([321.7])}
+    scheme = QuantizationScheme(targets=["Linear"], weights=arguments)
+    compressor = BaseCompressor.get_value_from_registry(form)
+    stored = dict(compressor.compress(state, scheme))
+    return stored, compressor.decompress(dict(stored), scheme)["weight"]
+
+
+@pytest.mark.parametrize(("form", "weights", "scheme"), FLOATS, ids=[scheme.tag for _, _, scheme in FLOATS])
+def test_floating_layers_of_the_library(tmp_path: Path, form: str, weights: dict[str, Any], scheme: Scheme) -> None:
+    stored, expected = floating_layer(form, weights)
+    folder = save_folder(tmp_path / "folder", stored, weights | {"type": "float", "symmetric": True}, form)
+    opened = open_weights(str(folder))
+    found = only_layer(opened)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, expected)
+    assert opened.treatment(opened.checkpoint.layer("model.layers.0.mlp.up_proj")).scheme == scheme
+
+
+@pytest.mark.parametrize(("form", "weights", "scheme"), FLOATS, ids=[scheme.tag for _, _, scheme in FLOATS])
+def test_floating_layers_that_do_not_fit(tmp_path: Path, form: str, weights: dict[str, Any], scheme: Scheme) -> None:
+    stored, _ = floating_layer(form, weights)
+    named = weights | {"type": "float"}
+    short = stored | {"weight_scale": stored["weight_scale"][:, :-1] if scheme.tag.startswith(("mx", "nv")) else None}
+    short["weight_scale"] = torch.ones(7, 1) if short["weight_scale"] is None else short["weight_scale"].contiguous()
+    with pytest.raises(CheckpointError, match="scale") as caught:
+        open_weights(str(save_folder(tmp_path / "short", short, named, form)))
+    assert caught.value.remedy
+    if "weight_global_scale" in stored:
+        del stored["weight_global_scale"]
+        with pytest.raises(CheckpointError, match="global"):
+            open_weights(str(save_folder(tmp_path / "lost", stored, named, form)))
+
+
+INPUTS = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "tensor", "dynamic": False}
+
+
+def with_inputs(folder: Path, inputs: dict[str, Any], scale: torch.Tensor | None) -> Path:
+    arguments = QuantizationArgs(num_bits=8, symmetric=True, strategy="channel")
+    stored, _ = library_layer("int-quantized", arguments, torch.float32)
+    stored |= {} if scale is None else {"input_scale": scale}
+    save_folder(folder, stored, described(arguments), "int-quantized")
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"]["config_groups"]["b"]["input_activations"] = inputs
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_fixed_scales_of_inputs(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    folder = with_inputs(tmp_path / "folder", INPUTS, torch.full(shape, 0.25, dtype=torch.bfloat16))
+    weights = open_weights(str(folder))
+    layer = weights.checkpoint.layer("model.layers.0.mlp.up_proj")
+    assert weights.treatment(layer).activations == Activations("int8", "static")
+    scale = weights.input_scale(layer)
+    assert scale is not None
+    assert (scale.dtype, scale.tolist()) == (torch.float32, [0.25])
+    assert weights.input_scale(weights.checkpoint.layer("model.norm")) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "scale", "what"),
+    [
+        ({}, None, "fixed scale"),
+        ({}, torch.ones(2), "fixed scale"),
+        ({"num_bits": 4}, torch.ones(1), "not read"),
+        ({"symmetric": False}, torch.ones(1), "not read"),
+        ({"strategy": "group"}, torch.ones(1), "not read"),
+        ({"dynamic": True}, torch.ones(1), "not read"),
+        ({"dynamic": "local", "strategy": "tensor_group"}, torch.ones(1), "not read"),
+    ],
+)
+def test_inputs_that_are_not_read(
+    tmp_path: Path, changed: dict[str, Any], scale: torch.Tensor | None, what: str
+) -> None:
+    with pytest.raises(CheckpointError, match=what) as caught:
+        open_weights(str(with_inputs(tmp_path / "folder", INPUTS | changed, scale)))
+    assert caught.value.remedy
