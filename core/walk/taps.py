@@ -56,6 +56,8 @@ def unwatchable(module: nn.Module, columns: int) -> str:
     if isinstance(module, nn.Conv1d | nn.Conv2d):
         plain = module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
         return "" if plain else "each output of a grouped or wrapped convolution has inputs of its own"
+    if type(module).__name__.lower().endswith("router"):
+        return ""  # the routers of transformers are linear layers that choose from their outputs as well
     width = getattr(module, "in_features", None) or getattr(module, "nx", None)
     return "" if width == columns else f"{type(module).__name__} does not multiply its input with the weight"
 

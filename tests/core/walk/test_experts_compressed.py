@@ -151,13 +151,17 @@ def test_experts_with_few_tokens_borrow(tmp_path: Path) -> None:
     assert not any("experts" in _note(layer) for layer in shared)
 
 
-def test_routers_are_calibrated_only_when_asked(tmp_path: Path) -> None:
-    folder = model("mixtral", tmp_path / "model")
-    asked = recipe(WEIGHTED)
+@pytest.mark.parametrize("model_type", ["mixtral", "qwen3_moe", "deepseek_v3", "phimoe"])
+def test_routers_are_linear_layers_when_asked_for(tmp_path: Path, model_type: str) -> None:
+    folder = model(model_type, tmp_path / "model")
+    asked = recipe(FEEDBACK)
     everything = replace(asked, rules=(replace(asked.rules[0], ignore=()),))
-    router = open_checkpoint(folder).layer("model.layers.0.block_sparse_moe.gate")
-    assert router.name not in {layer.name for layer in run(folder, asked, tmp_path).layers}
-    assert router.name in {layer.name for layer in run(folder, everything, tmp_path).layers}
+    routers = {layer.name for layer in open_checkpoint(folder).layers if layer.role == "mlp.router"}
+    assert routers
+    assert routers.isdisjoint(layer.name for layer in run(folder, asked, tmp_path).layers)
+    found = [layer for layer in run(folder, everything, tmp_path).layers if layer.name in routers]
+    assert len(found) == len(routers)
+    assert all(layer.output_error is not None and "weights alone" not in _note(layer) for layer in found)
 
 
 def _note(layer: LayerCompressed) -> str:
