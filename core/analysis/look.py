@@ -102,7 +102,7 @@ def _after_run(layer: Layer, run: str, workspace: str, progress: Progress) -> _A
             remedy="Compare with a run that was made from this checkpoint.",
         )
     treatment = weights.treatment(theirs)
-    if treatment.keeps:
+    if treatment.keeps and not weights.changed(theirs):
         return None
     matrix, quality = torch.empty(layer.matrix_shape, dtype=torch_dtype(layer.dtype)), Quality()
     originals = LayerMatrix(layer, progress).blocks()
@@ -110,7 +110,7 @@ def _after_run(layer: Layer, run: str, workspace: str, progress: Progress) -> _A
         matrix[start : start + len(decoded)] = decoded
         quality.add(original, decoded)
     scheme = treatment.scheme
-    levels = arithmetic_of(scheme).levels(scheme, weights.stored(theirs)) if "scale" in scheme.capabilities else None
+    levels = arithmetic_of(scheme).levels(scheme, weights.stored(theirs))
     return _After(matrix, levels, quality)
 
 

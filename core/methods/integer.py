@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from core.checkpoint.records import Layer, StoredTensor
-from core.methods.grouping import fit_group, words
+from core.methods.grouping import ALL, cells, fit_group, words
 from core.methods.scheme import Scheme
 from core.settings import setting, settled
 
@@ -42,11 +42,16 @@ class Integer(Scheme):
         choices={"integer": "Whole codes", "float": "Floating numbers"},
         when=("symmetric", (False,)),
     )
-    granularity: Literal["tensor", "channel", "group"] = setting(
+    granularity: Literal["tensor", "channel", "group", "block"] = setting(
         "group",
         title="Granularity",
         help="How many weights share a scale.",
-        choices={"tensor": "Whole tensor", "channel": "Output channel", "group": "Group along the inputs"},
+        choices={
+            "tensor": "Whole tensor",
+            "channel": "Output channel",
+            "group": "Group along the inputs",
+            "block": "Block of rows by inputs",
+        },
     )
     group_size: int = setting(
         128,
@@ -56,7 +61,17 @@ class Integer(Scheme):
         minimum=2,
         maximum=1 << 20,
         suggestions=(32, 64, 128, 256),
-        when=("granularity", ("group",)),
+        when=("granularity", ("group", "block")),
+    )
+    block_rows: int = setting(
+        128,
+        title="Block rows",
+        help="Output channels that share their groups' scales; the last block may have fewer.",
+        unit="rows",
+        minimum=2,
+        maximum=1 << 20,
+        suggestions=(16, 64, 128),
+        when=("granularity", ("block",)),
     )
     indivisible: Literal["refuse", "divisor"] = setting(
         "refuse",
@@ -64,12 +79,14 @@ class Integer(Scheme):
         help="Refuse the plan, or take the divisor of the layer's inputs that is nearest to the group size; the plan "
         "lists each layer where it did.",
         choices={"refuse": "Refuse", "divisor": "Nearest divisor"},
-        when=("granularity", ("group",)),
+        when=("granularity", ("group", "block")),
     )
 
     @property
     def tag(self) -> str:
-        where = {"tensor": "tensor", "channel": "channel", "group": f"g{self.group_size}"}[self.granularity]
+        block = f"{self.block_rows}×{self.group_size}"
+        sizes = {"tensor": "tensor", "channel": "channel", "group": f"g{self.group_size}", "block": block}
+        where = sizes[self.granularity]
         zero = "" if self.symmetric else " asym float zero" if self.float_zero else " asym"
         return f"int{self.bits} {where}{zero}"
 
@@ -80,21 +97,26 @@ class Integer(Scheme):
 
     def group_columns(self, columns: int) -> int:
         """How many neighbouring columns share a scale in a row of `columns` weights."""
-        return self.group_size if self.granularity == "group" else columns
+        return self.group_size if self.granularity in ("group", "block") else columns
+
+    @property
+    def shared_rows(self) -> int:
+        """How many neighbouring rows share their scales; the last ones may be fewer."""
+        return {"tensor": ALL, "channel": 1, "group": 1, "block": self.block_rows}[self.granularity]
 
     def fitted(self, layer: Layer) -> tuple[Integer, tuple[str, ...]]:
-        if self.granularity != "group":
+        if self.granularity not in ("group", "block"):
             return self, ()
         size, notes = fit_group(layer, self.group_size, refuse=self.indivisible == "refuse")
         if size == self.group_size:
             return self, ()
-        if size == layer.matrix_shape[1]:
+        if size == layer.matrix_shape[1] and self.granularity == "group":
             return settled(replace(self, granularity="channel")), notes
         return replace(self, group_size=size), notes
 
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
         rows, columns = layer.matrix_shape
-        scales = (1, 1) if self.granularity == "tensor" else (rows, columns // self.group_columns(columns))
+        scales = cells((rows, columns), (self.shared_rows, self.group_columns(columns)))
         scale_dtype = "float32" if layer.dtype == "float64" else layer.dtype
         stored = [
             StoredTensor("weight_packed", "int32", (rows, words(columns, self.bits))),

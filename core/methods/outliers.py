@@ -93,7 +93,8 @@ class Outliers(Scheme):
 
     def fitted(self, layer: Layer) -> tuple[Outliers, tuple[str, ...]]:
         taken, notes = self.integer.fitted(layer)
-        grouping = replace(self, granularity=taken.granularity, group_size=taken.group_size)
+        granularity = "channel" if taken.granularity == "channel" else self.granularity
+        grouping = replace(self, granularity=granularity, group_size=taken.group_size)
         return replace(grouping, indivisible=taken.indivisible), notes
 
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:

@@ -26,6 +26,10 @@ def refusal(treatment: Treatment, rows: int, columns: int, device: torch.device)
     scheme = treatment.scheme
     if not isinstance(scheme, Integer):
         return f"{scheme.tag}: no kernel reads this faster than a dense weight"
+    if scheme.float_zero:
+        return f"{scheme.tag}: no kernel reads zero points that are floating numbers"
+    if scheme.granularity == "block":
+        return f"{scheme.tag}: no kernel reads scales that blocks of rows share"
     route = choose_matmul(device, scheme.bits, scheme.group_columns(columns), rows, columns, scheme.symmetric)
     return f"{scheme.tag}: {route.why}" if route.kind is MatmulKind.DENSE else None
 
@@ -43,7 +47,7 @@ def prepare(
     dtype: of the model around it. Raises ValueError for a treatment that `refusal` refuses.
     """
     scheme = treatment.scheme
-    if not isinstance(scheme, Integer):
+    if not isinstance(scheme, Integer) or scheme.float_zero or scheme.granularity == "block":
         raise ValueError(f"'{scheme.tag}' has no codes that a kernel could read")
     scale, zero_point = IntegerArithmetic.stored_grid(scheme, stored)
     if scheme.granularity == "tensor":

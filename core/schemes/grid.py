@@ -49,6 +49,10 @@ class Grid(ABC):
     def stored(self, codes: Tensor) -> dict[str, Tensor]:
         """The tensors of `Scheme.storage`, packed, from the codes [rows, columns / step] of the whole matrix."""
 
+    def part(self, start: int, stop: int) -> Grid:  # noqa: ARG002 - the same for all rows, but where a subclass says
+        """The fitted grid as rows start to stop see it, for encoding and decoding."""
+        return self
+
     def nearest(self, start: int, values: Tensor) -> Tensor:
         """float32 [rows, n]: the nearest representable values."""
         return self.decode(start, self.encode(start, values))

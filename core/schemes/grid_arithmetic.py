@@ -39,8 +39,9 @@ class GridArithmetic(SchemeArithmetic[S], Generic[S]):
 
     def project(self, start: int, block: Tensor) -> SolvedRows:
         values = block.float()
-        grid = self._shared
-        if grid is None:
+        if self._shared is not None:
+            grid = self._shared.part(start, start + len(block))
+        else:
             grid = self._new_grid(len(block))
             grid.fit(0, values)
         codes = grid.encode(0, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,24 +17,24 @@ from core.schemes.clip_search import ClipSearch
 from core.schemes.grid import Grid
 from core.schemes.grid_arithmetic import GridArithmetic
 from core.schemes.integer_grid import IntegerGrid, pack_columns, scale_dtype, unpack_columns
-from core.schemes.integer_learning import learnable
+from core.schemes.integer_learning import learnable, spread_rows
 from core.schemes.learning import Learnable
 from core.schemes.matrix import SolvedRows
 
 
 class IntegerArithmetic(GridArithmetic[Integer]):
-    """Grids per group or row are found block by block; one for the whole tensor takes a pass of its own.
+    """Grids per group or row are found block by block; those that rows share take a pass of their own.
 
-    Where zero points are whole codes or none, kernels do the work, which give what the grid would.
+    Kernels do the work where they can, which give what the grid would.
     """
 
     scheme = Integer
 
     def whole(self) -> bool:
-        return self.settings.granularity == "tensor"
+        return self.settings.shared_rows > 1
 
     def fit(self) -> None:
-        if self.settings.float_zero:
+        if not self._by_kernels:
             super().fit()
             return
         self._scales: list[Tensor] = []
@@ -44,7 +45,7 @@ class IntegerArithmetic(GridArithmetic[Integer]):
 
     def project(self, start: int, block: Tensor) -> SolvedRows:
         settings, columns = self.settings, self.matrix.columns
-        if settings.float_zero:
+        if not self._by_kernels:
             return super().project(start, block)
         group = settings.group_columns(columns)
         scale, zero = self._grid(block, group)
@@ -66,8 +67,8 @@ class IntegerArithmetic(GridArithmetic[Integer]):
         return SolvedRows(start, block, {"weight_packed": packed.packed}, decoded)
 
     def tail(self) -> dict[str, Tensor]:
-        if self.settings.float_zero:
-            return super().tail()
+        if not self._by_kernels:
+            return self._shared.parameters() if isinstance(self._shared, IntegerGrid) else super().tail()
         if self._whole is not None:
             scale, zero = self._whole
         else:
@@ -82,12 +83,8 @@ class IntegerArithmetic(GridArithmetic[Integer]):
     def decode(cls, settings: Integer, stored: Mapping[str, Tensor], start: int, stop: int, columns: int) -> Tensor:
         codes = unpack_rows(stored["weight_packed"], settings.bits, columns)
         scale, zero = cls.stored_grid(settings, stored)
-        if scale.shape[0] == 1 and settings.granularity == "tensor":
-            scale = scale.expand(stop - start, 1)
-            zero = None if zero is None else zero.expand(stop - start, 1)
-        else:
-            scale = scale[start:stop]
-            zero = None if zero is None else zero[start:stop]
+        at = torch.arange(start, stop, device=scale.device) // settings.shared_rows
+        scale, zero = scale[at], None if zero is None else zero[at]
         if zero is None or not settings.float_zero:
             return decode(codes, scale, zero, settings.bits).to(scale.dtype)
         steps = codes.float().sub_(1 << (settings.bits - 1)).view(stop - start, scale.shape[1], -1)
@@ -95,7 +92,7 @@ class IntegerArithmetic(GridArithmetic[Integer]):
 
     @classmethod
     def stored_grid(cls, settings: Integer, stored: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Scale [rows, groups], and zero point uint8 [rows, groups], or None when symmetric.
+        """Scale [rows, groups], and zero point uint8 [rows, groups], or None when symmetric; rows that share them once.
 
         Zero points that are no whole codes are as they are stored: less half the number of codes.
         """
@@ -117,12 +114,15 @@ class IntegerArithmetic(GridArithmetic[Integer]):
         scale, zero = cls.stored_grid(settings, stored)
         codes = unpack_rows(stored["weight_packed"], settings.bits, columns)
         groups = codes.float().view(len(codes), columns // settings.group_columns(columns), -1)
+        over = partial(spread_rows, shared_rows=settings.shared_rows, rows=len(codes))
         if zero is None or not settings.float_zero:
-            steps = groups - _origin(settings, zero)[..., None]
-            return Tunable({"weight_scale": scale.float()}, lambda p: _scaled(steps, p["weight_scale"]))
+            steps = groups - over(_origin(settings, zero))[..., None]
+            return Tunable({"weight_scale": scale.float()}, lambda p: _scaled(steps, over(p["weight_scale"])))
         return Tunable(
             {"weight_scale": scale.float(), "weight_zero_point": zero.float()},
-            lambda p: _scaled(groups - _origin(settings, p["weight_zero_point"])[..., None], p["weight_scale"]),
+            lambda p: _scaled(
+                groups - over(_origin(settings, p["weight_zero_point"]))[..., None], over(p["weight_scale"])
+            ),
         )
 
     @classmethod
@@ -137,6 +137,10 @@ class IntegerArithmetic(GridArithmetic[Integer]):
         origin = _origin(settings, zero).expand(scale.shape).reshape(-1)[where]
         levels = (torch.arange(1 << settings.bits).float() - origin) * scale.float().reshape(-1)[where]
         return levels.to(scale.dtype).float()
+
+    @property
+    def _by_kernels(self) -> bool:
+        return not self.settings.float_zero and self.settings.granularity != "block"
 
     def _grid(self, block: Tensor, group: int) -> tuple[Tensor | None, Tensor | None]:
         rows = block.shape[0]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from copy import copy
+
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from core.kernels.clip import grid_of_range, shrink_factors
 from core.kernels.packing import pack_rows, unpack_rows
@@ -29,6 +33,7 @@ class IntegerGrid(Grid):
         self.settings = settings
         self.rows, self.columns, self.dtype = rows, columns, dtype
         self.span = settings.group_columns(columns)
+        self._shared_rows = min(settings.shared_rows, rows)
         self.clip = clip
         self._half = float(1 << (settings.bits - 1))
         spans = -(-columns // self.span)
@@ -42,14 +47,14 @@ class IntegerGrid(Grid):
         groups = values.T.reshape(spans, size, rows)
         weights = None if importance is None else importance.view(spans, size, 1)
         target = slice(first, first + spans)
-        if self.settings.granularity == "tensor":
-            self.scale[target], self.zero[target] = self._searched(groups, weights, whole=True)
+        if self._shared_rows > 1:
+            self.scale[target], self.zero[target] = self._searched(groups, weights)
             return
         step = max(2, _CHUNK_WEIGHTS // max(1, columns))
         for row in range(0, rows, step):
             # A single row's sums would be split between threads, which changes their order.
             part = slice(max(0, min(row, rows - 2)), row + step)
-            scale, zero = self._searched(groups[..., part], weights, whole=False)
+            scale, zero = self._searched(groups[..., part], weights)
             self.scale[target, part], self.zero[target, part] = scale, zero
 
     def encode(self, start: int, values: Tensor) -> Tensor:
@@ -63,18 +68,23 @@ class IntegerGrid(Grid):
         return (codes.float() - self._half).sub_(zero).mul_(scale).to(self.dtype).float()
 
     def stored(self, codes: Tensor) -> dict[str, Tensor]:
-        scale, zero = self.scale.T, self.zero.T
-        if self.settings.granularity == "tensor":
-            scale, zero = scale[:1], zero[:1]
-        stored = {
-            "weight_packed": pack_rows(codes.contiguous(), self.settings.bits),
-            "weight_scale": scale.to(scale_dtype(self.dtype)).contiguous(),
-        }
+        return {"weight_packed": pack_rows(codes.contiguous(), self.settings.bits)} | self.parameters()
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The stored tensors besides the codes."""
+        scale, zero = self.scale.T[:: self._shared_rows], self.zero.T[:: self._shared_rows]
+        stored = {"weight_scale": scale.to(scale_dtype(self.dtype)).contiguous()}
         if self.settings.float_zero:
             stored["weight_zero_point"] = zero.to(scale_dtype(self.dtype)).contiguous()
         elif not self.settings.symmetric:
             stored["weight_zero_point"] = pack_columns((zero + self._half).to(torch.uint8), self.settings.bits)
         return stored
+
+    def part(self, start: int, stop: int) -> IntegerGrid:
+        """The fitted grid as rows start to stop see it, for encoding and decoding."""
+        part = copy(self)
+        part.rows, part.scale, part.zero = stop - start, self.scale[:, start:stop], self.zero[:, start:stop]
+        return part
 
     def rounded_to_stored(self, scale: Tensor, zero: Tensor) -> tuple[Tensor, Tensor]:
         """Scales and zero points as `stored` holds them: float32 of the values in their dtype, or whole codes."""
@@ -95,21 +105,22 @@ class IntegerGrid(Grid):
         spans = torch.arange(start, start + columns) // self.span
         return self.scale[spans].T, self.zero[spans].T
 
-    def _searched(self, groups: Tensor, importance: Tensor | None, *, whole: bool) -> tuple[Tensor, Tensor]:
+    def _searched(self, groups: Tensor, importance: Tensor | None) -> tuple[Tensor, Tensor]:
         """Scale and zero point float32 [spans, rows] of groups [spans, size, rows], with the best shrink factor.
 
-        importance: [spans, size, 1]. whole: one grid for them all.
+        importance: [spans, size, 1].
         """
         low, high = groups.amin(1), groups.amax(1)
-        if whole:
-            low, high = low.amin().expand_as(low), high.amax().expand_as(high)
+        if self._shared_rows > 1:
+            low = self._of_blocks(self._in_blocks(low, math.inf).amin(2))
+            high = self._of_blocks(self._in_blocks(high, -math.inf).amax(2))
         best_scale, best_zero = self._of_range(low, high)
         if self.clip is None:
             return best_scale, best_zero
-        least = self._error(groups, best_scale, best_zero, importance, whole=whole)
+        least = self._error(groups, best_scale, best_zero, importance)
         for factor in shrink_factors(self.clip.steps, self.clip.least)[1:]:
             scale, zero = self._of_range(low * factor, high * factor)
-            error = self._error(groups, scale, zero, importance, whole=whole)
+            error = self._error(groups, scale, zero, importance)
             better = error < least
             best_scale = torch.where(better, scale, best_scale)
             best_zero = torch.where(better, zero, best_zero)
@@ -131,8 +142,8 @@ class IntegerGrid(Grid):
         offset = torch.zeros_like(low) if zero is None else zero.float().sub_(self._half).view_as(low)
         return scale.float().view_as(low), offset
 
-    def _error(self, groups: Tensor, scale: Tensor, zero: Tensor, importance: Tensor | None, *, whole: bool) -> Tensor:
-        """Σ h·(w − ŵ)² per group [spans, rows]; with one grid for the whole tensor its sum, for every group."""
+    def _error(self, groups: Tensor, scale: Tensor, zero: Tensor, importance: Tensor | None) -> Tensor:
+        """Σ h·(w − ŵ)² per group [spans, rows]; where rows share their grid, the sum over them, for each of them."""
         scaled = groups / scale[:, None]
         if self.settings.float_zero:
             scaled.add_(zero[:, None])
@@ -143,9 +154,19 @@ class IntegerGrid(Grid):
         if importance is not None:
             error.mul_(importance)
         sums = error.sum(1).mul_(scale.square())
-        if not whole:
+        if self._shared_rows == 1:
             return sums
-        return sums.new_tensor(float(sums.double().numpy().sum())).expand_as(sums)
+        # Added in double precision, in an order that does not depend on the number of threads.
+        return self._of_blocks(torch.from_numpy(self._in_blocks(sums, 0.0).double().numpy().sum(2)).float())
+
+    def _in_blocks(self, per_row: Tensor, fill: float) -> Tensor:
+        """[spans, rows] as [spans, blocks, rows of a block], with `fill` behind the last row."""
+        padded = pad(per_row, (0, -per_row.shape[1] % self._shared_rows), value=fill)
+        return padded.view(len(per_row), -1, self._shared_rows)
+
+    def _of_blocks(self, per_block: Tensor) -> Tensor:
+        """[spans, blocks] as [spans, rows]: to each row what its block has."""
+        return per_block.repeat_interleave(self._shared_rows, 1)[:, : self.rows]
 
 
 def scale_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -23,25 +23,37 @@ def learnable(
     scale: as stored. zero: zero points by scale, None for a symmetric grid.
     """
     rows, columns = target.shape
-    down, along = scale.shape
-    shape = (down, rows // down, along, columns // along)
+    along = scale.shape[1]
+    shape = (rows, along, columns // along)
+
+    def over(of_rows: Tensor) -> Tensor:
+        return spread_rows(of_rows, settings.shared_rows, rows)[..., None]
+
     greatest = (1 << settings.bits) - 1
     codes = unpack_rows(stored["weight_packed"], settings.bits, columns).float().view(shape)
-    first = scale.float().view(down, 1, along, 1)
-    origin = torch.full_like(first, (greatest + 1) / 2) if zero is None else zero.float().view(down, 1, along, 1)
-    wanted = target.float().view(shape) / first + origin
+    first = scale.float()
+    origin = over(torch.full_like(first, (greatest + 1) / 2) if zero is None else zero.float())
+    wanted = target.float().view(shape) / over(first) + origin
     begin = codes + (wanted - codes).clamp_(-_INSIDE, _INSIDE)
 
     def scaled(scales: Tensor) -> Tensor:
-        return as_stored(first * scales.view(down, 1, along, 1).exp(), scale.dtype)
+        return as_stored(first * scales.exp(), scale.dtype)
 
     def weight(offsets: Tensor, scales: Tensor) -> Tensor:
         moved = rounded(begin + offsets.view(shape), greatest)
-        return ((moved - origin) * scaled(scales)).view(rows, columns)
+        return ((moved - origin) * over(scaled(scales))).view(rows, columns)
 
     def found(offsets: Tensor, scales: Tensor) -> dict[str, Tensor]:
         moved = (begin + offsets.view(shape)).round_().clamp_(0, greatest).to(torch.uint8)
         packed = pack_rows(moved.view(rows, columns), settings.bits)
-        return {**stored, "weight_packed": packed, "weight_scale": scaled(scales).to(scale.dtype).view(down, along)}
+        return {**stored, "weight_packed": packed, "weight_scale": scaled(scales).to(scale.dtype)}
 
-    return Learnable(torch.zeros(rows, columns), torch.zeros(down, along), weight, found)
+    return Learnable(torch.zeros(rows, columns), torch.zeros(scale.shape), weight, found)
+
+
+def spread_rows(of_rows: Tensor, shared_rows: int, rows: int) -> Tensor:
+    """What `shared_rows` neighbouring rows share [shares, groups], for each of `rows` rows, or as it is where one share
+    is all there is or each row has its own."""
+    if shared_rows == 1 or len(of_rows) == 1:
+        return of_rows
+    return of_rows.repeat_interleave(shared_rows, 0)[:rows]

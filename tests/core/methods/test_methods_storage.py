@@ -69,7 +69,7 @@ def test_integer_bytes_are_those_of_really_packed_tensors(case: tuple[Integer, L
         # 3 bits: 172 codes are 516 bits, 17 words of 4 bytes a row.
         (Integer(3, granularity="channel"), (64, 172), 64 * 17 * 4 + 64 * 2),
         # Zero points: 64 of 4 bits are 8 words per group.
-        (Integer(4, False, "group", 43), (64, 172), 64 * 22 * 4 + 64 * 4 * 2 + 8 * 4 * 4),
+        (Integer(4, False, group_size=43), (64, 172), 64 * 22 * 4 + 64 * 4 * 2 + 8 * 4 * 4),
         (Keep(), (3, 5), 30),
         (Sparse(), (3, 5), 30),
         (Sparse(criterion="threshold", threshold=1.0), (7, 9), 126),
@@ -145,7 +145,7 @@ def test_the_fallback_is_the_nearest_divisor(columns: int, group: int) -> None:
     [
         (Integer(), "int4 g128"),
         (Integer(8, granularity="channel"), "int8 channel"),
-        (Integer(2, False, "tensor"), "int2 tensor asym"),
+        (Integer(2, False, granularity="tensor"), "int2 tensor asym"),
         (Sparse(), "50 % zeros"),
         (Sparse(fraction=0.125, scope="global"), "12.5 % zeros global"),
         (Sparse(fraction=0.29), "29 % zeros"),
