@@ -5,7 +5,7 @@
 Compresses MODEL (default: the yardstick beside the project) by each preset with the calibration text, and judges it on
 the held-out text: 48 windows of 256 tokens, KL divergence to the original, perplexity, top-1 agreement. Bits per weight
 are those of the treated layers, scales, zero points and code books counted. Seconds are those of the whole job; the
-process is warmed up by the first preset, which is then done again.
+process is warmed up by rounding to nearest first.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=PRESETS)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    measured(arguments.presets[0], arguments.model, arguments.calibration, arguments.text)
+    measured(PRESETS[0], arguments.model, arguments.calibration, arguments.text)
     if not arguments.json:
         print(f"{torch.get_num_threads()} threads")
         print(
