@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import tiny
 from transformers import AutoTokenizer
+from walk_models import tiny
 
 from core.checkpoint.open import open_checkpoint
 from core.checkpoint.records import Checkpoint

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from compress_samples import records, run_recipe
-from tiny_models import recipe, tiny
 from torch import Tensor, nn
+from walk_models import recipe, tiny
 
 from core.checkpoint.records import Layer, TensorEntry
 from core.errors import RecipeError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from compress_samples import records, run_recipe
-from tiny_models import SAMPLE, recipe, tiny
+from walk_models import SAMPLE, recipe, tiny
 
 from core.checkpoint.open import open_checkpoint
 from core.errors import Cancelled

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import recipe, tiny
 from torch import nn
+from walk_models import recipe, tiny
 
 from core.checkpoint.open import open_checkpoint
 from core.progress import NullProgress

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from compress_samples import Watcher, records, run_recipe
-from tiny_models import plain_tensors, recipe, tiny
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
+from walk_models import plain_tensors, recipe, tiny
 
 from core.checkpoint.open import open_checkpoint
 from core.errors import CheckpointError

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from compress_samples import Watcher, cancel, records, run_recipe, timeless
-from tiny_models import recipe, tiny
+from walk_models import recipe, tiny
 
 from core.errors import Cancelled, OutputError
 from core.walk import state

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from compress_samples import Watcher, records, run_recipe
-from tiny_models import SAMPLE, recipe, tiny
+from walk_models import SAMPLE, recipe, tiny
 
 from core.checkpoint.open import open_checkpoint
 from core.errors import Cancelled
@@ -92,7 +92,7 @@ def test_static_activations_are_stored_with_the_layer(tmp_path: Path) -> None:
 
 
 def test_transforms_without_an_architecture_are_said_to_be_left_out(tmp_path: Path) -> None:
-    from tiny_models import plain_tensors
+    from walk_models import plain_tensors
 
     progress = Watcher()
     asked = Recipe((Rule(("all",), Treatment(Integer(group_size=8), Nearest())),), transforms=(Rotate(),))

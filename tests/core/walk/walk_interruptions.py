@@ -16,7 +16,7 @@ import transformers.models.llama.modeling_llama
 import transformers.tokenization_utils_tokenizers  # noqa: F401 - loaded once, before the forks
 from compress_samples import Watcher, run_recipe, timeless
 from interruptions import Sabotage, die, dies_at_call, dies_before_journal, forked
-from tiny_models import recipe
+from walk_models import recipe
 
 from core.methods.error_feedback import ErrorFeedback
 from core.recipe.recipe import Recipe
