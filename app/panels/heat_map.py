@@ -72,7 +72,7 @@ class HeatMapPanel(PlotPanel):
         index = self.document.selection[0]
         after = None if without_after else self.comparison.after(index)
         if not without_after:
-            self.note.setText(self.comparison.missing(index))
+            self.note.setText(self.comparison.remark(index))
         self._asked_after = self.comparison.label(index)
         size = self.plot.canvas.size()
         request = LookMap(

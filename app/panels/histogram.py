@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QHeaderView, QLabel, QSplitter, QVBoxLayout
 
 from app.plots.comparison import Comparison
 from app.plots.controls import Controls
-from app.plots.histogram_plot import HistogramPlot, Trace
+from app.plots.histogram_plot import MAX_GRID_LINES, HistogramPlot, Trace
 from app.plots.plot_panel import PlotPanel
 from app.plots.statistics_table import Figures, StatisticsTable
 from app.plots.table import CopyableTable
@@ -83,6 +83,7 @@ class HistogramPanel(PlotPanel):
         self._asked = _Asked((), "", None)
         self._answers: dict[int, Looked] = {}
         self._whole: dict[int, Looked] = {}
+        self._remark = ""
         self._full_range: tuple[float, float] | None = None
         document.selection_changed.connect(self._selection_changed)
         document.checkpoint_changed.connect(self._selection_changed)
@@ -153,7 +154,8 @@ class HistogramPanel(PlotPanel):
         def failed(_: int, event: Failed) -> None:
             if after is not None:
                 self._ask(bounds, without_after=True)
-                self.note.setText(f"{event.what}. {event.remedy}".strip())
+                self._remark = f"{event.what}. {event.remedy}".strip()
+                self._show_note()
             else:
                 self.say_failed(event)
 
@@ -162,10 +164,24 @@ class HistogramPanel(PlotPanel):
 
     def _say_note(self, selected: int, index: int) -> None:
         if selected > MAX_COMPARED:
-            self.note.setText(f"The first {MAX_COMPARED} of {selected} selected layers.")
+            self._remark = f"The first {MAX_COMPARED} of {selected} selected layers."
         else:
-            self.note.setText(self.comparison.missing(index) if selected == 1 else "")
+            self._remark = self.comparison.remark(index) if selected == 1 else ""
+        self._show_note()
+
+    def _show_note(self, about_grid: str = "") -> None:
+        self.note.setText(" ".join(part for part in (self._remark, about_grid) if part))
         self.note.setVisible(bool(self.note.text()))
+
+    def _about_grid(self, looked: Looked) -> str:
+        """Why no grid is drawn although one is asked for; "" when one is, or there is nothing to draw one for."""
+        if not self.grid.isChecked() or len(self._asked.layers) > 1 or looked.after is None:
+            return ""
+        if looked.grid is None:
+            return "No grid: this scheme has no values of its own for single weights."
+        if len(looked.grid) > MAX_GRID_LINES:
+            return f"The grid has {len(looked.grid):,} values in view: zoom in to see them as lines."
+        return ""
 
     def _show(self, answers: dict[int, Looked]) -> None:
         first_sight = self._full_range is None or self._asked.bounds is None
@@ -174,7 +190,6 @@ class HistogramPanel(PlotPanel):
             self._whole = answers
             edges = [looked.before.edges for looked in answers.values()]
             self._full_range = min(float(e[0]) for e in edges), max(float(e[-1]) for e in edges)
-        self.note.setVisible(bool(self.note.text()))
         self.show_content()
         self._draw()
         if first_sight:
@@ -198,6 +213,7 @@ class HistogramPanel(PlotPanel):
         grid = self._answers[0].grid if self.grid.isChecked() and not compare else None
         self.plot.show_traces(traces, grid, logarithmic=self.logarithmic.isChecked(), compare=compare)
         self.statistics.show_figures(figures)
+        self._show_note(self._about_grid(self._answers[0]))
 
     def _view_settled(self, low: float, high: float) -> None:
         """Bin anew when the person looks closer, or has moved out of what is binned."""

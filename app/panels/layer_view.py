@@ -35,7 +35,7 @@ class LayerView(QTreeView):
     def __init__(self, model: LayerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._chosen: dict[int, bool] = {}
-        self._has_results = False
+        self._has_results = self._has_sensitivity = False
         self._layers = model
         self.setModel(model)
         self.setFont(scaled(self.font(), 0.92))
@@ -75,21 +75,28 @@ class LayerView(QTreeView):
     def share_out(self) -> None:
         """Show the columns that are chosen, or fit, and give the names the rest."""
         room = self.viewport().width()
-        for group, name in ((DECISION, LEAST_NAME), (RESULTS, LEAST_NAME), (FACTS, COMFORTABLE_NAME)):
-            there = group is not RESULTS or self._has_results
-            for column in group:
-                width = self._width_of(column)
-                shown = self._chosen.get(column, there and room - width >= name)
-                self.setColumnHidden(column, not shown)
-                if shown:
-                    self.setColumnWidth(column, width)
-                    room -= width
+        for column in self._in_order():
+            width = self._width_of(column)
+            least = COMFORTABLE_NAME if column in FACTS else LEAST_NAME
+            there = column not in RESULTS or self._has_results
+            shown = self._chosen.get(column, there and room - width >= least)
+            self.setColumnHidden(column, not shown)
+            if shown:
+                self.setColumnWidth(column, width)
+                room -= width
         self.setColumnWidth(columns.NAME, max(LEAST_NAME, room))
 
-    def show_results(self, there: bool) -> None:
-        """Make room for the columns of results while there are some."""
-        if there != self._has_results:
-            self._has_results = there
+    def _in_order(self) -> tuple[int, ...]:
+        """The columns beside the names, the most telling first: what is known before what could be measured."""
+        if self._has_results and not self._has_sensitivity:
+            first = tuple(column for column in DECISION if column != columns.SENSITIVITY)
+            return (*first, *RESULTS, columns.SENSITIVITY, *FACTS)
+        return (*DECISION, *RESULTS, *FACTS)
+
+    def show_known(self, *, results: bool, sensitivity: bool) -> None:
+        """Make room for the columns of what is known by now."""
+        if (results, sensitivity) != (self._has_results, self._has_sensitivity):
+            self._has_results, self._has_sensitivity = results, sensitivity
             self.share_out()
 
     def choose_column(self, column: int, shown: bool) -> None:

@@ -201,6 +201,7 @@ class LayersPanel(QWidget):
 
     def _show_sensitivity(self) -> None:
         self.model.set_sensitivity(self._document.sensitivity.values())
+        self._show_known()
 
     def _results_soon(self) -> None:
         """A few times a second while layers are finished, not only once they pause."""
@@ -210,7 +211,10 @@ class LayersPanel(QWidget):
     def _show_results(self) -> None:
         results = self._document.results
         self.model.set_results(results)
-        self.view.show_results(bool(results))
+        self._show_known()
+
+    def _show_known(self) -> None:
+        self.view.show_known(results=bool(self._document.results), sensitivity=bool(self._document.sensitivity))
 
     def _apply_filter(self) -> None:
         self._filter_timer.stop()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtCore import QSize
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from app.document import Document
 from app.edits import edit_title, with_setting
 from app.theme.appearance import UNIT, scaled
 from app.theme.icons import icon
+from app.widgets.elided_label import ElidedLabel
 from app.widgets.labels import wrapped
 from app.widgets.settings_form import SettingsForm
 from core.methods.registry import TRANSFORMS
@@ -28,7 +30,8 @@ class TransformCard(QFrame):
 
     def __init__(self, transform: Transform, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        title = QLabel(transform.title)
+        title = ElidedLabel()
+        title.setText(transform.title)
         title.setFont(scaled(self.font(), 1.0, bold=True))
         title.setToolTip(f"Source: {transform.source}")
         self.up = _button("mdi6.arrow-up", f"Carry out {transform.title} earlier")
@@ -150,4 +153,5 @@ def _button(name: str, help_text: str) -> QToolButton:
     button.setIcon(icon(name))
     button.setToolTip(help_text)
     button.setAccessibleName(help_text)
+    button.setIconSize(QSize(16, 16))
     return button

@@ -43,6 +43,21 @@ class Comparison:
             return "No run is active: choose one under Runs or Compare."
         return "The layer stays as it is: give it a treatment to see what it does."
 
+    def remark(self, index: int) -> str:
+        """What has to be known about what is drawn as "after"; "" for nothing."""
+        after = self.after(index)
+        if not isinstance(after, Treatment):
+            return self.missing(index)
+        recipe = self._document.recipe
+        left_out = []
+        if after.needs_calibration:
+            left_out.append("calibration text")
+        if recipe.transforms:
+            left_out.append("the recipe's transforms")
+        if recipe.polish is not None:
+            left_out.append("polish")
+        return f"Tried on the weight alone: {' and '.join(left_out)} take part only in a run." if left_out else ""
+
     def label(self, index: int) -> str:
         """What "after" is called in legends: a planned treatment as the plan fitted it to the layer."""
         after, plan = self.after(index), self._document.plan

@@ -30,6 +30,7 @@ _WIDEST_SLIDER = 64
 _BOX_WIDTH, _SLIDER_HEIGHT = 76, 22
 _INT_LIMIT = 2**31 - 1
 _DECIMALS = 12
+_LEAST_SHARE = 0.02
 _WIDE_RATIO = 1000.0
 """Ends of a range that are further apart are on a logarithmic slider."""
 
@@ -136,7 +137,7 @@ class IntegerEditor(FieldEditor):
 
 
 class SuggestedEditor(FieldEditor):
-    """A whole number that is mostly one of a few: a combo box one can also type into."""
+    """A number that is mostly one of a few: a combo box one can also type into."""
 
     def __init__(self, declared: Setting, parent: QWidget | None = None) -> None:
         super().__init__(declared, parent)
@@ -205,7 +206,9 @@ class NumberEditor(FieldEditor):
         self._most = declared.maximum if declared.maximum is not None else 1e9
         self._bounded = declared.minimum is not None and declared.maximum is not None
         self._logarithmic = self._bounded and self._least > 0 and self._most / self._least >= _WIDE_RATIO
-        self._step = _step(float(declared.default), self._most - self._least if self._bounded else 0.0)
+        span = self._most - self._least if self._bounded else 0.0
+        self._step = _step(float(declared.default), 0.0 if _is_lopsided(declared) else span)
+        self._bounded = self._bounded and not _is_lopsided(declared)
         self.slider = calm(QSlider(Qt.Orientation.Horizontal))
         self.slider.setVisible(self._bounded)
         if self._bounded:
@@ -311,10 +314,18 @@ def editor_for(declared: Setting) -> FieldEditor:
     if declared.kind == "boolean":
         return BooleanEditor(declared)
     if declared.kind == "number":
-        return NumberEditor(declared)
+        return SuggestedEditor(declared) if declared.suggestions and _is_lopsided(declared) else NumberEditor(declared)
     if declared.kind == "text":
         return TextEditor(declared)
     return SuggestedEditor(declared) if declared.suggestions else IntegerEditor(declared)
+
+
+def _is_lopsided(declared: Setting) -> bool:
+    """Whether the usual value stands so near one end of a plain scale that no slider could set its like."""
+    least, most = declared.minimum, declared.maximum
+    if declared.kind != "number" or least is None or most is None or (least > 0 and most / least >= _WIDE_RATIO):
+        return False
+    return (float(declared.default) - least) / (most - least) <= _LEAST_SHARE
 
 
 def _step(default: float, span: float) -> float:

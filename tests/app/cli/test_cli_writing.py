@@ -101,17 +101,20 @@ def test_tables_align_words_left_and_numbers_right() -> None:
 @pytest.mark.parametrize(
     ("words", "treatment"),
     [
-        ("int4 g128", Treatment(Integer(4, True, "group", 128, "divisor"))),
-        ("int4-g128-asym-clip", Treatment(Integer(4, False, "group", 128, "divisor"), Nearest(clip_search=True))),
-        ("int3 g64 clip", Treatment(Integer(3, True, "group", 64, "divisor"), Nearest(clip_search=True))),
+        ("int4 g128", Treatment(Integer(4, indivisible="divisor"))),
+        (
+            "int4-g128-asym-clip",
+            Treatment(Integer(4, symmetric=False, indivisible="divisor"), Nearest(clip_search=True)),
+        ),
+        ("int3 g64 clip", Treatment(Integer(3, group_size=64, indivisible="divisor"), Nearest(clip_search=True))),
         (
             "int3-g64-clip-40-steps-to-0.55",
-            Treatment(Integer(3, True, "group", 64, "divisor"), Nearest(True, 40, 0.55)),
+            Treatment(Integer(3, group_size=64, indivisible="divisor"), Nearest(True, 40, 0.55)),
         ),
         ("int8 channel clip to 0.5", Treatment(Integer(8, granularity="channel"), Nearest(True, clip_least=0.5))),
         ("int8 channel", Treatment(Integer(8, granularity="channel"))),
         ("int8-channel", Treatment(Integer(8, granularity="channel"))),
-        ("int2 tensor asym", Treatment(Integer(2, False, "tensor"))),
+        ("int2 tensor asym", Treatment(Integer(2, symmetric=False, granularity="tensor"))),
         ("50 % zeros", Treatment(Sparse())),
         ("12.5% zeros global", Treatment(Sparse(fraction=0.125, scope="global"))),
         ("28.7 % zeros", Treatment(Sparse(fraction=0.287))),

@@ -24,7 +24,7 @@ from core.progress import NullProgress
 from core.protocol.events import Failed, Stopped
 from core.protocol.requests import Request
 from core.protocol.results import Planned, RunSummary, SensitivityCell
-from core.recipe.recipe import KEEP, Treatment
+from core.recipe.recipe import KEEP, Recipe, Treatment
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 
@@ -94,6 +94,7 @@ class PlainDocument(QObject):
         self.sensitivity: dict[tuple[str, str], SensitivityCell] = {}
         self.runs: tuple[RunSummary, ...] = ()
         self.active_run = ""
+        self.recipe = Recipe()
         self.treatment: Treatment = KEEP
         self.plan: Planned | None = None
         self.plan_is_current = False
@@ -107,6 +108,7 @@ class PlainDocument(QObject):
         return self.treatment
 
     def give(self, treatment: Treatment) -> None:
+        self.recipe = Recipe()
         self.treatment = treatment
         self.recipe_changed.emit()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ from app.panels.histogram import MAX_COMPARED, HistogramPanel
 from app.theme.theme import theme_notifier
 from core.engine import answer
 from core.methods.integer import Integer
+from core.methods.polish import Polish
+from core.methods.solver import Nearest
+from core.methods.sparse import Sparse
 from core.progress import NullProgress
 from core.protocol.events import Failed
 from core.protocol.requests import Look, MakePlan
 from core.protocol.results import Histogram, Looked, Statistics
 from core.recipe.presets import load_preset
-from core.recipe.recipe import Treatment
+from core.recipe.recipe import Recipe, Treatment
 
 DOWN = "layers.0.mlp.down_proj"
 
@@ -201,3 +205,43 @@ def test_the_legend_names_the_treatment_as_the_plan_fitted_it(panel, plots_docum
     plots_document.plan = answer(MakePlan(plots_document.checkpoint.path, grouped), NullProgress())
     plots_document.plan_is_current = True
     assert panel.comparison.label(plots_document.selection[0]) == "int4 channel"
+
+
+def look_at(panel, document, client, qtbot, treatment):
+    document.treatment = treatment
+    before = len(client.asked)
+    document.select_named("layers.0.self_attn.q_proj" if document.selection else DOWN)
+    asked(qtbot, client, before + 1)
+    client.answer_all()
+    panel.plot.redraw_now()
+
+
+def test_it_says_why_there_is_no_grid(qtbot, panel, plots_document, plots_client):
+    look_at(panel, plots_document, plots_client, qtbot, Treatment(Sparse()))
+    assert panel.plot.grid_lines == 0
+    assert panel.note.text() == "No grid: this scheme has no values of its own for single weights."
+    panel.grid.click()
+    assert panel.note.text() == ""
+
+
+def test_a_fine_grid_is_drawn_whole(qtbot, panel, plots_document, plots_client):
+    look_at(panel, plots_document, plots_client, qtbot, Treatment(Integer(8, granularity="tensor")))
+    assert 200 < panel.plot.grid_lines <= 256
+    assert panel.note.text() == ""
+
+
+def test_more_values_than_lines_are_said(panel, plots_document):
+    edges, counts = np.linspace(0, 1, 5), np.ones(4, np.int64)
+    histogram = Histogram(edges, counts)
+    statistics = Statistics(4, 0, 1, 0.5, 0.1, 0, 0, 0, 0, 0, 1)
+    panel._asked = replace(panel._asked, layers=(plots_document.checkpoint.layers[0],))
+    looked = Looked(DOWN, histogram, statistics, histogram, statistics, np.linspace(0, 1, 65_536), 20.0)
+    panel._show({0: looked})
+    assert panel.note.text() == "The grid has 65,536 values in view: zoom in to see them as lines."
+
+
+def test_what_a_trial_leaves_out_is_said(qtbot, panel, plots_document, plots_client):
+    weighted = Nearest(clip_search=True, importance=True)
+    plots_document.recipe = Recipe(polish=Polish())
+    look_at(panel, plots_document, plots_client, qtbot, Treatment(Integer(granularity="channel"), weighted))
+    assert panel.note.text() == "Tried on the weight alone: calibration text and polish take part only in a run."

@@ -8,13 +8,13 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 
 from app.main_window import MainWindow
-from app.models.layer_columns import DTYPE, ROLE
+from app.models.layer_columns import DTYPE, ROLE, SENSITIVITY, SQNR
 from app.panels.layer_view import DECISION
 from app.theme.appearance import apply_theme
 from app.theme.theme import current_theme, theme_notifier
 from core.protocol.events import Failed, Finished, Note, Started, Stopped
 from core.protocol.requests import Compress, Evaluate, Export, ForecastLatency, MakePlan, MeasureSensitivity, Open
-from core.protocol.results import LatencyForecast
+from core.protocol.results import LatencyForecast, LayerCompressed, SensitivityCell
 from core.recipe.presets import load_preset
 
 
@@ -337,14 +337,24 @@ def test_a_narrow_dock_that_was_remembered_is_widened(filled, bench, qtbot):
 def test_the_default_columns_fit(filled, qtbot, width):
     filled.resize(width, 900)
     filled.docks.arrange()
-    qtbot.wait(50)
     view = filled.layers.view
-    assert not view.horizontalScrollBar().isVisible()
+    qtbot.waitUntil(lambda: not view.horizontalScrollBar().isVisible())
     assert not any(view.isColumnHidden(column) for column in DECISION)
     assert view.isColumnHidden(ROLE)
-    assert view.header().length() <= view.viewport().width()
+    qtbot.waitUntil(lambda: view.header().length() <= view.viewport().width())
     row = view.rowHeight(view.model().index(0, 0))
     qtbot.waitUntil(lambda: view.viewport().height() % row == 0)
+
+
+def test_results_come_before_sensitivity_that_was_not_measured(filled, document, qtbot):
+    filled.resize(1440, 900)
+    filled.docks.arrange()
+    view, layer = filled.layers.view, document.checkpoint.layers[2]
+    assert view.isColumnHidden(SQNR)
+    document._set_results({layer.name: LayerCompressed(layer.name, "int8 channel", 40.0, 0.1, 0, 2, 1, 8.0, 1.0)})
+    qtbot.waitUntil(lambda: not view.isColumnHidden(SQNR))
+    document._add_cells((SensitivityCell(layer.name, "int8 channel", 0.1),))
+    qtbot.waitUntil(lambda: not view.isColumnHidden(SENSITIVITY))
 
 
 def test_columns_are_shown_and_hidden_by_the_headers_menu(filled):

@@ -17,6 +17,7 @@ from app.widgets.field_editors import (
 from app.widgets.settings_form import SettingsForm
 from core.methods.activations import Activations
 from core.methods.calibration import Calibration
+from core.methods.error_feedback import ErrorFeedback
 from core.methods.integer import Integer
 from core.methods.polish import Polish
 from core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
@@ -181,3 +182,13 @@ def test_the_wheel_changes_nothing_without_the_focus(form, qtbot):
         QApplication.sendEvent(inner, turned)
     assert form.heard == []
     assert form.editors["group_size"].combo.currentText() == "128"
+
+
+def test_a_number_near_one_end_of_its_range_is_chosen_or_typed(form):
+    form.show_instances([ErrorFeedback()])
+    editor = form.editors["damping"]
+    assert isinstance(editor, SuggestedEditor)
+    assert editor.combo.currentText() == "0.01"
+    editor.combo.setCurrentText("0.005")
+    editor.combo.lineEdit().editingFinished.emit()
+    assert form.heard == [("damping", 0.005)]
