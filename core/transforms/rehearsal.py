@@ -7,6 +7,7 @@ about a model but its modules, and the real weights need not be there yet.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -234,5 +235,5 @@ def _random(name: str, shape: list[int], generator: torch.Generator) -> Tensor:
     """Values that keep signals near unit size through any layer: biases small, gains near one."""
     values: Tensor = torch.randn(shape, generator=generator)
     if len(shape) > 1:
-        return values / max(1, shape[-1]) ** 0.5
+        return values / math.sqrt(max(1, shape[-1]))
     return values * 0.1 if name.endswith("bias") else (values * 0.2).clamp_(-0.8, 0.8) + 1
