@@ -6,6 +6,7 @@ from core.methods.codebook import Codebook
 from core.methods.error_feedback import ErrorFeedback
 from core.methods.floating import Floating
 from core.methods.fold import Fold
+from core.methods.half_quadratic import HalfQuadratic
 from core.methods.integer import Integer
 from core.methods.keep import Keep
 from core.methods.learned_rounding import LearnedRounding
@@ -36,5 +37,7 @@ SCHEMES: dict[str, type[Scheme]] = {
         Sparse,
     )
 }
-SOLVERS: dict[str, type[Solver]] = {solver.key: solver for solver in (Nearest, ErrorFeedback, LearnedRounding)}
+SOLVERS: dict[str, type[Solver]] = {
+    solver.key: solver for solver in (Nearest, ErrorFeedback, HalfQuadratic, LearnedRounding)
+}
 TRANSFORMS: dict[str, type[Transform]] = {transform.key: transform for transform in (Fold, Rotate, Smooth, Scale)}

@@ -13,6 +13,7 @@ from torch import Tensor
 from core.methods.scheme import Scheme
 from core.schemes.clip_search import ClipSearch
 from core.schemes.grid import Grid
+from core.schemes.learning import Learnable
 from core.schemes.matrix import Matrix, SolvedRows
 
 S = TypeVar("S", bound=Scheme)
@@ -97,6 +98,19 @@ class SchemeArithmetic(ABC, Generic[S]):
     @classmethod
     def tunable(cls, settings: S, stored: Mapping[str, Tensor], columns: int) -> Tunable | None:  # noqa: ARG003
         """What polish may change of a whole stored matrix; None when there is nothing."""
+        return None
+
+    @classmethod
+    def learnable(
+        cls,
+        settings: S,  # noqa: ARG003 - subclasses look
+        stored: Mapping[str, Tensor],  # noqa: ARG003
+        target: Tensor,  # noqa: ARG003
+    ) -> Learnable | None:
+        """Codes and scales of a whole stored matrix as things to learn; None for schemes without even grids.
+
+        target: float32 [rows, columns], the values that the codes stand for.
+        """
         return None
 
     @classmethod
