@@ -88,7 +88,7 @@ def measure_sensitivity(request: MeasureSensitivity, progress: Progress) -> Sens
 
 
 def chosen_layers(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[Layer, ...]:
-    """The named layers, or every linear layer but the output head. Raises CheckpointError for unknown names."""
+    """The named layers, or what `linears` names. Raises CheckpointError for unknown names."""
     if names:
         return tuple(checkpoint.layer(name) for name in names)
     found, _ = matching(("linears",), checkpoint.layers)

@@ -1,7 +1,7 @@
 """Which layers a rule's patterns name.
 
 A pattern is one of:
-  a word:      `linears` (linear layers except the output head), `embeddings`, `convolutions`, `all`;
+  a word:      `linears` (linear layers except the output head and routers), `embeddings`, `convolutions`, `all`;
   `role:GLOB`  the layer's role, e.g. `role:attention.*`, `role:lm_head`;
   `depth:A-B`  blocks A to B, or `depth:A`;
   `re:REGEX`   found at the start of the layer's or tensor's name, as `re.match`;
@@ -17,8 +17,11 @@ from collections.abc import Callable, Iterable, Sequence
 from core.checkpoint.records import Layer
 from core.errors import RecipeError
 
+# A router weighs nothing, and each of its errors sends tokens to other experts.
+_BY_NAME_ONLY = frozenset({"lm_head", "mlp.router"})
+
 WORDS: dict[str, Callable[[Layer], bool]] = {
-    "linears": lambda layer: layer.kind == "linear" and layer.role != "lm_head",
+    "linears": lambda layer: layer.kind == "linear" and layer.role not in _BY_NAME_ONLY,
     "embeddings": lambda layer: layer.kind == "embedding",
     "convolutions": lambda layer: layer.kind == "conv",
     "all": lambda _: True,
