@@ -110,7 +110,7 @@ def _after_run(layer: Layer, run: str, workspace: str, progress: Progress) -> _A
         matrix[start : start + len(decoded)] = decoded
         quality.add(original, decoded)
     scheme = treatment.scheme
-    levels = arithmetic_of(scheme).levels(scheme, weights.stored(theirs))
+    levels = None if treatment.keeps else arithmetic_of(scheme).levels(scheme, weights.stored(theirs))
     return _After(matrix, levels, quality)
 
 

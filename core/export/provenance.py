@@ -25,7 +25,10 @@ class Provenance:
 
 
 def provenance_of_run(run: RunRecord, weights: Weights, target: str, warnings: tuple[str, ...]) -> Provenance:
-    """Of a run of the workspace. Paths of this machine are left out: only the checkpoint's own name remains."""
+    """Of a run of the workspace. Paths of this machine are left out: only the checkpoint's own name remains.
+
+    "changed" lists the layers that are stored as before, but with values that a transform or polish gave them.
+    """
     result = asdict(run.result)
     described = result | {
         "checkpoint": Path(run.checkpoint_path).name,
@@ -38,6 +41,7 @@ def provenance_of_run(run: RunRecord, weights: Weights, target: str, warnings: t
             for layer in weights.checkpoint.layers
             if not weights.treatment(layer).keeps
         },
+        "changed": [layer.name for layer in weights.checkpoint.layers if weights.changed(layer)],
         "export_warnings": list(warnings),
     }
     files = {RECIPE: _without_folders(run.recipe).to_yaml(), RUN: _json(described)}

@@ -52,6 +52,9 @@ class PackedFolderWeights:
         packed = self._packed.get(layer.name)
         return KEEP if packed is None else Treatment(packed.scheme, activations=packed.activations)
 
+    def changed(self, layer: Layer) -> bool:  # noqa: ARG002 - there is no original to compare with
+        return False
+
     def stored(self, layer: Layer) -> dict[str, Tensor]:
         packed = self._packed.get(layer.name)
         if packed is None:

@@ -38,6 +38,9 @@ class Weights(Protocol):
 
     def treatment(self, layer: Layer) -> Treatment: ...
 
+    def changed(self, layer: Layer) -> bool:
+        """Whether the layer is kept as it is stored, but with other values than the original has."""
+
     def stored(self, layer: Layer) -> dict[str, Tensor]:
         """The tensors of the layer's treatment, or {"weight": …} for a layer as it is."""
 
@@ -64,6 +67,9 @@ class OriginalWeights:
 
     def treatment(self, layer: Layer) -> Treatment:  # noqa: ARG002 - every layer is as it is
         return KEEP
+
+    def changed(self, layer: Layer) -> bool:  # noqa: ARG002 - every layer is as it is
+        return False
 
     def stored(self, layer: Layer) -> dict[str, Tensor]:
         return {"weight": load_tensor(layer.tensor)}
@@ -108,7 +114,6 @@ class RunWeights:
         return self._treatments.get(layer.name, KEEP)
 
     def changed(self, layer: Layer) -> bool:
-        """Whether the run keeps the layer as it is stored, but with other values."""
         return self.treatment(layer).keeps and layer.name in self._files
 
     def stored(self, layer: Layer) -> dict[str, Tensor]:
