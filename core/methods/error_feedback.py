@@ -40,11 +40,14 @@ class ErrorFeedback(Solver):
         "before; or as they lie.",
         choices={"groups": "Important groups first", "columns": "Important columns first", "natural": "As they lie"},
     )
-    asymmetric_target: bool = setting(
-        True,
+    original_target: float = setting(
+        0.25,
         title="Aim at the original's outputs",
-        help="Where the inputs come from the compressed prefix: aim at what the original layer made of the original "
-        "inputs, not at what it would make of the changed ones.",
+        help="Where the inputs come from the compressed prefix: how far to go from what the layer makes of these inputs "
+        "(0) to what the original layer made of the original ones (1), which also shrinks what errors blur.",
+        minimum=0.0,
+        maximum=1.0,
+        suggestions=(0.0, 0.25, 0.5, 1.0),
     )
     passes: int = setting(
         2,
@@ -82,7 +85,7 @@ class ErrorFeedback(Solver):
 
     @property
     def compares(self) -> bool:
-        return self.asymmetric_target
+        return self.original_target > 0
 
     def needs(self, scheme: Scheme) -> Need:  # noqa: ARG002 - whatever the scheme, the inputs decide
         return "inputs"
@@ -104,8 +107,8 @@ class ErrorFeedback(Solver):
             parts.append(f"{self.order} order")
         if self.passes != usual.passes:
             parts.append(f"{self.passes} passes")
-        if not self.asymmetric_target:
-            parts.append("own target")
+        if self.original_target != usual.original_target:
+            parts.append(f"target {self.original_target:g}")
         if "scale" not in scheme.capabilities:
             return " ".join(parts)
         if not self.clip_search:

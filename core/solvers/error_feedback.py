@@ -39,8 +39,8 @@ def error_feedback(
     order = column_order(hessian.diagonal(), grid, solver.order)
     factored = factor(hessian, order, grid.step, solver.damping)
     target = weight.T.float()
-    if statistics.cross is not None and solver.asymmetric_target:
-        target = original_target(target, hessian, statistics.cross, factored)
+    if statistics.cross is not None and solver.original_target:
+        target = target.lerp(original_target(target, hessian, statistics.cross, factored), solver.original_target)
     target = target[order]
     solved = _Rounding(grid, order, factored.feedback, target.clone(), target)
     solved.fit_and_round(factored.cost, before=solver.order == "columns")
@@ -138,10 +138,20 @@ class _Rounding:
         self.targets[middle:stop].addmm_(feedback.T, self.errors[start:middle])
 
     def _fit(self, start: int, stop: int, cost: Tensor) -> None:
-        """Choose the parameters of whole spans from what their columns are to become by now."""
+        """Choose the parameters of whole spans from what is expected of their columns by now.
+
+        That is the least costly answer to the errors so far: a target also holds what the columns before it in the span
+        are about to answer, until their errors say that they did.
+        """
         columns = self.order[start:stop]
         back = torch.argsort(columns)
-        self.grid.fit(int(columns.min()), self.targets[start:stop][back].T, cost[start:stop][back])
+        weight = self.errors[start:stop]
+        within = self.feedback[start:stop, start:stop].T
+        answer = torch.linalg.solve_triangular(
+            within, self.targets[start:stop] - weight, upper=False, unitriangular=True
+        )
+        values = answer.add_(weight)[back].T
+        self.grid.fit(int(columns.min()), values, cost[start:stop][back])
 
 
 def _descended(solved: _Rounding, factored: Factored, weight: Tensor, passes: int) -> _Rounding:
