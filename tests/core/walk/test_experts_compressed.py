@@ -155,7 +155,8 @@ def test_experts_with_few_tokens_borrow(tmp_path: Path) -> None:
 def test_routers_are_linear_layers_when_asked_for(tmp_path: Path, model_type: str) -> None:
     folder = model(model_type, tmp_path / "model")
     asked = recipe(FEEDBACK)
-    everything = replace(asked, rules=(replace(asked.rules[0], ignore=()),))
+    rule = asked.rules[0]
+    everything = replace(asked, rules=(replace(rule, targets=(*rule.targets, "role:mlp.router"), ignore=()),))
     routers = {layer.name for layer in open_checkpoint(folder).layers if layer.role == "mlp.router"}
     assert routers
     assert routers.isdisjoint(layer.name for layer in run(folder, asked, tmp_path).layers)
