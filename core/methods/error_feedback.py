@@ -43,7 +43,7 @@ class ErrorFeedback(Solver):
     original_target: float = setting(
         0.25,
         title="Aim at the original's outputs",
-        help="Where the inputs come from the compressed prefix: how far to go from what the layer makes of these inputs "
+        help="Where the inputs come from the compressed prefix: how far to go from what the layer makes of them "
         "(0) to what the original layer made of the original ones (1), which also shrinks what errors blur.",
         minimum=0.0,
         maximum=1.0,
