@@ -12,7 +12,6 @@ from app.document import Document
 from app.edits import edit_title, with_setting
 from app.theme.appearance import UNIT, scaled
 from app.theme.icons import icon
-from app.widgets.elided_label import ElidedLabel
 from app.widgets.labels import wrapped
 from app.widgets.settings_form import SettingsForm
 from core.methods.registry import TRANSFORMS
@@ -30,7 +29,7 @@ class TransformCard(QFrame):
 
     def __init__(self, transform: Transform, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        title = ElidedLabel()
+        title = wrapped()
         title.setText(transform.title)
         title.setFont(scaled(self.font(), 1.0, bold=True))
         title.setToolTip(f"Source: {transform.source}")

@@ -56,7 +56,7 @@ class Comparison:
             left_out.append("the recipe's transforms")
         if recipe.polish is not None:
             left_out.append("polish")
-        return f"Tried on the weight alone: {' and '.join(left_out)} take part only in a run." if left_out else ""
+        return f"Tried on the weight alone; only a run brings in {' and '.join(left_out)}." if left_out else ""
 
     def label(self, index: int) -> str:
         """What "after" is called in legends: a planned treatment as the plan fitted it to the layer."""

@@ -21,6 +21,8 @@ from core.protocol.results import Floats, Histogram
 
 MAX_GRID_LINES = 256
 VIEW_SETTLE_MS = 250
+_FEW_LINES, _FAINTEST = 48, 25
+"""More grid lines than a few are drawn fainter, so that the histogram stays to be seen."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class HistogramPlot(Plot):
             colour.setAlpha({"before": 90, "after": 35}.get(str(trace.place), 18))
             curve.setBrush(pg.mkBrush(colour))
         line = QColor(theme.muted)
-        line.setAlpha(90)
+        line.setAlpha(max(_FAINTEST, round(90 * min(1.0, _FEW_LINES / max(1, self.grid_lines)))))
         self._ticks.setPen(pg.mkPen(line, width=1))
         self.legend.setLabelTextColor(QColor(theme.text))
         background = QColor(theme.panel)

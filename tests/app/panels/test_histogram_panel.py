@@ -244,4 +244,4 @@ def test_what_a_trial_leaves_out_is_said(qtbot, panel, plots_document, plots_cli
     weighted = Nearest(clip_search=True, importance=True)
     plots_document.recipe = Recipe(polish=Polish())
     look_at(panel, plots_document, plots_client, qtbot, Treatment(Integer(granularity="channel"), weighted))
-    assert panel.note.text() == "Tried on the weight alone: calibration text and polish take part only in a run."
+    assert panel.note.text() == "Tried on the weight alone; only a run brings in calibration text and polish."
