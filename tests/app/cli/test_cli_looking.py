@@ -67,7 +67,7 @@ def test_plan_says_what_an_export_changes(shell: Shell) -> None:
     assert not any("5-bit" in warning for warning in dense["warnings"])
     assert "exported to compressed-tensors" in shell.run(*words).out
     refused = shell.json("plan", SAMPLE, "--preset", "magnitude-50", "--to", "compressed-tensors")
-    assert "No layer of this run can be packed." in refused["warnings"]
+    assert any(warning.startswith("No layer of this run can be packed") for warning in refused["warnings"])
 
 
 def test_plan_takes_a_recipe_file(shell: Shell, tmp_path: Path) -> None:
