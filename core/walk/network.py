@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from core.checkpoint.records import Layer
 from core.evaluate.blocks import find_blocks
+from core.memory import release_freed
 from core.progress import Progress
 from core.runtime.architecture import architecture_of
 from core.runtime.build import compute_device, load_model
@@ -95,6 +96,8 @@ class Network:
             self._undo.pop()()
         if not self._resident:
             empty(self.blocks[index])
+            # Freed pieces of one block between which those of the next do not fit would add up.
+            release_freed()
 
     def on_drop(self, undo: Callable[[], None]) -> None:
         """Have that done when the block under work is dropped."""
