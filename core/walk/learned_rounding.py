@@ -15,12 +15,10 @@ from torch import Tensor
 from torch.func import functional_call
 
 from core.compress.layer_matrix import from_matrix
-from core.methods.error_feedback import ErrorFeedback
 from core.methods.learned_rounding import LearnedRounding
 from core.progress import Progress
 from core.schemes.learning import Learnable
 from core.schemes.registry import arithmetic_of
-from core.solvers.moments import factor, original_target, unusable
 from core.solvers.solution import Solution
 from core.walk.adam import Adam
 from core.walk.block_layer import BlockLayer
@@ -161,20 +159,10 @@ def _learn(block: _Block, settings: LearnedRounding, seed: int, progress: Progre
 def _begin(layer: BlockLayer) -> _Learning:
     """What is to be learned of the layer, from where it was begun."""
     scheme = layer.treatment.scheme
-    learnable = arithmetic_of(scheme).learnable(scheme, layer.begun.stored, _aim(layer))
+    learnable = arithmetic_of(scheme).learnable(scheme, layer.begun.stored, layer.weight.float())
     if learnable is None:
         raise TypeError(f"the codes of {scheme.key} cannot be learned")
     return _Learning(layer, learnable, learnable.offsets, learnable.scales)
-
-
-def _aim(layer: BlockLayer) -> Tensor:
-    """The values that rounding should be near to, float32: the weight or, where the inputs come from the compressed
-    prefix, the one that makes the original's outputs of them."""
-    matrix, statistics = layer.weight.float(), layer.statistics
-    if statistics is None or statistics.cross is None or unusable(statistics.hessian):
-        return matrix
-    factored = factor(statistics.hessian, torch.arange(matrix.shape[1]), 1, ErrorFeedback().damping)
-    return original_target(matrix.T, statistics.hessian, statistics.cross, factored).T.contiguous()
 
 
 def _settings(layer: BlockLayer) -> LearnedRounding:
