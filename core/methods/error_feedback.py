@@ -41,7 +41,7 @@ class ErrorFeedback(Solver):
         choices={"groups": "Important groups first", "columns": "Important columns first", "natural": "As they lie"},
     )
     original_target: float = setting(
-        0.25,
+        0.5,
         title="Aim at the original's outputs",
         help="Where the inputs come from the compressed prefix: how far to go from what the layer makes of them "
         "(0) to what the original layer made of the original ones (1), which also shrinks what errors blur.",
