@@ -11,7 +11,8 @@ What loads and computes right was measured with compressed-tensors 0.19 and 0.20
 * MXFP4, MXFP8 and NVFP4 of bfloat16 layers: loaders decode them to bfloat16, whatever the layer's dtype.
 
 So an asymmetric layer of b < 8 bits is written with symmetric codes of b + 1 bits, which hold u − z exactly: the
-same scales, the same values, and every version loads it, for one bit per weight more.
+same scales, the same values, and every version loads it, for one bit per weight more. Scales that blocks of rows share
+are written for each row.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from core.methods.integer import Integer
 from core.methods.microscaling import Microscaling, NvFloat4
 from core.methods.scheme import Scheme
 from core.recipe.recipe import Treatment
+from core.settings import settled
 
 PACKED = "pack-quantized"
 UNPACKED = "int-quantized"
@@ -121,7 +123,13 @@ def layout_of(treatment: Treatment) -> Layout:
     raise TypeError(f"{scheme.key} has no packed form")
 
 
+def by_row(scheme: Integer) -> Integer:
+    """The scheme that gives the same values with scales for each row, where blocks of rows share them."""
+    return settled(replace(scheme, granularity="group")) if scheme.granularity == "block" else scheme
+
+
 def _integer_layout(scheme: Integer, inputs: Activations | None) -> Layout:
+    scheme = by_row(scheme)
     group_size = scheme.group_size if scheme.granularity == "group" else None
     if scheme.bits == 8 and (inputs is not None or not (scheme.symmetric or scheme.granularity == "tensor")):
         return Layout(UNPACKED, 8, scheme.symmetric, scheme.granularity, group_size, inputs)
@@ -136,8 +144,6 @@ def scheme_problem(scheme: Scheme, layer: Layer) -> str:
     match scheme:
         case Integer(float_zero=True):
             return "no packed form has zero points that are floating numbers"
-        case Integer(granularity="block"):
-            return "no packed form of integers has scales that blocks of rows share"
         case Integer():
             return ""
         case Floating(number="e5m2") | Microscaling(number="e5m2"):
@@ -153,15 +159,27 @@ def scheme_problem(scheme: Scheme, layer: Layer) -> str:
     return f"{scheme.title.lower()} layers have no packed form"
 
 
-def widened(treatment: Treatment) -> bool:
-    """Whether the layout takes one bit per weight more than the scheme."""
-    return isinstance(treatment.scheme, Integer) and layout_of(treatment).bits != treatment.scheme.bits
+def adaptations(treatment: Treatment) -> tuple[str, ...]:
+    """What the layout holds otherwise than the scheme, with the same values, as phrases."""
+    scheme, found = treatment.scheme, []
+    if isinstance(scheme, Integer):
+        bits = layout_of(treatment).bits
+        if bits != scheme.bits:
+            found.append(
+                f"{bits}-bit symmetric codes, which hold the same values exactly and take one bit per weight more: "
+                "transformers 5.23 refuses packed zero points"
+            )
+        if by_row(scheme) != scheme:
+            found.append("scales for each row, where blocks of rows share them: packed codes have no such blocks")
+    return tuple(found)
 
 
 def layout_tensors(layer: Layer, treatment: Treatment) -> tuple[StoredTensor, ...]:
     """The tensors that `layer` under `treatment` is written as, with their full names."""
     layout = layout_of(treatment)
     rows, columns = layer.matrix_shape
+    if isinstance(treatment.scheme, Integer):
+        treatment = replace(treatment, scheme=by_row(treatment.scheme))
     stored = {tensor.name: tensor for tensor in treatment.storage(layer)}
     scale = stored["weight_scale"]
     scales = (1,) if layout.strategy == "tensor" else scale.shape

@@ -51,6 +51,9 @@ def _integer(
     zero_point = None
     if not scheme.symmetric:
         zero_point = unpack_columns(stored["weight_zero_point"], scheme.bits, scale.shape[0])
+    if scheme.granularity == "block":
+        scale = scale.repeat_interleave(scheme.block_rows, 0)[:rows]
+        zero_point = None if zero_point is None else zero_point.repeat_interleave(scheme.block_rows, 0)[:rows]
     yield "weight_scale", scale
     if layout.format == PACKED:
         yield "weight_shape", torch.tensor([rows, columns])

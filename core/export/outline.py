@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from core.checkpoint.records import Checkpoint, Layer, StoredTensor
 from core.checkpoint.tying import tied_head
-from core.export.compressed_layout import PACKED, Layout, layout_of, layout_tensors, widened
+from core.export.compressed_layout import PACKED, Layout, adaptations, layout_of, layout_tensors
 from core.export.targets import AUTO, TARGETS, CompressedTensors, Dense, Target, target_of
 from core.recipe.plan import Plan
 from core.recipe.recipe import KEEP, Treatment
@@ -116,7 +116,7 @@ def make_outline(
     known = None if modules is None else _full_names(modules)
     parts: list[Part] = []
     reasons: dict[str, list[str]] = {}
-    wider: dict[str, list[str]] = {}
+    adapted: dict[str, list[str]] = {}
     full_inputs: list[str] = []
     for layer in checkpoint.layers:
         treatment = treatment_of(layer)
@@ -131,10 +131,9 @@ def make_outline(
             parts.append(Part(layer, None, tuple(_tensor_name(layer, tied) for tied in layer.tied if tied != head)))
             continue
         parts.append(Part(layer, treatment))
-        if widened(treatment):
-            codes = f"{treatment.scheme.tag} layers are written with {layout_of(treatment).bits}-bit symmetric codes"
-            wider.setdefault(codes, []).append(layer.name)
-    warnings = (*_written_dense(reasons), *_wider(wider), *_full_inputs(full_inputs))
+        for adaptation in adaptations(treatment):
+            adapted.setdefault(f"{treatment.scheme.tag} layers are written with {adaptation}", []).append(layer.name)
+    warnings = (*_written_dense(reasons), *_adapted(adapted), *_full_inputs(full_inputs))
     refusal = _refusal(checkpoint, parts, reasons) if packs else ""
     return Outline(target.key, checkpoint, tuple(parts), modules or frozenset(), warnings, refusal)
 
@@ -181,12 +180,9 @@ def _written_dense(reasons: dict[str, list[str]]) -> Iterator[str]:
         )
 
 
-def _wider(layers: dict[str, list[str]]) -> Iterator[str]:
+def _adapted(layers: dict[str, list[str]]) -> Iterator[str]:
     for what, names in layers.items():
-        yield (
-            f"{len(names)} {what}, which hold the same values exactly and take one bit per weight more: "
-            f"transformers 5.23 refuses packed zero points. First: {_named(names)}"
-        )
+        yield f"{len(names)} {what}. First: {_named(names)}"
 
 
 def _full_inputs(names: list[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Kept layers whose values a run changed, and every scheme: the export holds what the run computes, byte for byte."""
+"""Kept layers whose values a run changed: the export holds what the run computes, byte for byte."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ from core.methods.calibration import Calibration
 from core.methods.fold import Fold
 from core.methods.integer import Integer
 from core.methods.polish import Polish
-from core.methods.registry import SCHEMES
 from core.methods.rotate import Rotate
-from core.methods.scheme import Scheme
 from core.methods.transform import Transform
 from core.recipe.recipe import Recipe, Rule, Treatment
 from core.runtime.build import load_model
@@ -113,16 +111,3 @@ def test_calibrated_scales_of_inputs_go_along(tmp_path: Path, observer: str, for
         again = load_model(open_weights(str(tmp_path / "out")))(ids).logits
     assert torch.equal(ours, again)
     torch.testing.assert_close(loaded_logits(tmp_path / "out"), ours, rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize("scheme", [kind() for key, kind in SCHEMES.items() if key != "keep"], ids=lambda s: s.key)
-def test_every_scheme_is_written_dense_as_it_computes(tmp_path: Path, scheme: Scheme) -> None:
-    checkpoint = save_model(tmp_path / "model", "Llama", torch.bfloat16, **SIZES | {"intermediate_size": 128})
-    fitting = {"group_size": 32} if hasattr(scheme, "group_size") else {}
-    made = Recipe((Rule(("*.mlp.*",), Treatment(replace(scheme, **fitting))),), name="test")
-    run = make_run(checkpoint, made, tmp_path / "workspace")
-    exported = export_run(run, tmp_path / "out", tmp_path / "workspace", "dense")
-    assert exported.target == "dense"
-    before = open_weights(f"run:{run}", str(tmp_path / "workspace"))
-    for layer in open_checkpoint(tmp_path / "out").layers:
-        assert torch.equal(load_tensor(layer.tensor), before.dense(before.checkpoint.layer(layer.tensor.name)))

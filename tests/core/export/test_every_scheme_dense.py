@@ -74,7 +74,7 @@ def test_from_compression_to_a_dense_export(tmp_path: Path, scheme: Scheme, leas
     assert torch.equal(loaded_logits(tmp_path / "out"), workbench_logits(SAMPLE, run, workspace))
 
 
-def test_packed_export_tells_why_it_does_not_pack_blocks_of_rows(tmp_path: Path) -> None:
+def test_packed_export_tells_how_it_writes_blocks_of_rows(tmp_path: Path) -> None:
     scheme = Integer(4, granularity="block", block_rows=16, group_size=32, indivisible="divisor")
     rules = (Rule(("*.q_proj",), Treatment(scheme)), Rule(("*.k_proj",), Treatment(Integer(4, group_size=32))))
     run = make_run(SAMPLE, Recipe(rules, name="test"), tmp_path / "workspace")

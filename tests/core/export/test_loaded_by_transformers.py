@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from export_models import (
     workbench_logits,
 )
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from core.errors import OutputError
 from core.methods.integer import Integer
@@ -59,6 +61,17 @@ def test_every_width_and_granularity_in_one_checkpoint(tmp_path: Path, bits: int
         "channel",
         "group",
     }
+
+
+@pytest.mark.parametrize("bits", [3, 8])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_scales_that_blocks_of_rows_share_are_written_for_each_row(tmp_path: Path, bits: int, symmetric: bool) -> None:
+    checkpoint = save_model(tmp_path / "model", "Llama", torch.float32, **SIZES | {"intermediate_size": 100})
+    blocks = Integer(bits, symmetric=symmetric, granularity="block", block_rows=16, group_size=32)
+    out = check(checkpoint, (("linears", replace(blocks, indivisible="divisor")),), tmp_path)
+    scale = load_file(out / "model.safetensors")["model.layers.0.mlp.up_proj.weight_scale"]
+    assert scale.shape == (100, 2)
+    assert torch.equal(scale[:16], scale[:1].expand(16, 2))
 
 
 @pytest.mark.parametrize("bits", [4, 8])
