@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.allocate.budget import Budget
 from core.recipe.recipe import Recipe, Treatment
 
 
@@ -64,9 +65,13 @@ class LookChannels:
 
 @dataclass(frozen=True)
 class MeasureSensitivity:
-    """KL at the output for each layer × treatment alone. Partial results: `SensitivityCell`. Answered by `Sensitivity`.
+    """KL at the output for each layer × treatment. Partial results: `SensitivityCell`. Answered by `Sensitivity`.
 
-    layers: names; empty for every linear layer.
+    layers:  names; empty for every linear layer.
+    method:  "enable_one" (that layer alone is treated), "disable_one" (all are treated, and what sparing that layer
+             wins back is counted), "fisher" (one backward pass and second moments foretell it), or "auto": fisher for
+             all, then enable_one as long as `seconds` allow, the most damaging cells first.
+    correct: also measure what several layers treated at once do, which corrects what adding single damages up says.
     """
 
     path: str
@@ -75,6 +80,45 @@ class MeasureSensitivity:
     layers: tuple[str, ...] = ()
     windows: int = 4
     window_tokens: int = 128
+    workspace: str = ""
+    method: str = "enable_one"
+    seconds: float = 60.0
+    correct: bool = False
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """One other treatment for one layer, the recipe untouched. Answered by `WhatIfAnswer` within about a second."""
+
+    path: str
+    layer: str
+    treatment: Treatment
+    text: str = ""
+    windows: int = 4
+    window_tokens: int = 128
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class Allocate:
+    """The best treatment for each layer within a budget. Answered by `Allocated`, in milliseconds after the first.
+
+    recipe:      what other layers get, and calibration, transforms and polish.
+    sensitivity: `Sensitivity.key` of the measurement whose damages count.
+    candidates:  the treatments to choose from; to keep a layer is always one more.
+    layers:      names; empty for all that were measured.
+    locked:      (layer name, its treatment) that stay as they are.
+    fused:       layers that runtimes compute in one piece (query, key and value; gate and up) get the same treatment.
+    """
+
+    path: str
+    recipe: Recipe
+    sensitivity: str
+    candidates: tuple[Treatment, ...]
+    budget: Budget
+    layers: tuple[str, ...] = ()
+    locked: tuple[tuple[str, Treatment], ...] = ()
+    fused: bool = False
     workspace: str = ""
 
 
@@ -165,6 +209,8 @@ Request = (
     | LookMap
     | LookChannels
     | MeasureSensitivity
+    | WhatIf
+    | Allocate
     | Compress
     | Evaluate
     | MeasureLatency
@@ -177,5 +223,5 @@ Request = (
 JOBS = (MeasureSensitivity, Compress, Evaluate, MeasureLatency, ForecastLatency, Generate, Export)
 """Requests that queue one behind the other; all others are answered beside a running job."""
 
-LOOKS = (Look, LookMap, LookChannels)
+LOOKS = (Look, LookMap, LookChannels, WhatIf)
 """Requests that read a layer, which may take seconds: a queue of their own, so that nothing quick waits for them."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.checkpoint.records import Checkpoint, Layer
+from core.recipe.recipe import Recipe
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
@@ -154,23 +155,128 @@ class LookedChannels:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A forecast: ≈ value, and the range it is expected in."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class SensitivityCell:
-    """KL divergence (nats per token, mean) at the output when `layer` alone gets `treatment` (a tag)."""
+    """KL divergence (nats per token, mean) at the output that `treatment` (a tag) of `layer` brings.
+
+    kl: infinite when the model's outputs are no numbers any more. method: how it was found, as in `MeasureSensitivity`.
+    output_error: squared error of the layer's own outputs over their energy; sqnr_db: of its weight; None where they
+    are not known.
+    """
 
     layer: str
     treatment: str
     kl: float
     cached: bool = False
+    method: str = "enable_one"
+    output_error: float | None = None
+    sqnr_db: float | None = None
+
+
+@dataclass(frozen=True)
+class Together:
+    """What several treated layers do at once: the sum of their single damages, and the KL that was measured."""
+
+    added: float
+    measured: float
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """All cells; `warnings` tell what could not be measured as it was asked, as sentences."""
+    """All cells; `warnings` tell what could not be measured as it was asked, as sentences.
+
+    key:              names the measurement in the workspace, for `Allocate`.
+    rank_correlation: Spearman's, of fisher with measured damages, over `compared` cells; None without both.
+    together:         what the correction pass measured.
+    """
 
     cells: tuple[SensitivityCell, ...]
     tokens: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    key: str = ""
+    rank_correlation: float | None = None
+    compared: int = 0
+    together: tuple[Together, ...] = ()
+
+
+@dataclass(frozen=True)
+class WhatIfAnswer:
+    """What another treatment would do to one layer.
+
+    kl: at the model's output, None where the model cannot be run (`notes` say why). output_error: squared error of the
+    layer's outputs on the same text over their energy. sqnr_db: None when exact.
+    """
+
+    layer: str
+    treatment: str
+    sqnr_db: float | None
+    bytes_after: int
+    kl: float | None = None
+    output_error: float | None = None
+    tokens: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Per allocated layer its next choice in one direction, [layers] each.
+
+    choice: index into `Allocated.tags`, -1 for none. cost: change in the budget's unit. kl: change of the predicted KL
+    in nats per token.
+    """
+
+    choice: NDArray[np.int32]
+    cost: Floats
+    kl: Floats
+
+
+@dataclass(frozen=True)
+class Front:
+    """The cheapest way to each quality, [points] each, cost ascending: cost in `unit` ("bytes" or "ms"), and the KL."""
+
+    unit: str
+    cost: Floats
+    kl: Floats
+
+
+@dataclass(frozen=True)
+class Allocated:
+    """A treatment for each layer within a budget.
+
+    tags:      of the candidates, "keep" among them; `choice[i]` indexes them for `layers[i]`.
+    recipe, planned: ready to be put in place.
+    kl:        predicted at the model's output. latency_ms: of one decoded token, None when no profile was asked.
+    cost:      what is used of the budget, in its own unit; `unit` is the front's.
+    price:     KL per unit of cost at the margin: what the next bit of budget would bring.
+    damage:    [layers] what each layer's choice adds to the predicted KL.
+    better, cheaper: each layer's next choices.
+    notes:     what hindered or was departed from, as sentences.
+    """
+
+    layers: tuple[str, ...]
+    tags: tuple[str, ...]
+    choice: NDArray[np.int32]
+    recipe: Recipe
+    planned: Planned
+    kl: Estimate
+    cost: float
+    price: float
+    damage: Floats
+    front: Front
+    better: Alternatives
+    cheaper: Alternatives
+    latency_ms: Estimate | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -364,6 +470,8 @@ Result = (
     | LookedChannels
     | SensitivityCell
     | Sensitivity
+    | WhatIfAnswer
+    | Allocated
     | LayerCompressed
     | Run
     | Evaluation
