@@ -1,0 +1,54 @@
+"""Which treatment each layer gets, as arrays: what every choice damages and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Choice = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One of several options for each item; an item is a layer, or layers that take the same treatment.
+
+    damage, cost: float64 [items, options]; both infinite where an option is not allowed.
+    """
+
+    damage: Floats
+    cost: Floats
+
+    @property
+    def items(self) -> int:
+        return len(self.damage)
+
+    def totals(self, choice: Choice) -> tuple[float, float]:
+        """(damage, cost) of one option per item."""
+        rows = np.arange(self.items)
+        return float(self.damage[rows, choice].sum()), float(self.cost[rows, choice].sum())
+
+    def turned(self) -> Problem:
+        """The same with damage and cost in each other's place: what is least for a given damage."""
+        return Problem(self.cost, self.damage)
+
+
+def joined(problem: Problem, groups: Sequence[Sequence[int]]) -> tuple[Problem, NDArray[np.int64]]:
+    """The problem in which the items of a group are one, and for every item of the old one its item in the new.
+
+    An option that one of a group does not allow is not allowed to the group.
+    """
+    place = np.arange(problem.items)
+    for group in groups:
+        place[list(group)] = min(group)
+    _, place = np.unique(place, return_inverse=True)
+    shape = (int(place.max(initial=-1)) + 1, problem.damage.shape[1])
+    damage, cost = np.zeros(shape), np.zeros(shape)
+    np.add.at(damage, place, problem.damage)
+    np.add.at(cost, place, problem.cost)
+    forbidden = ~(np.isfinite(damage) & np.isfinite(cost))
+    damage[forbidden] = cost[forbidden] = np.inf
+    return Problem(damage, cost), place

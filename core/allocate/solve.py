@@ -1,0 +1,148 @@
+"""The least damage that a budget allows: the exact solution of the multiple-choice knapsack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.allocate.hull import Ladder
+from core.allocate.problem import Choice, Floats
+
+TOLERANCE = 1e-5
+"""What an allocation may be worse than the best, relative to its damage: far less than damages can be measured to."""
+MAX_STATES = 8_000
+
+
+@dataclass(frozen=True)
+class Solution:
+    """choice: one option per item, int32 [items]. price: damage per unit of cost at the margin.
+
+    gap: how much less damage the budget might allow at best, relative to the damage; 0 when TOLERANCE is proven.
+    """
+
+    choice: Choice
+    damage: float
+    cost: float
+    price: float
+    gap: float
+
+
+def solve(steps: Ladder, budget: float) -> Solution:
+    """The allocation of least damage whose cost is at most `budget`.
+
+    The linear relaxation gives a first allocation, a price and a bound. By that price every other option of an item
+    has a reduced cost, and only combinations whose reduced costs add up to less than the gap can be better. They are
+    enumerated item by item, dominated ones dropped, the item with the least reduced cost first, until no further item
+    can matter: Pisinger, A minimal algorithm for the multiple-choice knapsack problem, European Journal of Operational
+    Research 83, 1995. Raises ValueError when even the cheapest allocation costs more.
+    """
+    problem = steps.problem
+    if steps.cost[0] > budget:
+        raise ValueError("the cheapest allocation costs more than the budget")
+    count = int(np.searchsorted(steps.cost, budget, side="right")) - 1
+    price, base = steps.price(count), steps.after(count)
+    search = _Search(steps, base, price, budget - problem.totals(base)[1])
+    search.begin(_filled(steps, count, base, search.room))
+    search.carry_out()
+    damage, cost = problem.totals(search.best)
+    gap = max(0.0, damage - search.bound)
+    known = search.proven or gap <= TOLERANCE * damage
+    return Solution(search.best, damage, cost, price, 0.0 if known else gap / damage)
+
+
+def _filled(steps: Ladder, count: int, base: Choice, room: float) -> Choice:
+    """`base` with every later step that the rest of the budget still pays."""
+    choice, problem = base.copy(), steps.problem
+    for step in range(count, len(steps.spent)):
+        item, option = int(steps.item[step]), int(steps.option[step])
+        extra = problem.cost[item, option] - problem.cost[item, choice[item]]
+        if extra <= room and problem.damage[item, option] < problem.damage[item, choice[item]]:
+            choice[item] = option
+            room -= extra
+    return choice
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """The states after one more item: each one's predecessor, and the option of the item."""
+
+    item: int
+    parent: NDArray[np.int64]
+    option: NDArray[np.int32]
+
+
+class _Search:
+    """States are allocations, as what they cost and damage beyond `base`; items not yet looked at stay as in `base`."""
+
+    def __init__(self, steps: Ladder, base: Choice, price: float, room: float) -> None:
+        problem = steps.problem
+        rows = np.arange(problem.items)
+        self._base = base
+        self._price = price
+        self.room = room
+        with np.errstate(invalid="ignore"):
+            self._spent: Floats = problem.cost - problem.cost[rows, base][:, None]
+            self._lost: Floats = problem.damage - problem.damage[rows, base][:, None]
+        self._allowed = np.isfinite(problem.cost) & np.isfinite(problem.damage)
+        reduced = np.where(self._allowed, self._lost + price * self._spent, np.inf)
+        reduced[rows, base] = np.inf
+        self._least = reduced.min(axis=1)
+        self._problem = problem
+        self._base_damage = problem.totals(base)[0]
+        self.bound = self._base_damage - price * room
+        self.proven = False
+
+    def begin(self, known: Choice) -> None:
+        """known: an allocation within the budget, to be bettered."""
+        self.best = known
+        self._best_damage = self._problem.totals(known)[0]
+
+    def carry_out(self) -> None:
+        spent, lost = np.zeros(1), np.zeros(1)
+        stages: list[_Stage] = []
+        for item in np.argsort(self._least, kind="stable").tolist():
+            if self.bound + self._least[item] >= self._enough:
+                break
+            options = np.flatnonzero(self._allowed[item]).astype(np.int32)
+            spent, lost, stage = self._extended(item, options, spent, lost)
+            stages.append(stage)
+            if not len(spent):
+                break
+            self._take_best(spent, lost, stages)
+            if len(spent) > MAX_STATES:
+                return
+        self.proven = True
+
+    @property
+    def _enough(self) -> float:
+        """Whatever damages this much or more is not looked for."""
+        return self._best_damage * (1 - TOLERANCE)
+
+    def _extended(
+        self, item: int, options: NDArray[np.int32], spent: Floats, lost: Floats
+    ) -> tuple[Floats, Floats, _Stage]:
+        """The states with every option of one more item that are neither hopeless nor dominated, cost rising."""
+        more_spent = (spent[:, None] + self._spent[item, options]).ravel()
+        more_lost = (lost[:, None] + self._lost[item, options]).ravel()
+        hope = self.bound + more_lost + self._price * more_spent < self._enough
+        parent, option = np.divmod(np.flatnonzero(hope), len(options))
+        more_spent, more_lost = more_spent[hope], more_lost[hope]
+        order = np.lexsort((more_lost, more_spent))
+        least = np.minimum.accumulate(more_lost[order])
+        order = order[np.concatenate(([True], least[1:] < least[:-1]))[: len(order)]]
+        return more_spent[order], more_lost[order], _Stage(item, parent[order], options[option[order]])
+
+    def _take_best(self, spent: Floats, lost: Floats, stages: list[_Stage]) -> None:
+        """Of the states within the budget the last damages least."""
+        state = int(np.searchsorted(spent, self.room, side="right")) - 1
+        if state < 0 or self._base_damage + lost[state] >= self._best_damage:
+            return
+        choice = self._base.copy()
+        for stage in reversed(stages):
+            choice[stage.item] = stage.option[state]
+            state = int(stage.parent[state])
+        damage, cost = self._problem.totals(choice)
+        if cost <= self._problem.totals(self._base)[1] + self.room and damage < self._best_damage:
+            self.best, self._best_damage = choice, damage
