@@ -84,6 +84,10 @@ class ErrorFeedback(Solver):
     )
 
     @property
+    def compensates(self) -> bool:
+        return True
+
+    @property
     def compares(self) -> bool:
         return self.original_target > 0
 

@@ -72,6 +72,10 @@ class LearnedRounding(Solver):
         return f"Learned rounding moves codes on even grids, which '{scheme.key}' has not"
 
     @property
+    def compensates(self) -> bool:
+        return True
+
+    @property
     def begins_with(self) -> Solver:
         return ErrorFeedback() if self.start == "error_feedback" else Nearest(clip_search=True, importance=True)
 

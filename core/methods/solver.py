@@ -35,6 +35,11 @@ class Solver(ABC):
         return ""
 
     @property
+    def compensates(self) -> bool:
+        """Whether weights that are yet to be rounded make good the errors of those that were."""
+        return False
+
+    @property
     def compares(self) -> bool:
         """Whether a layer's inputs in the original network are of use beside those after the compressed prefix."""
         return False

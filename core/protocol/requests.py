@@ -6,9 +6,10 @@ shipped text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.allocate.budget import Budget
+from core.methods.calibration import Calibration
 from core.recipe.recipe import Recipe, Treatment
 
 
@@ -72,6 +73,7 @@ class MeasureSensitivity:
              wins back is counted), "fisher" (one backward pass and second moments foretell it), or "auto": fisher for
              all, then enable_one as long as `seconds` allow, the most damaging cells first.
     correct: also measure what several layers treated at once do, which corrects what adding single damages up says.
+    calibration, seed: what solvers that learn from activations are shown.
     """
 
     path: str
@@ -84,6 +86,8 @@ class MeasureSensitivity:
     method: str = "enable_one"
     seconds: float = 60.0
     correct: bool = False
+    calibration: Calibration = field(default_factory=Calibration)
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class WhatIf:
     windows: int = 4
     window_tokens: int = 128
     workspace: str = ""
+    calibration: Calibration = field(default_factory=Calibration)
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,23 @@ class Allocate:
     layers: tuple[str, ...] = ()
     locked: tuple[tuple[str, Treatment], ...] = ()
     fused: bool = False
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class CheckRecipe:
+    """What a run of the recipe would meet, before it is started. Answered by `Checked`.
+
+    path:    the checkpoint; "" for a network of usual shapes, which has no files.
+    target:  the export target the result is meant for; runtime: who is to load it ("vllm", …), "" for nobody yet.
+    out:     a folder that is to be written, "" for none.
+    """
+
+    path: str
+    recipe: Recipe
+    target: str = "auto"
+    runtime: str = ""
+    out: str = ""
     workspace: str = ""
 
 
@@ -174,6 +197,17 @@ class ForecastLatency:
 
 
 @dataclass(frozen=True)
+class ForecastJob:
+    """Time, peak memory and disk that carrying out a recipe takes, as `Compress` would. Answered by `JobForecast`."""
+
+    path: str
+    recipe: Recipe
+    out: str = ""
+    target: str = "auto"
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
 class Generate:
     """Greedy text from both, token by token. Answered by `Generations`."""
 
@@ -211,17 +245,19 @@ Request = (
     | MeasureSensitivity
     | WhatIf
     | Allocate
+    | CheckRecipe
     | Compress
     | Evaluate
     | MeasureLatency
     | ForecastLatency
+    | ForecastJob
     | Generate
     | Export
     | WarmUp
 )
 
-JOBS = (MeasureSensitivity, Compress, Evaluate, MeasureLatency, ForecastLatency, Generate, Export)
+JOBS = (MeasureSensitivity, Compress, Evaluate, MeasureLatency, ForecastLatency, ForecastJob, Generate, Export)
 """Requests that queue one behind the other; all others are answered beside a running job."""
 
-LOOKS = (Look, LookMap, LookChannels, WhatIf)
-"""Requests that read a layer, which may take seconds: a queue of their own, so that nothing quick waits for them."""
+LOOKS = (Look, LookMap, LookChannels, WhatIf, CheckRecipe)
+"""Requests that read weights or text and may take seconds: a queue of their own, so that nothing quick waits for them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -65,7 +66,8 @@ class BlockSolving:
 
     def _carry_out(self, rows: Sequence[PlanRow], *, onward: bool) -> None:
         run, hidden = self._run, self._shown.hidden
-        watched = watching(self._job.network, self._index, rows, compared=self._original is not None)
+        inside = partial(self._job.network.name_inside, self._index)
+        watched = watching(self._job.network.model, rows, compared=self._original is not None, inside=inside)
         with torch.no_grad():
             taps = with_memory(lambda: in_order(run.module, watched.taps, lambda: run(hidden[:1])))
         together = self._together(rows, watched)

@@ -37,7 +37,7 @@ class Ends:
         self._blind: dict[str, str] = {}
         taps: tuple[Tap, ...] = ()
         if self._ids is not None and rows:
-            watched = watching(job.network, None, rows, compared=False)
+            watched = watching(job.network.model, rows)
             self._blind = watched.blind
             first = self._ids[:1]
             taps = in_order(job.network.model, watched.taps, lambda: job.network.enter(first))
@@ -81,7 +81,7 @@ class Ends:
         passes, solving = share.part(0.5), share.part(0.5)
         learned = Learned()
         if shown is not None:
-            watched = watching(self._job.network, None, rows, compared=original is not None)
+            watched = watching(self._job.network.model, rows, compared=original is not None)
             passes.start(len(shown.hidden), "windows")
             taps = in_order(shown.run.module, watched.taps, lambda: shown.run(shown.hidden[:1]))
             try:

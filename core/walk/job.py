@@ -9,11 +9,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 from core.checkpoint.open import open_checkpoint
+from core.checkpoint.safetensors_header import read_header
 from core.errors import Cancelled, OutputError
 from core.memory import PeakMemory
 from core.progress import Progress
 from core.protocol.requests import Compress
-from core.protocol.results import LayerCompressed, Run
+from core.protocol.results import Estimate, LayerCompressed, Run
 from core.recipe.plan import Plan, make_plan
 from core.walk.calibration import CalibrationText, calibration_text
 from core.walk.polishing import Polishing
@@ -38,13 +39,15 @@ def compress(request: Compress, progress: Progress) -> Run:
     for warning in (*plan.warnings, *(text.notes if text is not None else ())):
         progress.note(warning)
     finished = request.resume and earlier is not None and earlier.state == "done"
+    nbytes = float(plan.bytes_after)
+    workspace.keep_forecast(plan.checkpoint, plan.recipe, "bytes", Estimate(nbytes, nbytes, nbytes))
     run = _begin(plan, workspace, earlier, resume=request.resume, progress=progress)
     try:
         with PeakMemory() as peak:
             layers = _carry_out(plan, run, workspace, text, progress, finished=finished)
         earlier_seconds = sum(layer.seconds for layer in layers if layer.resumed)
         seconds = time.monotonic() - started + earlier_seconds
-        run.update(state="done", seconds=seconds, peak_rss_bytes=peak.bytes)
+        run.update(state="done", seconds=seconds, peak_rss_bytes=peak.bytes, stored_bytes=stored_bytes(plan, run))
     except BaseException as error:
         _mark(run, "cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed")
         raise
@@ -130,6 +133,15 @@ def _check_space(plan: Plan, workspace: Workspace, resumed: RunRecord | None) ->
             where=str(workspace.path),
             remedy="Free space, or choose another workspace folder.",
         )
+
+
+def stored_bytes(plan: Plan, run: RunRecord) -> int:
+    """Bytes of all tensors of the finished run as its records hold them, with those of layers that stay as they are."""
+    files = run.layer_files
+    return sum(
+        sum(entry.nbytes for entry in read_header(files[layer.name]).entries) if layer.name in files else layer.nbytes
+        for layer in plan.checkpoint.layers
+    )
 
 
 def _mark(run: RunRecord, state: str) -> None:

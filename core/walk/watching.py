@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from torch import nn
 
 from core.activations.observers import Observer, observer_of
 from core.errors import RecipeError
@@ -11,7 +13,6 @@ from core.recipe.plan import PlanRow
 from core.runtime.experts import ExpertPlace, expert_place
 from core.runtime.replace import parameter_name
 from core.walk.experts import expert_taps, refusal
-from core.walk.network import Network
 from core.walk.statistics import Wanted
 from core.walk.taps import Tap, unwatchable
 
@@ -32,9 +33,12 @@ class Watching:
     blind: dict[str, str]
 
 
-def watching(network: Network, index: int | None, rows: Sequence[PlanRow], *, compared: bool) -> Watching:
-    """For the rows of block `index`, or of the ends for None.
+def watching(
+    model: nn.Module, rows: Sequence[PlanRow], *, compared: bool = False, inside: Callable[[str], str] = str
+) -> Watching:
+    """For the rows of a block of the model, or of the whole.
 
+    inside: from a name in the model to the name within what will be run.
     compared: whether the original's inputs can be laid beside the compressed ones.
     Raises RecipeError for a layer whose inputs are to get a fixed scale but cannot be seen.
     """
@@ -43,10 +47,10 @@ def watching(network: Network, index: int | None, rows: Sequence[PlanRow], *, co
     blind: dict[str, str] = {}
     for row in (row for row in rows if row.treatment.needs_calibration):
         name = row.layer.name
-        place = expert_place(network.model, row.layer)
-        path, reason = _module(network, index, row)
+        place = expert_place(model, row.layer)
+        path, reason = _module(model, row)
         if place is not None:
-            reason = refusal(network.model.get_submodule(place.module))
+            reason = refusal(model.get_submodule(place.module))
             if not reason:
                 experts.setdefault(place.module, {})[name] = place
                 continue
@@ -59,27 +63,24 @@ def watching(network: Network, index: int | None, rows: Sequence[PlanRow], *, co
         if reason:
             blind[name] = reason
         else:
+            path = inside(path)
             known = taps.get(path)
             taps[path] = Tap(path, (*known.names, name) if known is not None else (name,))
     mixtures = [
         tap
         for path, places in experts.items()
-        for tap in expert_taps(network.model.get_submodule(path), _inside(network, index, path), places)
+        for tap in expert_taps(model.get_submodule(path), inside(path), places)
     ]
     return Watching((*taps.values(), *mixtures), _wanted(rows, blind, compared=compared), blind)
 
 
-def _module(network: Network, index: int | None, row: PlanRow) -> tuple[str, str]:
-    """The path, inside the block, of the module that the layer's inputs enter; or why they cannot be seen."""
-    name = parameter_name(network.model, row.layer)
+def _module(model: nn.Module, row: PlanRow) -> tuple[str, str]:
+    """The path of the module that the layer's inputs enter; or why they cannot be seen."""
+    name = parameter_name(model, row.layer)
     if name is None or not name.endswith(".weight"):
         return "", _KEPT_TOGETHER
     path = name.removesuffix(".weight")
-    return _inside(network, index, path), unwatchable(network.model.get_submodule(path), row.layer.matrix_shape[1])
-
-
-def _inside(network: Network, index: int | None, path: str) -> str:
-    return path if index is None else network.name_inside(index, path)
+    return path, unwatchable(model.get_submodule(path), row.layer.matrix_shape[1])
 
 
 def _wanted(rows: Sequence[PlanRow], blind: dict[str, str], *, compared: bool) -> Wanted:

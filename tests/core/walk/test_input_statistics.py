@@ -37,7 +37,7 @@ def learn(folder: Path, network: Network, *, original_scale: float | None = None
     rows = [
         row for row in make_plan(open_checkpoint(folder), recipe()).treated() if network.inside[row.layer.name] == 0
     ]
-    watched = watching(network, 0, rows, compared=False)
+    watched = watching(network.model, rows, inside=lambda name: network.name_inside(0, name))
     network.load(0)
     run, hidden = network.run(0), network.enter(IDS)
     taps = in_order(run.module, watched.taps, lambda: run(hidden[:1]))
