@@ -177,7 +177,10 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class MeasureLatency:
-    """Decode latency on the kernels that fit, interleaved with `against` when given. Answered by `Latency`."""
+    """Prefill and decode latency on the kernels that fit, interleaved with `against` when given. Answered by `Latency`.
+
+    batch: sequences side by side. context: tokens of each that are read in before the first is decoded.
+    """
 
     source: str
     against: str = ""
@@ -185,14 +188,57 @@ class MeasureLatency:
     repetitions: int = 5
     context: int = 32
     workspace: str = ""
+    batch: int = 1
 
 
 @dataclass(frozen=True)
 class ForecastLatency:
-    """Decode latency of a recipe from micro-benchmarks of the same kernels. Answered by `LatencyForecast`."""
+    """Latency of a recipe from benchmarks of the kernels that would run. Answered by `LatencyForecast`.
+
+    batch:   sequences side by side. context: tokens of each before the one that is decoded.
+    prompt:  tokens of each whose reading in (prefill) is forecast too; 0 for none.
+    profile: a file that `benchvise profile` wrote, of another machine; "" for this machine.
+    """
 
     path: str
     recipe: Recipe
+    workspace: str = ""
+    batch: int = 1
+    context: int = 32
+    prompt: int = 0
+    profile: str = ""
+
+
+@dataclass(frozen=True)
+class ForecastCosts:
+    """What each treatment of each layer takes of a decoding step. Answered by `LayerCosts`, which the workspace keeps.
+
+    layers: names; empty for every layer that a linear module of the model computes. The others are as in
+    `ForecastLatency`.
+    """
+
+    path: str
+    treatments: tuple[Treatment, ...]
+    layers: tuple[str, ...] = ()
+    batch: int = 1
+    context: int = 32
+    profile: str = ""
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class MeasureProfile:
+    """Benchmarks of this machine's kernels, as a file that forecasts elsewhere can read. Answered by `MachineProfile`.
+
+    path:       a checkpoint whose own layers are timed too; "" for the standard grid alone.
+    treatments: timed beside those of the standard grid. quick: fewer sizes, fewer repetitions.
+    out:        where the file is written; "" for the workspace alone, which keeps it in any case.
+    """
+
+    path: str = ""
+    treatments: tuple[Treatment, ...] = ()
+    quick: bool = False
+    out: str = ""
     workspace: str = ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -280,6 +281,43 @@ class Allocated:
 
 
 @dataclass(frozen=True)
+class Mend:
+    """One way to do away with a finding: another recipe, ready to be put in place, or another export target."""
+
+    label: str
+    recipe: Recipe | None = None
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a person should know before a run.
+
+    kind:   names what was looked at, the same in every check: "disk", "group", "fused", …
+    level:  "blocks" (it will not run, or not load), "warns" (not what was asked for, or in vain), "tells", "fine".
+    title:  a sentence without its full stop; detail: why, and what follows, with its source where it is about others.
+    layers: names of the layers it is about, all of them.
+    """
+
+    kind: str
+    level: Literal["blocks", "warns", "tells", "fine"]
+    title: str
+    detail: str = ""
+    layers: tuple[str, ...] = ()
+    mends: tuple[Mend, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """All findings, the gravest first. may_run: nothing blocks the job; loads: nothing blocks `runtime`."""
+
+    findings: tuple[Finding, ...]
+    runtime: str
+    may_run: bool
+    loads: bool
+
+
+@dataclass(frozen=True)
 class LayerCompressed:
     """One finished layer. sqnr_db is None for exact results (no error) or weights without energy.
 
@@ -349,9 +387,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds per decoded token: median and spread over repetitions.
+    """Milliseconds per decoding step, one token of each of `batch` sequences: median and spread over repetitions.
 
     weight_bytes: memory the weights take while running. peak_bytes: the most that loading the model and decoding took.
+    prefill_ms: median time to the first token, in which the context is read; None where it was not taken.
     """
 
     median_ms: float
@@ -361,15 +400,18 @@ class Timing:
     routes: tuple[tuple[str, int], ...]
     fallbacks: tuple[str, ...] = ()
     peak_bytes: int = 0
+    batch: int = 1
+    prefill_ms: float | None = None
 
     @property
     def tokens_per_second(self) -> float:
-        return 1000.0 / self.median_ms if self.median_ms else 0.0
+        """Of all sequences together."""
+        return 1000.0 * self.batch / self.median_ms if self.median_ms else 0.0
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Measured decode latency; `against` and `speed_up` (median of paired ratios) when interleaved with an original."""
+    """Measured latency; `against` and `speed_up` (median of paired ratios) when interleaved with an original."""
 
     source: str
     device: str
@@ -379,20 +421,111 @@ class Latency:
     timing: Timing
     against: Timing | None = None
     speed_up: float | None = None
+    batch: int = 1
 
 
 @dataclass(frozen=True)
 class LatencyForecast:
-    """≈ milliseconds per decoded token, before and after, with the range the micro-benchmarks spread over."""
+    """≈ milliseconds per decoding step, and for reading in a prompt, before and after a recipe.
 
-    device: str
-    before_ms: float
-    after_ms: float
-    before_range: tuple[float, float]
-    after_range: tuple[float, float]
+    machine:   whose times these are, in words; foreign when that is not this machine.
+    before_ms: of a step that decodes one token of each of `batch` sequences after `context` others; after_ms likewise.
+    prefill_*: time to the first token of `batch` prompts of `prompt` tokens; None where none was asked.
+    """
+
+    machine: str
+    before_ms: Estimate
+    after_ms: Estimate
     weight_bytes_before: int
     weight_bytes_after: int
     fallbacks: tuple[str, ...] = ()
+    batch: int = 1
+    context: int = 32
+    prompt: int = 0
+    prefill_before_ms: Estimate | None = None
+    prefill_after_ms: Estimate | None = None
+    foreign: bool = False
+
+
+@dataclass(frozen=True)
+class LayerCosts:
+    """≈ milliseconds that each treatment of each layer takes of one decoding step, under the conditions asked for.
+
+    tags:         of the treatments, in the order asked. milliseconds: float64 [layers, treatments].
+    rest:         of the step, beside these layers. The step takes rest + the sum of the chosen entries.
+    spread:       half the width of the range, as a fraction: 0.1 means ± 10 %.
+    weight_bytes: int64 [layers, treatments], what one call reads.
+    key:          names these costs in the workspace.
+    """
+
+    layers: tuple[str, ...]
+    tags: tuple[str, ...]
+    milliseconds: Floats
+    rest: Estimate
+    spread: float
+    machine: str
+    foreign: bool
+    key: str
+    weight_bytes: Counts
+    batch: int = 1
+    context: int = 32
+
+
+@dataclass(frozen=True)
+class LinearTime:
+    """Milliseconds of one linear layer [rows, columns] under a treatment (tag), for `tokens` inputs at once.
+
+    dtype: of the model around it. weight_bytes: what one call reads. ms, low_ms, high_ms: median, 10th and 90th
+    percentile.
+    """
+
+    route: str
+    tag: str
+    dtype: str
+    rows: int
+    columns: int
+    tokens: int
+    weight_bytes: int
+    ms: float
+    low_ms: float
+    high_ms: float
+
+
+@dataclass(frozen=True)
+class RestTime:
+    """Milliseconds of what a step takes beside its linear layers: attention, norms, and the program around them.
+
+    model:  digest of its config. hidden, keys: widths of the residual stream and of the keys of all heads together.
+    prompt: tokens read in at once by each of `batch` sequences; 0 while decoding after `context` tokens.
+    """
+
+    model: str
+    blocks: int
+    hidden: int
+    keys: int
+    batch: int
+    context: int
+    prompt: int
+    ms: float
+
+
+@dataclass(frozen=True)
+class MachineProfile:
+    """What a machine's kernels take, measured there. created: UTC, ISO 8601. threads: that torch computed with.
+
+    device: "cpu" or "cuda". triton: whether its compressed layers run on Triton's kernels.
+    file: where it lies.
+    """
+
+    machine: str
+    device: str
+    triton: bool
+    threads: int
+    torch: str
+    created: str
+    linears: tuple[LinearTime, ...]
+    rests: tuple[RestTime, ...]
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -432,6 +565,31 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A forecast that was made before a run, and what was measured on the run.
+
+    kind: "bytes", "kl" (nats per token), "decode_ms", "peak_bytes" or "seconds". made: when it was forecast, ISO.
+    """
+
+    kind: str
+    forecast: Estimate
+    measured: float
+    made: str = ""
+
+    @property
+    def error(self) -> float:
+        """Forecast ÷ measured − 1; 0 when both are zero, infinite when only the measured is."""
+        if self.measured == 0:
+            return 0.0 if self.forecast.value == 0 else float("inf")
+        return self.forecast.value / self.measured - 1
+
+    @property
+    def inside(self) -> bool:
+        """Whether the measured lies within the range that was forecast."""
+        return self.forecast.low <= self.measured <= self.forecast.high
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """One row of the Runs table: what a run is and everything measured on it.
 
@@ -459,6 +617,7 @@ class RunSummary:
     decode_peak_bytes: int | None = None
     decode_peak_bytes_before: int | None = None
     exports: tuple[str, ...] = field(default=())
+    comparisons: tuple[Comparison, ...] = ()
 
 
 Result = (
@@ -472,11 +631,15 @@ Result = (
     | Sensitivity
     | WhatIfAnswer
     | Allocated
+    | Checked
     | LayerCompressed
     | Run
     | Evaluation
     | Latency
     | LatencyForecast
+    | LayerCosts
+    | MachineProfile
+    | JobForecast
     | Generations
     | Exported
     | Ready

@@ -11,9 +11,10 @@ from typing import Any
 import psutil
 
 from core.errors import UserError
-from core.protocol.results import Evaluation, Exported, Latency, LayerCompressed, Run, RunSummary
+from core.protocol.results import Comparison, Evaluation, Exported, Latency, LayerCompressed, Run, RunSummary
 from core.recipe.recipe import KEEP, Recipe, parse_recipe
 from core.workspace import journal
+from core.workspace.forecasts import ForecastBook, Measured, compared
 from core.workspace.places import write_text
 
 MANIFEST, RECIPE, JOURNAL, MEASUREMENTS = "run.json", "recipe.yaml", "journal.jsonl", "measurements.json"
@@ -25,7 +26,10 @@ _AT_WORK: set[Path] = set()
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `run.json` holds. state: "running", "done", "cancelled" or "failed"; pid and started name the process."""
+    """What `run.json` holds. state: "running", "done", "cancelled" or "failed"; pid and started name the process.
+
+    stored_bytes: of all layers as they lie on the disk once the run is done; 0 for runs that did not count them.
+    """
 
     run: str
     checkpoint: str
@@ -43,14 +47,17 @@ class Manifest:
     warnings: tuple[str, ...]
     seconds: float = 0.0
     peak_rss_bytes: int = 0
+    stored_bytes: int = 0
 
 
 class RunRecord:
-    """A run's folder. `layers` is the folder of the layer records, shared by all runs of the workspace."""
+    """A run's folder. `layers` is the folder of the layer records, `book` holds forecasts: shared by all runs of the
+    workspace."""
 
-    def __init__(self, folder: Path, layers: Path) -> None:
+    def __init__(self, folder: Path, layers: Path, book: ForecastBook) -> None:
         self.folder = folder
         self._layers = layers
+        self._book = book
         self.manifest = _manifest(folder / MANIFEST)
 
     @property
@@ -144,6 +151,23 @@ class RunRecord:
             found[type(result).__name__.lower()] = asdict(result)
         write_text(self.folder / MEASUREMENTS, json.dumps(found, indent=1) + "\n")
 
+    def measured(self) -> Measured:
+        """What was measured on the run and can be held against forecasts; nothing before it is done."""
+        manifest, found = self.manifest, self.measurements()
+        values = {
+            "bytes": manifest.stored_bytes,
+            "kl": found.get("evaluation", {}).get("kl_mean"),
+            "decode_ms": (found.get("latency", {}).get("timing") or {}).get("median_ms"),
+            "peak_bytes": manifest.peak_rss_bytes,
+            "seconds": manifest.seconds,
+        }
+        known = {kind: float(value) for kind, value in values.items() if value} if manifest.state == "done" else {}
+        return Measured(manifest.checkpoint_identity, manifest.recipe_digest, manifest.created, known)
+
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """What was forecast before the run, beside what was measured on it."""
+        return compared(self._book, self.measured())
+
     def summary(self) -> RunSummary:
         manifest, found = self.manifest, self.measurements()
         evaluation, latency = found.get("evaluation", {}), found.get("latency", {})
@@ -169,6 +193,7 @@ class RunRecord:
             decode_peak_bytes=(latency.get("timing") or {}).get("peak_bytes"),
             decode_peak_bytes_before=(latency.get("against") or {}).get("peak_bytes"),
             exports=tuple(export["out"] for export in found.get("exports", [])),
+            comparisons=self.comparisons(),
         )
 
 

@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from core.checkpoint.identity import checkpoint_identity
+from core.checkpoint.records import Checkpoint
 from core.errors import OutputError, UserError
-from core.protocol.results import RunSummary
+from core.protocol.results import Estimate, RunSummary
 from core.recipe.plan import Plan
+from core.recipe.recipe import Recipe
+from core.workspace.forecasts import ForecastBook, bias
 from core.workspace.places import cannot_write, workspace_path, write_text
 from core.workspace.run_record import (
     MANIFEST,
@@ -36,6 +39,10 @@ class Workspace:
     def layers(self) -> Path:
         return self.path / "layers"
 
+    @property
+    def forecasts(self) -> ForecastBook:
+        return ForecastBook(self.path / "forecasts")
+
     def runs(self) -> tuple[RunSummary, ...]:
         """All runs that can be read, newest first. One that is damaged does not hide the others; `run` tells why."""
         found = []
@@ -53,7 +60,7 @@ class Workspace:
                 where=str(self.path),
                 remedy="`benchvise runs` lists the runs of a workspace.",
             )
-        return RunRecord(self.path / "runs" / name, self.layers)
+        return RunRecord(self.path / "runs" / name, self.layers, self.forecasts)
 
     def has_run(self, run: str) -> bool:
         """Whether there is a run of that id, with or without "run:"."""
@@ -104,13 +111,41 @@ class Workspace:
         except OutputError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        run = RunRecord(folder, self.layers)
+        run = RunRecord(folder, self.layers, self.forecasts)
         run.enter()
         return run
 
     def record_measurement(self, run: str, result: Measurement) -> None:
         """Keep a measurement with its run. Raises UserError when there is no such run."""
         self.run(run).add_measurement(result)
+
+    def keep_forecast(
+        self,
+        checkpoint: Checkpoint,
+        recipe: Recipe,
+        kind: str,
+        estimate: Estimate,
+        *,
+        raw: float | None = None,
+        machine: str = "",
+        about: str = "",
+    ) -> None:
+        """Keep what was just forecast of a recipe, for runs to come to be compared with.
+
+        kind: "bytes", "kl", "decode_ms", "peak_bytes" or "seconds"; else as `Forecast` says. Raises OutputError.
+        """
+        identity = checkpoint_identity(checkpoint)
+        self.forecasts.keep(identity, recipe.digest, kind, estimate, raw=raw, machine=machine, about=about)
+
+    def forecast_bias(
+        self, kind: str, checkpoint: str = "", *, machine: str = "", about: str = ""
+    ) -> tuple[float, int]:
+        """Median of measured ÷ forecast over past runs, and their number: as `core.workspace.forecasts.bias` says."""
+        runs = []
+        for record in self._records():
+            with suppress(UserError):
+                runs.append(record.measured())
+        return bias(self.forecasts, runs, kind, checkpoint, machine=machine, about=about)
 
     def sensitivity_file(self, key: str) -> Path:
         """Where the sensitivities of that key are kept; the folder exists."""
@@ -119,6 +154,10 @@ class Workspace:
     def profile_file(self) -> Path:
         """Where the micro-benchmarks of this machine are kept; the folder exists."""
         return self._file("profiles", "kernels.json")
+
+    def job_rates_file(self) -> Path:
+        """Where it is kept how long parts of jobs take on this machine; the folder exists."""
+        return self._file("profiles", "jobs.json")
 
     def _file(self, room: str, name: str) -> Path:
         folder = self.path / room
@@ -140,7 +179,7 @@ class Workspace:
         for entry in entries:
             if (entry / MANIFEST).is_file():
                 with suppress(UserError):
-                    records.append(RunRecord(entry, self.layers))
+                    records.append(RunRecord(entry, self.layers, self.forecasts))
         return records
 
 
