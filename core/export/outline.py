@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from core.checkpoint.records import Checkpoint, Layer, StoredTensor
 from core.checkpoint.tying import tied_head
 from core.export.compressed_layout import PACKED, Layout, adaptations, layout_of, layout_tensors
 from core.export.targets import AUTO, TARGETS, CompressedTensors, Dense, Target, target_of
+from core.recipe.departure import Departure
 from core.recipe.plan import Plan
 from core.recipe.recipe import KEEP, Treatment
 
@@ -50,8 +51,13 @@ class Outline:
     checkpoint: Checkpoint
     parts: tuple[Part, ...]
     modules: frozenset[str]
-    warnings: tuple[str, ...]
+    departures: tuple[Departure, ...]
     refusal: str = ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The departures as sentences."""
+        return tuple(departure.sentence for departure in self.departures)
 
     def tensors(self) -> list[StoredTensor]:
         return [tensor for part in self.parts for tensor in part.tensors()]
@@ -104,7 +110,8 @@ def choose_outline(
     if not any(treatment_of(layer).bytes_after(layer) < layer.nbytes for layer in checkpoint.layers):
         return dense
     everything = f"Everything is written dense, in the original dtype. {packed.refusal}."
-    return replace(dense, warnings=(everything, *dense.warnings))
+    departure = Departure("everything", everything, packed.refusal)
+    return replace(dense, departures=(departure, *dense.departures))
 
 
 def make_outline(
@@ -115,7 +122,7 @@ def make_outline(
     head = tied_head(checkpoint.config)
     known = None if modules is None else _full_names(modules)
     parts: list[Part] = []
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, list[tuple[str, str]]] = {}
     adapted: dict[str, list[str]] = {}
     full_inputs: list[str] = []
     for layer in checkpoint.layers:
@@ -124,7 +131,7 @@ def make_outline(
         if packs and not problem and not treatment.keeps and not is_expert(layer):
             problem = _unknown_module(layer, known)
         if problem:
-            reasons.setdefault(problem, []).append(f"{layer.name} ({treatment.tag})")
+            reasons.setdefault(problem, []).append((layer.name, treatment.tag))
         if problem or not packs or treatment.keeps:
             if treatment.activations is not None:
                 full_inputs.append(layer.name)
@@ -133,9 +140,9 @@ def make_outline(
         parts.append(Part(layer, treatment))
         for adaptation in adaptations(treatment):
             adapted.setdefault(f"{treatment.scheme.tag} layers are written with {adaptation}", []).append(layer.name)
-    warnings = (*_written_dense(reasons), *_adapted(adapted), *_full_inputs(full_inputs))
+    departures = (*_written_dense(reasons), *_adapted(adapted), *_full_inputs(full_inputs))
     refusal = _refusal(checkpoint, parts, reasons) if packs else ""
-    return Outline(target.key, checkpoint, tuple(parts), modules or frozenset(), warnings, refusal)
+    return Outline(target.key, checkpoint, tuple(parts), modules or frozenset(), departures, refusal)
 
 
 def is_expert(layer: Layer) -> bool:
@@ -143,7 +150,7 @@ def is_expert(layer: Layer) -> bool:
     return ".experts." in layer.name and layer.kind == "linear" and len(layer.shape) == 2
 
 
-def _refusal(checkpoint: Checkpoint, parts: list[Part], reasons: Mapping[str, list[str]]) -> str:
+def _refusal(checkpoint: Checkpoint, parts: list[Part], reasons: Iterable[str]) -> str:
     if not checkpoint.architecture:
         return "The checkpoint names no architecture, so no runtime could load it packed"
     if all(part.treatment is None for part in parts):
@@ -171,26 +178,29 @@ def _tensor_name(layer: Layer, tied: str) -> str:
     return f"{tied}.weight" if layer.tensor.name == f"{layer.name}.weight" else tied
 
 
-def _written_dense(reasons: dict[str, list[str]]) -> Iterator[str]:
-    for reason, names in reasons.items():
-        one = len(names) == 1
-        yield (
-            f"{_named(names)} {'is' if one else 'are'} written dense, with the values computed here, "
-            f"in the original dtype: {reason}"
+def _written_dense(reasons: Mapping[str, list[tuple[str, str]]]) -> Iterator[Departure]:
+    for reason, layers in reasons.items():
+        one = len(layers) == 1
+        sentence = (
+            f"{_named([f'{name} ({tag})' for name, tag in layers])} {'is' if one else 'are'} written dense, with the "
+            f"values computed here, in the original dtype: {reason}"
         )
+        yield Departure("dense", sentence, reason, tuple(name for name, _ in layers))
 
 
-def _adapted(layers: dict[str, list[str]]) -> Iterator[str]:
+def _adapted(layers: Mapping[str, list[str]]) -> Iterator[Departure]:
     for what, names in layers.items():
-        yield f"{len(names)} {what}. First: {_named(names)}"
+        yield Departure("adapted", f"{len(names)} {what}. First: {_named(names)}", what, tuple(names))
 
 
-def _full_inputs(names: list[str]) -> Iterator[str]:
+def _full_inputs(names: list[str]) -> Iterator[Departure]:
     if names:
-        yield (
+        reason = "a dense tensor cannot say that its inputs are quantised"
+        sentence = (
             f"The inputs of {len(names)} layers are quantised in the run, which a dense tensor cannot say: whoever "
             f"loads it computes with inputs as they are. First: {_named(names)}"
         )
+        yield Departure("inputs", sentence, reason, tuple(names))
 
 
 def _named(names: list[str]) -> str:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from core.checkpoint.records import Checkpoint, Layer
 from core.errors import CheckpointError, RecipeError
 from core.methods.calibration import Calibration
+from core.recipe.departure import Departure
 from core.recipe.fitting import fitted
 from core.recipe.matching import WORDS, matching
 from core.recipe.recipe import KEEP, Recipe, Treatment
 from core.settings import did_you_mean
 
 MAX_LISTED = 8
+_NO_MATRIX = "kept as they are, being no floating-point matrices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Plan:
 
     treatments: the distinct treatments, already fitted to their layers; `choice[i]` indexes them for layer i.
     rules:      per layer the rule that decided, -1 for none.
-    warnings:   every fallback, unmatched target and skipped layer, as sentences.
+    departures: every fallback, unmatched target and skipped layer.
     """
 
     checkpoint: Checkpoint
@@ -46,7 +48,12 @@ class Plan:
     choice: tuple[int, ...]
     bytes_per_layer: tuple[int, ...]
     rules: tuple[int, ...]
-    warnings: tuple[str, ...]
+    departures: tuple[Departure, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The departures as sentences."""
+        return tuple(departure.sentence for departure in self.departures)
 
     def row(self, index: int) -> PlanRow:
         rule = self.rules[index]
@@ -108,15 +115,15 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
     for number, rule in enumerate(recipe.rules, start=1):
         rule.treatment.refuse_mismatch(f"rule {number}")
     decided = [-1] * len(layers)
-    warnings: list[str] = []
+    departures: list[Departure] = []
     for number, rule in enumerate(recipe.rules):
         hits, unmatched = matching(rule.targets, layers)
         ignored, unmatched_ignores = matching(rule.ignore, layers)
-        warnings += [_unmatched(number, "target", p, checkpoint) for p in unmatched]
-        warnings += [_unmatched(number, "ignore", p, checkpoint) for p in unmatched_ignores]
+        departures += [_unmatched(number, "target", p, checkpoint) for p in unmatched]
+        departures += [_unmatched(number, "ignore", p, checkpoint) for p in unmatched_ignores]
         for index in hits - ignored:
             decided[index] = number
-    plan = _resolve(checkpoint, recipe, decided, warnings)
+    plan = _resolve(checkpoint, recipe, decided, departures)
     if not allow_empty and not any(not plan.treatments[choice].keeps for choice in plan.choice):
         raise RecipeError(
             "The recipe treats no layer of this checkpoint",
@@ -124,7 +131,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
             remedy=" ".join(plan.warnings[:3]) or "Add a rule with targets, for example 'targets: [linears]'.",
         )
     lost = _lost_without_architecture(plan)
-    return replace(plan, warnings=(*plan.warnings, lost)) if lost else plan
+    return replace(plan, departures=(*plan.departures, Departure("lost", lost, lost))) if lost else plan
 
 
 def _lost_without_architecture(plan: Plan) -> str:
@@ -150,36 +157,42 @@ def already_quantised(checkpoint: Checkpoint) -> CheckpointError:
     )
 
 
-def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], warnings: list[str]) -> Plan:
+def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], departures: list[Departure]) -> Plan:
     treatments: list[Treatment] = [KEEP]
     places: dict[Treatment, int] = {KEEP: 0}
     choice: list[int] = []
     sizes: list[int] = []
     problems: list[RecipeError] = []
-    findings: dict[str, list[str]] = {}
+    findings: dict[tuple[str, str], list[str]] = {}
     for index, layer in enumerate(checkpoint.layers):
         asked = recipe.rules[decided[index]].treatment if decided[index] >= 0 else KEEP
         if not asked.keeps and not layer.compressible:
-            findings.setdefault("kept as they are, being no floating-point matrices", []).append(layer.name)
+            findings.setdefault(("skipped", _NO_MATRIX), []).append(layer.name)
             decided[index], asked = -1, KEEP
         try:
             treatment, fallbacks = fitted(asked, layer, runs=bool(checkpoint.architecture))
         except RecipeError as error:
             problems.append(error)
             continue
+        full_inputs = asked.activations is not None and treatment.activations is None
         for fallback in fallbacks:
-            findings.setdefault(fallback, []).append(layer.name)
+            kind = "inputs" if full_inputs and fallback is fallbacks[-1] else "fitted"
+            findings.setdefault((kind, fallback), []).append(layer.name)
         if treatment not in places:
             places[treatment] = len(treatments)
             treatments.append(treatment)
         choice.append(places[treatment])
         sizes.append(layer.nbytes if treatment.keeps else treatment.bytes_after(layer))
         if sizes[-1] > layer.nbytes:
-            findings.setdefault(f"{treatment.tag} takes more bytes than the layer has now", []).append(layer.name)
+            grown = f"{treatment.tag} takes more bytes than the layer has now"
+            findings.setdefault(("larger", grown), []).append(layer.name)
     if problems:
         raise _together(problems)
-    warnings += [finding_as_sentence(finding, names) for finding, names in findings.items()]
-    return Plan(checkpoint, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(warnings))
+    departures += [
+        Departure(kind, finding_as_sentence(reason, names), reason, tuple(names))
+        for (kind, reason), names in findings.items()
+    ]
+    return Plan(checkpoint, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(departures))
 
 
 def _together(problems: list[RecipeError]) -> RecipeError:
@@ -198,10 +211,11 @@ def finding_as_sentence(finding: str, names: list[str]) -> str:
     return f"{count}: {finding}: {', '.join(names[:MAX_LISTED])}{more}"
 
 
-def _unmatched(number: int, key: str, pattern: str, checkpoint: Checkpoint) -> str:
+def _unmatched(number: int, key: str, pattern: str, checkpoint: Checkpoint) -> Departure:
     known = {*WORDS, *(f"role:{layer.role}" for layer in checkpoint.layers)}
     if len(checkpoint.layers) < 5000:  # comparing with more names takes longer than the plan itself
         known.update(layer.name for layer in checkpoint.layers)
     hint = did_you_mean(pattern, known)
     hint = hint if hint.startswith("Did") else ""
-    return f"Rule {number + 1}: the {key} '{pattern}' matches no layer. {hint}".rstrip()
+    sentence = f"Rule {number + 1}: the {key} '{pattern}' matches no layer. {hint}".rstrip()
+    return Departure("unmatched", sentence, sentence)
