@@ -306,4 +306,4 @@ JOBS = (MeasureSensitivity, Compress, Evaluate, MeasureLatency, ForecastLatency,
 """Requests that queue one behind the other; all others are answered beside a running job."""
 
 LOOKS = (Look, LookMap, LookChannels, WhatIf, CheckRecipe)
-"""Requests that read weights or text and may take seconds: a queue of their own, so that nothing quick waits for them."""
+"""Requests that read weights or text, which may take seconds: a queue of their own, so nothing quick waits for them."""
