@@ -191,10 +191,11 @@ class Scoreboard(QFrame):
         self._show_forecast(forecast)
 
     def _show_forecast(self, forecast: LatencyForecast) -> None:
-        speed = 1000 / forecast.after_ms if forecast.after_ms else 0.0
-        gain = forecast.before_ms / forecast.after_ms if forecast.after_ms else 1.0
-        low, high = forecast.after_range
-        between = f"{1000 / high:.0f} to {1000 / low:.0f} tok/s on {forecast.device}" if low > 0 and high > 0 else ""
+        after = forecast.after_ms
+        speed = 1000 / after.value if after.value else 0.0
+        gain = forecast.before_ms.value / after.value if after.value else 1.0
+        known = after.low > 0 and after.high > 0
+        between = f"{1000 / after.high:.0f} to {1000 / after.low:.0f} tok/s on {forecast.machine}" if known else ""
         slower = [f"Falls back: {name}" for name in forecast.fallbacks[:5]]
         self.decode.show_forecast(f"≈{speed:.0f} tok/s ×{gain:.2f}", "\n".join([between, *slower]))
         self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")

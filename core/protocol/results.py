@@ -529,6 +529,26 @@ class MachineProfile:
 
 
 @dataclass(frozen=True)
+class JobForecast:
+    """What carrying out a recipe will take on this machine.
+
+    seconds, peak_bytes: as `Run.seconds` and `Run.peak_rss_bytes` will say.
+    disk_bytes: the most that the workspace and the export take while the job runs.
+    parts:      (what, seconds), in the order of the work; they add up to the seconds before any correction.
+    memory:     (what, bytes), in the same way, at the moment when most is in memory.
+    notes:      where the figures come from and what they leave out, as sentences.
+    """
+
+    seconds: Estimate
+    peak_bytes: Estimate
+    disk_bytes: int
+    parts: tuple[tuple[str, float], ...] = ()
+    memory: tuple[tuple[str, int], ...] = ()
+    device: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Generation:
     """Generated tokens as text pieces, and the log-probability the model gave to each."""
 

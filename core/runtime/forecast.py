@@ -15,7 +15,7 @@ from core.checkpoint.open import open_checkpoint
 from core.checkpoint.records import Checkpoint
 from core.progress import Progress
 from core.protocol.requests import ForecastLatency
-from core.protocol.results import LatencyForecast
+from core.protocol.results import Estimate, LatencyForecast
 from core.recipe.plan import make_plan
 from core.recipe.recipe import KEEP, Treatment
 from core.runtime.architecture import Architecture, architecture_of
@@ -69,11 +69,9 @@ def forecast_latency(request: ForecastLatency, progress: Progress) -> LatencyFor
     rest = bench.rest(checkpoint, architecture)
     first, second = (bench.total(work, rest, others) for work in (before, after))
     return LatencyForecast(
-        device=device_name(device),
-        before_ms=first.median_ms,
-        after_ms=second.median_ms,
-        before_range=(first.low_ms, first.high_ms),
-        after_range=(second.low_ms, second.high_ms),
+        machine=device_name(device),
+        before_ms=Estimate(first.median_ms, first.low_ms, first.high_ms),
+        after_ms=Estimate(second.median_ms, second.low_ms, second.high_ms),
         weight_bytes_before=first.weight_bytes,
         weight_bytes_after=second.weight_bytes,
         fallbacks=fallbacks,

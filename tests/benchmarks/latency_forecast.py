@@ -74,13 +74,13 @@ def row(path: Path, preset: str, workspace: Path, repetitions: int) -> Row:
         path.name,
         preset,
         before,
-        forecast.before_ms,
-        forecast.before_ms / before - 1,
+        forecast.before_ms.value,
+        forecast.before_ms.value / before - 1,
         after,
-        forecast.after_ms,
-        forecast.after_ms / after - 1,
+        forecast.after_ms.value,
+        forecast.after_ms.value / after - 1,
         measured.speed_up,
-        forecast.before_ms / forecast.after_ms,
+        forecast.before_ms.value / forecast.after_ms.value,
     )
 
 

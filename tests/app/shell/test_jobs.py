@@ -5,7 +5,7 @@ from app.panels.jobs import JobsPanel, progress_text
 from app.problems import Problem
 from core.protocol.events import Advanced, Failed, Finished, Partial, Queued, Started, Stopped
 from core.protocol.requests import Compress, ForecastLatency, Look
-from core.protocol.results import LatencyForecast, LayerCompressed, Run
+from core.protocol.results import Estimate, LatencyForecast, LayerCompressed, Run
 from core.recipe.recipe import Recipe
 
 ASK = Compress("/models/tiny", Recipe(name="int4-g128"))
@@ -58,7 +58,7 @@ def test_forecasts_leave_no_trace_and_never_hold_the_window(bench, client):
     number = client.ask(ForecastLatency("p", Recipe()))
     assert bench.jobs.busy
     assert not bench.jobs.would_lose
-    client.say(Finished(number, LatencyForecast("CPU", 2, 1, (2, 2), (1, 1), 2, 1)))
+    client.say(Finished(number, LatencyForecast("CPU", Estimate(2, 2, 2), Estimate(1, 1, 1), 2, 1)))
     assert bench.jobs.job(number) is None
 
 

@@ -14,7 +14,7 @@ from app.theme.appearance import apply_theme
 from app.theme.theme import current_theme, theme_notifier
 from core.protocol.events import Failed, Finished, Note, Started, Stopped
 from core.protocol.requests import Compress, Evaluate, Export, ForecastLatency, MakePlan, MeasureSensitivity, Open
-from core.protocol.results import LatencyForecast, LayerCompressed, SensitivityCell
+from core.protocol.results import Estimate, LatencyForecast, LayerCompressed, SensitivityCell
 from core.recipe.presets import load_preset
 
 
@@ -172,7 +172,7 @@ def test_forecast_is_marked_until_measured(filled, client, checkpoint, qtbot):
     board.ask_forecast()
     number = client.last(ForecastLatency)
     client.say(Started(number))
-    client.say(Finished(number, LatencyForecast("CPU", 4.0, 2.0, (3.9, 4.2), (1.9, 2.5), 200, 100)))
+    client.say(Finished(number, LatencyForecast("CPU", Estimate(4.0, 3.9, 4.2), Estimate(2.0, 1.9, 2.5), 200, 100)))
     assert board.decode.text == "≈500 tok/s ×2.00"
     assert "400 to 526 tok/s on CPU" in board.decode.toolTip()
     filled.commands.action("undo").trigger()

@@ -157,8 +157,8 @@ def test_forecast_counts_every_layer_and_is_kept(tmp_path: Path, monkeypatch: py
     request = ForecastLatency(str(SAMPLE), recipe(INT8), str(tmp_path))
     found = forecast_latency(request, progress)
     assert progress.done == progress.total
-    for middle, (low, high) in ((found.before_ms, found.before_range), (found.after_ms, found.after_range)):
-        assert 0 < low <= middle <= high
+    for estimate in (found.before_ms, found.after_ms):
+        assert 0 < estimate.low <= estimate.value <= estimate.high
     running = load_running(open_weights(*run(tmp_path, INT8)), CPU, NullProgress())
     assert found.weight_bytes_after == pytest.approx(running.weight_bytes, rel=0.02)
     monkeypatch.setattr(forecast_room, "time_linear", lambda *_: pytest.fail("measured again"))
