@@ -11,13 +11,24 @@ from PySide6.QtGui import QUndoStack
 
 from app.arrival import Arrival, Totals
 from app.finished_runs import FinishedRuns
+from app.measured import Measured, Measurement
 from app.resolution import Resolution
 from app.undo import RecipeEdit
 from app.worker import EngineClient
 from core.checkpoint.records import Checkpoint, Layer
 from core.protocol.events import Event, Failed, Finished, Partial, Started
-from core.protocol.requests import Compress, MakePlan, Open, Request
-from core.protocol.results import LayerCompressed, Opened, Planned, Run, RunSummary, Sensitivity, SensitivityCell
+from core.protocol.requests import Compress, MakePlan, MeasureSensitivity, Open, Request
+from core.protocol.results import (
+    Allocated,
+    Estimate,
+    LayerCompressed,
+    Opened,
+    Planned,
+    Run,
+    RunSummary,
+    Sensitivity,
+    SensitivityCell,
+)
 from core.recipe.editing import treat
 from core.recipe.recipe import Recipe, Treatment
 
@@ -29,7 +40,8 @@ class Document(QObject):
 
     plan is the last one made; `plan_is_current` says whether it belongs to the recipe as it is now, and
     `plan_problem` holds the refusal when the recipe cannot be carried out. `results` are the layers of the active
-    run, or of the run under way as they are finished, by name.
+    run, or of the run under way as they are finished, by name. `locked` are names of layers whose treatment no
+    allocation changes. `trial` is a treatment that is tried on the one selected layer, the recipe untouched.
     """
 
     checkpoint_changed = Signal()
@@ -41,6 +53,8 @@ class Document(QObject):
     active_run_changed = Signal()
     results_changed = Signal()
     opening_changed = Signal()
+    locks_changed = Signal()
+    trial_changed = Signal()
 
     def __init__(self, client: EngineClient, workspace: str = "", parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -50,7 +64,9 @@ class Document(QObject):
         self.plan_is_current = False
         self.plan_problem: Failed | None = None
         self.selection: tuple[int, ...] = ()
-        self.sensitivity: dict[tuple[str, str], SensitivityCell] = {}
+        self.locked: set[str] = set()
+        self.trial: Treatment | None = None
+        self.allocated: Allocated | None = None
         self.results: dict[str, LayerCompressed] = {}
         self.workspace = workspace
         self.active_run = ""
@@ -59,6 +75,8 @@ class Document(QObject):
         self.finished = FinishedRuns(workspace)
         self._client = client
         self.totals = Totals()
+        self._measured = Measured()
+        self._allocated_in_place = False
         self._arrival = Arrival()
         self._plan_request = 0
         self._compressing: dict[int, str] = {}
@@ -74,6 +92,21 @@ class Document(QObject):
         if self.checkpoint is None or not self.selection:
             return None
         return self.checkpoint.layers[self.selection[0]]
+
+    @property
+    def sensitivity(self) -> dict[tuple[str, str], SensitivityCell]:
+        """What is known of each layer × treatment (its tag), measured or foretold."""
+        return self._measured.cells
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """The newest finished measurement of sensitivity."""
+        return self._measured.last
+
+    @property
+    def predicted_kl(self) -> Estimate | None:
+        """The divergence that the recipe, as it is now, will bring; None where nothing foretells it."""
+        return self.allocated.kl if self.allocated is not None and self._allocated_in_place else None
 
     @property
     def runs(self) -> tuple[RunSummary, ...]:
@@ -115,7 +148,21 @@ class Document(QObject):
         selection = tuple(indices)
         if selection != self.selection:
             self.selection = selection
+            self.try_out(None)
             self.selection_changed.emit()
+
+    def try_out(self, treatment: Treatment | None) -> None:
+        """Look at the selected layer as if it had another treatment, until another layer is selected; None ends it."""
+        if treatment != self.trial:
+            self.trial = treatment
+            self.trial_changed.emit()
+
+    def lock(self, names: Iterable[str], *, locked: bool) -> None:
+        """Leave these layers' treatments to no allocation, or to every one again."""
+        changed = self.locked | set(names) if locked else self.locked - set(names)
+        if changed != self.locked:
+            self.locked = changed
+            self.locks_changed.emit()
 
     def selected_layers(self) -> tuple[Layer, ...]:
         if self.checkpoint is None:
@@ -141,6 +188,14 @@ class Document(QObject):
         """Put another recipe in place, as one undo step."""
         if recipe != self.recipe:
             self.undo.push(RecipeEdit(self._put_recipe, self.recipe, recipe, title, merge_key))
+
+    def put_allocation(self, allocated: Allocated, title: str, *, merge_key: str = "") -> None:
+        """Put an allocation's recipe in place, as one undo step, with the plan that came with it."""
+        self.allocated = allocated
+        if allocated.recipe == self.recipe:
+            self._put_recipe(self.recipe)
+        else:
+            self.set_recipe(allocated.recipe, title, merge_key=merge_key)
 
     def set_active_run(self, run: str) -> None:
         """Choose the run whose results are shown as "after"."""
@@ -184,8 +239,13 @@ class Document(QObject):
         self.recipe = recipe
         self._resolution = Resolution(recipe)
         self.plan_is_current = False
+        self._allocated_in_place = self.allocated is not None and self.allocated.recipe == recipe
         self.recipe_changed.emit()
-        self._plan_timer.start()
+        if self.allocated is not None and self._allocated_in_place:
+            self._plan_timer.stop()
+            self._planned(self.allocated.planned)
+        else:
+            self._plan_timer.start()
 
     def _ask_plan(self) -> None:
         if self.checkpoint is None:
@@ -219,7 +279,11 @@ class Document(QObject):
         self.checkpoint, self.opening = checkpoint, ""
         self.totals = totals or Totals()
         self.plan, self.plan_problem, self.plan_is_current = None, None, False
-        self.selection, self.sensitivity, self.active_run = (), {}, ""
+        self.selection, self.active_run = (), ""
+        self._measured.forget()
+        self.allocated, self._allocated_in_place = None, False
+        self.lock(self.locked, locked=False)
+        self.try_out(None)
         self.undo.clear()
         self.recipe = Recipe()
         self._resolution = Resolution(self.recipe)
@@ -240,6 +304,8 @@ class Document(QObject):
     def _on_asked(self, number: int, request: Request) -> None:
         if isinstance(request, Compress):
             self._compressing[number] = request.path
+        elif isinstance(request, MeasureSensitivity) and self.checkpoint and request.path == self.checkpoint.path:
+            self._measured.begin(number, request)
 
     def _on_compression(self, event: Event) -> None:
         """The present checkpoint's layers as they are finished."""
@@ -255,14 +321,12 @@ class Document(QObject):
         if event.request in self._compressing:
             self._on_compression(event)
         if isinstance(event, Partial) and isinstance(event.record, SensitivityCell):
-            self._add_cells((event.record,))
+            if self._measured.add(event.request, (event.record,)):
+                self.sensitivity_changed.emit()
         elif isinstance(event, Finished):
             if isinstance(event.result, Sensitivity):
-                self._add_cells(event.result.cells)
+                if self._measured.finish(event.request, event.result):
+                    self.sensitivity_changed.emit()
             elif isinstance(event.result, Run):
                 self.refresh_runs()
                 self.set_active_run(event.result.run)
-
-    def _add_cells(self, cells: Sequence[SensitivityCell]) -> None:
-        self.sensitivity.update({(cell.layer, cell.treatment): cell for cell in cells})
-        self.sensitivity_changed.emit()

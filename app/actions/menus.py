@@ -29,7 +29,7 @@ MENUS: tuple[tuple[str, str], ...] = (
         "File",
         "open-folder open-file open-sample >recent - load-recipe save-recipe export - workspace close-checkpoint quit",
     ),
-    ("Edit", "undo redo - filter copy-names keep-selected - clear-finished"),
+    ("Edit", "undo redo - filter copy-names keep-selected lock-selected - clear-finished"),
     ("View", ">theme >docks - next-dock >plots - reset-layout"),
     ("Recipe", ">presets - load-recipe save-recipe - clear-recipe"),
     ("Run", "run pause cancel - sensitivity evaluate latency forecast - export - clear-finished"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,8 @@ BAR_ROLE = int(Qt.ItemDataRole.UserRole) + 1
 CHANGED_ROLE = BAR_ROLE + 1
 """True when the treatment differs from the last run's."""
 FOLDER_ROLE = BAR_ROLE + 2
+LOCKED_ROLE = BAR_ROLE + 3
+"""True for a layer whose treatment no budget changes, and for a folder of nothing but such layers."""
 _BAR_DECADES = 3.0
 
 
@@ -64,6 +66,7 @@ class LayerModel(QAbstractItemModel):
         self.facts = prepared.facts
         self._plan: Planned | None = None
         self._visible: Mask | None = None
+        self._locked = np.zeros(len(prepared.tree.labels), bool)
         self.visible_layers = len(prepared.layers)
         self._sorted_by, self._descending = -1, False
         self._forget_rows()
@@ -88,6 +91,14 @@ class LayerModel(QAbstractItemModel):
         sqnr, error = results_per_layer(self.layers, results)
         self.facts = replace(self.facts, sqnr_db=-self.tree.maxima(-sqnr), output_error=self.tree.maxima(error))
         self._repaint()
+
+    def set_locked(self, names: Collection[str]) -> None:
+        """Mark the layers that no budget changes."""
+        free = np.fromiter((layer.compressible and layer.name not in names for layer in self.layers), bool)
+        some = np.fromiter((layer.name in names for layer in self.layers), bool)
+        if self.layers:
+            self._locked = self.tree.any_below(some) & ~self.tree.any_below(free)
+            self._repaint()
 
     def set_compact(self, compact: bool) -> None:
         """Show bytes after alone, where there is no room for before → after."""
@@ -186,6 +197,8 @@ class LayerModel(QAbstractItemModel):
             return self._bar(node) if index.column() == columns.SENSITIVITY else None
         if role == CHANGED_ROLE:
             return bool(self.facts.changed[node])
+        if role == LOCKED_ROLE:
+            return bool(self._locked[node])
         if role == FOLDER_ROLE:
             return bool(self.tree.layers[node] < 0)
         if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
@@ -210,6 +223,8 @@ class LayerModel(QAbstractItemModel):
             lines.append(f"shared with {', '.join(view.layer.tied)}")
         if self.facts.changed[node]:
             lines.append("changed since the last run")
+        if self._locked[node]:
+            lines.append("locked: no budget changes its treatment")
         return "\n".join(lines)
 
     def _bar(self, node: int) -> float | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter
 from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem
 
 from app.models import layer_columns as columns
-from app.models.layer_model import BAR_ROLE, CHANGED_ROLE, FOLDER_ROLE
+from app.models.layer_model import BAR_ROLE, CHANGED_ROLE, FOLDER_ROLE, LOCKED_ROLE
+from app.theme.icons import icon
 from app.theme.theme import current_theme
 
 ROW_HEIGHT = 24
 _BAR_WIDTH, _LEAST_BAR = 48.0, 10.0
 _WIDEST_NUMBER = "0.0000"
+_LOCK = 13
 
 
 class LayerDelegate(QStyledItemDelegate):
@@ -35,7 +37,17 @@ class LayerDelegate(QStyledItemDelegate):
         super().paint(painter, option, index)
         if index.column() == columns.SENSITIVITY:
             self._paint_bar(painter, option, index.data(BAR_ROLE))
-        elif index.column() == columns.TREATMENT and index.data(CHANGED_ROLE):
+        elif index.column() == columns.TREATMENT:
+            self._paint_marks(painter, option, index)
+
+    def _paint_marks(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        """At the right of the treatment: a lock, and a dot for what changed."""
+        if index.data(LOCKED_ROLE):
+            place = QRect(option.rect.right() - _LOCK - 11, option.rect.center().y() - _LOCK // 2, _LOCK, _LOCK)
+            icon("mdi6.lock", current_theme().muted).paint(painter, place)
+        if index.data(CHANGED_ROLE):
             painter.save()
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(Qt.PenStyle.NoPen)

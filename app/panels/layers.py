@@ -118,6 +118,7 @@ class LayersPanel(QWidget):
         document.active_run_changed.connect(self._show_plan)
         document.sensitivity_changed.connect(self._sensitivity_timer.start)
         document.results_changed.connect(self._results_soon)
+        document.locks_changed.connect(self._show_locks)
         document.selection_changed.connect(self._follow_document)
         theme_notifier().changed.connect(self._paint_icon)
 
@@ -133,8 +134,18 @@ class LayersPanel(QWidget):
                 "Keep the selected layers",
                 self._keep,
                 "Ctrl+Shift+K",
-                "mdi6.lock-outline",
+                "mdi6.shield-outline",
                 enabled=chosen,
+            ),
+            Command(
+                "lock-selected",
+                "Lock the selected layers",
+                self._toggle_lock,
+                "Ctrl+Shift+B",
+                "mdi6.lock-outline",
+                "Leave their treatments to no budget",
+                enabled=chosen,
+                text=self._lock_text,
             ),
         )
 
@@ -174,6 +185,7 @@ class LayersPanel(QWidget):
         self._show_plan()
         self._show_sensitivity()
         self._show_results()
+        self._show_locks()
         self._expand_start()
         self._say()
         if prepared.layers:
@@ -328,7 +340,8 @@ class LayersPanel(QWidget):
         self._add_alike(alike, f"Same shape ({shape})", lambda other: other.shape == layer.shape)
         menu.addAction(icon("mdi6.content-copy"), "Copy name" if count == 1 else "Copy names", self.copy_names)
         menu.addSeparator()
-        menu.addAction(icon("mdi6.lock-outline"), f"Keep {plural(count, 'layer')} as is", self._keep)
+        menu.addAction(icon("mdi6.shield-outline"), f"Keep {plural(count, 'layer')} as is", self._keep)
+        menu.addAction(icon("mdi6.lock-outline"), self._lock_text(), self._toggle_lock)
         presets = menu.addMenu(icon("mdi6.tune-variant"), f"Apply preset to {plural(count, 'layer')}")
         fill_preset_menu(presets, self._apply_preset)
         return menu
@@ -344,6 +357,21 @@ class LayersPanel(QWidget):
     def _keep(self) -> None:
         chosen = self._document.selection
         self._document.treat(chosen, [KEEP] * len(chosen), f"Keep {plural(len(chosen), 'layer')}")
+
+    def _all_locked(self) -> bool:
+        chosen = self._document.selected_layers()
+        return bool(chosen) and all(layer.name in self._document.locked for layer in chosen)
+
+    def _lock_text(self) -> str:
+        count = plural(len(self._document.selection), "layer")
+        return f"Unlock {count} for budgets" if self._all_locked() else f"Lock {count} against budgets"
+
+    def _toggle_lock(self) -> None:
+        names = [layer.name for layer in self._document.selected_layers()]
+        self._document.lock(names, locked=not self._all_locked())
+
+    def _show_locks(self) -> None:
+        self.model.set_locked(self._document.locked)
 
     def _apply_preset(self, name: str) -> None:
         """The preset's first treatment, on the selected layers whatever they are, and its transforms where it has any.

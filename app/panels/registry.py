@@ -16,6 +16,7 @@ PLOT_PANELS = (
     ("Heat map", "app.panels.heat_map", "HeatMapPanel"),
     ("Channels", "app.panels.channels", "ChannelsPanel"),
     ("Sensitivity", "app.panels.sensitivity", "SensitivityPanel"),
+    ("Budget", "app.panels.budget", "BudgetPanel"),
     ("Compare", "app.panels.compare", "ComparePanel"),
     ("Generations", "app.panels.generations", "GenerationsPanel"),
 )

@@ -161,10 +161,15 @@ class Scoreboard(QFrame):
             if run.top1_agreement is not None:
                 more.append(f"Same first choice for {run.top1_agreement:.1%} of the tokens")
             self.quality.show_measured(f"KL {kl_text(run.kl_mean)}", "\n".join(more))
+            return
+        foretold = self._bench.document.predicted_kl
+        if foretold is not None:
+            between = f"Foretold from sensitivities: {kl_text(foretold.low)} to {kl_text(foretold.high)}"
+            self.quality.show_forecast(f"≈KL {kl_text(foretold.value)}", between)
         elif run is not None:
             self.quality.show_nothing("Not measured yet: Run ▸ Evaluate compares the run with the original.")
         else:
-            self.quality.show_nothing("Measured after a run, with Run ▸ Evaluate.")
+            self.quality.show_nothing("Foretold where a budget made the recipe; measured with Run ▸ Evaluate.")
 
     def _show_decode(self, run: RunSummary | None) -> None:
         document = self._bench.document

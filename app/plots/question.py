@@ -62,6 +62,11 @@ class Question(QObject):
         for number in stale:
             self._client.control(number, "cancel")
 
+    def cancel(self) -> None:
+        """Tell the engine to stop what was asked; `stopped` is called when it has."""
+        for number in tuple(self._open):
+            self._client.control(number, "cancel")
+
     @Slot(object)
     def _listen(self, event: object) -> None:
         if isinstance(event, Stopped) and event.request in self._open:

@@ -10,12 +10,22 @@ import numpy as np
 import pytest
 
 from app.plots.channels_plot import ChannelsPlot
+from app.plots.front_plot import FrontPlot, FrontView
 from app.plots.heat_map_plot import HeatMapPlot
 from app.plots.histogram_plot import HistogramPlot, Trace
 from app.plots.pareto_plot import ParetoPlot, Point
 from app.plots.sensitivity_plot import SensitivityPlot, table_of
 from app.theme.theme import theme_notifier
-from core.protocol.results import ChannelRanges, HeatMap, Histogram, LookedChannels, LookedMap, SensitivityCell
+from core.protocol.results import (
+    ChannelRanges,
+    Estimate,
+    Front,
+    HeatMap,
+    Histogram,
+    LookedChannels,
+    LookedMap,
+    SensitivityCell,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -75,8 +85,19 @@ def pareto_plot():
     return plot
 
 
+def front_plot():
+    plot = FrontPlot()
+    costs = np.linspace(4e6, 9e6, 40)
+    front = Front("bytes", costs, 0.3 * np.exp(-costs / 1e6))
+    uniform = (Point("uniform int4", "int4", 6e6, 0.002),)
+    runs = (Point("run1", "first", 5e6, 0.004),)
+    plot.show_front(FrontView(front, (5.5e6, Estimate(0.0012, 0.001, 0.0016)), uniform, runs))
+    return plot
+
+
 MAKERS = {
-    maker.__name__: maker for maker in (histogram_plot, heat_map_plot, channels_plot, sensitivity_plot, pareto_plot)
+    maker.__name__: maker
+    for maker in (histogram_plot, heat_map_plot, channels_plot, sensitivity_plot, pareto_plot, front_plot)
 }
 
 

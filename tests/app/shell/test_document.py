@@ -1,9 +1,23 @@
 from dataclasses import replace
 
+import numpy as np
+
+from core.engine import planned
 from core.methods.integer import Integer
 from core.protocol.events import Failed, Finished, Partial, Started
-from core.protocol.requests import Compress, MakePlan
-from core.protocol.results import LayerCompressed, Run, Sensitivity, SensitivityCell
+from core.protocol.requests import Compress, MakePlan, MeasureSensitivity
+from core.protocol.results import (
+    Allocated,
+    Alternatives,
+    Estimate,
+    Front,
+    LayerCompressed,
+    Run,
+    Sensitivity,
+    SensitivityCell,
+)
+from core.recipe.editing import treat
+from core.recipe.plan import make_plan
 from core.recipe.presets import load_preset
 from core.recipe.recipe import KEEP, Treatment
 
@@ -81,11 +95,74 @@ def test_a_refused_plan_is_kept_as_problem_until_the_next(opened, client, checkp
     assert opened.plan_problem is None
 
 
+def measurement(opened, text="", method="enable_one"):
+    treatments = (Treatment(Integer(group_size=32)),)
+    return MeasureSensitivity(opened.checkpoint.path, text, treatments, method=method)
+
+
 def test_sensitivity_is_taken_from_parts_and_from_the_end(opened, client):
-    client.say(Partial(77, SensitivityCell("a", "int4 g32", 0.1)))
+    number = client.ask(measurement(opened))
+    client.say(Partial(number, SensitivityCell("a", "int4 g32", 0.1)))
     assert opened.sensitivity[("a", "int4 g32")].kl == 0.1
-    client.say(Finished(77, Sensitivity((SensitivityCell("b", "int4 g32", 0.2),), 128, 1.0)))
+    assert opened.measurement is None
+    cells = (SensitivityCell("b", "int4 g32", 0.2),)
+    client.say(Finished(number, Sensitivity(cells, 128, 1.0, key="k")))
     assert len(opened.sensitivity) == 2
+    assert opened.measurement.sensitivity.key == "k"
+    assert opened.measurement.treatments == (Treatment(Integer(group_size=32)),)
+
+
+def test_a_forecast_does_not_replace_what_was_measured_and_another_text_starts_anew(opened, client):
+    client.say(Partial(client.ask(measurement(opened)), SensitivityCell("a", "int4 g32", 0.1)))
+    number = client.ask(measurement(opened, method="fisher"))
+    client.say(Partial(number, SensitivityCell("a", "int4 g32", 0.3, method="fisher")))
+    client.say(Partial(number, SensitivityCell("b", "int4 g32", 0.3, method="fisher")))
+    assert {name: cell.method for (name, _), cell in opened.sensitivity.items()} == {"a": "enable_one", "b": "fisher"}
+    client.ask(measurement(opened, text="other.txt"))
+    assert not opened.sensitivity
+    elsewhere = client.ask(MeasureSensitivity("/another/model", "", ()))
+    client.say(Partial(elsewhere, SensitivityCell("a", "int4 g32", 9.0)))
+    assert not opened.sensitivity
+
+
+def allocation(opened, treatment):
+    recipe = treat(opened.recipe, opened.checkpoint.layers[2:4], [treatment] * 2)
+    planned_ = planned(make_plan(opened.checkpoint, recipe))
+    none = Alternatives(np.full(2, -1, np.int32), np.zeros(2), np.zeros(2))
+    names = tuple(layer.name for layer in opened.checkpoint.layers[2:4])
+    front = Front("bytes", np.array([1.0]), np.array([0.1]))
+    return Allocated(
+        names, (treatment.tag,), np.zeros(2, np.int32), recipe, planned_, Estimate(0.1, 0.05, 0.2), 4.0, 1e-9,
+        np.full(2, 0.05), front, none, none,
+    )  # fmt: skip
+
+
+def test_an_allocation_brings_its_plan_and_merges_into_one_step(opened, client, qtbot):
+    asked = len(client.numbers(MakePlan))
+    steps = opened.undo.count()
+    for bits in (4, 3):
+        found = allocation(opened, Treatment(Integer(bits=bits, group_size=32)))
+        opened.put_allocation(found, f"Budget {bits}", merge_key="budget")
+        assert opened.plan_is_current
+        assert opened.predicted_kl.value == 0.1
+    assert opened.undo.count() == steps + 1
+    assert opened.plan.total_after < opened.plan.total_before
+    qtbot.wait(100)
+    assert len(client.numbers(MakePlan)) == asked
+    opened.undo.undo()
+    assert opened.predicted_kl is None
+    qtbot.waitUntil(lambda: len(client.numbers(MakePlan)) == asked + 1)
+
+
+def test_locks_and_trials_end_with_what_they_belong_to(opened, qtbot):
+    opened.lock(["model.layers.0.attn.q_proj"], locked=True)
+    opened.select((2,))
+    opened.try_out(Treatment(Integer(bits=2)))
+    with qtbot.waitSignal(opened.trial_changed):
+        opened.select((3,))
+    assert opened.trial is None
+    opened.close_checkpoint()
+    assert not opened.locked
 
 
 def test_a_finished_run_becomes_the_active_one(opened, client):

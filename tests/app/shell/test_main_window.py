@@ -12,7 +12,7 @@ from app.models.layer_columns import DTYPE, ROLE, SENSITIVITY, SQNR
 from app.panels.layer_view import DECISION
 from app.theme.appearance import apply_theme
 from app.theme.theme import current_theme, theme_notifier
-from core.protocol.events import Failed, Finished, Note, Started, Stopped
+from core.protocol.events import Failed, Finished, Note, Partial, Started, Stopped
 from core.protocol.requests import Compress, Evaluate, Export, ForecastLatency, MakePlan, MeasureSensitivity, Open
 from core.protocol.results import Estimate, LatencyForecast, LayerCompressed, SensitivityCell
 from core.recipe.presets import load_preset
@@ -346,14 +346,15 @@ def test_the_default_columns_fit(filled, qtbot, width):
     qtbot.waitUntil(lambda: view.viewport().height() % row == 0)
 
 
-def test_results_come_before_sensitivity_that_was_not_measured(filled, document, qtbot):
+def test_results_come_before_sensitivity_that_was_not_measured(filled, document, client, qtbot):
     filled.resize(1440, 900)
     filled.docks.arrange()
     view, layer = filled.layers.view, document.checkpoint.layers[2]
     assert view.isColumnHidden(SQNR)
     document._set_results({layer.name: LayerCompressed(layer.name, "int8 channel", 40.0, 0.1, 0, 2, 1, 8.0, 1.0)})
     qtbot.waitUntil(lambda: not view.isColumnHidden(SQNR))
-    document._add_cells((SensitivityCell(layer.name, "int8 channel", 0.1),))
+    number = client.ask(MeasureSensitivity(document.checkpoint.path, "", ()))
+    client.say(Partial(number, SensitivityCell(layer.name, "int8 channel", 0.1)))
     qtbot.waitUntil(lambda: not view.isColumnHidden(SENSITIVITY))
 
 

@@ -1,0 +1,139 @@
+"""The kinds of budget as the window shows them: names, units, and between which values a slider moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.allocate.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
+from core.checkpoint.records import Checkpoint
+from core.errors import RecipeError
+from core.protocol.results import Allocated, Planned
+from core.recipe.fitting import fitted
+from core.recipe.recipe import Treatment
+
+STEPS = 1000
+_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """logarithmic: equal steps of the slider are equal ratios."""
+
+    key: str
+    title: str
+    help: str
+    logarithmic: bool = False
+
+
+KINDS = (
+    Kind(BITS, "Bits per weight", "Mean over the layers that are allocated, scales and zero points counted"),
+    Kind(BYTES, "Size", "Bytes of the whole checkpoint"),
+    Kind(LATENCY, "Decode time", "Milliseconds per generated token on this machine", logarithmic=True),
+    Kind(MEMORY, "Memory at context", "Bytes in memory while decoding after that many tokens"),
+    Kind(DIVERGENCE, "Divergence", "KL from the original at the model's output, nats per token", logarithmic=True),
+)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What may be chosen: exact bytes [treatments, layers], the last row for layers that stay as they are.
+
+    rest_bytes: of everything that is not allocated, as the plan has it.
+    """
+
+    bytes_of: NDArray[np.int64]
+    parameters: int
+    rest_bytes: int
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Least and greatest bytes of the layers that are allocated."""
+        return int(self.bytes_of.min(axis=0).sum()), int(self.bytes_of.max(axis=0).sum())
+
+    def bits(self, nbytes: float) -> float:
+        return 8 * nbytes / self.parameters if self.parameters else 0.0
+
+
+def choices_of(
+    checkpoint: Checkpoint, layers: Sequence[int], treatments: Sequence[Treatment], plan: Planned | None
+) -> Choices:
+    """From headers alone. A treatment that does not fit a layer takes no part there."""
+    chosen = [checkpoint.layers[index] for index in layers]
+    kept = np.array([layer.nbytes for layer in chosen], np.int64)
+    table = np.tile(kept, (len(treatments) + 1, 1))
+    for row, treatment in enumerate(treatments):
+        for column, layer in enumerate(chosen):
+            try:
+                table[row, column] = fitted(treatment, layer)[0].bytes_after(layer)
+            except RecipeError:
+                continue
+    if plan is None:
+        rest = checkpoint.nbytes - int(kept.sum())
+    else:
+        rest = int(plan.total_after - plan.bytes_after[list(layers)].sum())
+    return Choices(table, sum(layer.parameters for layer in chosen), rest)
+
+
+def unit_of(kind: str, largest: float) -> tuple[str, float]:
+    """(unit, size of one in the budget's own unit)."""
+    if kind in (BYTES, MEMORY):
+        return next(((unit, size) for unit, size in _SIZES if largest >= size), ("B", 1.0))
+    return {BITS: "bits", LATENCY: "ms"}.get(kind, "nats"), 1.0
+
+
+def range_of(kind: str, choices: Choices, allocated: Allocated | None, damages: Sequence[float]) -> tuple[float, float]:
+    """Between which budgets of this kind something changes. damages: KL of single cells, where no front is known."""
+    low, high = choices.span
+    if kind == BITS:
+        return choices.bits(low), choices.bits(high)
+    if kind in (BYTES, MEMORY):
+        more = _beside_weights(allocated) if kind == MEMORY else 0.0
+        return choices.rest_bytes + low + more, choices.rest_bytes + high + more
+    known = allocated.front if allocated is not None else None
+    if kind == LATENCY:
+        if known is not None and known.unit == "ms" and known.cost.size:
+            return float(known.cost[0]), float(known.cost[-1])
+        return 0.01, 1000.0
+    values = [value for value in (known.kl.tolist() if known is not None else damages) if 0 < value < math.inf]
+    return (min(values), max(values)) if values else (1e-4, 1.0)
+
+
+def budget_at(kind: str, place: int, allocated: Allocated, choices: Choices, context: int) -> Budget:
+    """The budget that leads to point `place` of the front, in the kind that is chosen where the front knows it."""
+    front = allocated.front
+    cost, kl = float(front.cost[place]), float(front.kl[place])
+    if kind == DIVERGENCE and kl > 0:
+        return Budget(DIVERGENCE, kl)
+    if front.unit == "ms":
+        return Budget(LATENCY, cost)
+    if kind == BITS:
+        return Budget(BITS, choices.bits(cost - choices.rest_bytes))
+    if kind == MEMORY:
+        return Budget(MEMORY, cost + _beside_weights(allocated), context)
+    return Budget(BYTES, cost)
+
+
+def step_of(kind: Kind, value: float, low: float, high: float) -> int:
+    """The slider's step for a value, 0 to STEPS."""
+    if not low < high:
+        return 0
+    if kind.logarithmic:
+        value, low, high = math.log(max(value, low)), math.log(low), math.log(high)
+    return round(STEPS * min(1.0, max(0.0, (value - low) / (high - low))))
+
+
+def value_at(kind: Kind, step: int, low: float, high: float) -> float:
+    share = step / STEPS
+    return low * (high / low) ** share if kind.logarithmic else low + (high - low) * share
+
+
+def _beside_weights(allocated: Allocated | None) -> float:
+    """What decoding takes in memory beside the weights, as the last answer to a memory budget knows it."""
+    if allocated is None or allocated.cost <= allocated.planned.total_after:
+        return 0.0
+    return allocated.cost - allocated.planned.total_after

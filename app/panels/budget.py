@@ -1,0 +1,382 @@
+"""The budget panel: a target in, the best treatment of each layer out, and why."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import Slot
+from PySide6.QtWidgets import QSplitter, QVBoxLayout
+
+from app.allocator import Allocator, Question
+from app.budget_kinds import Choices, budget_at, choices_of, range_of
+from app.figures import byte_text, kl_text, plural
+from app.ladder import ladder
+from app.models.allocation_model import Allocation, allocation_of, why
+from app.panels.budget_controls import BudgetControls
+from app.panels.budget_table import BudgetTable
+from app.plots.front_plot import FrontPlot, FrontView
+from app.plots.pareto_plot import Point
+from app.plots.plot_panel import PlotPanel
+from app.uniform_points import uniform_points
+from app.widgets.labels import wrapped
+from core.protocol.events import Failed
+from core.protocol.requests import Allocate, MeasureSensitivity
+from core.protocol.results import Allocated, Sensitivity
+from core.recipe.recipe import Treatment
+
+if TYPE_CHECKING:
+    from app.document import Document
+    from app.worker import EngineClient
+
+MEASURE_SECONDS = 120.0
+_MERGE_KEY = "budget"
+
+
+class BudgetPanel(PlotPanel):
+    """Dragging puts the allocation in place; looking at the panel alone changes nothing."""
+
+    title = "Budget"
+    icon = "mdi6.wallet-outline"
+
+    def __init__(self, document: Document, client: EngineClient) -> None:
+        super().__init__(document, client)
+        self.allocator = Allocator(client, self)
+        self.allocator.answered.connect(self._answered)
+        self.allocator.failed.connect(self._refused)
+        self.controls = BudgetControls()
+        self.controls.dragged.connect(partial(self._ask, apply=True))
+        self.controls.rules_changed.connect(partial(self._rules_changed))
+        self.controls.apply.clicked.connect(partial(self._ask, apply=True))
+        self.controls.unlock.clicked.connect(lambda: document.lock(document.locked, locked=False))
+        self.controls.measure.clicked.connect(self.measure)
+        self.empty.button.clicked.connect(self._measure_or_cancel)
+        self.problem = wrapped("error")
+        self.problem.setContentsMargins(8, 0, 8, 0)
+        self.said = wrapped()
+        self.said.setContentsMargins(8, 0, 8, 0)
+        self.why = wrapped("muted")
+        self.why.setContentsMargins(8, 0, 8, 8)
+        self.why.setAccessibleName("Why the selected layer has its treatment")
+        self.plot = FrontPlot()
+        self.plot.point_chosen.connect(self._go_to)
+        self.plot.run_clicked.connect(document.set_active_run)
+        self.table = BudgetTable(document)
+        self._lay_out()
+        self._allocation: Allocation | None = None
+        self._choices: Choices | None = None
+        self._sized: object = None
+        self._of: object = None
+        self._failure = ""
+        self._places: dict[str, int] = {}
+        self._parameters = np.zeros(0, np.int64)
+        self._uniform: tuple[Point, ...] = ()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        split = QSplitter()
+        split.setOrientation(split.orientation().Vertical)
+        split.addWidget(self.plot)
+        split.addWidget(self.table)
+        split.setStretchFactor(0, 3)
+        split.setStretchFactor(1, 2)
+        split.setChildrenCollapsible(False)
+        layout = QVBoxLayout(self.content)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for widget in (self.controls, self.problem, self.said):
+            layout.addWidget(widget)
+        layout.addWidget(split, 1)
+        layout.addWidget(self.why)
+        self.problem.hide()
+
+    def _connect(self) -> None:
+        document = self.document
+        document.checkpoint_changed.connect(self._checkpoint_changed)
+        document.sensitivity_changed.connect(self.refresh_soon)
+        document.runs_changed.connect(self.refresh_soon)
+        document.recipe_changed.connect(self._recipe_changed)
+        document.locks_changed.connect(self._rules_changed)
+        document.selection_changed.connect(self._show_why)
+
+    @property
+    def allocation(self) -> Allocation | None:
+        """The last answer that was good."""
+        return self._allocation
+
+    # What is there to choose from -----------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        document = self.document
+        if document.checkpoint is None:
+            self.say_empty("No checkpoint is open", "Open one to share a budget out among its layers.")
+        elif document.measurement is None:
+            self._say_missing()
+        else:
+            self.show_content()
+            self._take_measurement()
+            self._show()
+
+    def measure(self) -> None:
+        """Measure what the candidates do to each layer; what the workspace knows is not measured again."""
+        checkpoint = self.document.checkpoint
+        if checkpoint is None or self.question.pending:
+            return
+        self._failure = ""
+        treatments = {each.tag: each for each in ladder(self.document.recipe)}
+        if self.document.measurement is not None:
+            treatments |= {each.tag: each for each in self.document.measurement.treatments}
+        request = MeasureSensitivity(
+            checkpoint.path,
+            "",
+            tuple(treatments.values()),
+            workspace=self.document.workspace,
+            method="auto",
+            seconds=MEASURE_SECONDS,
+            correct=True,
+        )
+        self.question.ask([request], self._measured, self._not_measured, self._ended)
+        self.controls.measure.setEnabled(False)
+        self.refresh()
+
+    def _say_missing(self) -> None:
+        document = self.document
+        assert document.checkpoint is not None
+        known = len(document.sensitivity)
+        if self.question.pending:
+            layers = sum(layer.kind == "linear" and layer.compressible for layer in document.checkpoint.layers)
+            total = layers * len(ladder(document.recipe))
+            self.empty.say(
+                "Measuring what each treatment does",
+                f"{known:,} of about {total:,} cells are known. The budget is open once it has finished; what is "
+                "measured stays when you cancel.",
+                "Cancel",
+            )
+        else:
+            begun = f" {plural(known, 'cell')} of layers × treatments are known already." if known else ""
+            tags = ", ".join(treatment.tag for treatment in ladder(document.recipe))
+            self.empty.say(
+                "Which layers deserve the bits?" if not self._failure else "Sensitivity could not be measured",
+                self._failure
+                or f"To share out a budget it has to be known what each treatment does to each layer. This measures "
+                f"{tags}, foretells what time does not allow, and checks what several do at once.{begun}",
+                "Measure what is needed",
+            )
+        self.show_empty()
+
+    def _measure_or_cancel(self) -> None:
+        if self.question.pending:
+            self.question.cancel()
+        else:
+            self.measure()
+
+    def _take_measurement(self) -> None:
+        """Offer the treatments of the newest measurement, and look at what the present budget would give."""
+        document = self.document
+        measurement, checkpoint = document.measurement, document.checkpoint
+        assert measurement is not None
+        assert checkpoint is not None
+        key = (checkpoint.path, measurement.sensitivity.key, measurement.treatments)
+        if key == self._of:
+            return
+        first = self._of is None
+        self._of = key
+        self._places = {layer.name: index for index, layer in enumerate(checkpoint.layers)}
+        self._parameters = np.array([layer.parameters for layer in checkpoint.layers], np.int64)
+        self.controls.offer([treatment.tag for treatment in measurement.treatments])
+        self._size_up()
+        if first:
+            self.controls.begin(document.plan, checkpoint)
+        self.allocator.drop()
+        self._ask(apply=False)
+
+    def _size_up(self) -> None:
+        """Exact bytes of every choice, and between which budgets something changes."""
+        document = self.document
+        assert document.checkpoint is not None
+        chosen, layers = self._candidates(), self._measured_layers()
+        sized = (self._of, chosen, tuple(layers), document.plan is None)
+        if sized != self._sized:
+            self._sized = sized
+            self._choices = choices_of(document.checkpoint, layers, chosen, document.plan)
+            self._uniform = uniform_points(self._choices, chosen, document.measurement, document.sensitivity)
+        self._set_range()
+
+    def _set_range(self) -> None:
+        if self._choices is not None:
+            damages = [cell.kl for cell in self.document.sensitivity.values()]
+            allocated = self._allocation.allocated if self._allocation is not None else None
+            self.controls.set_range(*range_of(self.controls.kind.key, self._choices, allocated, damages))
+
+    def _candidates(self) -> tuple[Treatment, ...]:
+        measurement, checked = self.document.measurement, set(self.controls.candidates.checked())
+        return tuple(each for each in measurement.treatments if each.tag in checked) if measurement else ()
+
+    def _measured_layers(self) -> list[int]:
+        measurement = self.document.measurement
+        names = {cell.layer for cell in measurement.sensitivity.cells} if measurement else set()
+        return sorted(self._places[name] for name in names if name in self._places)
+
+    # Asking ---------------------------------------------------------------------------------------------------------
+
+    def _ask(self, *, apply: bool) -> None:
+        if self.document.measurement is None or self.document.checkpoint is None or self._choices is None:
+            return
+        if self._candidates():
+            self.allocator.ask(partial(self._question, apply=apply))
+        else:
+            self._say_problem("No treatment may be chosen. Check at least one candidate.")
+
+    def _question(self, *, apply: bool) -> Question:
+        """What the controls say, of the recipe as it is now."""
+        document = self.document
+        measurement, checkpoint = document.measurement, document.checkpoint
+        assert measurement is not None
+        assert checkpoint is not None
+        locked = tuple(
+            (checkpoint.layers[index].name, document.treatment_of(index))
+            for index in self._measured_layers()
+            if checkpoint.layers[index].name in document.locked
+        )
+        request = Allocate(
+            checkpoint.path,
+            document.recipe,
+            measurement.sensitivity.key,
+            self._candidates(),
+            self.controls.budget(),
+            locked=locked,
+            fused=self.controls.fused.isChecked(),
+            workspace=document.workspace,
+        )
+        return Question(request, apply)
+
+    @Slot(object, object)
+    def _answered(self, question: Question, allocated: Allocated) -> None:
+        document = self.document
+        if any(name not in self._places for name in allocated.layers):
+            return
+        self._say_problem("")
+        locked = frozenset(document.locked)
+        self._allocation = allocation_of(allocated, self._places, self._parameters, locked)
+        if question.apply and document.recipe == question.recipe:
+            document.put_allocation(allocated, f"Allocate {question.request.budget.words}", merge_key=_MERGE_KEY)
+        if self.isVisible() and self.shows_content:
+            self._show()
+
+    @Slot(object, object)
+    def _refused(self, _: Question, failure: Failed) -> None:
+        kept = " The allocation below is the last that could be met." if self._allocation is not None else ""
+        self._say_problem(f"{failure.what}. {failure.remedy}{kept}".strip())
+
+    def _rules_changed(self) -> None:
+        """Other candidates, other locks, another kind of budget: what was asked before is stale."""
+        if self.document.measurement is None or self._of is None:
+            return
+        self.allocator.drop()
+        self._size_up()
+        self.controls.show_locks(len(self.document.locked))
+        self._ask(apply=self._in_place())
+
+    def _go_to(self, place: int) -> None:
+        """A click on the front."""
+        if self._allocation is None or self._choices is None:
+            return
+        kind, context = self.controls.kind.key, self.controls.context.value()
+        budget = budget_at(kind, place, self._allocation.allocated, self._choices, context)
+        self.controls.show_budget(budget)
+        self._set_range()
+        self._ask(apply=True)
+
+    # Showing --------------------------------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        self.controls.show_locks(len(self.document.locked))
+        found = self._allocation
+        self._show_in_place()
+        if found is None:
+            self.plot.show_front(None)
+            self.table.model.show(None)
+            self.said.setText("Working it out …" if self.allocator.pending else "")
+            return
+        self._set_range()
+        self.said.setText(_words(found))
+        self.plot.show_front_now(self._front_view(found.allocated))
+        self.table.model.show(found)
+        self._show_why()
+
+    def _front_view(self, allocated: Allocated) -> FrontView:
+        by_time = allocated.front.unit == "ms"
+        cost = float(allocated.planned.total_after)
+        if by_time:
+            cost = allocated.latency_ms.value if allocated.latency_ms is not None else allocated.cost
+        checkpoint = self.document.checkpoint
+        runs = tuple(
+            Point(run.run, run.recipe_name or run.run, x, run.kl_mean)
+            for run in self.document.runs
+            if run.kl_mean is not None
+            and checkpoint is not None
+            and run.checkpoint == checkpoint.path
+            and (x := run.decode_ms if by_time else run.bytes_after) is not None
+        )
+        return FrontView(allocated.front, (cost, allocated.kl), () if by_time else self._uniform, runs)
+
+    def _show_in_place(self) -> None:
+        found = self._allocation
+        self.controls.apply.setVisible(found is not None and not self._in_place())
+
+    def _in_place(self) -> bool:
+        """Whether the recipe is what was allocated last."""
+        return self._allocation is not None and self._allocation.allocated.recipe == self.document.recipe
+
+    def _show_why(self) -> None:
+        found, layer = self._allocation, self.document.current
+        self.table.follow_document()
+        if found is None or layer is None:
+            self.why.setText("")
+        elif layer.name in found.names:
+            self.why.setText(why(found, found.names.index(layer.name)))
+        else:
+            self.why.setText(f"{layer.name} takes no part: it was not measured.")
+
+    def _say_problem(self, text: str) -> None:
+        self.problem.setText(text)
+        self.problem.setVisible(bool(text))
+
+    def _recipe_changed(self) -> None:
+        if self.isVisible():
+            self._show_in_place()
+
+    def _checkpoint_changed(self) -> None:
+        self.question.drop()
+        self.allocator.drop()
+        self._allocation, self._choices, self._sized, self._of = None, None, None, None
+        self._failure = ""
+        self._say_problem("")
+        self.refresh_soon()
+
+    def _measured(self, _: int, __: Sensitivity) -> None:
+        self._ended()
+
+    def _not_measured(self, _: int, event: Failed) -> None:
+        self._failure = f"{event.what}. {event.remedy}".strip()
+        self._ended()
+
+    def _ended(self) -> None:
+        self.controls.measure.setEnabled(True)
+        self.refresh_soon()
+
+
+def _words(found: Allocation) -> str:
+    """What the allocation comes to, in a line."""
+    allocated = found.allocated
+    plan = allocated.planned
+    parts = [
+        f"{plan.bits_per_treated_weight:.2f} bits where treated",
+        byte_text(plan.total_after),
+        f"KL ≈{kl_text(allocated.kl.value)} ({kl_text(allocated.kl.low)} to {kl_text(allocated.kl.high)})",
+    ]
+    time = allocated.latency_ms
+    if time is not None:
+        parts.append(f"≈{time.value:.3g} ms per token ({time.low:.3g} to {time.high:.3g})")
+    return " · ".join(parts) + "".join(f"\n{note}" for note in allocated.notes)

@@ -1,0 +1,186 @@
+"""The budget panel: teaches, looks without touching, puts in place what is dragged to, and says why."""
+
+import pytest
+from PySide6.QtCore import Qt
+
+from app.figures import kl_text
+from app.ladder import ladder
+from app.panels.budget import BudgetPanel
+from core.allocate.budget import BITS, BYTES, DIVERGENCE, MEMORY
+from core.protocol.events import Failed, Finished, Started, Stopped
+from core.protocol.requests import Allocate, MakePlan, MeasureSensitivity
+from core.recipe.recipe import KEEP
+from tests.app.shell.allocations import RUNGS, allocate, linears, measurement, sensitivity
+
+
+@pytest.fixture
+def empty(qtbot, opened, client):
+    made = BudgetPanel(opened, client)
+    qtbot.addWidget(made)
+    made.resize(620, 700)
+    made.show()
+    qtbot.waitExposed(made)
+    qtbot.waitUntil(lambda: bool(made.empty.heading))
+    return made
+
+
+def answer(client, checkpoint, number=None):
+    number = number or client.last(Allocate)
+    client.say(Finished(number, allocate(checkpoint, client.requests[number])))
+
+
+@pytest.fixture
+def panel(empty, qtbot, client, checkpoint):
+    client.say(Finished(client.ask(measurement(checkpoint)), sensitivity(checkpoint)))
+    qtbot.waitUntil(lambda: bool(client.numbers(Allocate)))
+    answer(client, checkpoint)
+    return empty
+
+
+def test_without_sensitivities_one_button_measures_what_is_needed(empty, client, qtbot, opened):
+    assert empty.empty.heading == "Which layers deserve the bits?"
+    empty.empty.button.click()
+    number = client.last(MeasureSensitivity)
+    request = client.requests[number]
+    assert request.correct
+    assert request.treatments == ladder(opened.recipe)
+    assert [treatment.scheme.bits for treatment in request.treatments] == [2, 3, 4, 5, 6, 8]
+    assert empty.empty.button.text() == "Cancel"
+    empty.empty.button.click()
+    assert (number, "cancel") in client.controls
+    client.say(Stopped(number))
+    qtbot.waitUntil(lambda: empty.empty.button.text() == "Measure what is needed")
+    empty.empty.button.click()
+    client.say(Started(client.last(MeasureSensitivity)))
+    client.say(Failed(client.last(MeasureSensitivity), "No tokenizer", "", "Add tokenizer.json."))
+    qtbot.waitUntil(lambda: empty.empty.text == "No tokenizer. Add tokenizer.json.")
+
+
+def test_looking_alone_changes_nothing(panel, opened, client):
+    before = opened.recipe
+    assert panel.shows_content
+    request = client.requests[client.last(Allocate)]
+    assert request.budget.kind == BITS
+    assert request.candidates == RUNGS
+    assert request.sensitivity == "measured"
+    assert opened.recipe is before
+    assert opened.undo.count() == 0
+    assert panel.controls.apply.isVisible()
+    panel.controls.apply.click()
+    assert len(client.numbers(Allocate)) == 2
+
+
+def test_dragging_asks_one_at_a_time_and_puts_the_newest_in_place(panel, opened, client, checkpoint, qtbot):
+    plans = len(client.numbers(MakePlan))
+    panel.controls.slider.setValue(100)
+    for step in (200, 300, 900):
+        panel.controls.slider.setValue(step)
+    assert len(client.numbers(Allocate)) == 2
+    answer(client, checkpoint)
+    assert len(client.numbers(Allocate)) == 3
+    answer(client, checkpoint)
+    assert opened.undo.count() == 1
+    assert opened.plan_is_current
+    assert opened.predicted_kl is not None
+    assert not panel.controls.apply.isVisible()
+    assert panel.controls.budget().value == pytest.approx(client.requests[client.last(Allocate)].budget.value)
+    qtbot.wait(100)
+    assert len(client.numbers(MakePlan)) == plans
+    assert f"≈{kl_text(opened.predicted_kl.value)}" in panel.said.text()
+
+
+def test_a_budget_that_cannot_be_met_is_told_and_the_last_good_one_stays(panel, opened, client, checkpoint):
+    panel.controls.slider.setValue(600)
+    answer(client, checkpoint)
+    good, shown = opened.recipe, panel.allocation
+    panel.controls.field.setValue(0.5)
+    number = client.last(Allocate)
+    client.say(Failed(number, "0.5 bits per weight cannot be met", "", "The least is 2.5; unlock a layer."))
+    assert panel.problem.isVisible()
+    assert panel.problem.text().startswith("0.5 bits per weight cannot be met. The least is 2.5")
+    assert opened.recipe is good
+    assert panel.allocation is shown
+    panel.controls.slider.setValue(700)
+    answer(client, checkpoint)
+    assert not panel.problem.isVisible()
+
+
+def test_locks_fused_and_candidates_are_asked_for(panel, opened, client, checkpoint):
+    name = linears(checkpoint)[0].name
+    opened.lock([name], locked=True)
+    assert client.requests[client.last(Allocate)].locked == ((name, KEEP),)
+    assert panel.controls.unlock.text() == "Unlock 1 layer"
+    panel.controls.fused.click()
+    assert client.requests[client.last(Allocate)].fused
+    panel.controls.candidates.check(RUNGS[0].tag, on=False)
+    assert client.requests[client.last(Allocate)].candidates == RUNGS[1:]
+    answer(client, checkpoint)
+    assert panel.allocation.locked == {name}
+    for rung in RUNGS[1:]:
+        panel.controls.candidates.check(rung.tag, on=False)
+    assert "at least one candidate" in panel.problem.text()
+    panel.controls.unlock.click()
+    assert not opened.locked
+
+
+def test_kinds_have_their_own_ranges_and_units(panel, client, checkpoint):
+    for kind, suffix in ((BYTES, "B"), (DIVERGENCE, "nats"), (MEMORY, "B"), (BITS, "bits")):
+        panel.controls.kinds.setCurrentIndex(panel.controls.kinds.findData(kind))
+        request = client.requests[client.last(Allocate)]
+        assert request.budget.kind == kind
+        assert panel.controls.field.suffix().endswith(suffix)
+        assert (request.budget.context > 0) == (kind == MEMORY)
+        assert panel.controls.context.isVisible() == (kind == MEMORY)
+        assert panel.controls.budget().value == pytest.approx(request.budget.value)
+        answer(client, checkpoint)
+
+
+def test_a_click_on_the_front_goes_there(panel, opened, client, checkpoint):
+    front = panel.allocation.allocated.front
+    panel.plot.point_chosen.emit(1)
+    request = client.requests[client.last(Allocate)]
+    assert request.budget.kind == BITS
+    answer(client, checkpoint)
+    assert opened.plan.total_after == front.cost[1]
+    panel.controls.kinds.setCurrentIndex(panel.controls.kinds.findData(BYTES))
+    answer(client, checkpoint)
+    panel.plot.point_chosen.emit(2)
+    assert client.requests[client.last(Allocate)].budget.value == front.cost[2]
+
+
+def test_the_table_says_why(panel, opened, client, checkpoint):
+    panel.controls.field.setValue(5.0)
+    answer(client, checkpoint)
+    model = panel.table.model
+    assert model.rowCount() == len(linears(checkpoint))
+    name = linears(checkpoint)[3].name
+    panel.table.view.selectRow(model.row_of(name))
+    assert opened.current.name == name
+    assert panel.why.text().startswith(f"{name} gets int4 g32.")
+    assert "int8 g32 would cost" in panel.why.text()
+    assert "int2 g32 would save" in panel.why.text()
+    model.sort(5, Qt.SortOrder.DescendingOrder)
+    assert model.row_of(linears(checkpoint)[-1].name) == 0
+    assert opened.current.name == name
+    panel.table.filter_line.setText("up_proj")
+    assert model.rowCount() == 3
+    panel.table.filter_line.setText("")
+    menu = panel.table.context_menu()
+    menu.actions()[0].trigger()
+    assert len(opened.locked) == 1
+    menu.deleteLater()
+
+
+def test_uniform_recipes_stand_where_they_were_measured(panel, checkpoint):
+    (point,) = panel.plot._view.uniform
+    assert point.label == "int4 g32"
+    expected = sum(damage.kl for damage in sensitivity(checkpoint).cells if damage.treatment == "int4 g32")
+    assert point.y == pytest.approx(1.1 * expected)
+
+
+def test_another_checkpoint_starts_anew(panel, opened, client, checkpoint, qtbot):
+    panel.controls.slider.setValue(10)
+    opened.close_checkpoint()
+    qtbot.waitUntil(lambda: panel.empty.heading == "No checkpoint is open")
+    answer(client, checkpoint)
+    assert panel.allocation is None
