@@ -22,6 +22,7 @@ from core.export.targets import AUTO, Dense
 from core.progress import Progress
 from core.protocol import requests, results
 from core.recipe.plan import Plan, make_plan
+from core.recipe.recipe import Recipe
 from core.workspace.workspace import RUN_PREFIX, Workspace
 
 LAYERS_PER_PART = 1000
@@ -30,7 +31,7 @@ _IMPORTS = threading.Lock()
 _IMPORTED: set[str] = set()
 
 _WARM = (
-    "core.analysis.look", "core.walk.job", "core.export.export", "core.evaluate.sensitivity",
+    "core.analysis.look", "core.walk.job", "core.export.export", "core.sensitivity.measure",
     "core.runtime.latency", "transformers.modeling_utils",
 )  # fmt: skip
 """What takes seconds to import, in the order in which people come to need it."""
@@ -139,8 +140,8 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
 
 
 def _sensitivity(request: requests.MeasureSensitivity, progress: Progress) -> results.Sensitivity:
-    with _importing("core.evaluate.sensitivity"):
-        from core.evaluate.sensitivity import measure_sensitivity
+    with _importing("core.sensitivity.measure"):
+        from core.sensitivity.measure import measure_sensitivity
 
     return measure_sensitivity(request, progress)
 
@@ -163,7 +164,21 @@ def _forecast(request: requests.ForecastLatency, progress: Progress) -> results.
     with _importing("core.runtime.forecast"):
         from core.runtime.forecast import forecast_latency
 
-    return forecast_latency(request, progress)
+    found = forecast_latency(request, progress)
+    _keep_forecast(request.path, request.recipe, request.workspace, "decode_ms", found.after_ms)
+    return found
+
+
+def _forecast_job(request: requests.ForecastJob, progress: Progress) -> results.JobForecast:
+    with _importing("core.walk.forecast"):
+        from core.walk.forecast import forecast_job
+
+    return forecast_job(request, progress)
+
+
+def _keep_forecast(path: str, recipe: Recipe, workspace: str, kind: str, estimate: results.Estimate) -> None:
+    """Keep what was forecast, so that a run of the recipe can be held against it."""
+    Workspace(workspace).keep_forecast(LAST_OPENED.open(path), recipe, kind, estimate)
 
 
 def _generate(request: requests.Generate, progress: Progress) -> results.Generations:
@@ -215,6 +230,7 @@ _HANDLERS: dict[type, Callable[[Any, Progress], results.Result]] = {
     requests.Evaluate: _evaluate,
     requests.MeasureLatency: _latency,
     requests.ForecastLatency: _forecast,
+    requests.ForecastJob: _forecast_job,
     requests.Generate: _generate,
     requests.Export: _export,
     requests.WarmUp: _warm_up,

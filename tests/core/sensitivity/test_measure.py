@@ -15,7 +15,9 @@ from core.checkpoint.open import open_checkpoint
 from core.compress.apply import treated_weight
 from core.errors import Cancelled, CheckpointError, RecipeError
 from core.evaluate import sensitivity as room
-from core.evaluate.sensitivity import Reference, chosen_layers, measure_sensitivity
+from core.sensitivity.measure import measure_sensitivity
+from core.sensitivity.reference import Reference
+from core.sensitivity.tasks import chosen_layers
 from core.evaluate.text import text_windows
 from core.methods.activations import Activations
 from core.methods.integer import Integer

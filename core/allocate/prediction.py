@@ -1,0 +1,101 @@
+"""From the single damages of layers to the KL of all of them together, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.protocol.results import Estimate, Together
+from core.workspace.damages import METHODS, Damages, Measured
+
+LEAST_POINTS = 3
+UNCORRECTED = 1.6
+"""Without a correction pass, damages that are added up are off by up to about this factor, either way."""
+LEAST_SPREAD = 0.08
+_LEAST_SLOPE, _MOST_SLOPE = 0.6, 1.6
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """KL ≈ exp(offset) · added^slope, within a factor of exp(±spread)."""
+
+    offset: float = 0.0
+    slope: float = 1.0
+    spread: float = math.log(UNCORRECTED)
+
+    def of(self, added: float) -> Estimate:
+        """The KL for damages that add up to `added`."""
+        if added <= 0 or not math.isfinite(added):
+            return Estimate(added, added, added)
+        value = math.exp(self.offset + self.slope * math.log(added))
+        return Estimate(value, value * math.exp(-self.spread), value * math.exp(self.spread))
+
+    def added_for(self, kl: float) -> float:
+        """What damages may add up to for a KL of `kl`."""
+        return math.exp((math.log(kl) - self.offset) / self.slope) if kl > 0 else 0.0
+
+    def scaled(self, ratio: float) -> Prediction:
+        """The same with every KL `ratio` times as large."""
+        return Prediction(self.offset + math.log(ratio), self.slope, self.spread)
+
+
+def fit(points: Sequence[Together]) -> Prediction:
+    """The line through what was measured together, in logarithms: least squares, and half of a hundredfold range in
+    the sums before its slope may leave 1. The spread is twice the root mean square of leaving each point out in turn.
+    """
+    used = [(math.log(p.added), math.log(p.measured)) for p in points if 0 < p.added < math.inf and p.measured > 0]
+    if len(used) < LEAST_POINTS:
+        return Prediction()
+    x, y = (np.array(values) for values in zip(*used, strict=True))
+    offset, slope = _line(x, y)
+    left_out = []
+    for index in range(len(x)):
+        rest = np.arange(len(x)) != index
+        a, b = _line(x[rest], y[rest])
+        left_out.append(y[index] - a - b * x[index])
+    spread = 2.0 * math.sqrt(float(np.mean(np.square(left_out))))
+    return Prediction(offset, slope, max(spread, LEAST_SPREAD))
+
+
+def together_of(damages: Damages, measured: Sequence[Measured]) -> tuple[Together, ...]:
+    """What was measured together, beside the sums of the single damages as they are known now."""
+    return tuple(
+        Together(added, each.kl) for each in measured if math.isfinite(added := _added(damages, each)) and added > 0
+    )
+
+
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
+    """Spearman's: the correlation of ranks, equal values sharing theirs. 0 where one side does not vary."""
+    ranks = [_ranks(np.array(values, np.float64)) for values in zip(*pairs, strict=True)]
+    one, other = (rank - rank.mean() for rank in ranks)
+    norm = math.sqrt(float((one**2).sum()) * float((other**2).sum()))
+    return float((one * other).sum()) / norm if norm > 0 else 0.0
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts - 1) / 2)[place]
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """(offset, slope); a weak prior holds the slope near 1 where the points lie close together."""
+    prior = (0.5 * math.log(100) / 2) ** 2 / 10
+    centre_x, centre_y = float(x.mean()), float(y.mean())
+    dx, dy = x - centre_x, y - centre_y
+    slope = (float((dx * dy).sum()) + prior) / (float((dx * dx).sum()) + prior)
+    slope = min(max(slope, _LEAST_SLOPE), _MOST_SLOPE)
+    return centre_y - slope * centre_x, slope
+
+
+def _added(damages: Damages, measured: Measured) -> float:
+    total = 0.0
+    for layer, treatment in measured.choice.items():
+        found = next((d for m in METHODS if (d := damages.get(layer, treatment, m)) is not None), None)
+        if found is None:
+            return math.nan
+        total += found.kl
+    return total

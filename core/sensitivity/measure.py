@@ -1,0 +1,271 @@
+"""The damage of each treatment on each layer: one job that fills the map, goes on where it stopped, and corrects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.allocate.prediction import rank_correlation, together_of
+from core.checkpoint.identity import checkpoint_identity
+from core.checkpoint.records import Checkpoint, Layer
+from core.checkpoint.tensors import load_tensor
+from core.errors import RecipeError
+from core.evaluate.forward import diverged
+from core.evaluate.text import text_windows
+from core.progress import Progress
+from core.protocol.requests import MeasureSensitivity
+from core.protocol.results import Sensitivity, SensitivityCell
+from core.recipe.plan import already_quantised
+from core.recipe.recipe import Treatment
+from core.sensitivity.fisher import Factors, factors, foretold
+from core.sensitivity.laboratory import Laboratory
+from core.sensitivity.reference import Changes
+from core.sensitivity.tasks import Task, chosen_layers, tasks_of
+from core.sensitivity.together import choices_to_measure
+from core.walk.calibration import CalibrationText, calibration_text
+from core.weights.open import open_weights
+from core.weights.weights import Weights
+from core.workspace.damages import DISABLE_ONE, ENABLE_ONE, FISHER, Damage, Damages, Measured, treatment_key
+from core.workspace.workspace import Workspace
+
+AUTO = "auto"
+METHODS = (ENABLE_ONE, DISABLE_ONE, FISHER, AUTO)
+_AT_RANDOM = 0.25
+"""Share of a time budget that goes to cells drawn at random: a correlation over the worst ones alone says little."""
+
+
+def measure_sensitivity(request: MeasureSensitivity, progress: Progress) -> Sensitivity:
+    """Damages of layers × treatments, each as a partial result as it is ready. Progress is in tokens.
+
+    What the workspace already knows is handed on first and not computed again. Raises CheckpointError when the
+    checkpoint cannot be run or is quantised already, RecipeError when no treatment fits any layer or the method is
+    unknown, UserError for a bad text.
+    """
+    if request.method not in METHODS:
+        raise RecipeError(
+            f"There is no method '{request.method}' to measure sensitivity",
+            where="method",
+            remedy=f"Choose one of: {', '.join(METHODS)}.",
+        )
+    weights = open_weights(request.path, request.workspace)
+    if weights.checkpoint.quantization is not None:
+        raise already_quantised(weights.checkpoint)
+    return _Measuring(request, weights, progress).carry_out()
+
+
+def measurement_key(checkpoint: Checkpoint, ids: Tensor) -> str:
+    """Hex digest over what names a measurement: the network's outline and the windows, not the weights."""
+    outline = [(layer.name, layer.shape, layer.dtype) for layer in checkpoint.layers]
+    digest = hashlib.sha256(json.dumps([checkpoint.config, outline], sort_keys=True, default=str).encode())
+    digest.update(str(tuple(ids.shape)).encode() + ids.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def content_of(layer: Layer) -> str:
+    """Hex digest over the values of the layer's tensor."""
+    values = load_tensor(layer.tensor).contiguous().flatten()
+    return hashlib.sha256(values.view(torch.uint8).numpy().data).hexdigest()
+
+
+@dataclass
+class _Measuring:
+    """One job. Everything heavy is made when it is first needed: what is known already needs no model."""
+
+    request: MeasureSensitivity
+    weights: Weights
+    progress: Progress
+
+    def carry_out(self) -> Sensitivity:
+        started, request = time.perf_counter(), self.request
+        checkpoint = self.weights.checkpoint
+        self.tasks, departures = tasks_of(chosen_layers(checkpoint, request.layers), request.treatments)
+        windows = text_windows(checkpoint, request.text, request.windows, request.window_tokens)
+        self.ids, self.tokens = windows.ids, windows.tokens
+        self.shown = self._calibration()
+        self.key = measurement_key(checkpoint, self.ids)
+        self.damages = Damages(Workspace(request.workspace).sensitivity_file(self.key))
+        self.warnings = [*departures, *windows.notes, *(self.shown.notes if self.shown is not None else ())]
+        self._look_at_content()
+        for warning in self.warnings:
+            self.progress.note(warning)
+        self.damages.describe(checkpoint_identity(checkpoint), self.tokens)
+        order = dict.fromkeys(task.layer for task in self.tasks)
+        shown = None if self.shown is None else self.shown.ids
+        self._lab = Laboratory(self.weights, self.ids, shown, tuple(order), self.progress)
+        try:
+            cells = self._cells()
+            together = self._together() if request.correct else ()
+        finally:
+            self.damages.save()
+        compared = self._compared()
+        return Sensitivity(
+            cells,
+            self.tokens,
+            time.perf_counter() - started,
+            tuple(self.warnings),
+            self.key,
+            rank_correlation(compared) if len(compared) > 2 else None,
+            len(compared),
+            together_of(self.damages, together),
+        )
+
+    def _calibration(self) -> CalibrationText | None:
+        if not any(task.fitted.needs_calibration for task in self.tasks):
+            return None
+        return calibration_text(self.weights.checkpoint, self.request.calibration, self.request.seed)
+
+    def _look_at_content(self) -> None:
+        layers = {task.layer.name: task.layer for task in self.tasks}
+        changed = [name for name, layer in layers.items() if not self.damages.see(name, content_of(layer))]
+        if changed:
+            self.warnings.append(
+                f"{len(changed)} layers have changed since they were measured and are measured again; what others do "
+                f"was measured beside the earlier ones: {', '.join(changed[:8])}"
+            )
+
+    def _key(self, task: Task) -> str:
+        return treatment_key(task.fitted, self.shown.digest if self.shown is not None else "")
+
+    def _cells(self) -> tuple[SensitivityCell, ...]:
+        method = self.request.method
+        if method == AUTO:
+            return self._as_time_allows()
+        cells, open_ = self._known(self.tasks, method)
+        passes = len(open_) + 1 if open_ else 0
+        self.progress.start(self.tokens * (len(cells) + passes), "tokens")
+        self.progress.advance(self.tokens * len(cells))
+        if open_:
+            carry_out = {ENABLE_ONE: self._one_by_one, DISABLE_ONE: self._sparing_one, FISHER: self._foretelling}
+            cells += carry_out[method](open_)
+        return tuple(cells)
+
+    def _known(self, tasks: Iterable[Task], method: str) -> tuple[list[SensitivityCell], list[Task]]:
+        cells: list[SensitivityCell] = []
+        open_: list[Task] = []
+        for task in tasks:
+            damage = self.damages.get(task.layer.name, self._key(task), method)
+            if damage is None:
+                open_.append(task)
+            else:
+                cells.append(self._hand_on(task, method, damage, cached=True))
+        return cells, open_
+
+    def _as_time_allows(self) -> tuple[SensitivityCell, ...]:
+        """All foretold, then as many measured as the seconds allow: some at random, then the most damaging."""
+        end = time.monotonic() + self.request.seconds
+        measured, unmeasured = self._known(self.tasks, ENABLE_ONE)
+        foretold_, unknown = self._known(unmeasured, FISHER)
+        self.progress.start(self.tokens * (len(self.tasks) + 2), "tokens")
+        self.progress.advance(self.tokens * len(measured))
+        if unknown:
+            foretold_ += self._foretelling(unknown)
+        worst = {(cell.layer, cell.treatment): cell.kl for cell in foretold_}
+        order = sorted(unmeasured, key=lambda task: -worst.get((task.layer.name, task.treatment.tag), 0.0))
+        drawn = random.Random(0).sample(order, round(_AT_RANDOM * len(order)))  # noqa: S311 - no secret
+        middle = time.monotonic() + _AT_RANDOM * max(0.0, end - time.monotonic())
+        found = self._one_by_one(sorted(drawn, key=self._depth), until=middle) if drawn else []
+        done = {(cell.layer, cell.treatment) for cell in found}
+        rest = [task for task in order if (task.layer.name, task.treatment.tag) not in done]
+        found += self._one_by_one(rest, until=end) if rest else []
+        done |= {(cell.layer, cell.treatment) for cell in found}
+        self.progress.advance(self.tokens * (len(unmeasured) - len(found)))
+        foretold_ = [cell for cell in foretold_ if (cell.layer, cell.treatment) not in done]
+        return (*measured, *found, *foretold_)
+
+    def _one_by_one(self, tasks: Sequence[Task], until: float = float("inf")) -> list[SensitivityCell]:
+        cells = []
+        for task in tasks:
+            if time.monotonic() > until:
+                break
+            self.progress.check_cancelled()
+            treated = self._lab.layers.of(task.layer, task.fitted)
+            kl = self._lab.reference.divergence(task.layer, treated.weight, task.fitted.activations)
+            cells.append(self._keep(task, ENABLE_ONE, Damage(kl, treated.output_error, treated.sqnr_db)))
+            self.progress.advance(self.tokens)
+        return cells
+
+    def _sparing_one(self, tasks: Sequence[Task]) -> list[SensitivityCell]:
+        """For each treatment: the KL when all layers have it, less the KL when all but one have it."""
+        cells = []
+        for treatment in dict.fromkeys(task.treatment for task in tasks):
+            everywhere = {task.layer: task.fitted for task in self.tasks if task.treatment == treatment}
+            changes = self._changes(everywhere)
+            whole = self._lab.reference.divergence_together(changes)
+            for task in (task for task in tasks if task.treatment == treatment):
+                self.progress.check_cancelled()
+                spared = {layer: change for layer, change in changes.items() if layer != task.layer}
+                kl = max(0.0, whole - self._lab.reference.divergence_together(spared)) if np.isfinite(whole) else whole
+                treated = self._lab.layers.of(task.layer, task.fitted)
+                cells.append(self._keep(task, DISABLE_ONE, Damage(kl, treated.output_error, treated.sqnr_db)))
+                self.progress.advance(self.tokens)
+        return cells
+
+    def _foretelling(self, tasks: Sequence[Task]) -> list[SensitivityCell]:
+        cells = []
+        layers = {task.layer.name: task.layer for task in tasks}
+        found = factors(self._lab.model, self.ids, tuple(layers.values()), self.progress)
+        if not all(bool(each.gradients.isfinite().all()) for each in found.values()):
+            raise diverged(self.request.path)
+        for task in tasks:
+            self.progress.check_cancelled()
+            known = found.get(task.layer.name)
+            if known is None or task.fitted.activations is not None:
+                cells += self._one_by_one((task,))
+            else:
+                cells.append(self._keep(task, FISHER, Damage(self._foretold(task, known))))
+        return cells
+
+    def _foretold(self, task: Task, known: Factors) -> float:
+        return foretold(self.weights, task.layer, task.fitted, known)
+
+    def _together(self) -> Sequence[Measured]:
+        """What several layers do at once, for some ways to choose that a budget might."""
+        tasks = {(task.layer.name, self._key(task)): task for task in self.tasks}
+        measured = []
+        for choice in choices_to_measure(self.damages, self.tasks, self._key):
+            kl = self.damages.known_together(choice)
+            if kl is None:
+                self.progress.check_cancelled()
+                chosen = [tasks[each] for each in choice.items()]
+                changes = self._changes({task.layer: task.fitted for task in chosen})
+                kl = self._lab.reference.divergence_together(changes)
+            if np.isfinite(kl):
+                measured.append(Measured(choice, kl))
+                self.damages.put_together(measured[-1])
+        return measured
+
+    def _changes(self, chosen: Mapping[Layer, Treatment]) -> Changes:
+        return {layer: (self._lab.layers.of(layer, fit).weight, fit.activations) for layer, fit in chosen.items()}
+
+    def _compared(self) -> list[tuple[float, float]]:
+        """(foretold, measured) of the cells for which both are known."""
+        pairs = []
+        for task in self.tasks:
+            both = [self.damages.get(task.layer.name, self._key(task), method) for method in (FISHER, ENABLE_ONE)]
+            if both[0] is not None and both[1] is not None:
+                pairs.append((both[0].kl, both[1].kl))
+        return pairs
+
+    def _depth(self, task: Task) -> int:
+        return -1 if task.layer.depth is None else task.layer.depth
+
+    def _keep(self, task: Task, method: str, damage: Damage) -> SensitivityCell:
+        if not np.isfinite(damage.kl):
+            self.warnings.append(f"{task.layer.name}: with {task.treatment.tag} the outputs are no numbers any more")
+        self.damages.put(task.layer.name, self._key(task), method, damage)
+        return self._hand_on(task, method, damage)
+
+    def _hand_on(self, task: Task, method: str, damage: Damage, *, cached: bool = False) -> SensitivityCell:
+        cell = SensitivityCell(
+            task.layer.name, task.treatment.tag, damage.kl, cached, method, damage.output_error, damage.sqnr_db
+        )
+        self.progress.result(cell)
+        return cell

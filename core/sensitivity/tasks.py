@@ -1,0 +1,72 @@
+"""Which layer is to be measured under which treatment, and every departure from what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.checkpoint.records import Checkpoint, Layer
+from core.errors import CheckpointError, RecipeError
+from core.recipe.fitting import fitted
+from core.recipe.matching import matching
+from core.recipe.plan import finding_as_sentence
+from core.recipe.recipe import Treatment
+from core.sensitivity.treated import solved_alone
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to measure: `fitted` is `treatment` as it can be carried out on the layer."""
+
+    layer: Layer
+    treatment: Treatment
+    fitted: Treatment
+
+
+def chosen_layers(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[Layer, ...]:
+    """The named layers, or what `linears` names. Raises CheckpointError for unknown names."""
+    if names:
+        return tuple(checkpoint.layer(name) for name in names)
+    found, _ = matching(("linears",), checkpoint.layers)
+    layers = tuple(checkpoint.layers[index] for index in sorted(found) if checkpoint.layers[index].compressible)
+    if not layers:
+        raise CheckpointError(
+            "There is no linear layer whose sensitivity could be measured",
+            where=checkpoint.path,
+            remedy="Name the layers to measure; `benchvise inspect` lists them.",
+        )
+    return layers
+
+
+def tasks_of(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> tuple[list[Task], list[str]]:
+    """The cells to measure, and every departure from what was asked, as sentences.
+
+    Raises RecipeError when no treatment fits any layer, or there is none.
+    """
+    tasks: list[Task] = []
+    refusal: RecipeError | None = None
+    findings: dict[str, list[str]] = {}
+    if not treatments:
+        raise RecipeError(
+            "No treatment is given whose damage could be measured",
+            where="candidates",
+            remedy="Name at least one, for example 'int4 g128'.",
+        )
+    for layer in layers:
+        for treatment in treatments:
+            try:
+                fit, notes = fitted(treatment, layer)
+            except RecipeError as error:
+                refusal = refusal or error
+                findings.setdefault(f"not measured with {treatment.tag}, which does not fit", []).append(layer.name)
+                continue
+            if fit.scheme.shared:
+                notes = (*notes, "counted over the layer alone")
+            if fit.activations is not None and fit.activations.needs_calibration:
+                notes = (*notes, "the fixed scale of its inputs was found on the text it is measured on")
+            for note in (*notes, *solved_alone(fit)[1]):
+                findings.setdefault(f"measured with {treatment.tag}: {note}", []).append(layer.name)
+            tasks.append(Task(layer, treatment, fit))
+    if not tasks and refusal is not None:
+        raise refusal
+    return tasks, [finding_as_sentence(finding, names) for finding, names in findings.items()]
