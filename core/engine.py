@@ -19,6 +19,9 @@ import numpy as np
 from core.checkpoint.reopen import LAST_OPENED
 from core.export.outline import outline_of_plan
 from core.export.targets import AUTO, Dense
+from core.preflight.check import check_recipe
+from core.preflight.facts import Facts
+from core.preflight.usual import usual_network
 from core.progress import Progress
 from core.protocol import requests, results
 from core.recipe.plan import Plan, make_plan
@@ -86,6 +89,15 @@ def planned(plan: Plan) -> results.Planned:
         warnings=(*plan.warnings, *outline_of_plan(plan, AUTO).warnings),
         calibration=plan.calibration.in_words if plan.calibration is not None else "",
     )
+
+
+def _check(request: requests.CheckRecipe, progress: Progress) -> results.Checked:  # noqa: ARG001 - it goes no steps
+    if not request.path:
+        return check_recipe(usual_network(), request, lambda _: Facts())
+    with _importing("core.preflight.gather"):
+        from core.preflight.gather import gather
+
+    return check_recipe(LAST_OPENED.open(request.path), request, lambda plan: gather(plan, request.workspace))
 
 
 def _look(request: requests.Look, progress: Progress) -> results.Looked:
@@ -222,6 +234,7 @@ def _keep(result: M, source: str, workspace: str) -> M:
 _HANDLERS: dict[type, Callable[[Any, Progress], results.Result]] = {
     requests.Open: _open,
     requests.MakePlan: _plan,
+    requests.CheckRecipe: _check,
     requests.Look: _look,
     requests.LookMap: _look_map,
     requests.LookChannels: _look_channels,

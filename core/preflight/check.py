@@ -1,0 +1,126 @@
+"""The check before a run: all findings, each with mends that were tried on the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from core.checkpoint.records import Checkpoint
+from core.errors import CheckpointError, UserError
+from core.export.outline import Outline, outline_of_plan
+from core.export.targets import target_of
+from core.preflight.facts import Facts
+from core.preflight.fallbacks import effect_findings, fallback_findings
+from core.preflight.loading import loading_findings
+from core.preflight.refused import refused_recipe
+from core.preflight.room import disk_findings, memory_findings, time_findings
+from core.preflight.runtimes import Runtime, runtime_of
+from core.preflight.speed import speed_findings
+from core.preflight.text import surprise_findings, text_findings
+from core.protocol.requests import CheckRecipe
+from core.protocol.results import Checked, Finding, Mend
+from core.recipe.plan import Plan, make_plan
+from core.recipe.recipe import Recipe
+
+LEVELS = ("blocks", "warns", "tells", "fine")
+MOST_MENDS = 4
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What stays the same while mends are tried."""
+
+    checkpoint: Checkpoint
+    target: str
+    runtime: Runtime | None
+    modules: frozenset[str] | None = None
+
+
+def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[[Plan], Facts]) -> Checked:
+    """Everything a person should know before the request's recipe is carried out on the checkpoint.
+
+    gather: what has to be known of text, network and machine, for a plan that can be made.
+    Raises OutputError for a target and UserError for a runtime that there is not.
+    """
+    runtime = runtime_of(request.runtime) if request.runtime else None
+    if request.target != "auto":
+        target_of(request.target)
+    question = _Question(checkpoint, request.target, runtime)
+    try:
+        plan = make_plan(checkpoint, request.recipe)
+    except CheckpointError as error:
+        return _checked((Finding("checkpoint", "blocks", error.what, error.remedy),), (), request)
+    except UserError as error:
+        finding = refused_recipe(checkpoint, request.recipe, error)
+        return _checked((replace(finding, mends=finding.mends[:MOST_MENDS]),), (), request)
+    facts = gather(plan)
+    question = replace(question, modules=facts.modules)
+    outline = outline_of_plan(plan, request.target, facts.modules)
+    structure = tuple(_of_structure(plan, outline))
+    loading = tuple(_of_runtime(plan, outline, runtime))
+    job = (*structure, *_of_job(plan, outline, facts, request))
+    return _checked(
+        [_proven(finding, question, request.recipe, (*structure, *loading)) for finding in job],
+        [_proven(finding, question, request.recipe, (*structure, *loading)) for finding in loading],
+        request,
+    )
+
+
+def _of_structure(plan: Plan, outline: Outline) -> Iterator[Finding]:
+    yield from fallback_findings(plan, outline)
+    yield from effect_findings(plan, outline)
+
+
+def _of_runtime(plan: Plan, outline: Outline, runtime: Runtime | None) -> Iterator[Finding]:
+    if runtime is not None:
+        yield from loading_findings(plan, outline, runtime)
+        yield from speed_findings(outline, runtime)
+
+
+def _of_job(plan: Plan, outline: Outline, facts: Facts, request: CheckRecipe) -> Iterator[Finding]:
+    yield from text_findings(plan, facts)
+    yield from surprise_findings(plan, facts)
+    if request.path:
+        yield from disk_findings(plan, outline, request.workspace, request.out)
+        yield from memory_findings(plan, facts)
+        yield from time_findings(facts)
+
+
+def _proven(finding: Finding, question: _Question, recipe: Recipe, before: Sequence[Finding]) -> Finding:
+    """The finding with those of its mends that do away with it, and that block nothing instead."""
+    blocked = {each.kind for each in before if each.level == "blocks"}
+    mends: list[Mend] = []
+    tried: set[tuple[Recipe, str]] = set()
+    for mend in finding.mends:
+        edit = (mend.recipe or recipe, mend.target or question.target)
+        if len(mends) < MOST_MENDS and edit not in tried and _mends(finding, question, edit, blocked):
+            mends.append(mend)
+        tried.add(edit)
+    return replace(finding, mends=tuple(mends))
+
+
+def _mends(finding: Finding, question: _Question, edit: tuple[Recipe, str], blocked: set[str]) -> bool:
+    recipe, target = edit
+    try:
+        plan = make_plan(question.checkpoint, recipe)
+    except UserError:
+        return False
+    outline = outline_of_plan(plan, target, question.modules)
+    after = (*_of_structure(plan, outline), *_of_runtime(plan, outline, question.runtime))
+    if any(each.level == "blocks" and each.kind not in blocked for each in after):
+        return False
+    return not any(_alike(each, finding) for each in after)
+
+
+def _alike(one: Finding, other: Finding) -> bool:
+    """Whether two findings, of a recipe and of its mended form, are about the same."""
+    if one.kind != other.kind:
+        return False
+    return not one.layers or not other.layers or not set(one.layers).isdisjoint(other.layers)
+
+
+def _checked(job: Sequence[Finding], loading: Sequence[Finding], request: CheckRecipe) -> Checked:
+    findings = sorted((*job, *loading), key=lambda finding: LEVELS.index(finding.level))
+    may_run = all(finding.level != "blocks" for finding in job)
+    loads = may_run and all(finding.level != "blocks" for finding in loading)
+    return Checked(tuple(findings), request.runtime, may_run, loads)

@@ -1,0 +1,50 @@
+"""What a check has to know besides recipe and headers. Plain records: who makes a check gathers them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.errors import UserError
+from core.protocol.results import Estimate
+
+
+@dataclass(frozen=True)
+class TextFound:
+    """The calibration text as the job will read it. refusal: why it cannot, None when it can."""
+
+    windows: int = 0
+    window_tokens: int = 0
+    notes: tuple[str, ...] = ()
+    refusal: UserError | None = None
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """What a run will say when it comes to it. title: what it is about, as a sentence without its full stop.
+
+    kind: "transform" or "calibration". refuses: whether the run stops there.
+    """
+
+    kind: str
+    title: str
+    detail: str = ""
+    layers: tuple[str, ...] = ()
+    refuses: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """modules: the network's Linear modules, None where they are not known. text: None when nothing reads any.
+
+    memory_free, memory_total: of this machine, in bytes; gpu_free: of its GPU, 0 without one.
+    peak_bytes, seconds: forecasts of the job, None where there are none yet.
+    """
+
+    modules: frozenset[str] | None = None
+    text: TextFound | None = None
+    surprises: tuple[Surprise, ...] = ()
+    memory_free: int = 0
+    memory_total: int = 0
+    gpu_free: int = 0
+    peak_bytes: Estimate | None = None
+    seconds: Estimate | None = None

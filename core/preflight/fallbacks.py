@@ -1,0 +1,128 @@
+"""What plan and export will do otherwise than the recipe says, and whether the recipe does anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from core.export.outline import Outline
+from core.export.targets import CompressedTensors, Dense
+from core.preflight import changes
+from core.preflight.wording import are, capital, layers, size, these
+from core.protocol.results import Finding, Mend
+from core.recipe.departure import Departure
+from core.recipe.plan import Plan
+from core.recipe.recipe import Recipe
+
+USUAL_GROUPS = (128, 64, 32)
+_UNMATCHED = re.compile(r"Rule (\d+): the (target|ignore) '(.*)' matches no layer")
+
+
+def fallback_findings(plan: Plan, outline: Outline) -> Iterator[Finding]:
+    """One finding for each departure that plan and outline tell of, in their own words."""
+    for departure in plan.departures:
+        yield _of_plan(plan, departure)
+    for departure in outline.departures:
+        yield _of_outline(plan, departure)
+    if outline.refusal:
+        yield Finding(
+            "refused",
+            "blocks",
+            "The result cannot be exported packed",
+            f"{outline.refusal}.",
+            mends=(Mend("Export dense", target=Dense.key),),
+        )
+
+
+def effect_findings(plan: Plan, outline: Outline) -> Iterator[Finding]:
+    """Whether anything becomes smaller."""
+    treated = plan.treated()
+    before, after = plan.bytes_before, plan.bytes_after
+    change = f"{size(before)} → {size(after)}, {plan.bits_per_weight:.2f} bits per weight over all"
+    if after >= before:
+        yield Finding(
+            "no gain",
+            "warns",
+            "Nothing becomes smaller",
+            f"{len(treated):,} layers are changed, and the checkpoint stays as large: {change}.",
+            tuple(row.layer.name for row in treated),
+            (Mend("Use 4-bit integers in groups of 128", _integers(plan, [row.layer.name for row in treated])),),
+        )
+        return
+    where = f"; {size(outline.nbytes)} as {outline.target}" if outline.nbytes != after else ""
+    yield Finding("size", "fine", f"{size(before)} → {size(after)}", f"{change}{where}.")
+
+
+def _of_plan(plan: Plan, departure: Departure) -> Finding:
+    names, reason = departure.layers, f"{capital(departure.reason.rstrip('.'))}."
+    match departure.kind:
+        case "fitted":
+            mends = tuple(_divide(plan, names)) if "group size" in departure.reason else ()
+            title = f"{layers(names)}: {departure.reason}"
+            detail = "The recipe says to fall back where groups or blocks do not divide."
+            return Finding("fitted", "tells", title, detail, names, mends)
+        case "inputs":
+            label = f"Leave the inputs of {these(names)} as they are"
+            leave = Mend(label, changes.changed(plan, names, changes.full_inputs))
+            title = f"The inputs of {layers(names)} are not quantised"
+            return Finding("inputs stay", "warns", title, reason, names, (leave,))
+        case "skipped":
+            return Finding("skipped", "tells", f"{are(names)} left alone", reason, names)
+        case "larger":
+            keep = Mend(f"Keep {these(names)}", changes.keeping(plan, names))
+            return Finding("larger", "warns", f"{layers(names)} would become larger", reason, names, (keep,))
+        case "unmatched":
+            mends = tuple(_unnamed(plan, departure.sentence))
+            return Finding("unmatched", "warns", "A pattern matches no layer", reason, mends=mends)
+    return Finding("lost", "warns", "Without an architecture, part of the recipe cannot be done", reason, names)
+
+
+def _of_outline(plan: Plan, departure: Departure) -> Finding:
+    names, reason = departure.layers, f"{capital(departure.reason.rstrip('.'))}."
+    match departure.kind:
+        case "everything":
+            treated = tuple(row.layer.name for row in plan.treated())
+            integers = Mend("Use 4-bit integers in groups of 128", _integers(plan, treated))
+            dense = Mend("Export dense", target=Dense.key)
+            detail = f"Everything keeps its original dtype. {reason}"
+            return Finding(
+                "everything dense", "warns", "Everything is written dense", detail, treated, (integers, dense)
+            )
+        case "dense":
+            mends = (
+                Mend(f"Keep {these(names)}", changes.keeping(plan, names)),
+                Mend("Use 4-bit integers in groups of 128", _integers(plan, names)),
+            )
+            detail = f"{reason} They have the values computed here, in their original dtype."
+            return Finding("written dense", "warns", f"{are(names)} written dense", detail, names, mends)
+        case "adapted":
+            mend = Mend("Use symmetric scales", changes.changed(plan, names, changes.symmetric))
+            title = f"{are(names)} written otherwise, with the same values"
+            return Finding("adapted", "tells", title, reason, names, (mend,))
+    leave = Mend("Leave the inputs as they are", changes.changed(plan, names, changes.full_inputs))
+    packed = Mend("Export packed", target=CompressedTensors.key)
+    title = f"The inputs of {layers(names)} are quantised in the run only"
+    return Finding("inputs lost", "warns", title, reason, names, (leave, packed))
+
+
+def _divide(plan: Plan, names: tuple[str, ...]) -> Iterator[Mend]:
+    """The largest usual group that divides these layers; one scale per channel where none does."""
+    wanted = set(names)
+    columns = [layer.matrix_shape[1] for layer in plan.checkpoint.layers if layer.name in wanted]
+    size = next((size for size in (*USUAL_GROUPS, 16) if not any(count % size for count in columns)), None)
+    if size is not None:
+        yield Mend(
+            f"Use groups of {size} (divides {these(names)})", changes.changed(plan, names, changes.grouped(size))
+        )
+    yield Mend(f"Use one scale per channel for {these(names)}", changes.changed(plan, names, changes.per_channel))
+
+
+def _unnamed(plan: Plan, sentence: str) -> Iterator[Mend]:
+    found = _UNMATCHED.match(sentence)
+    if found is not None:
+        number, key, pattern = int(found[1]) - 1, found[2], found[3]
+        yield Mend(f"Remove '{pattern}'", changes.without_pattern(plan.recipe, number, key, pattern))
+
+
+def _integers(plan: Plan, names: Collection[str]) -> Recipe:
+    return changes.changed(plan, names, changes.integers(4, 128))

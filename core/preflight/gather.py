@@ -1,0 +1,153 @@
+"""What a check has to know of text, network and machine, found without carrying anything out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import psutil
+import torch
+
+from core.checkpoint.identity import checkpoint_identity
+from core.checkpoint.open import open_checkpoint
+from core.checkpoint.records import Checkpoint
+from core.errors import CheckpointError, UserError
+from core.export.loader_modules import linear_modules
+from core.methods.calibration import Calibration
+from core.preflight.facts import Facts, Surprise, TextFound
+from core.progress import NullProgress
+from core.protocol.results import Estimate
+from core.recipe.plan import Plan
+from core.runtime.architecture import architecture_of
+from core.runtime.build import compute_device
+from core.runtime.machine import machine_key
+from core.walk.calibration import calibration_text
+from core.walk.job import walks
+from core.walk.network import Network
+from core.walk.transforming import Transforms
+from core.walk.watching import watching
+from core.weights.weights import OriginalWeights
+from core.workspace.workspace import Workspace
+
+ENDS_BYTES = 1 << 30
+"""Float32 bytes around the blocks above which the network is not built for a check."""
+
+
+def gather(plan: Plan, workspace: str) -> Facts:
+    """The facts for a plan on a checkpoint that has files."""
+    checkpoint = plan.checkpoint
+    memory = psutil.virtual_memory()
+    forecasts = _forecasts(plan, workspace)
+    return Facts(
+        modules=linear_modules(checkpoint.config) if checkpoint.architecture else None,
+        text=_text(plan),
+        surprises=tuple(_surprises(plan)),
+        memory_free=memory.available,
+        memory_total=memory.total,
+        gpu_free=torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 0,
+        peak_bytes=forecasts.get("peak_bytes"),
+        seconds=forecasts.get("seconds"),
+    )
+
+
+def _forecasts(plan: Plan, workspace: str) -> dict[str, Estimate]:
+    """The last forecast of each kind that was kept for this recipe, and made on a machine like this."""
+    kept = Workspace(workspace).forecasts.read(checkpoint_identity(plan.checkpoint), plan.recipe.digest)
+    here = ("", machine_key(compute_device()))
+    return {each.kind: each.estimate for each in kept if each.machine in here}
+
+
+def _text(plan: Plan) -> TextFound | None:
+    if plan.calibration is None:
+        return None
+    text = plan.calibration.text
+    stamp = Path(text).stat().st_mtime_ns if text and Path(text).is_file() else 0
+    return _read(plan.checkpoint.path, plan.calibration, plan.recipe.seed, stamp)
+
+
+@lru_cache(maxsize=8)  # a panel asks again at every edit, and tokenising takes its time
+def _read(path: str, calibration: Calibration, seed: int, stamp: int) -> TextFound:  # noqa: ARG001 - a changed file is another
+    try:
+        found = calibration_text(open_checkpoint(path), calibration, seed)
+    except UserError as error:
+        return TextFound(refusal=error)
+    return TextFound(found.ids.shape[0], found.ids.shape[1], found.notes)
+
+
+def _surprises(plan: Plan) -> Iterator[Surprise]:
+    """What the walk through the network would say, found by beginning it: no block is loaded, no layer is solved."""
+    if not walks(plan):
+        return
+    yield from _in_general(plan)
+    try:
+        architecture_of(plan.checkpoint)
+        if _ends_bytes(plan.checkpoint) > ENDS_BYTES:
+            detail = (
+                "The network is large, so it is not built for a check. What it does not allow is told when it runs."
+            )
+            yield Surprise(
+                "transform" if plan.recipe.transforms else "calibration", "The network was not tried", detail
+            )
+            return
+        yield from _of_network(plan)
+    except CheckpointError as error:
+        yield Surprise("calibration", error.what, error.remedy, refuses=True)
+
+
+def _ends_bytes(checkpoint: Checkpoint) -> int:
+    return 4 * sum(layer.parameters for layer in checkpoint.layers if layer.depth is None)
+
+
+def _in_general(plan: Plan) -> Iterator[Surprise]:
+    """What only calibration can tell."""
+    for transform in plan.recipe.transforms:
+        if transform.reach == "block":
+            title = f"{transform.title} is left out wherever it gains too little"
+            yield Surprise("transform", title, "Block by block, as calibration shows; each is told in the run's log.")
+    learned = tuple(row.layer.name for row in plan.treated() if row.treatment.needs_calibration)
+    experts = any(".experts." in name for name in learned)
+    if learned:
+        detail = (
+            "Weights of inputs that are always zero are rounded to nearest; damping is raised where moments are singular"
+            + ("; experts that see few tokens borrow from the others. " if experts else ". ")
+            + "Each is told with its layer."
+        )
+        yield Surprise("learning", "Where calibration shows too little, solvers fall back", detail)
+
+
+def _of_network(plan: Plan) -> Iterator[Surprise]:
+    said = _Notes()
+    network = Network(OriginalWeights(plan.checkpoint), said)
+    for note in network.notes:
+        yield Surprise("network", note)
+    try:
+        Transforms(plan.recipe, network, said).change_ends()
+    except UserError as error:
+        yield Surprise("transform", error.what, error.remedy, refuses=True)
+    for note in said.notes:
+        yield Surprise("transform", note)
+    yield from _blind(plan, network)
+
+
+def _blind(plan: Plan, network: Network) -> Iterator[Surprise]:
+    """Layers whose inputs cannot be seen although their treatment asks for them."""
+    blind: dict[str, list[str]] = {}
+    try:
+        for name, reason in watching(network.model, plan.treated()).blind.items():
+            blind.setdefault(reason, []).append(name)
+    except UserError as error:
+        yield Surprise("calibration", error.what, error.remedy, (error.where,), refuses=True)
+    for reason, names in blind.items():
+        title = f"{len(names)} layer{'s are' if len(names) > 1 else ' is'} solved from the weights alone"
+        yield Surprise("calibration", title, f"{reason[:1].upper()}{reason[1:]}.", tuple(names))
+
+
+class _Notes(NullProgress):
+    """Progress that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)

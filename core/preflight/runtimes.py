@@ -1,0 +1,309 @@
+"""The runtimes a result can be meant for: what each loads, and where it is faster. Facts only, each with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.errors import UserError
+from core.export.compressed_layout import FP8, MXFP4, MXFP8, NVFP4, PACKED, UNPACKED
+from core.export.targets import CompressedTensors, Dense
+from core.settings import did_you_mean
+
+INT8_INPUTS = frozenset({"int8 dynamic", "int8 static"})
+FP8_INPUTS = frozenset({"fp8 dynamic", "fp8 static"})
+PLAIN_INPUTS = frozenset({""})
+
+_MARLIN = "Marlin's README: 3.87× FP16 up to batch 16 to 32; 0.83× at batch 64 was measured on an H200"
+_VLLM_WNA16 = "vLLM, compressed_tensors_wNa16.py and marlin_utils.py"
+_VLLM_SCHEMES = "vLLM, compressed_tensors.py; llm-compressor 0.10, guides/compression_schemes"
+_TRANSFORMERS = "transformers 5.23, quantizer_compressed_tensors.py"
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way in which a runtime loads packed layers; what is not named here does not matter to it.
+
+    formats, bits, strategies: of `core.export.compressed_layout.Layout`. groups: group sizes, empty for any.
+    inputs:  "" for inputs as they are, "int8 dynamic", "int8 static", "fp8 dynamic", "fp8 static".
+    block:   rows and columns of a block of strategy "block".
+    rows, columns: what the layer's outputs and inputs must be multiples of, else `unaligned` tells what happens.
+    caveat:  what it takes to load, as a sentence; "" for nothing special.
+    faster:  in which batches layers are faster than dense ones, as a phrase; "" when they are not. why: the reason.
+    """
+
+    name: str
+    formats: frozenset[str]
+    bits: frozenset[int]
+    strategies: frozenset[str]
+    source: str
+    faster: str
+    why: str
+    groups: tuple[int, ...] = ()
+    inputs: frozenset[str] = PLAIN_INPUTS
+    symmetric: bool = True
+    block: tuple[int, int] | None = None
+    rows: int = 1
+    columns: int = 1
+    unaligned: str = ""
+    caveat: str = ""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A type of a runtime's own files.
+
+    bits_per_weight: 0 where it depends on settings. columns: what the inputs of a layer must be multiples of.
+    """
+
+    name: str
+    bits: int
+    symmetric: bool
+    group: int
+    bits_per_weight: float
+    columns: int
+    kind: str = "int"
+
+
+@dataclass(frozen=True)
+class Fused:
+    """Layers of one module that a runtime computes in one piece."""
+
+    title: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A program that computes with compressed layers.
+
+    targets:  the export targets whose folders it loads as they are; without any, `converter` says how a dense export
+              becomes its own file, and `held` what that can hold.
+    forms:    the packed layers it loads, the best first.
+    fused:    computed in one piece, so that all members must be treated alike.
+    experts:  whether the experts of a block must be alike. head: a caveat where the output head is packed.
+    shared_scale: whether fused NVFP4 layers should share their global scale.
+    """
+
+    key: str
+    title: str
+    targets: frozenset[str] = frozenset()
+    forms: tuple[Form, ...] = ()
+    fused: tuple[Fused, ...] = ()
+    experts: bool = False
+    head: str = ""
+    shared_scale: bool = False
+    converter: str = ""
+    held: tuple[Held, ...] = ()
+    faster: str = ""
+    source: str = ""
+
+
+_QKV = Fused("query, key and value", ("attention.q", "attention.k", "attention.v"))
+_GATE_UP = Fused("gate and up", ("mlp.gate", "mlp.up"))
+_SHARED_GATE_UP = Fused("gate and up of shared experts", ("mlp.shared_expert.gate", "mlp.shared_expert.up"))
+_ALL = frozenset({"tensor", "channel", "group", "block", "tensor_group"})
+_SMALL = "up to batch 16 to 32, where reading the weights is what takes the time"
+_SLOWER = f"At large batches decoding the codes costs more than it saves. {_MARLIN}"
+
+_VLLM = Runtime(
+    key="vllm",
+    title="vLLM",
+    targets=frozenset({CompressedTensors.key, Dense.key}),
+    forms=(
+        Form(
+            "weights of 4 or 8 bits (Marlin)",
+            frozenset({PACKED}),
+            frozenset({4, 8}),
+            frozenset({"channel", "group"}),
+            _VLLM_WNA16,
+            faster=_SMALL,
+            why=_SLOWER,
+            groups=(32, 64, 128),
+            rows=64,
+            columns=128,
+            unaligned="Marlin takes multiples of 64 outputs by 128 inputs. Newer versions of vLLM pad the others; "
+            "older ones (0.9 among them) refuse to load them",
+        ),
+        Form(
+            "weights of 2 to 8 bits (Humming)",
+            frozenset({PACKED}),
+            frozenset(range(2, 9)),
+            frozenset({"channel", "group"}),
+            "vLLM, pull requests 34556 and 46389; compressed_tensors_wNa16.py",
+            faster=_SMALL,
+            why="Their authors find them faster than Marlin. At large batches decoding costs more than it saves",
+            caveat="This loads only in vLLM from the middle of 2026 with the Humming kernels installed, on an NVIDIA "
+            "GPU; older versions take 4 and 8 bits in groups of 32, 64 or 128, or per channel",
+        ),
+        Form(
+            "INT8 weights and inputs",
+            frozenset({UNPACKED}),
+            frozenset({8}),
+            frozenset({"tensor", "channel"}),
+            "vLLM, features/quantization/int8; compressed_tensors.py",
+            faster="at every batch, most at large ones, on GPUs from Turing to Hopper",
+            why="Products are computed in 8 bits. vLLM has no INT8 kernel for Blackwell: take FP8 there",
+            inputs=INT8_INPUTS,
+        ),
+        Form(
+            "INT4 weights with INT8 inputs",
+            frozenset({PACKED}),
+            frozenset({4}),
+            frozenset({"channel", "group"}),
+            "vLLM, features/quantization/llm_compressor/int8_w4a8",
+            faster=_SMALL,
+            why="How much it gains depends on the processor; measure it there",
+            inputs=frozenset({"int8 dynamic"}),
+            caveat="Only recent versions of vLLM load 4-bit weights with INT8 inputs",
+        ),
+        Form(
+            "FP8 weights and inputs",
+            frozenset({FP8}),
+            frozenset({8}),
+            frozenset({"tensor", "channel"}),
+            _VLLM_SCHEMES,
+            faster="at every batch, most at large ones, on GPUs from Ada on",
+            why="Products are computed in 8 bits. GPUs without FP8 arithmetic decode the weights instead",
+            inputs=FP8_INPUTS,
+        ),
+        Form(
+            "FP8 weights in blocks",
+            frozenset({FP8}),
+            frozenset({8}),
+            frozenset({"block"}),
+            _VLLM_SCHEMES,
+            faster="at every batch, most at large ones, on GPUs from Ada on",
+            why="Inputs are quantised in groups of 128 while it runs",
+            inputs=frozenset({"", "fp8 dynamic"}),
+            block=(128, 128),
+        ),
+        Form(
+            "FP8 weights alone",
+            frozenset({FP8}),
+            frozenset({8}),
+            frozenset({"tensor", "channel"}),
+            _VLLM_SCHEMES,
+            faster=_SMALL,
+            why="Weights are decoded on the fly; quantise the inputs to FP8 too for large batches",
+        ),
+        Form(
+            "NVFP4 weights alone",
+            frozenset({NVFP4}),
+            frozenset({4}),
+            _ALL,
+            "vLLM, compressed_tensors_w4a16_nvfp4.py",
+            faster=_SMALL,
+            why=_SLOWER,
+        ),
+        Form(
+            "MXFP4 weights alone",
+            frozenset({MXFP4}),
+            frozenset({4}),
+            _ALL,
+            "vLLM, compressed_tensors_w4a16_mxfp4.py",
+            faster=_SMALL,
+            why=_SLOWER,
+            caveat="Only recent versions of vLLM load MXFP4 layers from compressed-tensors",
+        ),
+        Form(
+            "MXFP8 weights",
+            frozenset({MXFP8}),
+            frozenset({8}),
+            _ALL,
+            "vLLM, compressed_tensors_w8a8_mxfp8.py",
+            faster="at large batches, on GPUs with MXFP8 arithmetic",
+            why="Inputs are quantised to MXFP8 while it runs",
+            caveat="Only recent versions of vLLM load MXFP8 layers from compressed-tensors, and they quantise the "
+            "inputs too",
+        ),
+    ),
+    fused=(_QKV, _GATE_UP, _SHARED_GATE_UP),
+    experts=True,
+    head="Older versions of vLLM take no packed output head",
+    shared_scale=True,
+    source="vLLM, compressed_tensors/utils.py: all members of a fused layer must have the same scheme",
+)
+
+_TRANSFORMERS_RUNTIME = Runtime(
+    key="transformers",
+    title="transformers",
+    targets=frozenset({CompressedTensors.key, Dense.key}),
+    forms=(
+        Form(
+            "packed layers",
+            frozenset({PACKED, UNPACKED, FP8, MXFP4, MXFP8, NVFP4}),
+            frozenset(range(2, 9)),
+            _ALL,
+            _TRANSFORMERS,
+            faster="",
+            why="Layers are decoded to dense ones when they are first used, and stay so: no faster, and no smaller in "
+            "memory. FP8 alone has kernels, on GPUs from Ada on, with use_optimized_inference=True",
+            inputs=PLAIN_INPUTS | INT8_INPUTS | FP8_INPUTS,
+            symmetric=False,
+        ),
+    ),
+    experts=True,
+    source=_TRANSFORMERS,
+)
+
+_LLAMA_CPP = Runtime(
+    key="llama.cpp",
+    title="llama.cpp",
+    converter="Export dense, then convert with convert_hf_to_gguf.py and quantise with llama-quantize",
+    held=(
+        Held("Q2_K", 2, False, 16, 2.625, 256),
+        Held("Q3_K", 3, True, 16, 3.4375, 256),
+        Held("Q4_0", 4, True, 32, 4.5, 32),
+        Held("Q4_K", 4, False, 32, 4.5, 256),
+        Held("Q4_1", 4, False, 32, 5.0, 32),
+        Held("Q5_0", 5, True, 32, 5.5, 32),
+        Held("Q5_K", 5, False, 32, 5.5, 256),
+        Held("Q6_K", 6, True, 16, 6.5625, 256),
+        Held("Q8_0", 8, True, 32, 8.5, 32),
+        Held("MXFP4", 4, True, 32, 4.25, 32, "float"),
+        Held("NVFP4", 4, True, 16, 4.5, 64, "float"),
+    ),
+    faster="All of them are faster while decoding; with 2 threads of an AVX-512 processor Q4_K took 0.35 ms for a "
+    "4096 × 4096 layer at batch 1, where bfloat16 took 2.2, and 18.4 against 20.1 at batch 256",
+    source="ggml-common.h and gguf-py; pull request 1921: super-blocks of 256 must divide the inputs, else a type of "
+    "32 is taken",
+)
+_ONNX_RUNTIME = Runtime(
+    key="onnxruntime",
+    title="ONNX Runtime",
+    converter="Export dense, then convert with `optimum-cli export onnx` and quantise to MatMulNBits",
+    held=(
+        Held("MatMulNBits, 2 bits", 2, False, 16, 0.0, 1),
+        Held("MatMulNBits, 4 bits", 4, False, 16, 0.0, 1),
+        Held("MatMulNBits, 8 bits", 8, False, 16, 0.0, 1),
+    ),
+    faster="4 bits with accuracy_level 4 took 0.42 ms for a 4096 × 4096 layer at batch 1 with 2 threads of an AVX-512 "
+    "processor, where bfloat16 took 2.2, but 23.0 against 20.1 at batch 256",
+    source="ONNX Runtime, docs/ContribOperators.md: com.microsoft.MatMulNBits, blocks of a power of 2 from 16",
+)
+_OPENVINO = Runtime(
+    key="openvino",
+    title="OpenVINO",
+    converter="Export dense, then convert with `optimum-cli export openvino --weight-format int4` (or int8)",
+    held=(
+        Held("INT4_SYM", 4, True, 128, 0.0, 1),
+        Held("INT4_ASYM", 4, False, 128, 0.0, 1),
+        Held("INT8_SYM", 8, True, 0, 0.0, 1),
+        Held("INT8_ASYM", 8, False, 0, 0.0, 1),
+        Held("NF4", 4, True, 128, 0.0, 1, "nf"),
+    ),
+    faster="Its documentation calls INT4_SYM faster than INT8_ASYM, and INT4_ASYM a little slower than INT4_SYM",
+    source="OpenVINO 2025, 4-bit-weight-quantization; NNCF, CompressWeights.md: embeddings and the last layer get 8 "
+    "bits unless all_layers is set",
+)
+
+RUNTIMES: dict[str, Runtime] = {
+    runtime.key: runtime for runtime in (_VLLM, _LLAMA_CPP, _TRANSFORMERS_RUNTIME, _ONNX_RUNTIME, _OPENVINO)
+}
+
+
+def runtime_of(key: str) -> Runtime:
+    """The runtime of that key. Raises UserError with the nearest one."""
+    if key not in RUNTIMES:
+        raise UserError(f"There is no runtime '{key}'", remedy=did_you_mean(key, RUNTIMES))
+    return RUNTIMES[key]
