@@ -6,13 +6,19 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from app.cli.exit_codes import OK
+
 
 @dataclass(frozen=True)
 class Reply:
-    """What a command answers: `data` for `--json`, `lines` for people; lines are only made when they are shown."""
+    """What a command answers: `data` for `--json`, `lines` for people; lines are only made when they are shown.
+
+    code: what the shell is told.
+    """
 
     data: Mapping[str, object]
     lines: Iterable[str]
+    code: int = OK
 
 
 @dataclass(frozen=True)

@@ -58,13 +58,13 @@ def main(argv: Sequence[str]) -> int:
         with contextlib.redirect_stdout(sys.stderr):
             reply = command.run(arguments)
         _print(reply, as_json=as_json)
+        return reply.code
     except SystemExit as stop:  # --help and --version, already printed
         return int(stop.code or 0)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last place where a fault can be reported
         failure = _failure(error, command)
         _report(failure, as_json=as_json)
         return failure.code
-    return exit_codes.OK
 
 
 def _failure(error: BaseException, command: Command | None) -> _Failure:

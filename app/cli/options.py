@@ -55,6 +55,12 @@ def add_recipe(parser: ArgumentParser) -> None:
     either.add_argument("--preset", metavar="NAME", help="a shipped recipe; `benchvise presets` lists them")
 
 
+def named_recipe(name: str) -> Recipe:
+    """The recipe in the file `name`, or the shipped one of that name. Raises RecipeError."""
+    is_file = Path(name).suffix in (".yaml", ".yml") or Path(name).exists()
+    return load_recipe(Path(name)) if is_file else load_preset(name)
+
+
 def add_target(parser: ArgumentParser, *, default: str | None) -> None:
     """--to: a format that runtimes load; required without a default."""
     keys = [*TARGETS, AUTO]

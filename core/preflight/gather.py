@@ -109,7 +109,7 @@ def _in_general(plan: Plan) -> Iterator[Surprise]:
     experts = any(".experts." in name for name in learned)
     if learned:
         detail = (
-            "Weights of inputs that are always zero are rounded to nearest; damping is raised where moments are singular"
+            "Weights of inputs that are always zero are rounded to nearest; damping rises where moments are singular"
             + ("; experts that see few tokens borrow from the others. " if experts else ". ")
             + "Each is told with its layer."
         )

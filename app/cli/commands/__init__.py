@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.cli.command import Command
+from app.cli.commands.check import CHECK
 from app.cli.commands.compress import COMPRESS
 from app.cli.commands.evaluate import EVALUATE
 from app.cli.commands.export import EXPORT
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Command] = {
         PRESETS,
         METHODS,
         PLAN,
+        CHECK,
         COMPRESS,
         RUNS,
         EVALUATE,

@@ -1,0 +1,106 @@
+"""`benchvise check`: what a run of a recipe would meet, and whether a runtime would load the result."""
+
+from __future__ import annotations
+
+import textwrap
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+from app.cli.command import Command, Reply
+from app.cli.exit_codes import BLOCKED, OK
+from app.cli.job import carry_out
+from app.cli.options import add_target, add_workspace, named_recipe
+from core.export.targets import AUTO
+from core.preflight.runtimes import RUNTIMES
+from core.preflight.usual import IN_WORDS
+from core.protocol.requests import CheckRecipe
+from core.protocol.results import Checked, Finding, Mend
+
+MAX_NAMED = 4
+_WIDTH = 110
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe in YAML, or the name of a shipped one")
+    parser.add_argument(
+        "path", metavar="PATH", nargs="?", default="", help=f"a checkpoint: a folder or a file (without: {IN_WORDS})"
+    )
+    parser.add_argument(
+        "--for", dest="runtime", choices=[*RUNTIMES], default="", help="the runtime that is to load the result"
+    )
+    add_target(parser, default=AUTO)
+    parser.add_argument("--out", metavar="DIR", default="", help="a folder to write, for which there must be room")
+    add_workspace(parser)
+
+
+def _run(arguments: Namespace) -> Reply:
+    request = CheckRecipe(
+        path=arguments.path,
+        recipe=named_recipe(arguments.recipe),
+        target=arguments.to,
+        runtime=arguments.runtime,
+        out=arguments.out,
+        workspace=arguments.workspace,
+    )
+    checked = carry_out(request, Checked, arguments)
+    code = OK if checked.may_run and checked.loads else BLOCKED
+    return Reply(_as_data(request, checked), _lines(request, checked), code)
+
+
+def _as_data(request: CheckRecipe, checked: Checked) -> dict[str, object]:
+    return {
+        "path": request.path,
+        "recipe": request.recipe.name,
+        "runtime": checked.runtime,
+        "target": request.target,
+        "may_run": checked.may_run,
+        "loads": checked.loads,
+        "findings": [
+            {
+                "kind": finding.kind,
+                "level": finding.level,
+                "title": finding.title,
+                "detail": finding.detail,
+                "layers": list(finding.layers),
+                "mends": [_mend_as_data(mend) for mend in finding.mends],
+            }
+            for finding in checked.findings
+        ],
+    }
+
+
+def _mend_as_data(mend: Mend) -> dict[str, object]:
+    recipe = mend.recipe.to_mapping() if mend.recipe is not None else None
+    return {"label": mend.label, "recipe": recipe, "target": mend.target}
+
+
+def _lines(request: CheckRecipe, checked: Checked) -> Iterator[str]:
+    if not request.path:
+        yield f"checked on {IN_WORDS}"
+        yield ""
+    for finding in checked.findings:
+        yield from _of_finding(finding)
+    yield ""
+    yield "may run" if checked.may_run else "blocked: the recipe cannot be carried out as it is"
+    if checked.runtime:
+        title = RUNTIMES[checked.runtime].title
+        yield f"{title} loads the result" if checked.loads else f"blocked: {title} would not load the result"
+
+
+def _of_finding(finding: Finding) -> Iterator[str]:
+    yield f"{finding.level:<6}  {finding.title}"
+    indent = " " * 8
+    if finding.detail:
+        yield from textwrap.wrap(
+            finding.detail, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        )
+    if finding.layers:
+        more = f" and {len(finding.layers) - MAX_NAMED:,} more" if len(finding.layers) > MAX_NAMED else ""
+        yield f"{indent}{', '.join(finding.layers[:MAX_NAMED])}{more}"
+    for mend in finding.mends:
+        yield f"{indent}· {mend.label}"
+
+
+CHECK = Command(
+    "check", "what a run would meet: room, fallbacks, and whether a runtime loads the result", _add_arguments, _run
+)
