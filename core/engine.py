@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from core.allocate.allocate import Allocator
 from core.checkpoint.reopen import LAST_OPENED
 from core.export.outline import outline_of_plan
 from core.export.targets import AUTO, Dense
@@ -29,6 +30,7 @@ from core.recipe.recipe import Recipe
 from core.workspace.workspace import RUN_PREFIX, Workspace
 
 LAYERS_PER_PART = 1000
+ALLOCATOR = Allocator()
 
 _IMPORTS = threading.Lock()
 _IMPORTED: set[str] = set()
@@ -59,7 +61,17 @@ def _importing(room: str) -> Iterator[None]:
 
 def answer(request: requests.Request, progress: Progress) -> results.Result:
     """Carry out one request. Raises UserError for what the person can mend and Cancelled when asked to stop."""
+    if isinstance(request, requests.JOBS):
+        _free_memory()
     return _HANDLERS[type(request)](request, progress)
+
+
+def _free_memory() -> None:
+    """A job needs what a model that is kept loaded for quick answers takes."""
+    if "core.sensitivity.what_if" in _IMPORTED:
+        from core.sensitivity.what_if import forget_loaded
+
+        forget_loaded()
 
 
 def _open(request: requests.Open, progress: Progress) -> results.Opened:
@@ -98,6 +110,19 @@ def _check(request: requests.CheckRecipe, progress: Progress) -> results.Checked
         from core.preflight.gather import gather
 
     return check_recipe(LAST_OPENED.open(request.path), request, lambda plan: gather(plan, request.workspace))
+
+
+def _allocate(request: requests.Allocate, progress: Progress) -> results.Allocated:  # noqa: ARG001 - it takes no time
+    checkpoint = LAST_OPENED.open(request.path)
+    allocation = ALLOCATOR.allocate(request, checkpoint)
+    return allocation.answer(planned(make_plan(checkpoint, allocation.recipe, allow_empty=True)))
+
+
+def _what_if(request: requests.WhatIf, progress: Progress) -> results.WhatIfAnswer:
+    with _importing("core.sensitivity.what_if"):
+        from core.sensitivity.what_if import what_if
+
+    return what_if(request, progress)
 
 
 def _look(request: requests.Look, progress: Progress) -> results.Looked:
@@ -235,6 +260,8 @@ _HANDLERS: dict[type, Callable[[Any, Progress], results.Result]] = {
     requests.Open: _open,
     requests.MakePlan: _plan,
     requests.CheckRecipe: _check,
+    requests.Allocate: _allocate,
+    requests.WhatIf: _what_if,
     requests.Look: _look,
     requests.LookMap: _look_map,
     requests.LookChannels: _look_channels,

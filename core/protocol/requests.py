@@ -114,6 +114,7 @@ class Allocate:
     candidates:  the treatments to choose from; to keep a layer is always one more.
     layers:      names; empty for all that were measured.
     locked:      (layer name, its treatment) that stay as they are.
+    costs:       `LayerCosts.key` of the times that count, for a budget of time.
     fused:       layers that runtimes compute in one piece (query, key and value; gate and up) get the same treatment.
     """
 
@@ -125,6 +126,7 @@ class Allocate:
     layers: tuple[str, ...] = ()
     locked: tuple[tuple[str, Treatment], ...] = ()
     fused: bool = False
+    costs: str = ""
     workspace: str = ""
 
 
@@ -233,6 +235,7 @@ class MeasureProfile:
     path:       a checkpoint whose own layers are timed too; "" for the standard grid alone.
     treatments: timed beside those of the standard grid. quick: fewer sizes, fewer repetitions.
     out:        where the file is written; "" for the workspace alone, which keeps it in any case.
+    name:       what people call the machine; "" for its processor's name.
     """
 
     path: str = ""
@@ -240,6 +243,7 @@ class MeasureProfile:
     quick: bool = False
     out: str = ""
     workspace: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,10 @@ class Laboratory:
         self._order = tuple(order)
         self._progress = progress
 
+    def prepare(self) -> None:
+        """Load the model and hear its answers now, not when they are first asked for."""
+        self.reference  # noqa: B018 - it is kept
+
     @cached_property
     def model(self) -> nn.Module:
         """Raises CheckpointError when the checkpoint cannot be run."""

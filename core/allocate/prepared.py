@@ -1,0 +1,209 @@
+"""What is to be allocated, before any budget: layers, options, locks, and the ladder of bargains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.allocate.budget import LATENCY
+from core.allocate.fused import fused_groups
+from core.allocate.hull import Ladder, ladder
+from core.allocate.prediction import Prediction, fit, together_of
+from core.allocate.problem import Choice, Floats, Problem, joined
+from core.allocate.table import Table, candidates, known_damage
+from core.checkpoint.records import Checkpoint, Layer
+from core.errors import CheckpointError, RecipeError
+from core.protocol.requests import Allocate
+from core.protocol.results import LayerCosts
+from core.recipe.plan import finding_as_sentence
+from core.recipe.recipe import KEEP, Treatment
+from core.workspace.damages import Damages, load_damages
+from core.workspace.layer_costs import load_layer_costs
+from core.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """layers × options: what is known, and what may be chosen.
+
+    damage, nbytes: float64 [layers, options], infinite where an option is not allowed. place: of each layer the item
+    of the joined problem. costs: of all linear layers, when time is what is shared out. notes: as sentences.
+    """
+
+    table: Table
+    damage: Floats
+    nbytes: Floats
+    place: NDArray[np.int64]
+    prediction: Prediction
+    locked: frozenset[str]
+    fused: bool
+    notes: tuple[str, ...]
+    costs: LayerCosts | None = None
+
+    @cached_property
+    def milliseconds(self) -> Floats:
+        """Of a decoding step, [layers, options], infinite where an option is not allowed."""
+        if self.costs is None:
+            raise ValueError("no times were asked for")
+        found = _times(self.table, self.costs)
+        return np.where(np.isfinite(self.damage), found, np.inf)
+
+    @cached_property
+    def by_bytes(self) -> Ladder:
+        return self._ladder(self.nbytes)
+
+    @cached_property
+    def by_time(self) -> Ladder:
+        return self._ladder(self.milliseconds)
+
+    def _ladder(self, cost: Floats) -> Ladder:
+        return ladder(_joined_by(Problem(self.damage, cost), self.place))
+
+    def spread_out(self, choice: Choice) -> Choice:
+        """Options of layers from those of items."""
+        return choice[self.place]
+
+
+def prepare(request: Allocate, checkpoint: Checkpoint) -> Prepared:
+    """Raises RecipeError for no candidates, locks that contradict each other or name no layer, and layers without any
+    option; UserError when nothing was measured; CheckpointError for unknown layers.
+    """
+    damages = load_damages(Workspace(request.workspace).sensitivity_file(request.sensitivity))
+    names = request.layers or damages.layers
+    layers = tuple(_layer(checkpoint, name) for name in names)
+    locks = dict(request.locked)
+    _refuse_unknown_locks(locks, names, checkpoint)
+    if not request.candidates and len(locks) < len(layers):
+        raise RecipeError(
+            "There is no candidate to choose from", where="candidates", remedy="Allow at least one treatment."
+        )
+    treatments = tuple(dict.fromkeys((KEEP, *request.candidates, *locks.values())))
+    table = candidates(layers, treatments)
+    damage, foretold = known_damage(damages, table)
+    notes = _notes(table, damage, foretold, locks)
+    allowed = _allowed(table, damage, locks, request)
+    damage = np.where(allowed, np.nan_to_num(damage, nan=0.0), np.inf)
+    nbytes = np.where(allowed, table.nbytes, np.inf)
+    groups = fused_groups(layers) if request.fused else ()
+    _refuse_contradictions(layers, allowed, groups, locks, treatments)
+    _, place = joined(Problem(damage, nbytes), groups)
+    costs = load_layer_costs(request.workspace, request.costs) if request.budget.kind == LATENCY else None
+    return Prepared(
+        table, damage, nbytes, place, _prediction(damages), frozenset(locks), bool(groups), tuple(notes), costs
+    )
+
+
+def _prediction(damages: Damages) -> Prediction:
+    return fit(together_of(damages, damages.together()))
+
+
+def _layer(checkpoint: Checkpoint, name: str) -> Layer:
+    try:
+        return checkpoint.layer(name)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"The measured layer '{name}' is not in the checkpoint",
+            where=checkpoint.path,
+            remedy="Measure the sensitivity of this checkpoint.",
+        ) from error
+
+
+def _allowed(table: Table, damage: Floats, locks: Mapping[str, Treatment], request: Allocate) -> NDArray[np.bool_]:
+    asked = {KEEP, *request.candidates}
+    offered = np.array([treatment in asked for treatment in table.treatments])
+    allowed: NDArray[np.bool_] = np.isfinite(damage) & np.isfinite(table.nbytes) & offered
+    for index, layer in enumerate(table.layers):
+        if layer.name in locks:
+            option = table.treatments.index(locks[layer.name])
+            allowed[index] = False
+            allowed[index, option] = np.isfinite(table.nbytes[index, option])
+        if not allowed[index].any():
+            raise RecipeError(
+                f"'{locks[layer.name].tag}' cannot be carried out on the layer",
+                where=layer.name,
+                remedy="Unlock it, or lock it to a treatment that fits.",
+            )
+    return allowed
+
+
+def _notes(table: Table, damage: Floats, foretold: Floats, locks: Mapping[str, Treatment]) -> list[str]:
+    findings: dict[str, list[str]] = {}
+    for i, layer in enumerate(table.layers):
+        for j, treatment in enumerate(table.treatments):
+            if layer.name in locks:
+                if treatment == locks[layer.name] and np.isnan(damage[i, j]):
+                    findings.setdefault(
+                        f"locked to {treatment.tag}, whose damage is not known and not counted", []
+                    ).append(layer.name)
+            elif table.fitted[i][j] is None:
+                findings.setdefault(f"{treatment.tag} does not fit", []).append(layer.name)
+            elif np.isnan(damage[i, j]):
+                findings.setdefault(f"{treatment.tag} was not measured and is not chosen", []).append(layer.name)
+            elif np.isinf(damage[i, j]):
+                findings.setdefault(f"{treatment.tag} breaks the model and is not chosen", []).append(layer.name)
+    notes = [finding_as_sentence(finding, names) for finding, names in findings.items()]
+    if foretold.any():
+        notes.append(f"{int(foretold.sum())} of {damage.size} damages are foretold from gradients, not measured")
+    return notes
+
+
+def _refuse_unknown_locks(locks: Mapping[str, Treatment], names: Sequence[str], checkpoint: Checkpoint) -> None:
+    unknown = [name for name in locks if name not in set(names)]
+    for name in unknown:
+        checkpoint.layer(name)  # raises with the nearest name
+    if unknown:
+        raise RecipeError(
+            f"'{unknown[0]}' is locked, but it is not among the layers that are allocated",
+            where=unknown[0],
+            remedy="Unlock it: the recipe decides what it gets.",
+        )
+
+
+def _refuse_contradictions(
+    layers: Sequence[Layer],
+    allowed: NDArray[np.bool_],
+    groups: Sequence[Sequence[int]],
+    locks: Mapping[str, Treatment],
+    treatments: Sequence[Treatment],
+) -> None:
+    for group in groups:
+        if allowed[list(group)].all(axis=0).any():
+            continue
+        said = ", ".join(
+            f"'{layers[index].name}' is locked to {locks[layers[index].name].tag}"
+            if layers[index].name in locks
+            else f"'{layers[index].name}' may have {_some(allowed[index], treatments)}"
+            for index in group
+        )
+        raise RecipeError(
+            f"Layers that are computed in one piece must be treated alike, and cannot: {said}",
+            where=layers[group[0]].name,
+            remedy="Lock them alike, unlock them, or do without the same treatment for fused layers.",
+        )
+
+
+def _some(allowed: NDArray[np.bool_], treatments: Sequence[Treatment]) -> str:
+    tags = [treatment.tag for treatment, may in zip(treatments, allowed, strict=True) if may]
+    return " or ".join(tags[:3]) + (" or others" if len(tags) > 3 else "")
+
+
+def _times(table: Table, costs: LayerCosts) -> Floats:
+    rows = {name: index for index, name in enumerate(costs.layers)}
+    columns = {tag: index for index, tag in enumerate(costs.tags)}
+    found = np.full(table.nbytes.shape, np.inf)
+    for i, layer in enumerate(table.layers):
+        for j, treatment in enumerate(table.treatments):
+            if layer.name in rows and treatment.tag in columns:
+                found[i, j] = costs.milliseconds[rows[layer.name], columns[treatment.tag]]
+            elif layer.name not in rows:
+                found[i, j] = 0.0
+    return found
+
+
+def _joined_by(problem: Problem, place: NDArray[np.int64]) -> Problem:
+    groups = [np.flatnonzero(place == item).tolist() for item in range(int(place.max(initial=-1)) + 1)]
+    return joined(problem, [group for group in groups if len(group) > 1])[0]

@@ -1,0 +1,152 @@
+"""What another treatment would do to one layer, answered at once: the model stays loaded between questions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+
+import psutil
+import torch
+
+from core.checkpoint.identity import checkpoint_identity
+from core.checkpoint.records import Checkpoint, Layer
+from core.errors import CheckpointError
+from core.evaluate.text import text_windows
+from core.progress import NullProgress, Progress
+from core.protocol.requests import WhatIf
+from core.protocol.results import WhatIfAnswer
+from core.recipe.fitting import fitted
+from core.recipe.plan import already_quantised
+from core.recipe.recipe import Treatment
+from core.sensitivity.laboratory import Laboratory
+from core.sensitivity.treated import Treated, TreatedLayers, solved_alone
+from core.walk.calibration import calibration_text
+from core.weights.open import open_weights
+from core.weights.weights import Weights
+
+SHOWN_TOKENS = 2048
+"""What solvers are shown here at most: enough for an idea of what they do."""
+MEMORY_SHARE = 0.5
+"""Of the memory that is free: what a model that is kept loaded may take."""
+_VALUE_BYTES = 4
+
+
+def what_if(request: WhatIf, progress: Progress) -> WhatIfAnswer:
+    """The damage of one treatment on one layer, on its own weight and at the model's output.
+
+    Raises CheckpointError for an unknown layer, RecipeError when the treatment does not fit, UserError for a bad text.
+    Where the model cannot be run, or is too large to be kept loaded, there is no KL, and the notes say why.
+    """
+    started = time.perf_counter()
+    weights = open_weights(request.path, request.workspace)
+    checkpoint = weights.checkpoint
+    if checkpoint.quantization is not None:
+        raise already_quantised(checkpoint)
+    layer = checkpoint.layer(request.layer)
+    treatment, notes = fitted(request.treatment, layer, runs=bool(checkpoint.architecture))
+    notes = (*notes, *solved_alone(treatment)[1])
+    obstacle = _obstacle(checkpoint)
+    laboratory = None
+    if not obstacle:
+        try:
+            laboratory = _RESIDENT.laboratory(request, weights, progress)
+        except CheckpointError as error:
+            obstacle = f"{error.what}"
+    if laboratory is None:
+        treated = TreatedLayers(weights, None, None).of(layer, treatment)
+        why = f"no divergence at the output: {obstacle}"
+        return _answer(request, layer, treatment, treated, (*notes, *treated.notes, why), started)
+    with _RESIDENT.lock:
+        progress.check_cancelled()
+        treated = laboratory.layers.of(layer, treatment)
+        kl = laboratory.reference.divergence(layer, treated.weight, treatment.activations)
+    if treatment.needs_calibration:
+        notes = (*notes, f"learned from no more than {SHOWN_TOKENS:,} tokens of the calibration text")
+    found = _answer(request, layer, treatment, treated, (*notes, *treated.notes), started)
+    return replace(found, kl=kl, tokens=laboratory.ids.numel())
+
+
+def forget_loaded() -> None:
+    """Give the memory of the loaded model back: something larger needs it."""
+    _RESIDENT.forget()
+
+
+def _answer(
+    request: WhatIf, layer: Layer, treatment: Treatment, treated: Treated, notes: tuple[str, ...], started: float
+) -> WhatIfAnswer:
+    return WhatIfAnswer(
+        layer=layer.name,
+        treatment=request.treatment.tag,
+        sqnr_db=treated.sqnr_db,
+        bytes_after=layer.nbytes if treatment.keeps else treatment.bytes_after(layer),
+        output_error=treated.output_error,
+        seconds=time.perf_counter() - started,
+        notes=notes,
+    )
+
+
+def _obstacle(checkpoint: Checkpoint) -> str:
+    if not checkpoint.architecture:
+        return "no config.json says how the network computes"
+    needed = _VALUE_BYTES * checkpoint.parameters
+    free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available
+    if _RESIDENT.holds(checkpoint) or needed <= MEMORY_SHARE * free:
+        return ""
+    return f"the model would take {needed / 1e9:.1f} GB of the {free / 1e9:.1f} GB that are free"
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What all questions to one loaded model have in common."""
+
+    identity: str
+    text: str
+    windows: int
+    window_tokens: int
+    calibration: object
+    seed: int
+
+
+class _Resident:
+    """One loaded model at most, with the answers of the original."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._question: _Question | None = None
+        self._laboratory: Laboratory | None = None
+
+    def holds(self, checkpoint: Checkpoint) -> bool:
+        return self._question is not None and self._question.identity == checkpoint_identity(checkpoint)
+
+    def laboratory(self, request: WhatIf, weights: Weights, progress: Progress) -> Laboratory:
+        """Raises CheckpointError when the checkpoint cannot be run, UserError for a bad text."""
+        checkpoint = weights.checkpoint
+        question = _Question(
+            checkpoint_identity(checkpoint),
+            request.text,
+            request.windows,
+            request.window_tokens,
+            request.calibration,
+            request.seed,
+        )
+        with self.lock:
+            if self._laboratory is None or question != self._question:
+                self.forget()
+                ids = text_windows(checkpoint, request.text, request.windows, request.window_tokens).ids
+                few = max(1, SHOWN_TOKENS // request.calibration.window_tokens)
+                calibration = replace(request.calibration, windows=min(few, request.calibration.windows))
+                shown = calibration_text(checkpoint, calibration, request.seed).ids
+                order = [layer for layer in checkpoint.layers if layer.kind == "linear"]
+                made = Laboratory(weights, ids, shown, order, NullProgress())
+                progress.check_cancelled()
+                made.prepare()
+                self._question, self._laboratory = question, made
+            return self._laboratory
+
+    def forget(self) -> None:
+        with self.lock:
+            self._question = self._laboratory = None
+
+
+_RESIDENT = _Resident()
