@@ -6,42 +6,30 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Slot
 from PySide6.QtGui import QAction, QGuiApplication
-from PySide6.QtWidgets import QMenu, QPushButton, QVBoxLayout
+from PySide6.QtWidgets import QLineEdit, QVBoxLayout
 
+from app.figures import plural
+from app.measured import FORETOLD
+from app.models.layer_filter import HELP, LayerFilter
+from app.panels.sensitivity_choices import SensitivityChoices
 from app.plots.controls import Controls
 from app.plots.plot_panel import PlotPanel
 from app.plots.saving import Data, tsv_of
-from app.plots.sensitivity_plot import SensitivityPlot, SensitivityTable, table_of
+from app.plots.sensitivity_plot import SensitivityPlot
+from app.plots.sensitivity_table import Board, SensitivityTable, by_role, table_of
+from app.widgets.labels import wrapped
 from core.checkpoint.records import Layer
-from core.methods.integer import Integer
-from core.methods.sparse import Sparse
 from core.protocol.events import Failed
-from core.protocol.requests import MeasureSensitivity
 from core.protocol.results import Sensitivity
 from core.recipe.recipe import Treatment
+from core.recipe.tags import treatment_of_tag
 
 if TYPE_CHECKING:
     from app.document import Document
     from app.worker import EngineClient
 
 BY_ORDER, BY_ROLE, BY_DAMAGE = "order", "role", "damage"
-
-
-def _group(bits: int, size: int) -> Treatment:
-    return Treatment(Integer(bits=bits, group_size=size, indivisible="divisor"))
-
-
-OFFERED: tuple[Treatment, ...] = (
-    Treatment(Integer(bits=8, granularity="channel")),
-    Treatment(Integer(bits=4, granularity="channel")),
-    _group(4, 128),
-    _group(4, 32),
-    _group(3, 64),
-    _group(2, 32),
-    Treatment(Sparse(fraction=0.5)),
-)
-AT_FIRST = ("int8 channel", "int4 g128", "int3 g64")
-"""The treatments that are measured unless others are chosen."""
+BOTH, MAP, BARS, GRID = "both", "map", "bars", "grid"
 
 
 class SensitivityPanel(PlotPanel):
@@ -53,33 +41,45 @@ class SensitivityPanel(PlotPanel):
     def __init__(self, document: Document, client: EngineClient) -> None:
         super().__init__(document, client)
         self.controls = Controls(self._draw)
+        self.shown = self.controls.choice(
+            "Show",
+            "How the damages are laid out",
+            (("Map and bars", BOTH), ("Map", MAP), ("Bars", BARS), ("Depth × role", GRID)),
+        )
         self.order = self.controls.choice(
             "Sort by",
             "The order of the layers from left to right",
             (("Depth", BY_ORDER), ("Role", BY_ROLE), ("Damage", BY_DAMAGE)),
         )
-        self.controls.end()
-        self.treatments = QPushButton("Treatments")
-        self.treatments.setToolTip("Which treatments are measured")
-        self.treatments.setMenu(self._treatment_menu())
-        self.controls.row.addWidget(self.treatments)
-        self.measure = QPushButton("Measure sensitivity")
-        self.measure.clicked.connect(self.ask_measurement)
-        self.controls.row.addWidget(self.measure)
+        self.filter_line = QLineEdit(placeholderText="Filter layers", clearButtonEnabled=True)
+        self.filter_line.setAccessibleName("Filter the map")
+        self.filter_line.setToolTip(f"Words that must all hold: {HELP}")
+        self.filter_line.setMinimumWidth(96)
+        self.filter_line.textChanged.connect(self._draw)
+        self.controls.row.addWidget(self.filter_line, 1)
+        self.choices = SensitivityChoices()
+        self.choices.measure.connect(self.measure_or_cancel)
+        self.measure = self.choices.button
         self.empty.button.clicked.connect(self.ask_measurement)
+        self.note = wrapped("muted")
+        self.note.setContentsMargins(8, 0, 8, 0)
+        self.note.hide()
         self.plot = SensitivityPlot()
         self.plot.layer_clicked.connect(self._select_layer)
         self.plot.treatment_chosen.connect(self._choose)
+        self.plot.cell_activated.connect(self._apply)
         self.plot.extra_actions = self._layer_actions
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.controls)
+        layout.setSpacing(6)
+        for widget in (self.controls, self.choices, self.note):
+            layout.addWidget(widget)
         layout.addWidget(self.plot, 1)
         self._chosen = ""
         self._failure = ""
         document.sensitivity_changed.connect(self.refresh_soon)
         document.checkpoint_changed.connect(self._checkpoint_changed)
+        document.recipe_changed.connect(self._offer)
         document.selection_changed.connect(self._draw)
 
     def refresh(self) -> None:
@@ -101,36 +101,61 @@ class SensitivityPanel(PlotPanel):
             self.show_content()
             self._draw()
 
+    def measure_or_cancel(self) -> None:
+        """What the button does: while it is measured, cancel; what is there stays."""
+        if self.question.pending:
+            self.question.cancel()
+        else:
+            self.ask_measurement()
+
     def ask_measurement(self) -> None:
         """Measure the chosen treatments; what the workspace knows already is not measured again."""
         checkpoint = self.document.checkpoint
-        chosen = self.chosen_treatments()
-        if checkpoint is None or not chosen or self.question.pending:
+        if checkpoint is None or not self.chosen_treatments() or self.question.pending:
             return
         self._failure = ""
-        request = MeasureSensitivity(checkpoint.path, "", chosen, workspace=self.document.workspace)
+        request = self.choices.request(checkpoint.path, self.document.workspace)
         self.question.ask([request], self._measured, self._not_measured, self._ended)
-        self.measure.setEnabled(False)
+        self.choices.show_measuring(True)
         self.refresh()
 
     def chosen_treatments(self) -> tuple[Treatment, ...]:
-        return tuple(t for t, action in zip(OFFERED, self._choices, strict=True) if action.isChecked())
+        return self.choices.chosen()
 
     def table(self) -> SensitivityTable | None:
-        """What is known, in the order that is chosen."""
+        """What is known, in the order that is chosen, of the layers that the filter leaves."""
         checkpoint, cells = self.document.checkpoint, self.document.sensitivity
         if checkpoint is None:
             return None
         known = {tag for _, tag in cells}
         if self.question.pending:
             known |= {treatment.tag for treatment in self.chosen_treatments()}
-        tags = [treatment.tag for treatment in OFFERED if treatment.tag in known]
+        tags = [treatment.tag for treatment in self.choices.offered() if treatment.tag in known]
         tags += sorted(known - set(tags))
         if self._chosen not in tags:
             self._chosen = tags[0] if tags else ""
         touched = {name for name, _ in cells}
-        layers = [layer for layer in checkpoint.layers if layer.kind == "linear" or layer.name in touched]
+        kept = self._kept()
+        layers = [
+            layer
+            for layer in checkpoint.layers
+            if (layer.kind == "linear" or layer.name in touched) and (kept is None or layer.name in kept)
+        ]
         return table_of(cells, [(layer.name, _label(layer)) for layer in self._sorted(layers)], tags)
+
+    def _kept(self) -> set[str] | None:
+        """Names of the layers that the filter leaves; None for all of them."""
+        checkpoint, plan, text = self.document.checkpoint, self.document.plan, self.filter_line.text().strip()
+        self.filter_line.setToolTip(f"Words that must all hold: {HELP}")
+        if checkpoint is None or not text:
+            return None
+        try:
+            tags = (plan.tags, plan.choice) if plan is not None else None
+            mask = LayerFilter(checkpoint.layers).mask(text, tags)
+        except ValueError as error:
+            self.filter_line.setToolTip(str(error))
+            return None
+        return {layer.name for layer, kept in zip(checkpoint.layers, mask, strict=True) if kept}
 
     def _sorted(self, layers: list[Layer]) -> list[Layer]:
         order, cells = self.order.currentData(), self.document.sensitivity
@@ -147,10 +172,41 @@ class SensitivityPanel(PlotPanel):
 
     @Slot()
     def _draw(self) -> None:
-        if self.shows_content:
-            current = self.document.current
-            table = self.table()
-            self.plot.show_table(table, chosen=self._chosen, current=current.name if current else "")
+        if not self.shows_content:
+            return
+        shown, current = self.shown.currentData(), self.document.current
+        table = self.table()
+        self.order.setEnabled(shown != GRID)
+        self.plot.show_parts(map_shown=shown != BARS, bars_shown=shown in (BOTH, BARS))
+        self.plot.show_table(
+            table,
+            chosen=self._chosen,
+            current=current.name if current else "",
+            board=self._grid(table) if shown == GRID and table is not None else None,
+        )
+        self._say_note(table)
+
+    def _grid(self, table: SensitivityTable) -> Board:
+        assert self.document.checkpoint is not None
+        places = {layer.name: (layer.role, layer.depth) for layer in self.document.checkpoint.layers}
+        return by_role(table, self._chosen, places.__getitem__)
+
+    def _say_note(self, table: SensitivityTable | None) -> None:
+        """What the marks mean where there are any, and how far forecasts can be trusted."""
+        cells = self.document.sensitivity.values()
+        said = []
+        if self.shown.currentData() == GRID and table is not None:
+            said.append(f"Every layer alone as {self._chosen}.")
+        if any(cell.method == FORETOLD for cell in cells):
+            last = self.document.measurement.sensitivity if self.document.measurement is not None else None
+            said.append("Hatched: foretold, not measured.")
+            if last is not None and last.rank_correlation is not None:
+                compared = plural(last.compared, "measured cell")
+                said.append(f"Rank correlation with {compared}: {last.rank_correlation:.2f}.")
+        if any(cell.kl == float("inf") for cell in cells):
+            said.append("×: the model's outputs are no numbers any more.")
+        self.note.setText(" ".join(said))
+        self.note.setVisible(bool(said))
 
     def _choose(self, treatment: str) -> None:
         self._chosen = treatment
@@ -161,21 +217,36 @@ class SensitivityPanel(PlotPanel):
         if checkpoint is not None:
             self.document.select([index for index, layer in enumerate(checkpoint.layers) if layer.name == name])
 
-    def _layer_actions(self, layer: str, treatment: str) -> tuple[QAction, ...]:
+    def _treatment(self, tag: str) -> Treatment | None:
+        """The treatment behind a row of the map."""
+        last = self.document.measurement
+        known = (*self.choices.offered(), *(last.treatments if last is not None else ()))
+        return next((treatment for treatment in known if treatment.tag == tag), None) or treatment_of_tag(tag)
+
+    def _apply(self, layer: str, tag: str) -> None:
+        """Put the treatment of a cell in place."""
+        treatment = self._treatment(tag)
+        self._select_layer(layer)
+        if treatment is not None and self.document.selection:
+            self.document.treat(self.document.selection[:1], [treatment], f"Set {layer} to {tag}")
+
+    def _layer_actions(self, layer: str, tag: str) -> tuple[QAction, ...]:
         """What the context menu offers for a cell."""
-        found = next((offered for offered in OFFERED if offered.tag == treatment), None)
-        apply = QAction(f"Apply {treatment} to this layer")
-        apply.setEnabled(found is not None)
+        treatment = self._treatment(tag)
+        apply = QAction(f"Apply {tag} to this layer")
+        apply.setEnabled(treatment is not None)
+        apply.triggered.connect(lambda: self._apply(layer, tag))
+        try_out = QAction(f"What if? Try {tag} on this layer")
+        try_out.setEnabled(treatment is not None)
 
-        def treat() -> None:
+        def look() -> None:
             self._select_layer(layer)
-            if found is not None and self.document.selection:
-                self.document.treat(self.document.selection[:1], [found], f"Set {layer} to {treatment}")
+            self.document.try_out(treatment)
 
-        apply.triggered.connect(treat)
+        try_out.triggered.connect(look)
         copy = QAction("Copy as table")
         copy.triggered.connect(self._copy_table)
-        return apply, copy
+        return apply, try_out, copy
 
     def _copy_table(self) -> None:
         """One row per layer, one column per treatment: what a spreadsheet wants."""
@@ -183,6 +254,9 @@ class SensitivityPanel(PlotPanel):
         if table is not None:
             rows = ((layer, *table.kl[:, column]) for column, layer in enumerate(table.layers))
             QGuiApplication.clipboard().setText(tsv_of(Data(("layer", *table.treatments), rows)))
+
+    def _offer(self) -> None:
+        self.choices.offer(self.document.recipe)
 
     def _measured(self, _: int, __: Sensitivity) -> None:
         self._ended()
@@ -192,23 +266,14 @@ class SensitivityPanel(PlotPanel):
         self._ended()
 
     def _ended(self) -> None:
-        self.measure.setEnabled(True)
+        self.choices.show_measuring(False)
         self.refresh_soon()
 
     def _checkpoint_changed(self) -> None:
         self.question.drop()
         self._failure = ""
+        self.filter_line.clear()
         self._ended()
-
-    def _treatment_menu(self) -> QMenu:
-        menu = QMenu(self)
-        self._choices = []
-        for treatment in OFFERED:
-            action = menu.addAction(treatment.tag)
-            action.setCheckable(True)
-            action.setChecked(treatment.tag in AT_FIRST)
-            self._choices.append(action)
-        return menu
 
 
 def _label(layer: Layer) -> str:

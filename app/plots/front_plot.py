@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 
 from app.figures import byte_text, kl_text
@@ -65,7 +65,7 @@ class FrontPlot(Plot):
         self._labelled: object = None
         self._framed: object = None
         self.canvas.scene().sigMouseMoved.connect(self._hover)
-        self.canvas.keyPressEvent = self._key_pressed
+        self.canvas.installEventFilter(self)
         self.start()
 
     def show_front(self, view: FrontView | None) -> None:
@@ -193,15 +193,20 @@ class FrontPlot(Plot):
         costs = self._view.front.cost[self._kept] / self._scale
         return int(self._kept[int(np.argmin(np.abs(costs - x)))])
 
-    def _key_pressed(self, event: QKeyEvent) -> None:
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if watched is self.canvas and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            return self._key_pressed(Qt.Key(event.key()))
+        return super().eventFilter(watched, event)
+
+    def _key_pressed(self, key: Qt.Key) -> bool:
         """Left and right go along the front."""
-        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()), 0)
+        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(key, 0)
         if not step or self._view is None or not self._kept.size:
-            pg.GraphicsLayoutWidget.keyPressEvent(self.canvas, event)
-            return
+            return False
         at = self._view.present[0] / self._scale if self._view.present is not None else -math.inf
         place = int(np.flatnonzero(self._kept == self._nearest(at))[0]) + step
         self.point_chosen.emit(int(self._kept[min(max(place, 0), len(self._kept) - 1)]))
+        return True
 
     def _hover(self, position: QPointF) -> None:
         view, shown = self.plot.getViewBox(), self._view

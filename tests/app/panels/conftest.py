@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QObject, Signal
 
+from app.measured import Measurement
 from app.theme.theme import theme_notifier
 from core.checkpoint.open import open_checkpoint
 from core.checkpoint.records import Checkpoint, Layer
@@ -85,6 +86,7 @@ class PlainDocument(QObject):
     sensitivity_changed = Signal()
     runs_changed = Signal()
     active_run_changed = Signal()
+    trial_changed = Signal()
 
     def __init__(self, checkpoint: Checkpoint | None, workspace: str) -> None:
         super().__init__()
@@ -92,6 +94,8 @@ class PlainDocument(QObject):
         self.workspace = workspace
         self.selection: tuple[int, ...] = ()
         self.sensitivity: dict[tuple[str, str], SensitivityCell] = {}
+        self.measurement: Measurement | None = None
+        self.trial: Treatment | None = None
         self.runs: tuple[RunSummary, ...] = ()
         self.active_run = ""
         self.recipe = Recipe()
@@ -114,6 +118,10 @@ class PlainDocument(QObject):
 
     def treat(self, indices, treatments, title: str) -> None:  # noqa: ARG002 - the panels' contract
         self.treated.append((tuple(indices), tuple(treatments)))
+
+    def try_out(self, treatment: Treatment | None) -> None:
+        self.trial = treatment
+        self.trial_changed.emit()
 
     def select(self, indices) -> None:
         self.selection = tuple(indices)

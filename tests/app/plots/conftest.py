@@ -14,7 +14,8 @@ from app.plots.front_plot import FrontPlot, FrontView
 from app.plots.heat_map_plot import HeatMapPlot
 from app.plots.histogram_plot import HistogramPlot, Trace
 from app.plots.pareto_plot import ParetoPlot, Point
-from app.plots.sensitivity_plot import SensitivityPlot, table_of
+from app.plots.sensitivity_plot import SensitivityPlot
+from app.plots.sensitivity_table import table_of
 from app.theme.theme import theme_notifier
 from core.protocol.results import (
     ChannelRanges,
