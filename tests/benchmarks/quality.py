@@ -58,8 +58,8 @@ def recipe_of(name: str, calibration: str) -> Recipe:
     return replace(recipe, calibration=replace(recipe.calibration, text=calibration))
 
 
-def measured(name: str, model: str, calibration: str, text: str) -> Row:
-    recipe = recipe_of(name, calibration)
+def measured(name: str, recipe: Recipe, model: str, text: str) -> Row:
+    """The recipe carried out in a workspace of its own, and judged on the text."""
     bits = make_plan(open_checkpoint(model), recipe).bits_per_treated_weight
     with tempfile.TemporaryDirectory() as workspace:
         run = compress(Compress(model, recipe, workspace), NullProgress())
@@ -78,14 +78,14 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=PRESETS)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    measured(PRESETS[0], arguments.model, arguments.calibration, arguments.text)
+    measured("", recipe_of(PRESETS[0], arguments.calibration), arguments.model, arguments.text)
     if not arguments.json:
         print(f"{torch.get_num_threads()} threads")
         print(
             "| preset | bits/weight | KL mean | KL p99 | perplexity | top-1 | seconds |\n|---|---|---|---|---|---|---|"
         )
     for name in arguments.presets:
-        row = measured(name, arguments.model, arguments.calibration, arguments.text)
+        row = measured(name, recipe_of(name, arguments.calibration), arguments.model, arguments.text)
         if arguments.json:
             print(json.dumps(asdict(row)), flush=True)
             continue
