@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.allocate.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
 from core.checkpoint.records import Checkpoint
 from core.errors import RecipeError
-from core.protocol.results import Allocated, Planned
+from core.protocol.results import Allocated, Front, Planned
 from core.recipe.fitting import fitted
 from core.recipe.recipe import Treatment
 
@@ -103,9 +103,17 @@ def range_of(kind: str, choices: Choices, allocated: Allocated | None, damages: 
     return (min(values), max(values)) if values else (1e-4, 1.0)
 
 
+def front_of(allocated: Allocated) -> Front:
+    """The front with bytes of the whole checkpoint as cost, whatever beside weights the budget had to pay for."""
+    front = allocated.front
+    if front.unit != "bytes":
+        return front
+    return replace(front, cost=front.cost + (allocated.planned.total_after - allocated.cost))
+
+
 def budget_at(kind: str, place: int, allocated: Allocated, choices: Choices, context: int) -> Budget:
     """The budget that leads to point `place` of the front, in the kind that is chosen where the front knows it."""
-    front = allocated.front
+    front = front_of(allocated)
     cost, kl = float(front.cost[place]), float(front.kl[place])
     if kind == DIVERGENCE and kl > 0:
         return Budget(DIVERGENCE, kl)

@@ -10,7 +10,7 @@ from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QSplitter, QVBoxLayout
 
 from app.allocator import Allocator, Question
-from app.budget_kinds import Choices, budget_at, choices_of, range_of
+from app.budget_kinds import Choices, budget_at, choices_of, front_of, range_of
 from app.figures import byte_text, kl_text, plural
 from app.ladder import ladder
 from app.models.allocation_model import Allocation, allocation_of, why
@@ -300,7 +300,7 @@ class BudgetPanel(PlotPanel):
             self.said.setText("Working it out …" if self.allocator.pending else "")
             return
         self._set_range()
-        self.said.setText(_words(found))
+        self.said.setText(_words(found, self._choices))
         self.plot.show_front_now(self._front_view(found.allocated))
         self.table.model.show(found)
         self._show_why()
@@ -319,7 +319,7 @@ class BudgetPanel(PlotPanel):
             and run.checkpoint == checkpoint.path
             and (x := run.decode_ms if by_time else run.bytes_after) is not None
         )
-        return FrontView(allocated.front, (cost, allocated.kl), () if by_time else self._uniform, runs)
+        return FrontView(front_of(allocated), (cost, allocated.kl), () if by_time else self._uniform, runs)
 
     def _show_in_place(self) -> None:
         found = self._allocation
@@ -367,12 +367,13 @@ class BudgetPanel(PlotPanel):
         self.refresh_soon()
 
 
-def _words(found: Allocation) -> str:
+def _words(found: Allocation, choices: Choices | None) -> str:
     """What the allocation comes to, in a line."""
     allocated = found.allocated
     plan = allocated.planned
+    bits = choices.bits(int(found.nbytes.sum())) if choices is not None else plan.bits_per_treated_weight
     parts = [
-        f"{plan.bits_per_treated_weight:.2f} bits where treated",
+        f"{bits:.2f} bits per weight",
         byte_text(plan.total_after),
         f"KL ≈{kl_text(allocated.kl.value)} ({kl_text(allocated.kl.low)} to {kl_text(allocated.kl.high)})",
     ]

@@ -54,7 +54,8 @@ def allocate(checkpoint, request):
     recipe = treat(request.recipe, layers, treatments)
     rows = np.arange(len(layers))
     order = np.argsort(bits)
-    cost = sizes.sum(axis=0)[order] + checkpoint.nbytes - sum(layer.nbytes for layer in layers)
+    beside = 0 if request.budget.kind == BITS else checkpoint.nbytes - sum(layer.nbytes for layer in layers)
+    cost = sizes.sum(axis=0)[order] + beside
     finer = int(order[min(list(order).index(best) + 1, len(order) - 1)])
     coarser = int(order[max(list(order).index(best) - 1, 0)])
     total = float(damage[rows, choice].sum())
@@ -65,7 +66,7 @@ def allocate(checkpoint, request):
         recipe,
         planned(make_plan(checkpoint, recipe, allow_empty=True)),
         Estimate(total, 0.8 * total, 1.3 * total),
-        float(bits[best]),
+        float(sizes[:, best].sum() + beside),
         1e-8,
         damage[rows, choice],
         Front("bytes", cost.astype(float), damage.sum(axis=0)[order]),

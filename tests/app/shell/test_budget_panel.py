@@ -3,6 +3,7 @@
 import pytest
 from PySide6.QtCore import Qt
 
+from app.budget_kinds import front_of
 from app.figures import kl_text
 from app.ladder import ladder
 from app.panels.budget import BudgetPanel
@@ -136,7 +137,7 @@ def test_kinds_have_their_own_ranges_and_units(panel, client, checkpoint):
 
 
 def test_a_click_on_the_front_goes_there(panel, opened, client, checkpoint):
-    front = panel.allocation.allocated.front
+    front = front_of(panel.allocation.allocated)
     panel.plot.point_chosen.emit(1)
     request = client.requests[client.last(Allocate)]
     assert request.budget.kind == BITS
