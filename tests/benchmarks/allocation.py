@@ -1,6 +1,6 @@
 """What a budget shared out over the layers keeps, against the same solver everywhere alike, at equal size.
 
-    python -m tests.benchmarks.allocation [MODEL] [--calibration FILE] [--text FILE] [--bits B …] [--uniform TREATMENT …]
+    python -m tests.benchmarks.allocation [MODEL] [--calibration FILE] [--text FILE] [--bits B …] [--uniform TAG …]
 
 Measures the sensitivity of every linear layer to the solver's treatments (error feedback, 2 to 8 bits in groups of 128)
 on windows of the calibration text, allocates at each number of bits per weight, carries the recipes out, and judges
@@ -16,6 +16,7 @@ import math
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 from core.allocate.budget import BITS, Budget
 from core.engine import answer
@@ -54,7 +55,7 @@ def hull(points: list[Point]) -> list[Point]:
 def interpolated(points: list[Point], bits: float) -> float:
     """The KL of the best uniform recipe at that size."""
     line = hull([(size, math.log(kl)) for size, kl in points])
-    for (x0, y0), (x1, y1) in zip(line, line[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(line):
         if x0 <= bits <= x1:
             return math.exp(y0 + (y1 - y0) * (bits - x0) / (x1 - x0))
     return math.nan
