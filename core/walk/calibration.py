@@ -79,6 +79,11 @@ def spread_windows(ids: Tensor, windows: int, length: int, seed: int, *, where: 
 def _text(settings: Calibration) -> str:
     if settings.text:
         return read_text(settings.text)
+    return shipped_text()
+
+
+def shipped_text() -> str:
+    """The calibration text of recipes that name none."""
     return (files("resources") / "sample" / "calibration.txt").read_text(encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from core.checkpoint.open import open_checkpoint
 from core.checkpoint.safetensors_header import read_header
 from core.errors import Cancelled, OutputError
-from core.memory import PeakMemory
+from core.memory import PeakMemory, release_freed
 from core.progress import Progress
 from core.protocol.requests import Compress
 from core.protocol.results import Estimate, LayerCompressed, Run
@@ -36,6 +36,8 @@ def compress(request: Compress, progress: Progress) -> Run:
     earlier = workspace.resumable(plan)
     _check_space(plan, workspace, earlier if request.resume else None)
     text = _text(plan)
+    # Cutting a text into tokens takes a hundred times its size, which else counted as the job's.
+    release_freed()
     for warning in (*plan.warnings, *(text.notes if text is not None else ())):
         progress.note(warning)
     finished = request.resume and earlier is not None and earlier.state == "done"

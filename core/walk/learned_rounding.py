@@ -118,7 +118,7 @@ class _Block:
     @torch.no_grad()
     def probe(self) -> float:
         """The same over some windows, always the same ones."""
-        chosen = range(0, self.windows, max(1, self.windows // _PROBED))
+        chosen = probed_windows(self.windows)
         parts = [chosen[start : start + _PROBED_AT_ONCE] for start in range(0, len(chosen), _PROBED_AT_ONCE)]
         return sum(float(self.loss(part)) * len(part) for part in parts) / len(chosen)
 
@@ -132,7 +132,6 @@ def _learn(block: _Block, settings: LearnedRounding, seed: int, progress: Progre
     learned = [*offsets, *scales]
     step = Adam(learned) if settings.optimiser == "adam" else _signed
     windows_of_steps = draws(block.windows, settings.batch_windows, seed)
-    every = max(1, settings.steps // (2 * _PROBES))
     least, best = before, [value.detach().clone() for value in learned]
     for number in range(settings.steps):
         progress.check_cancelled()
@@ -145,7 +144,7 @@ def _learn(block: _Block, settings: LearnedRounding, seed: int, progress: Progre
                 value.sub_(direction, alpha=rate * left / settings.steps)
             for value in offsets:
                 value.clamp_(-settings.reach, settings.reach)
-        if left == 1 or (2 * left <= settings.steps and left % every == 0):
+        if probes(left, settings.steps):
             probed = block.probe()
             if probed < least:
                 least, best = probed, [value.detach().clone() for value in learned]
@@ -154,6 +153,16 @@ def _learn(block: _Block, settings: LearnedRounding, seed: int, progress: Progre
         for value, found in zip(learned, best, strict=True):
             value.copy_(found)
     return least
+
+
+def probed_windows(windows: int) -> range:
+    """The windows, of so many, on which stages of learning are compared."""
+    return range(0, windows, max(1, windows // _PROBED))
+
+
+def probes(left: int, steps: int) -> bool:
+    """Whether it is looked what learning has come to after a step, `left` of `steps` being left with it."""
+    return left == 1 or (2 * left <= steps and left % max(1, steps // (2 * _PROBES)) == 0)
 
 
 def _begin(layer: BlockLayer) -> _Learning:

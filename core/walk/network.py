@@ -45,7 +45,7 @@ class Network:
         meta = architecture_of(weights.checkpoint).on_meta()
         found = find_blocks(meta)
         path = found.path if found is not None else ""
-        self.inside = _inside(meta, layers, path) if found is not None else {}
+        self.inside = layers_inside(meta, layers, path) if found is not None else {}
         fused = [layer.name for layer in layers if is_mixed(meta, layer)]
         self.whole = found is None
         self._resident = self.whole or bool(fused)
@@ -267,7 +267,8 @@ def _is_empty(parameter: Tensor) -> bool:
     return parameter.numel() > 1 and not any(parameter.stride())
 
 
-def _inside(model: nn.Module, layers: tuple[Layer, ...], path: str) -> dict[str, int]:
+def layers_inside(model: nn.Module, layers: tuple[Layer, ...], path: str) -> dict[str, int]:
+    """By the names of the layers that lie in the list of blocks at `path` of the model, which block that is."""
     found: dict[str, int] = {}
     for layer in layers:
         name = holder_name(model, layer)

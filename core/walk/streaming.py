@@ -40,15 +40,16 @@ def compress_streaming(
             layers.append(replace(finished[key], resumed=True))
             progress.advance(row.layer.nbytes)
         else:
-            layers.append(_compress_layer(row, shared, workspace, key, progress))
+            layers.append(compress_layer(row, shared, workspace, key, progress))
             run.append(key, layers[-1])
         progress.result(layers[-1])
     return tuple(layers)
 
 
-def _compress_layer(
+def compress_layer(
     row: PlanRow, shared: Shared | None, workspace: Workspace, key: str, progress: Progress
 ) -> LayerCompressed:
+    """Solve the layer and write its record under `key`; `progress` advances by its bytes."""
     started = time.monotonic()
     solution = solve_layer(row.layer, row.treatment, progress, shared)
     path = record_file(workspace.layers, key)

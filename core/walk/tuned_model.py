@@ -76,7 +76,7 @@ class TunedModel:
         self.parts: list[Tuned] = []
         left: list[str] = []
         for layer in weights.checkpoint.layers:
-            part = self._part(weights, layer)
+            part = tuned_part(self.model, weights, layer)
             if part is not None:
                 self.parts.append(part)
             elif not weights.treatment(layer).keeps:
@@ -93,23 +93,20 @@ class TunedModel:
         found: Tensor = functional_call(self.model, dict(weights), (ids.to(self.device),), {"use_cache": False}).logits
         return found
 
-    def _part(self, weights: RunWeights, layer: Layer) -> Tuned | None:
-        name, treatment = parameter_name(self.model, layer), weights.treatment(layer)
-        if name is None:
-            return None
-        if treatment.keeps:
-            return self._vector(weights, layer, treatment, name)
-        stored = weights.stored(layer)
-        tunable = arithmetic_of(treatment.scheme).tunable(treatment.scheme, stored, layer.matrix_shape[1])
-        if tunable is None:
-            return None
-        return _tuned(layer, treatment, name, stored, dict(tunable.parameters), tunable)
 
-    def _vector(self, weights: RunWeights, layer: Layer, treatment: Treatment, name: str) -> Tuned | None:
-        values = self.model.get_parameter(name)
+def tuned_part(model: nn.Module, weights: RunWeights, layer: Layer) -> Tuned | None:
+    """The layer of a model with `weights`, ready to be tuned; None when there is nothing in it to tune."""
+    name, treatment = parameter_name(model, layer), weights.treatment(layer)
+    if name is None:
+        return None
+    if treatment.keeps:
+        values = model.get_parameter(name)
         if values.dim() != 1 or not torch_dtype(layer.dtype).is_floating_point:
             return None
         return _tuned(layer, treatment, name, weights.stored(layer), {"weight": values.detach().clone()}, None)
+    stored = weights.stored(layer)
+    tunable = arithmetic_of(treatment.scheme).tunable(treatment.scheme, stored, layer.matrix_shape[1])
+    return None if tunable is None else _tuned(layer, treatment, name, stored, dict(tunable.parameters), tunable)
 
 
 def original_model(weights: RunWeights, progress: Progress) -> nn.Module:

@@ -90,7 +90,7 @@ class Walk:
             outside = (layer for layer in layers if layer.name not in network.inside | dict.fromkeys(treated))
             record_changed(network, outside, self._recorder)
         shown_original = self._plan.recipe.calibration.inputs == "original"
-        original = ends.entering() if shown_original or self._compares() else None
+        original = ends.entering() if shown_original or compares(self._rows) else None
         ends.solve_before()
         streams = Streams(original, None if shown_original else ends.entering())
         self._state.check_space(sum(hidden.nbytes for hidden in streams.named().values()))
@@ -114,11 +114,6 @@ class Walk:
         finished = parts[: state.stage + 1]
         return state if all(self._recorder.has(row) for part in finished for row in part) else None
 
-    def _compares(self) -> bool:
-        """Whether any layer needs the original's hidden states beside the compressed ones."""
-        solvers = [(row.treatment.solver, row.treatment.scheme) for row in self._rows]
-        return any(solver.compares or solver.needs(scheme) == "block" for solver, scheme in solvers)
-
     def _sizes(self, network: Network) -> list[int]:
         """Bytes of each block."""
         sizes = [0] * network.count
@@ -130,6 +125,12 @@ class Walk:
     def _all_there(self) -> bool:
         kept = (row.layer for row in self._plan.rows() if row.treatment.keeps)
         return all(map(self._recorder.has, self._rows)) and all(map(self._recorder.has_kept, kept))
+
+
+def compares(rows: Sequence[PlanRow]) -> bool:
+    """Whether any layer needs the original's hidden states beside the compressed ones."""
+    solvers = [(row.treatment.solver, row.treatment.scheme) for row in rows]
+    return any(solver.compares or solver.needs(scheme) == "block" for solver, scheme in solvers)
 
 
 def job_identity(plan: Plan, text: CalibrationText | None) -> str:

@@ -67,9 +67,7 @@ def watching(
             known = taps.get(path)
             taps[path] = Tap(path, (*known.names, name) if known is not None else (name,))
     mixtures = [
-        tap
-        for path, places in experts.items()
-        for tap in expert_taps(model.get_submodule(path), inside(path), places)
+        tap for path, places in experts.items() for tap in expert_taps(model.get_submodule(path), inside(path), places)
     ]
     return Watching((*taps.values(), *mixtures), _wanted(rows, blind, compared=compared), blind)
 
