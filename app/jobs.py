@@ -15,9 +15,12 @@ from core.protocol.requests import (
     Compress,
     Evaluate,
     Export,
+    ForecastCosts,
+    ForecastJob,
     ForecastLatency,
     Generate,
     MeasureLatency,
+    MeasureProfile,
     MeasureSensitivity,
     Request,
 )
@@ -59,7 +62,7 @@ class Job:
     @property
     def quiet(self) -> bool:
         """A forecast is not worth a line in the list once it is there."""
-        return isinstance(self.request, ForecastLatency)
+        return isinstance(self.request, ForecastLatency | ForecastCosts | ForecastJob)
 
 
 class Jobs(QObject):
@@ -175,6 +178,12 @@ def title_of(request: Request) -> str:
             return "Generate side by side"
         case ForecastLatency():
             return "Forecast latency"
+        case ForecastJob():
+            return "Forecast the job"
+        case ForecastCosts():
+            return "Forecast the latency of layers"
+        case MeasureProfile():
+            return "Measure this machine"
     return type(request).__name__
 
 

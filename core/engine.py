@@ -202,8 +202,23 @@ def _forecast(request: requests.ForecastLatency, progress: Progress) -> results.
         from core.runtime.forecast import forecast_latency
 
     found = forecast_latency(request, progress)
-    _keep_forecast(request.path, request.recipe, request.workspace, "decode_ms", found.after_ms)
+    if not found.foreign and (found.batch, found.context) == (1, requests.MeasureLatency.context):
+        _keep_forecast(request.path, request.recipe, request.workspace, "decode_ms", found.after_ms)
     return found
+
+
+def _costs(request: requests.ForecastCosts, progress: Progress) -> results.LayerCosts:
+    with _importing("core.runtime.costs"):
+        from core.runtime.costs import forecast_costs
+
+    return forecast_costs(request, progress)
+
+
+def _profile(request: requests.MeasureProfile, progress: Progress) -> results.MachineProfile:
+    with _importing("core.runtime.standard"):
+        from core.runtime.standard import measure_profile
+
+    return measure_profile(request, progress)
 
 
 def _forecast_job(request: requests.ForecastJob, progress: Progress) -> results.JobForecast:
@@ -270,6 +285,8 @@ _HANDLERS: dict[type, Callable[[Any, Progress], results.Result]] = {
     requests.Evaluate: _evaluate,
     requests.MeasureLatency: _latency,
     requests.ForecastLatency: _forecast,
+    requests.ForecastCosts: _costs,
+    requests.MeasureProfile: _profile,
     requests.ForecastJob: _forecast_job,
     requests.Generate: _generate,
     requests.Export: _export,

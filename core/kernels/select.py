@@ -68,10 +68,19 @@ class PreparedLinear:
 
 
 def choose_matmul(
-    device: torch.device, bits: int, group_size: int, rows: int, cols: int, symmetric: bool
+    device: torch.device,
+    bits: int,
+    group_size: int,
+    rows: int,
+    cols: int,
+    symmetric: bool,
+    triton: bool | None = None,
 ) -> MatmulRoute:
-    """The fastest way to multiply by a weight [rows, cols] of `bits` bits in groups of `group_size` on `device`."""
-    if triton_runs_on(device):
+    """The fastest way to multiply by a weight [rows, cols] of `bits` bits in groups of `group_size` on `device`.
+
+    triton: whether Triton's kernels run there; None where `device` is this machine's, which can be asked.
+    """
+    if triton_runs_on(device) if triton is None else triton:
         return MatmulRoute(MatmulKind.TRITON, "reads the packed codes where they lie")
     if device.type != "cpu":
         return MatmulRoute(MatmulKind.DENSE, f"Triton, which has the kernels for {device.type}, is not installed")

@@ -300,13 +300,26 @@ Request = (
     | Evaluate
     | MeasureLatency
     | ForecastLatency
+    | ForecastCosts
+    | MeasureProfile
     | ForecastJob
     | Generate
     | Export
     | WarmUp
 )
 
-JOBS = (MeasureSensitivity, Compress, Evaluate, MeasureLatency, ForecastLatency, ForecastJob, Generate, Export)
+JOBS = (
+    MeasureSensitivity,
+    Compress,
+    Evaluate,
+    MeasureLatency,
+    ForecastLatency,
+    ForecastCosts,
+    MeasureProfile,
+    ForecastJob,
+    Generate,
+    Export,
+)
 """Requests that queue one behind the other; all others are answered beside a running job."""
 
 LOOKS = (Look, LookMap, LookChannels, WhatIf, CheckRecipe)

@@ -495,11 +495,13 @@ class LinearTime:
 class RestTime:
     """Milliseconds of what a step takes beside its linear layers: attention, norms, and the program around them.
 
-    model:  digest of its config. hidden, keys: widths of the residual stream and of the keys of all heads together.
+    model:  digest of its config. dtype: that it computes in.
+    hidden, keys: widths of the residual stream and of the keys of all heads together.
     prompt: tokens read in at once by each of `batch` sequences; 0 while decoding after `context` tokens.
     """
 
     model: str
+    dtype: str
     blocks: int
     hidden: int
     keys: int
@@ -513,11 +515,13 @@ class RestTime:
 class MachineProfile:
     """What a machine's kernels take, measured there. created: UTC, ISO 8601. threads: that torch computed with.
 
-    device: "cpu" or "cuda". triton: whether its compressed layers run on Triton's kernels.
-    file: where it lies.
+    machine: its name for people. key: what must be the same for it to be the same machine.
+    device:  "cpu" or "cuda". triton: whether its compressed layers run on Triton's kernels.
+    file:    where it lies.
     """
 
     machine: str
+    key: str
     device: str
     triton: bool
     threads: int

@@ -1,39 +1,68 @@
-"""A model decoding token by token with its cache of keys and values, under the clock."""
+"""A model that reads a prompt and decodes token by token with its cache of keys and values, under the clock."""
 
 from __future__ import annotations
 
+import inspect
 import time
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """prefill_ms: from the prompt to the first token. step_ms: per further token of each sequence."""
+
+    prefill_ms: float
+    step_ms: float
+
+
 @torch.inference_mode()
-def decode_ms(model: nn.Module, prompt: Tensor, tokens: int) -> float:
-    """Milliseconds per token for `tokens` tokens after the prompt, int64 [1, context], which is not counted.
+def decode(model: nn.Module, prompt: Tensor, tokens: int) -> Decoded:
+    """Read the prompt, int64 [batch, context], and decode `tokens` further tokens of each sequence.
 
     The most probable token is fed back, as in greedy decoding.
     """
     device = prompt.device
-    out = model(prompt, use_cache=True)
-    cache = out.past_key_values
-    fresh = out.logits[:, -1:].argmax(-1)
-    _settle(device)
+    settle(device)
     started = time.perf_counter()
+    cache, fresh = read_prompt(model, prompt)
+    settle(device)
+    first = time.perf_counter()
     for _ in range(tokens):
-        out = model(fresh, past_key_values=cache, use_cache=True)
-        cache = out.past_key_values
-        fresh = out.logits[:, -1:].argmax(-1)
-    _settle(device)
-    return (time.perf_counter() - started) * 1000 / tokens
+        cache, fresh = one_step(model, cache, fresh)
+    settle(device)
+    return Decoded((first - started) * 1000, (time.perf_counter() - first) * 1000 / tokens)
 
 
-def random_prompt(vocabulary: int, context: int, device: torch.device) -> Tensor:
-    """The same int64 [1, context] ids each time."""
+def read_prompt(model: nn.Module, prompt: Tensor) -> tuple[object, Tensor]:
+    """The cache of the prompt [batch, context], and the first token, int64 [batch, 1]."""
+    if computes_last_alone(model):
+        out = model(prompt, use_cache=True, logits_to_keep=1)
+    else:
+        out = model(prompt, use_cache=True)
+    return out.past_key_values, out.logits[:, -1:].argmax(-1)
+
+
+def one_step(model: nn.Module, cache: object, fresh: Tensor) -> tuple[object, Tensor]:
+    """The cache after one token of each sequence, int64 [batch, 1], and the next."""
+    out = model(fresh, past_key_values=cache, use_cache=True)
+    return out.past_key_values, out.logits[:, -1:].argmax(-1)
+
+
+def computes_last_alone(model: nn.Module) -> bool:
+    """Whether the model can be asked for the logits of the last token only, as whoever generates text does."""
+    return "logits_to_keep" in inspect.signature(model.forward).parameters
+
+
+def random_prompt(vocabulary: int, context: int, device: torch.device, batch: int = 1) -> Tensor:
+    """The same int64 [batch, context] ids each time."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(vocabulary, (1, max(1, context)), generator=generator).to(device)
+    return torch.randint(vocabulary, (batch, max(1, context)), generator=generator).to(device)
 
 
-def _settle(device: torch.device) -> None:
+def settle(device: torch.device) -> None:
+    """Wait until the device has done what it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""Decode latency, measured on the kernels that the layers take, interleaved with the original."""
+"""Prefill and decode latency, measured on the kernels that the layers take, interleaved with the original."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.protocol.results import Latency, Timing
 from core.runtime.added_memory import AddedMemory
 from core.runtime.architecture import architecture_of
 from core.runtime.build import compute_device
-from core.runtime.decode import decode_ms, random_prompt
+from core.runtime.decode import Decoded, decode, random_prompt
 from core.runtime.machine import device_name
 from core.runtime.running import RunningModel, load_running
 from core.weights.open import open_weights
@@ -23,7 +23,8 @@ WARM_UP_TOKENS = 4
 
 
 def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
-    """Milliseconds per token while decoding `request.tokens` tokens after `request.context`. Progress is in tokens.
+    """Milliseconds to read `request.context` tokens, and per step while decoding `request.tokens` more, for
+    `request.batch` sequences at once. Progress is in tokens of each.
 
     Each repetition times both models one after the other, in turns which one first, so that whatever slows the machine
     meets both; the speed-up is the median of the ratios of these pairs. Raises CheckpointError when a model cannot be
@@ -40,23 +41,25 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
     tokens = max(1, request.tokens)
     progress.start(len(opened) * (repetitions * tokens + WARM_UP_TOKENS), "tokens")
     vocabulary = int(architecture_of(weights.checkpoint).config.get_text_config().vocab_size)
-    prompt = random_prompt(vocabulary, request.context, device)
+    batch = max(1, request.batch)
+    prompt = random_prompt(vocabulary, request.context, device, batch)
     models: list[RunningModel] = []
     peaks: list[int] = []
     for each in opened:
         with AddedMemory(device) as added:
             models.append(load_running(each, device, progress))
-            decode_ms(models[-1].model, prompt, WARM_UP_TOKENS)
+            decode(models[-1].model, prompt, WARM_UP_TOKENS)
         peaks.append(added.bytes)
         progress.advance(WARM_UP_TOKENS)
     _note(models, opened, progress)
-    times: list[list[float]] = [[] for _ in models]
+    times: list[list[Decoded]] = [[] for _ in models]
     for repetition in range(repetitions):
         order = range(len(models)) if repetition % 2 == 0 else reversed(range(len(models)))
         for index in order:
-            times[index].append(decode_ms(models[index].model, prompt, tokens))
+            times[index].append(decode(models[index].model, prompt, tokens))
             progress.advance(tokens)
-    timings = [timing_of(*each) for each in zip(models, times, peaks, strict=True)]
+    timings = [timing_of(*each, batch) for each in zip(models, times, peaks, strict=True)]
+    steps = [[each.step_ms for each in decoded] for decoded in times]
     return Latency(
         source=request.source,
         device=device_name(device),
@@ -65,20 +68,24 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
         tokens=tokens,
         timing=timings[0],
         against=timings[1] if request.against else None,
-        speed_up=speed_up(times[1], times[0]) if request.against else None,
+        speed_up=speed_up(steps[1], steps[0]) if request.against else None,
+        batch=batch,
     )
 
 
-def timing_of(running: RunningModel, milliseconds: list[float], peak_bytes: int) -> Timing:
+def timing_of(running: RunningModel, decoded: list[Decoded], peak_bytes: int, batch: int) -> Timing:
     """Median and extremes of one model's repetitions."""
+    steps = [each.step_ms for each in decoded]
     return Timing(
-        median(milliseconds),
-        min(milliseconds),
-        max(milliseconds),
+        median(steps),
+        min(steps),
+        max(steps),
         running.weight_bytes,
         running.routes,
         running.fallbacks,
         peak_bytes,
+        batch,
+        median(each.prefill_ms for each in decoded),
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from core.checkpoint.records import Layer, TensorEntry
 from core.checkpoint.tensors import torch_dtype
 from core.kernels.quantise import Packed
-from core.kernels.select import MatmulKind, PreparedLinear, choose_matmul, prepare_linear
+from core.kernels.select import INT4_CPU_GROUPS, MatmulKind, PreparedLinear, choose_matmul, prepare_linear
 from core.methods.integer import Integer
 from core.recipe.recipe import Treatment
 from core.schemes.integer import IntegerArithmetic
@@ -21,8 +21,21 @@ def dense_route(dtype: torch.dtype) -> str:
     return f"dense {str(dtype).removeprefix('torch.')}"
 
 
-def refusal(treatment: Treatment, rows: int, columns: int, device: torch.device) -> str | None:
-    """Why a weight [rows, columns] under `treatment` runs dense on `device`; None when a kernel reads it compressed."""
+def refusal(
+    treatment: Treatment, rows: int, columns: int, device: torch.device, *, triton: bool | None = None
+) -> str | None:
+    """Why a weight [rows, columns] under `treatment` runs dense on `device`; None when a kernel reads it compressed.
+
+    triton: as in `choose_matmul`.
+    """
+    found = route_of(treatment, rows, columns, device, triton=triton)
+    return found if isinstance(found, str) else None
+
+
+def route_of(
+    treatment: Treatment, rows: int, columns: int, device: torch.device, *, triton: bool | None = None
+) -> MatmulKind | str:
+    """The kernel that reads the weight compressed, or why it runs dense."""
     scheme = treatment.scheme
     if not isinstance(scheme, Integer):
         return f"{scheme.tag}: no kernel reads this faster than a dense weight"
@@ -30,8 +43,8 @@ def refusal(treatment: Treatment, rows: int, columns: int, device: torch.device)
         return f"{scheme.tag}: no kernel reads zero points that are floating numbers"
     if scheme.granularity == "block":
         return f"{scheme.tag}: no kernel reads scales that blocks of rows share"
-    route = choose_matmul(device, scheme.bits, scheme.group_columns(columns), rows, columns, scheme.symmetric)
-    return f"{scheme.tag}: {route.why}" if route.kind is MatmulKind.DENSE else None
+    route = choose_matmul(device, scheme.bits, scheme.group_columns(columns), rows, columns, scheme.symmetric, triton)
+    return f"{scheme.tag}: {route.why}" if route.kind is MatmulKind.DENSE else route.kind
 
 
 def prepare(
@@ -56,15 +69,32 @@ def prepare(
     return prepare_linear(Packed(stored["weight_packed"], scale, zero_point), scheme.bits, columns, dtype, device)
 
 
+def running_bytes(treatment: Treatment, rows: int, columns: int, dtype: torch.dtype, route: MatmulKind) -> int:
+    """Bytes that one multiplication by a weight [rows, columns] reads in the form that `route` keeps it in."""
+    scheme = treatment.scheme
+    if route is MatmulKind.DENSE or not isinstance(scheme, Integer):
+        return rows * columns * dtype.itemsize
+    if route is MatmulKind.INT8_CPU:
+        return rows * columns + 2 * rows
+    if route is MatmulKind.INT4_CPU:
+        group = next(size for size in INT4_CPU_GROUPS if scheme.group_columns(columns) % size == 0)
+        return rows * columns // 2 + 4 * rows * (columns // group)
+    return sum(part.nbytes for part in treatment.storage(_weight(rows, columns, dtype)))
+
+
 def random_stored(treatment: Treatment, rows: int, columns: int, dtype: torch.dtype) -> dict[str, Tensor]:
     """Tensors as the scheme stores a [rows, columns] weight of `dtype`, with random codes and equal scales."""
     generator = torch.Generator().manual_seed(0)
-    name = str(dtype).removeprefix("torch.")
-    entry = TensorEntry("weight", name, (rows, columns), "", 0, rows * columns * dtype.itemsize)
     stored: dict[str, Tensor] = {}
-    for part in treatment.storage(Layer("weight", entry, "linear", "linear", None)):
+    for part in treatment.storage(_weight(rows, columns, dtype)):
         if part.dtype == "int32":
             stored[part.name] = torch.randint(-(2**31), 2**31 - 1, part.shape, dtype=torch.int32, generator=generator)
         else:
             stored[part.name] = torch.full(part.shape, 0.01, dtype=torch_dtype(part.dtype))
     return stored
+
+
+def _weight(rows: int, columns: int, dtype: torch.dtype) -> Layer:
+    name = str(dtype).removeprefix("torch.")
+    entry = TensorEntry("weight", name, (rows, columns), "", 0, rows * columns * dtype.itemsize)
+    return Layer("weight", entry, "linear", "linear", None)

@@ -1,54 +1,49 @@
-"""How long one linear layer takes on this machine: micro-benchmarks, kept in the workspace."""
+"""What was timed on this machine, kept in the workspace."""
 
 from __future__ import annotations
 
 import json
 import math
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
+from core.protocol.results import Estimate
 from core.runtime.machine import last_level_cache_bytes
 from core.workspace.places import write_text
 
-LEAST_SECONDS = 0.15
-LEAST_PASSES = 7
-LEAST_CALLS_A_PASS = 8
-MAX_COPIES = 256
 CACHES_FILLED = 4
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Milliseconds per call: median, 10th and 90th percentile; bytes of the weights that one call reads."""
-
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    weight_bytes: int
-
-
 class Profile:
-    """Micro-benchmarks by key, for one machine; a file that cannot be understood counts as empty."""
+    """Timings in milliseconds by key, for one machine; a file that cannot be understood counts as empty.
 
-    def __init__(self, path: Path, machine: str) -> None:
+    path: None keeps nothing beyond this object.
+    """
+
+    def __init__(self, path: Path | None, machine: str) -> None:
         self._path = path
         self._machine = machine
-        self._known = _read(path).get(machine, {})
+        self._known = _read(path).get(machine, {}) if path is not None else {}
 
-    def get_or_measure(self, key: str, measure: Callable[[], Spread]) -> Spread:
-        """The kept value, or a fresh one that is kept from now on. Raises OutputError when it cannot be kept."""
-        if key not in self._known:
-            self._known[key] = measure()
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
+    def __getitem__(self, key: str) -> Estimate:
+        return self._known[key]
+
+    def get(self, key: str, otherwise: Estimate) -> Estimate:
+        return self._known.get(key, otherwise)
+
+    def keep(self, timings: dict[str, Estimate]) -> None:
+        """Keep what is not known yet. Raises OutputError when the file cannot be written."""
+        self._known = timings | self._known
+        if self._path is not None:
             everything = _read(self._path) | {self._machine: self._known}
             plain = {name: {k: asdict(v) for k, v in entries.items()} for name, entries in everything.items()}
             write_text(self._path, json.dumps(plain, indent=1))
-        return self._known[key]
 
 
 def working_set_bytes(model_bytes: int) -> int:
@@ -60,48 +55,18 @@ def working_set_bytes(model_bytes: int) -> int:
     return 1 << max(0, math.ceil(math.log2(max(1, needed))))
 
 
-@torch.inference_mode()
-def time_linear(make: Callable[[], nn.Module], x: Tensor, weight_bytes: int, working_set: int) -> Spread:
-    """Time a linear module on input x [1, 1, columns].
-
-    As many modules as fill `working_set` are called one after the other, so that each finds its weights where a whole
-    model would.
-    """
-    copies = max(1, min(MAX_COPIES, math.ceil(working_set / max(1, weight_bytes))))
-    modules = [make() for _ in range(copies)]
-    rounds = max(1, math.ceil(LEAST_CALLS_A_PASS / copies))
-    _run(modules, x, 1)
-    passes: list[float] = []
-    started = time.perf_counter()
-    while len(passes) < LEAST_PASSES or time.perf_counter() - started < LEAST_SECONDS:
-        passes.append(_run(modules, x, rounds) * 1000 / (rounds * copies))
-    return spread_of(passes, weight_bytes)
-
-
-def spread_of(milliseconds: list[float], weight_bytes: int) -> Spread:
-    """The middle and the width of repeated timings."""
+def spread_of(milliseconds: Sequence[float]) -> Estimate:
+    """The median of repeated timings, and their 10th and 90th percentile."""
     low, median, high = (float(value) for value in np.quantile(milliseconds, (0.1, 0.5, 0.9)))
-    return Spread(median, low, high, weight_bytes)
+    return Estimate(median, low, high)
 
 
-def _run(modules: list[nn.Module], x: Tensor, rounds: int) -> float:
-    if x.device.type == "cuda":
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    for _ in range(rounds):
-        for module in modules:
-            module(x)
-    if x.device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
-def _read(path: Path) -> dict[str, dict[str, Spread]]:
+def _read(path: Path) -> dict[str, dict[str, Estimate]]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        names = [field.name for field in fields(Spread)]
+        names = [field.name for field in fields(Estimate)]
         return {
-            machine: {key: Spread(*(entry[name] for name in names)) for key, entry in entries.items()}
+            machine: {key: Estimate(*(float(entry[name]) for name in names)) for key, entry in entries.items()}
             for machine, entries in stored.items()
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -1,4 +1,4 @@
-"""`benchvise latency`: milliseconds per decoded token, measured."""
+"""`benchvise latency`: milliseconds to read a prompt and per decoding step, measured."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--context", metavar="N", type=whole(1), default=32, help="tokens before the first decoded (32)"
     )
+    parser.add_argument("--batch", metavar="N", type=whole(1), default=1, help="sequences side by side (1)")
     add_workspace(parser)
 
 
@@ -34,6 +35,7 @@ def _run(arguments: Namespace) -> Reply:
         repetitions=arguments.repetitions,
         context=arguments.context,
         workspace=arguments.workspace,
+        batch=arguments.batch,
     )
     latency = carry_out(request, Latency, arguments)
     data = {
@@ -43,6 +45,7 @@ def _run(arguments: Namespace) -> Reply:
         "threads": latency.threads,
         "context": latency.context,
         "tokens": latency.tokens,
+        "batch": latency.batch,
     }
     if latency.against is not None:
         data |= {"against": _as_data(latency.against), "speed_up": latency.speed_up}
@@ -57,10 +60,11 @@ def _as_data(timing: Timing) -> dict[str, object]:
 def _lines(latency: Latency) -> Iterator[str]:
     columns = (
         text(""),
-        number("median", "ms/token"),
+        number("median", "ms/step"),
         number("least", "ms"),
         number("greatest", "ms"),
         number("rate", "tokens/s"),
+        number("prefill", "ms"),
         number("weights"),
         number("peak memory"),
     )
@@ -70,6 +74,8 @@ def _lines(latency: Latency) -> Iterator[str]:
     if latency.speed_up is not None:
         yield f"{latency.speed_up:.2f} times as fast as the original"
     routes = ", ".join(f"{route} ({layers})" for route, layers in latency.timing.routes)
+    sequences = "one sequence" if latency.batch == 1 else f"{latency.batch} sequences at once"
+    yield f"{sequences}, {latency.context} tokens of prefill each; a step decodes one token of each"
     yield f"on {latency.device}, {latency.threads} threads; kernels: {routes or 'none'}"
     for fallback in latency.timing.fallbacks:
         yield f"fallback: {fallback}"
@@ -78,7 +84,8 @@ def _lines(latency: Latency) -> Iterator[str]:
 def _row(name: str, timing: Timing) -> tuple[str, ...]:
     times = (timing.median_ms, timing.least_ms, timing.greatest_ms)
     sizes = (size(timing.weight_bytes), size(timing.peak_bytes))
-    return name, *(f"{ms:.3f}" for ms in times), f"{timing.tokens_per_second:.1f}", *sizes
+    prefill = "—" if timing.prefill_ms is None else f"{timing.prefill_ms:.2f}"
+    return name, *(f"{ms:.3f}" for ms in times), f"{timing.tokens_per_second:.1f}", prefill, *sizes
 
 
-LATENCY = Command("latency", "decode latency on the kernels that fit, measured", _add_arguments, _run)
+LATENCY = Command("latency", "prefill and decode latency on the kernels that fit, measured", _add_arguments, _run)

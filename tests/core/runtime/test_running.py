@@ -15,7 +15,7 @@ from core.progress import NullProgress
 from core.protocol.requests import Compress, ForecastLatency, MeasureLatency
 from core.recipe.presets import load_preset
 from core.recipe.recipe import Recipe, Rule, Treatment
-from core.runtime import forecast as forecast_room
+from core.runtime import here
 from core.runtime.build import load_model
 from core.runtime.forecast import forecast_latency
 from core.runtime.latency import measure_latency, speed_up
@@ -161,7 +161,7 @@ def test_forecast_counts_every_layer_and_is_kept(tmp_path: Path, monkeypatch: py
         assert 0 < estimate.low <= estimate.value <= estimate.high
     running = load_running(open_weights(*run(tmp_path, INT8)), CPU, NullProgress())
     assert found.weight_bytes_after == pytest.approx(running.weight_bytes, rel=0.02)
-    monkeypatch.setattr(forecast_room, "time_linear", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(here, "Rehearsal", lambda *_: pytest.fail("measured again"))
     assert forecast_latency(request, NullProgress()) == found
 
 

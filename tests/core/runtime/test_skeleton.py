@@ -13,7 +13,7 @@ from core.checkpoint.open import open_checkpoint
 from core.errors import CheckpointError
 from core.runtime import skeleton as room
 from core.runtime.architecture import architecture_of
-from core.runtime.decode import decode_ms, random_prompt
+from core.runtime.decode import decode, random_prompt
 from core.runtime.places import linear_places, running_dtype
 from core.runtime.skeleton import skeleton
 
@@ -26,7 +26,7 @@ def test_decodes_without_linear_layers(tmp_path: Path, model_type: str, dtype: t
     architecture = architecture_of(open_checkpoint(save_tiny(model_type, tmp_path, tied=True)))
     model = skeleton(architecture, dtype, CPU)
     assert not any(type(module) in (nn.Linear, nn.Embedding) for module in model.modules())
-    assert decode_ms(model, random_prompt(2, 8, CPU), 4) > 0
+    assert decode(model, random_prompt(2, 8, CPU), 4).step_ms > 0
 
 
 def test_large_weights_outside_linear_layers_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

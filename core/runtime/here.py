@@ -1,0 +1,219 @@
+"""How long a model's parts take on this machine: rehearsed once, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.progress import Progress
+from core.protocol.results import Estimate
+from core.runtime.machine import device_name
+from core.runtime.profile import Profile, spread_of, working_set_bytes
+from core.runtime.ranges import plus, scaled
+from core.runtime.rehearsal import THOROUGH, Act, Rehearsal, Take, Thoroughness
+from core.runtime.subject import Cast, Subject, Work
+
+CONTEXTS = (32, 128, 512)
+"""At which the rest of a step is timed; between and beyond them it is interpolated, attention being linear in them."""
+
+MOST_INPUTS = 512
+"""Tokens at once for which linear layers are timed; more take in proportion."""
+
+MOST_READ = 1024
+"""Tokens of all prompts together, up to which reading them is timed as it is asked for."""
+
+MOST_CACHED = 1 << 16
+"""Tokens of all sequences together whose keys and values a rehearsal keeps."""
+
+_LEAST_ROOM = 8
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Milliseconds. rest: of the step beside its linear layers. linears: for each cast, of each place one call."""
+
+    rest: Estimate
+    linears: tuple[tuple[Estimate, ...], ...]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is timed: `batch` prompts of `prompt` tokens being read, or steps after them being decoded."""
+
+    batch: int
+    prompt: int
+    decodes: bool
+
+    @property
+    def inputs(self) -> int:
+        """That a linear layer gets at once."""
+        return self.batch if self.decodes else self.batch * self.prompt
+
+    @property
+    def words(self) -> str:
+        verb = "decoding after" if self.decodes else "reading"
+        return f"{verb} {self.batch} × {self.prompt}"
+
+
+class Here:
+    """Times on this machine. Casts that are asked for together are timed side by side."""
+
+    foreign = False
+
+    def __init__(
+        self, subject: Subject, profile: Profile, progress: Progress, thoroughness: Thoroughness = THOROUGH
+    ) -> None:
+        self.machine = device_name(subject.device)
+        self._subject = subject
+        self._profile = profile
+        self._progress = progress
+        self._thoroughness = thoroughness
+        self._built: Rehearsal | None = None
+
+    def decoding(self, casts: Sequence[Cast], batch: int, context: int) -> StepTimes:
+        """One step: a token of each of `batch` sequences, after `context` others."""
+        scenes = [Scene(batch, each, True) for each in self._contexts(batch, context)]
+        self._rehearse(casts, scenes)
+        base, *others = scenes
+        points = {scene.prompt: self._profile[self._rest_key(scene)] for scene in (others or [base])}
+        rest = plus(interpolated(points, context), self._profile[self._around_key(base)])
+        return StepTimes(rest, tuple(self._times(cast, base) for cast in casts))
+
+    def prefill(self, casts: Sequence[Cast], batch: int, prompt: int) -> StepTimes:
+        """The reading of `batch` prompts. The layer that computes logits does so for one token of each, where the model
+        can be asked for that.
+        """
+        base = Scene(1, self._inputs(batch * prompt), False)
+        scale = batch * prompt / base.inputs
+        whole = Scene(batch, prompt, False)
+        exact = prompt <= MOST_INPUTS and batch * prompt <= MOST_READ
+        longest = self._inputs(MOST_INPUTS)
+        read = [whole] if exact else [Scene(1, max(1, longest // 2), False), Scene(1, longest, False)]
+        self._rehearse(casts, [base, *read])
+        shorter, longer = self._profile[self._rest_key(read[0])], self._profile[self._rest_key(read[-1])]
+        rest = shorter if exact else scaled(read_further(longest, shorter, longer, prompt), batch)
+        linears = [[scaled(time, scale) for time in self._times(cast, base)] for cast in casts]
+        head = self._subject.head
+        if head >= 0 and self._subject.last_alone:
+            last = self.decoding(casts, batch, 1).linears
+            for times, alone in zip(linears, last, strict=True):
+                times[head] = alone[head]
+        around = self._profile[self._around_key(base)]
+        return StepTimes(plus(rest, around), tuple(tuple(times) for times in linears))
+
+    def rest_alone(self, scene: Scene) -> Estimate:
+        """Of a step or a reading beside its linear layers, these left out altogether."""
+        self._rehearse((), [scene])
+        return self._profile[self._rest_key(scene)]
+
+    def _rehearse(self, casts: Sequence[Cast], scenes: Sequence[Scene]) -> None:
+        """Time what is not known yet; the first scene is that in which the casts are timed."""
+        base = scenes[0]
+        chosen = [cast for cast in dict.fromkeys(casts) if not self._knows(cast, base)]
+        if casts and not chosen and self._around_key(base) not in self._profile:
+            chosen = [casts[0]]
+        silent = [scene for scene in dict.fromkeys(scenes) if self._rest_key(scene) not in self._profile]
+        if chosen and base not in silent:
+            silent.insert(0, base)
+        if not chosen and not silent:
+            return
+        rehearsal = self._rehearsal()
+        without = self._subject.head if not base.decodes and self._subject.last_alone else -1
+        acts = [Act({}, scene.batch, scene.prompt, scene.decodes) for scene in silent]
+        acts += [
+            Act(rehearsal.modules(cast, base.inputs, without), base.batch, base.prompt, base.decodes) for cast in chosen
+        ]
+        takes = rehearsal.run(acts)
+        timings = {
+            self._rest_key(scene): spread_of([take.step_ms for take in found])
+            for scene, found in zip(silent, takes, strict=False)
+        }
+        if chosen:
+            bare, first = takes[silent.index(base)], takes[len(silent)]
+            timings[self._around_key(base)] = _middle(
+                [one.rest_ms - other.step_ms for one, other in zip(first, bare, strict=True)]
+            )
+        for cast, found in zip(chosen, takes[len(silent) :], strict=True):
+            timings |= self._of_works(cast, base, found)
+        self._profile.keep(timings)
+
+    def _of_works(self, cast: Cast, scene: Scene, takes: Sequence[Take]) -> dict[str, Estimate]:
+        works = takes[0].calls_ms
+        return {
+            self._linear_key(work, cast, scene): spread_of([take.calls_ms[work] for take in takes]) for work in works
+        }
+
+    def _times(self, cast: Cast, scene: Scene) -> tuple[Estimate, ...]:
+        """Of each place; zero for the one that is not called in the scene."""
+        nothing = Estimate(0.0, 0.0, 0.0)
+        known = {work: self._linear_key(work, cast, scene) for work in set(cast)}
+        return tuple(self._profile.get(known[work], nothing) for work in cast)
+
+    def _knows(self, cast: Cast, scene: Scene) -> bool:
+        alone = self._subject.head if not scene.decodes and self._subject.last_alone else -1
+        works = {work for index, work in enumerate(cast) if index != alone}
+        return all(self._linear_key(work, cast, scene) in self._profile for work in works)
+
+    def _rehearsal(self) -> Rehearsal:
+        if self._built is None:
+            self._built = Rehearsal(self._subject, self._progress, self._thoroughness)
+        return self._built
+
+    def _contexts(self, batch: int, context: int) -> tuple[int, ...]:
+        """The shortest, at which layers are timed, and those that `context` lies between or beyond."""
+        limit = self._subject.architecture.max_positions
+        fits = [
+            each for each in CONTEXTS if batch * each <= MOST_CACHED and (limit is None or each + _LEAST_ROOM <= limit)
+        ] or [max(1, min(CONTEXTS[0], (limit or CONTEXTS[0]) // 2))]
+        above = next((place for place, each in enumerate(fits) if each >= context), len(fits) - 1)
+        if above == 0:
+            return (fits[0],)
+        near = (fits[above],) if fits[above] == context else (fits[above - 1], fits[above])
+        return (fits[0], *near)
+
+    def _inputs(self, wanted: int) -> int:
+        limit = self._subject.architecture.max_positions
+        return max(1, min(wanted, MOST_INPUTS, limit or MOST_INPUTS))
+
+    def _linear_key(self, work: Work, cast: Cast, scene: Scene) -> str:
+        among = working_set_bytes(sum(each.weight_bytes for each in cast)) >> 10
+        return (
+            f"{work.rows}×{work.columns} {work.tag} {self._subject.dtype_name}, {scene.inputs} inputs, among {among} KB"
+        )
+
+    def _rest_key(self, scene: Scene) -> str:
+        return f"rest of {self._subject.digest} {self._subject.dtype_name} {scene.words}"
+
+    def _around_key(self, scene: Scene) -> str:
+        return f"around the layers of {self._subject.digest} {self._subject.dtype_name} {scene.words}"
+
+
+def interpolated(points: dict[int, Estimate], context: int) -> Estimate:
+    """At `context`, from one or two other contexts: linear between and beyond them, never less than the shorter's."""
+    first, *others = sorted(points)
+    if not others:
+        return points[first]
+    last = others[-1]
+    part = max(0.0, (context - first) / (last - first))
+    return plus(scaled(points[first], 1 - part), scaled(points[last], part)) if part <= 1 else _beyond(points, part)
+
+
+def read_further(longest: int, half: Estimate, whole: Estimate, prompt: int) -> Estimate:
+    """Milliseconds to read `prompt` tokens, from those for `longest` and half as many: a · tokens + b · tokens²."""
+    square = max(0.0, (whole.value - 2 * half.value) * 2 / longest**2)
+    line = max(0.0, whole.value / longest - square * longest)
+    value = line * prompt + square * prompt**2
+    return scaled(whole, value / whole.value) if whole.value > 0 else whole
+
+
+def _beyond(points: dict[int, Estimate], part: float) -> Estimate:
+    first, last = points[min(points)], points[max(points)]
+    value = last.value + (part - 1) * max(0.0, last.value - first.value)
+    return scaled(last, value / last.value) if last.value > 0 else last
+
+
+def _middle(values: Sequence[float]) -> Estimate:
+    middle = float(np.median(values))
+    return Estimate(middle, middle, middle)
