@@ -7,6 +7,7 @@ from app.cli.commands.check import CHECK
 from app.cli.commands.compress import COMPRESS
 from app.cli.commands.evaluate import EVALUATE
 from app.cli.commands.export import EXPORT
+from app.cli.commands.forecast import FORECAST
 from app.cli.commands.generate import GENERATE
 from app.cli.commands.histogram import HISTOGRAM
 from app.cli.commands.inspect import INSPECT
@@ -14,6 +15,7 @@ from app.cli.commands.latency import LATENCY
 from app.cli.commands.methods import METHODS
 from app.cli.commands.plan import PLAN
 from app.cli.commands.presets import PRESETS
+from app.cli.commands.profile import PROFILE
 from app.cli.commands.runs import RUNS
 from app.cli.commands.screenshot import SCREENSHOT
 from app.cli.commands.sensitivity import SENSITIVITY
@@ -33,6 +35,8 @@ COMMANDS: dict[str, Command] = {
         EVALUATE,
         GENERATE,
         LATENCY,
+        FORECAST,
+        PROFILE,
         EXPORT,
         SCREENSHOT,
     )
