@@ -8,18 +8,26 @@ from collections.abc import Iterator
 from app.cli.command import Command, Reply
 from app.cli.options import add_workspace
 from app.cli.quantities import significant, size
+from app.cli.strict_json import fields_of
 from app.cli.table import number, table, text
-from core.protocol.results import RunSummary
+from app.track_record import TITLES, quantity_text, summary_text
+from core.protocol.results import Comparison, RunSummary
+from core.workspace.forecasts import Record, track_record
 from core.workspace.workspace import Workspace
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--track-record", action="store_true", help="what was forecast before each run, beside what was measured"
+    )
     add_workspace(parser)
 
 
 def _run(arguments: Namespace) -> Reply:
     workspace = Workspace(arguments.workspace)
     runs = workspace.runs()
+    if arguments.track_record:
+        return _track_record(workspace, runs)
     return Reply({"workspace": workspace.path, "runs": runs}, _lines(workspace, runs))
 
 
@@ -40,6 +48,61 @@ def _lines(workspace: Workspace, runs: tuple[RunSummary, ...]) -> Iterator[str]:
         yield from table(columns, (_row(run) for run in runs))
         yield ""
     yield f"{len(runs)} runs in {workspace.path}"
+
+
+def _track_record(workspace: Workspace, runs: tuple[RunSummary, ...]) -> Reply:
+    compared = [(run, each) for run in runs for each in run.comparisons]
+    records = track_record(each for _, each in compared)
+    data = {
+        "workspace": workspace.path,
+        "comparisons": [
+            {"run": run.run, "recipe": run.recipe_name, **fields_of(each), "error": each.error, "inside": each.inside}
+            for run, each in compared
+        ],
+        "kinds": records,
+    }
+    return Reply(data, _track_lines(workspace, compared, records))
+
+
+def _track_lines(
+    workspace: Workspace, compared: list[tuple[RunSummary, Comparison]], records: tuple[Record, ...]
+) -> Iterator[str]:
+    if not compared:
+        yield f"No run in {workspace.path} was forecast before it was made."
+        return
+    of_runs = (
+        text("run"), text("recipe"), text("what"), number("forecast"), number("from"), number("to"),
+        number("measured"), number("error"), text("in range"),
+    )  # fmt: skip
+    yield from table(of_runs, (_compared_row(run, each) for run, each in compared))
+    yield ""
+    of_kinds = (
+        text("what"), number("runs"), number("median error"), number("worst error"), number("in range"),
+        number("within target"),
+    )  # fmt: skip
+    yield from table(of_kinds, (_record_row(record) for record in records))
+    yield ""
+    yield f"{summary_text(records)}."
+
+
+def _compared_row(run: RunSummary, each: Comparison) -> tuple[str, ...]:
+    forecast = each.forecast
+    values = (forecast.value, forecast.low, forecast.high, each.measured)
+    value, low, high, measured = (quantity_text(each.kind, value) for value in values)
+    error, inside = f"{each.error:+.1%}", "yes" if each.inside else "no"
+    return run.run, run.recipe_name or "—", TITLES[each.kind], f"≈ {value}", low, high, measured, error, inside
+
+
+def _record_row(record: Record) -> tuple[str, ...]:
+    within = f"{record.within} of {record.runs} ({'exact' if not record.target else f'± {record.target:.0%}'})"
+    return (
+        TITLES[record.kind],
+        str(record.runs),
+        f"{record.median_error:.1%}",
+        f"{record.worst_error:.1%}",
+        f"{record.inside} of {record.runs}",
+        within,
+    )
 
 
 def _row(run: RunSummary) -> tuple[str, ...]:
