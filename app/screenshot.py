@@ -7,9 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.models.layer_filter import LayerFilter
 from core.errors import OutputError, UserError
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QWidget
 
 PATIENCE_SECONDS = 240.0
 _SETTLE_SECONDS = 0.6
@@ -31,6 +35,7 @@ def take(
     select: str = "",
     workspace: str = "",
     start_page: bool = False,
+    check: str | None = None,
 ) -> None:
     """Draw the window into a PNG of `size` × `scale` pixels.
 
@@ -38,6 +43,7 @@ def take(
     preset:   a recipe to put in place; run, evaluate: carry it out, and measure what came of it.
     select:   a filter as in the tree; all layers that match are selected.
     dock:     the panel to bring to the front, by its title.
+    check:    draw the check before a run instead, at `size`, for this runtime ("" for any).
     Raises UserError with what the window had to say when something failed, OutputError when it cannot be written.
     """
     out = Path(out_png)
@@ -63,7 +69,8 @@ def take(
         window = MainWindow(bench)
         stage = _Stage(window, application.processEvents)
         try:
-            window.resize(*size)
+            if check is None:
+                window.resize(*size)
             window.show()
             if not start_page:
                 stage.open(path)
@@ -71,12 +78,13 @@ def take(
                 stage.show_tab(tab)
                 stage.show_dock(dock)
             stage.rest()
-            if (window.width(), window.height()) != tuple(size):
+            if check is None and (window.width(), window.height()) != tuple(size):
                 raise UserError(
                     f"The window cannot be {size[0]}x{size[1]}: it takes {window.width()}x{window.height()} at least",
                     remedy="Ask for a larger size.",
                 )
-            if not window.grab().save(str(out), "PNG"):
+            picture = window.grab() if check is None else stage.check(check, size).grab()
+            if not picture.save(str(out), "PNG"):
                 raise OutputError("The picture cannot be written", where=str(out), remedy="Choose another place.")
         finally:
             bench.client.close()
@@ -162,6 +170,16 @@ class _Stage:
         if title not in docks:
             raise UserError(f"There is no panel '{title}'", remedy=f"Known: {', '.join(docks)}.")
         self._window.show_dock(docks[title])
+
+    def check(self, runtime: str, size: tuple[int, int]) -> QWidget:
+        """The panel of the check for a runtime, once it shows what was found."""
+        preflight = self._window.work.preflight
+        preflight.show(runtime)
+        self._wait("the check", lambda: preflight.checked is not None)
+        assert preflight.dialog is not None
+        preflight.dialog.resize(*size)
+        self.rest()
+        return preflight.dialog
 
     def rest(self) -> None:
         """Let forecasts, redraws and animations come to rest."""

@@ -11,6 +11,7 @@ from app.bench import Bench
 from app.dialogs.evaluate import EvaluateDialog
 from app.dialogs.export import ExportDialog
 from app.jobs import PAUSED
+from app.preflight import Preflight
 from core.protocol.requests import Compress, Evaluate, Export, MeasureLatency
 from core.protocol.results import Exported
 
@@ -32,6 +33,7 @@ class Work:
         self._measure_sensitivity = measure_sensitivity
         self._forecast = forecast
         self._say = say
+        self.preflight = Preflight(bench, window, start=self.run, say=say)
 
     def commands(self) -> tuple[Command, ...]:
         jobs = self._bench.jobs
@@ -43,7 +45,18 @@ class Work:
             return "Go on" if jobs.running is not None and jobs.running.state == PAUSED else "Pause"
 
         return (
-            Command("run", "Run", self.run, "Ctrl+R", "mdi6.play", "Carry out the recipe", enabled=self.can_run),
+            Command(
+                "run", "Run", self.preflight.run, "Ctrl+R", "mdi6.play", "Carry out the recipe", enabled=self.can_run
+            ),
+            Command(
+                "check",
+                "Check before flight",
+                self.preflight.show,
+                "Ctrl+Shift+R",
+                "mdi6.clipboard-check-outline",
+                "See what a run would meet, and mend it",
+                enabled=self._is_open,
+            ),
             Command("pause", "Pause", jobs.toggle_pause, "Ctrl+P", "mdi6.pause", enabled=is_running, text=pause_text),
             Command("cancel", "Cancel the job", self.cancel, "Ctrl+.", "mdi6.stop", enabled=is_running),
             Command(
@@ -98,7 +111,7 @@ class Work:
         )
 
     def run(self) -> None:
-        """Carry out the recipe; an interrupted run of the same recipe is taken up where it stopped."""
+        """Carry out the recipe without a check; an interrupted run of the same recipe is taken up where it stopped."""
         document = self._bench.document
         assert document.checkpoint is not None
         request = Compress(document.checkpoint.path, document.recipe, document.workspace, resume=True)
@@ -163,6 +176,9 @@ class Work:
 
     def _can_forecast(self) -> bool:
         return self._is_network() and self.can_run()
+
+    def _is_open(self) -> bool:
+        return self._bench.document.checkpoint is not None
 
     def _is_network(self) -> bool:
         checkpoint = self._bench.document.checkpoint

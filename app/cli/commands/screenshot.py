@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from app.cli.command import Command, Reply
 from app.cli.options import add_workspace
+from core.preflight.runtimes import RUNTIMES
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -21,6 +22,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--run", action="store_true", help="carry the recipe out first")
     parser.add_argument("--evaluate", action="store_true", help="and measure what came of it")
     parser.add_argument("--sensitivity", action="store_true", help="measure sensitivity first")
+    parser.add_argument(
+        "--check", choices=["any", *RUNTIMES], help="draw the check before a run for this runtime instead, at that size"
+    )
     parser.add_argument("--start-page", action="store_true", help="the window as it starts, without a checkpoint")
     add_workspace(parser)
 
@@ -43,6 +47,7 @@ def _run(arguments: Namespace) -> Reply:
         select=arguments.select,
         workspace=arguments.workspace,
         start_page=arguments.start_page,
+        check="" if arguments.check == "any" else arguments.check,
     )
     return Reply({"out": arguments.out}, [f"written to {arguments.out}"])
 

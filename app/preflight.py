@@ -1,0 +1,150 @@
+"""What stands between Run and a job: the recipe is checked, and the panel opens where there is something to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer
+from PySide6.QtWidgets import QWidget
+
+from app.bench import Bench
+from app.dialogs.preflight import PreflightDialog
+from core.protocol.events import Failed
+from core.protocol.requests import CheckRecipe
+from core.protocol.results import Checked, Finding, Mend
+
+RECHECK_MS = 80
+
+
+class Preflight(QObject):
+    """Checks the document's recipe, and starts the run once nothing hinders, or the person says so.
+
+    What was once accepted is not asked again as long as the same is found of the same recipe.
+    """
+
+    def __init__(
+        self, bench: Bench, window: QWidget, *, start: Callable[[], object], say: Callable[[str], object]
+    ) -> None:
+        super().__init__(window)
+        self._bench = bench
+        self._window = window
+        self._start = start
+        self._say = say
+        self._runtime, self._target = "", "auto"
+        self._asked = 0
+        self._accepted: set[tuple[object, ...]] = set()
+        self.dialog: PreflightDialog | None = None
+        self.checked: Checked | None = None
+        self._recheck = QTimer(self, singleShot=True, interval=RECHECK_MS)
+        self._recheck.timeout.connect(self._check)
+        bench.document.recipe_changed.connect(self._recipe_changed)
+
+    def run(self) -> None:
+        """Start at once where nothing blocks or warns; else show what was found."""
+        self._say("Checking before the run …")
+        self._check()
+
+    def show(self, runtime: str | None = None) -> None:
+        """Open the panel and check, whatever is found."""
+        if runtime is not None:
+            self._runtime = runtime
+        self._open()
+        self._check()
+
+    def _check(self) -> None:
+        self._recheck.stop()
+        checkpoint = self._bench.document.checkpoint
+        if checkpoint is None:
+            return
+        if self._asked:
+            self._bench.client.control(self._asked, "cancel")
+        if self.dialog is not None:
+            self.dialog.show_waiting()
+        document = self._bench.document
+        request = CheckRecipe(
+            checkpoint.path, document.recipe, self._target, self._runtime, workspace=document.workspace
+        )
+
+        def done(checked: Checked) -> None:
+            self._answered(request, checked)
+
+        def failed(failure: Failed) -> None:
+            finding = Finding("check", "warns", f"The check failed: {failure.what}", failure.remedy)
+            self._answered(request, Checked((finding,), self._runtime, may_run=True, loads=True))
+
+        self._asked = self._bench.client.ask(request, done=done, failed=failed, owner=self)
+
+    def _answered(self, request: CheckRecipe, checked: Checked) -> None:
+        self._asked = 0
+        document = self._bench.document
+        if document.checkpoint is None or document.checkpoint.path != request.path:
+            self._close()
+            return
+        if document.recipe != request.recipe:
+            self._check()
+            return
+        self.checked = checked
+        if self.dialog is None:
+            if not _grave(checked) or self._key(checked) in self._accepted:
+                self._start()
+                return
+            self._open()
+        if self.dialog is not None:
+            self.dialog.show_checked(checked, self._about())
+
+    def _open(self) -> None:
+        if self.dialog is not None:
+            self.dialog.raise_()
+            return
+        dialog = self.dialog = PreflightDialog(self._runtime, self._target, self._window)
+        dialog.about.setText(self._about())
+        dialog.changed.connect(self._chosen)
+        dialog.mended.connect(self._mend)
+        dialog.accepted.connect(self._accept)
+        dialog.finished.connect(self._close)
+        dialog.open()
+
+    def _close(self, _: int = 0) -> None:
+        dialog, self.dialog = self.dialog, None
+        if dialog is not None:
+            dialog.hide()
+            dialog.deleteLater()
+
+    def _accept(self) -> None:
+        if self.checked is not None:
+            self._accepted.add(self._key(self.checked))
+        self._start()
+
+    def _chosen(self) -> None:
+        if self.dialog is not None:
+            self._runtime, self._target = self.dialog.chosen_runtime, self.dialog.chosen_target
+            self._check()
+
+    def _mend(self, mend: Mend) -> None:
+        """Put the mend in place, as one undo step, and check again."""
+        if mend.target and self.dialog is not None:
+            self.dialog.choose_target(mend.target)
+            self._target = mend.target
+        if mend.recipe is not None:
+            self._bench.document.set_recipe(mend.recipe, mend.label)
+        self._check()
+
+    def _recipe_changed(self) -> None:
+        if self.dialog is not None:
+            self._recheck.start()
+
+    def _about(self) -> str:
+        document = self._bench.document
+        name = Path(document.checkpoint.path).name if document.checkpoint is not None else ""
+        return f"{document.recipe.name or 'Your recipe'} on {name}"
+
+    def _key(self, checked: Checked) -> tuple[object, ...]:
+        document = self._bench.document
+        path = document.checkpoint.path if document.checkpoint is not None else ""
+        found = tuple((finding.kind, finding.title, finding.layers) for finding in _grave(checked))
+        return path, document.recipe.digest, self._runtime, self._target, found
+
+
+def _grave(checked: Checked) -> tuple[Finding, ...]:
+    return tuple(finding for finding in checked.findings if finding.level in ("blocks", "warns"))
