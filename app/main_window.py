@@ -72,7 +72,7 @@ class MainWindow(QMainWindow):
     def _make_panels(self) -> None:
         bench = self.bench
         self.layers = LayersPanel(bench.document)
-        self.inspector = InspectorPanel(bench.document)
+        self.inspector = InspectorPanel(bench.document, bench.client)
         self.recipe = RecipePanel(bench.document)
         self.jobs = JobsPanel(bench)
         self.log = LogPanel(bench)

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
 from app.document import Document
 from app.edits import edit_title, with_setting
 from app.figures import byte_text, kl_text, plural
+from app.panels.what_if import WhatIfView
 from app.theme.appearance import UNIT, scaled
 from app.widgets.calm import CalmComboBox
 from app.widgets.elided_label import ElidedLabel
@@ -18,6 +19,7 @@ from app.widgets.field_editors import MIXED
 from app.widgets.labels import labelled, wrapped
 from app.widgets.method_combo import MethodCombo
 from app.widgets.settings_form import SettingsForm
+from app.worker import EngineClient
 from core.checkpoint.records import Layer
 from core.methods.activations import Activations
 from core.methods.registry import SCHEMES, SOLVERS
@@ -40,9 +42,10 @@ class InspectorPanel(QWidget):
     icon = "mdi6.tune-vertical"
     calibration_wanted = Signal()
 
-    def __init__(self, document: Document, parent: QWidget | None = None) -> None:
+    def __init__(self, document: Document, client: EngineClient, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._document = document
+        self.what_if = WhatIfView(document, client)
         self._chosen: tuple[int, ...] = ()
         self._treatments: tuple[Treatment, ...] = ()
         self.heading = ElidedLabel()
@@ -63,7 +66,12 @@ class InspectorPanel(QWidget):
         self._lay_out()
         self._refresh_timer = QTimer(self, singleShot=True, interval=REFRESH_DELAY_MS)
         self._refresh_timer.timeout.connect(self.refresh)
-        for signal in (document.selection_changed, document.recipe_changed, document.checkpoint_changed):
+        for signal in (
+            document.selection_changed,
+            document.recipe_changed,
+            document.checkpoint_changed,
+            document.trial_changed,
+        ):
             signal.connect(self._refresh_timer.start)
         document.plan_changed.connect(self._show_forecast)
         document.sensitivity_changed.connect(self._show_forecast)
@@ -106,6 +114,7 @@ class InspectorPanel(QWidget):
         editing.addWidget(self.forecast)
         editing.addWidget(self.problem)
         editing.addWidget(self.apply_button)
+        editing.addWidget(self.what_if)
         column.addWidget(self._editing)
         column.addStretch(1)
         scroll = QScrollArea(widgetResizable=True)
@@ -123,7 +132,7 @@ class InspectorPanel(QWidget):
         layers = document.checkpoint.layers if document.checkpoint is not None else ()
         self._chosen = tuple(index for index in document.selection if layers[index].compressible)
         treatments = [document.treatment_of(index) for index in self._chosen]
-        self._treatments = tuple(dict.fromkeys(treatments))
+        self._treatments = tuple(dict.fromkeys(treatments)) if document.trial is None else (document.trial,)
         self._show_heading()
         self._editing.setVisible(bool(self._chosen))
         if self._chosen:
@@ -195,9 +204,10 @@ class InspectorPanel(QWidget):
     def _show_forecast(self) -> None:
         document = self._document
         plan, problem = document.plan, document.plan_problem
-        self.problem.setVisible(problem is not None)
+        self.problem.setVisible(problem is not None and document.trial is None)
         if problem is not None:
             self.problem.setText(f"{problem.what}. {problem.remedy}".strip())
+        self.forecast.setVisible(document.trial is None)
         if plan is None or not self._chosen or document.checkpoint is None:
             self.forecast.setText("")
             return
@@ -223,8 +233,12 @@ class InspectorPanel(QWidget):
         return f"KL ≈ +{kl_text(sum(known))}" if len(known) == len(layers) else ""
 
     def _edit(self, change: Callable[[Treatment], Treatment], title: str, merge_key: str = "") -> None:
-        """Change the treatment of every selected layer, as one undo step."""
+        """Change the treatment of every selected layer, as one undo step; while one is tried, that one alone."""
         document = self._document
+        if document.trial is not None:
+            document.try_out(change(document.trial))
+            self.refresh()
+            return
         changed = {treatment: change(treatment) for treatment in self._treatments}
         treatments = [changed[document.treatment_of(index)] for index in self._chosen]
         key = f"{merge_key} {hash(self._chosen)}" if merge_key else ""

@@ -1,4 +1,4 @@
-"""What a layer is compared with: what is planned for it, what a run made of it, or nothing."""
+"""What a layer is compared with: what is planned or tried for it, what a run made of it, or nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Comparison:
         if chosen == RUN:
             return f"run:{self._document.active_run}" if self._document.active_run else None
         if chosen == PLANNED:
-            treatment = self._document.treatment_of(index)
+            trial = self._document.trial
+            treatment = self._document.treatment_of(index) if trial is None else trial
             return None if treatment.keeps else treatment
         return None
 
@@ -56,11 +57,16 @@ class Comparison:
             left_out.append("the recipe's transforms")
         if recipe.polish is not None:
             left_out.append("polish")
-        return f"Tried on the weight alone; only a run brings in {' and '.join(left_out)}." if left_out else ""
+        said = ["What if: the recipe is another."] if self._document.trial is not None else []
+        if left_out:
+            said.append(f"Tried on the weight alone; only a run brings in {' and '.join(left_out)}.")
+        return " ".join(said)
 
     def label(self, index: int) -> str:
         """What "after" is called in legends: a planned treatment as the plan fitted it to the layer."""
         after, plan = self.after(index), self._document.plan
+        if self._document.trial is not None and isinstance(after, Treatment):
+            return f"{after.tag}?"
         if isinstance(after, Treatment):
             fitted = plan is not None and self._document.plan_is_current
             return plan.tags[plan.choice[index]] if plan is not None and fitted else after.tag
@@ -70,3 +76,4 @@ class Comparison:
         """Call `refresh` whenever what it means may have changed."""
         self._document.recipe_changed.connect(refresh)
         self._document.active_run_changed.connect(refresh)
+        self._document.trial_changed.connect(refresh)

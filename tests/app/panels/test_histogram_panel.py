@@ -245,3 +245,18 @@ def test_what_a_trial_leaves_out_is_said(qtbot, panel, plots_document, plots_cli
     plots_document.recipe = Recipe(polish=Polish())
     look_at(panel, plots_document, plots_client, qtbot, Treatment(Integer(granularity="channel"), weighted))
     assert panel.note.text() == "Tried on the weight alone; only a run brings in calibration text and polish."
+
+
+def test_a_trial_is_drawn_in_place_of_what_is_planned(qtbot, shown, plots_document, plots_client, int4):
+    panel = shown(HistogramPanel)
+    plots_document.select_named("q_proj")
+    plots_document.select(plots_document.selection[:1])
+    qtbot.waitUntil(lambda: bool(plots_client.asked))
+    plots_client.answer_all()
+    count = len(plots_client.asked)
+    plots_document.try_out(int4)
+    qtbot.waitUntil(lambda: len(plots_client.asked) > count)
+    assert plots_client.asked[-1].after == int4
+    plots_client.answer_all()
+    assert panel.comparison.label(plots_document.selection[0]) == "int4 channel?"
+    assert "What if" in panel.note.text()

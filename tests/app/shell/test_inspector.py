@@ -33,8 +33,8 @@ def picky(monkeypatch):
 
 
 @pytest.fixture
-def inspector(qtbot, opened):
-    made = InspectorPanel(opened)
+def inspector(qtbot, opened, client):
+    made = InspectorPanel(opened, client)
     qtbot.addWidget(made)
     return made
 
