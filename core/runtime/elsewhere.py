@@ -147,18 +147,15 @@ def _line(x: Floats, y: Floats, at: float) -> float:
 
 
 def _alike(samples: Sequence[LinearTime], work: Work, dtype: str) -> list[LinearTime]:
-    """Samples that tell most about the work: of the same scheme and dtype, else the same scheme, else the same kernel
-    with nearly as many bits, else any dense ones for a dense one.
+    """Samples on the work's kernel that tell most about it: of the same scheme, or with nearly as many bits; in models
+    of the same dtype where there are any. For a dense layer those in any dtype.
     """
-    same = [sample for sample in samples if sample.tag == work.tag]
-    exact = [sample for sample in same if sample.dtype == dtype]
-    if exact or same:
-        return exact or same
-    kernel = [sample for sample in samples if sample.route == work.route]
+    kernel = [sample for sample in samples if sample.route == work.route or sample.tag == work.tag == "dense"]
     bits = work.weight_bytes / work.multiply_adds
     tags = {sample.tag: abs(np.log(sample.weight_bytes / (sample.rows * sample.columns) / bits)) for sample in kernel}
-    nearest = min(tags, key=lambda tag: tags[tag], default="")
-    return [sample for sample in kernel if sample.tag == nearest]
+    nearest = work.tag if work.tag in tags else min(tags, key=lambda tag: tags[tag], default="")
+    alike = [sample for sample in kernel if sample.tag == nearest]
+    return [sample for sample in alike if sample.dtype == dtype] or alike
 
 
 def _left_out_error(samples: Sequence[LinearTime]) -> float:

@@ -1,4 +1,4 @@
-"""Micro-benchmarks are kept per machine, and meet the caches as a whole model would."""
+"""Timings are kept per machine; benchmarks meet the caches as a whole model would."""
 
 from __future__ import annotations
 
@@ -7,34 +7,53 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
 
-from core.runtime import profile as room
+from core.protocol.results import Estimate
 from core.runtime.machine import device_name, last_level_cache_bytes, machine_key
-from core.runtime.profile import Profile, Spread, spread_of, time_linear, working_set_bytes
+from core.runtime.profile import Profile, spread_of, working_set_bytes
 
-ONE = Spread(1.0, 0.5, 2.0, 64)
+ONE, TWO = Estimate(1.0, 0.5, 2.0), Estimate(2.0, 1.0, 3.0)
 
 
-def test_measured_once_and_kept(tmp_path: Path) -> None:
+def test_kept_for_the_next_time(tmp_path: Path) -> None:
     file = tmp_path / "kernels.json"
-    assert Profile(file, "here").get_or_measure("a", lambda: ONE) == ONE
-    assert Profile(file, "here").get_or_measure("a", lambda: pytest.fail("measured again")) == ONE
+    Profile(file, "here").keep({"a": ONE})
+    again = Profile(file, "here")
+    assert "a" in again
+    assert again["a"] == ONE
+    assert again.get("b", TWO) == TWO
 
 
-def test_another_machine_measures_for_itself(tmp_path: Path) -> None:
+def test_what_is_known_stays(tmp_path: Path) -> None:
     file = tmp_path / "kernels.json"
-    two = Spread(2.0, 1.0, 3.0, 64)
-    Profile(file, "here").get_or_measure("a", lambda: ONE)
-    assert Profile(file, "there").get_or_measure("a", lambda: two) == two
+    Profile(file, "here").keep({"a": ONE})
+    Profile(file, "here").keep({"a": TWO, "b": TWO})
+    assert [Profile(file, "here")[key] for key in "ab"] == [ONE, TWO]
+
+
+def test_another_machine_has_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "kernels.json"
+    Profile(file, "here").keep({"a": ONE})
+    there = Profile(file, "there")
+    assert "a" not in there
+    there.keep({"a": TWO})
     assert set(json.loads(file.read_text())) == {"here", "there"}
+    assert Profile(file, "here")["a"] == ONE
 
 
-@pytest.mark.parametrize("content", ["{broken", "[]", '{"here": {"a": {"median_ms": 1}}}'])
+def test_without_a_file_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    profile = Profile(None, "here")
+    profile.keep({"a": ONE})
+    assert profile["a"] == ONE
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ["{broken", "[]", '{"here": {"a": {"value": 1}}}', '{"here": {"a": {"low": "x"}}}'])
 def test_broken_file_counts_as_empty(tmp_path: Path, content: str) -> None:
     file = tmp_path / "kernels.json"
     file.write_text(content)
-    assert Profile(file, "here").get_or_measure("a", lambda: ONE) == ONE
+    assert "a" not in Profile(file, "here")
 
 
 def test_working_set_is_the_model_or_more_than_the_cache() -> None:
@@ -43,31 +62,8 @@ def test_working_set_is_the_model_or_more_than_the_cache() -> None:
     assert working_set_bytes(1 << 40) >= 2 * last_level_cache_bytes()
 
 
-class Counting(nn.Module):
-    made = 0
-    calls = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        Counting.made += 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        Counting.calls += 1
-        return x
-
-
-def test_as_many_weights_as_fill_the_working_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "LEAST_SECONDS", 0.0)
-    Counting.made = Counting.calls = 0
-    spread = time_linear(Counting, torch.zeros(1, 1, 4), 100, 950)
-    assert Counting.made == 10
-    assert Counting.calls == 10 * (1 + room.LEAST_PASSES)
-    assert 0 < spread.low_ms <= spread.median_ms <= spread.high_ms
-    assert spread.weight_bytes == 100
-
-
 def test_spread_is_median_and_tenths() -> None:
-    assert spread_of([float(v) for v in range(11)], 3) == Spread(5.0, 1.0, 9.0, 3)
+    assert spread_of([float(v) for v in range(11)]) == Estimate(5.0, 1.0, 9.0)
 
 
 def test_machine_is_named() -> None:
