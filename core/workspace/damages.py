@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ class Damages:
         self._saved = time.monotonic()
 
 
+@lru_cache(maxsize=4096)  # asked for every layer, and few treatments differ
 def treatment_key(treatment: Treatment, calibration: str) -> str:
     """What a damage is kept under. calibration: names what solvers are shown, for those that look at anything."""
     words = json.dumps(treatment.to_mapping(), sort_keys=True)
