@@ -40,6 +40,11 @@ class Preflight(QObject):
         self._recheck.timeout.connect(self._check)
         bench.document.recipe_changed.connect(self._recipe_changed)
 
+    @property
+    def waits_for_decision(self) -> bool:
+        """Whether the panel shows what was found, and a run waits for what the person says."""
+        return self.dialog is not None and not self._asked
+
     def run(self) -> None:
         """Start at once where nothing blocks or warns; else show what was found."""
         self._say("Checking before the run …")

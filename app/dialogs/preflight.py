@@ -70,6 +70,7 @@ class PreflightDialog(QDialog):
         self._busy.setRange(0, 0)
         self._busy.setTextVisible(False)
         self._list = QScrollArea(widgetResizable=True)
+        self._list.setStyleSheet("QScrollArea, QScrollArea > QWidget > QWidget { background: transparent; }")
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.run_button = QPushButton("Run")
@@ -121,6 +122,7 @@ class PreflightDialog(QDialog):
         self.run_button.setEnabled(checked.may_run)
         self.run_button.setText("Run" if level in ("tells", "fine") else "Run anyway" if checked.may_run else "Run")
         self._fill(checked.findings)
+        (self.run_button if checked.may_run else self.runtime).setFocus()
 
     def _heading(self) -> QHBoxLayout:
         words = QVBoxLayout()

@@ -9,7 +9,7 @@ from core.export.outline import Outline
 from core.export.targets import Dense
 from core.methods.floating import Floating
 from core.methods.integer import Integer
-from core.methods.microscaling import Microscaling, NvFloat4
+from core.methods.microscaling import BlockFloat, Microscaling, NvFloat4
 from core.methods.scheme import Scheme
 from core.preflight.runtimes import Held, Runtime
 from core.preflight.wording import layers
@@ -46,12 +46,17 @@ def foreign_findings(plan: Plan, outline: Outline, runtime: Runtime) -> Iterator
 def nearest_held(runtime: Runtime, scheme: Scheme, layer: Layer) -> Held | None:
     """The smallest type that has at least the scheme's bits, of its kind; None where there is none."""
     kind, bits, symmetric = _described(scheme)
+    block = scheme.block if isinstance(scheme, BlockFloat) else 0
     fits = [
         held
         for held in runtime.held
         if held.kind == kind and held.bits >= bits and layer.matrix_shape[1] % held.columns == 0
     ]
-    return min(fits, key=lambda held: (held.bits, held.symmetric != symmetric, held.bits_per_weight), default=None)
+
+    def distance(held: Held) -> tuple[int, bool, bool, float]:
+        return held.bits, held.symmetric != symmetric, bool(block) and held.group != block, held.bits_per_weight
+
+    return min(fits, key=distance, default=None)
 
 
 def _described(scheme: Scheme) -> tuple[str, int, bool]:

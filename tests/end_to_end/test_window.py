@@ -40,6 +40,17 @@ def last_job(window: MainWindow, kind: type) -> Job:
     return [job for job in window.bench.jobs if isinstance(job.request, kind)][-1]
 
 
+def press_run(window: MainWindow, qtbot: QtBot) -> None:
+    """Run, as a person does who reads what the check found and goes on."""
+    jobs, preflight = window.bench.jobs, window.work.preflight
+    before = len(list(jobs))
+    window.commands["run"].callback()
+    qtbot.waitUntil(lambda: len(list(jobs)) > before or preflight.waits_for_decision, timeout=PATIENCE_MS)
+    if preflight.dialog is not None:
+        preflight.dialog.run_button.click()
+    qtbot.waitUntil(lambda: len(list(jobs)) > before, timeout=PATIENCE_MS)
+
+
 def wait_for(window: MainWindow, qtbot: QtBot, kind: type) -> Job:
     qtbot.waitUntil(lambda: last_job(window, kind).ended, timeout=PATIENCE_MS)
     job = last_job(window, kind)
@@ -69,7 +80,7 @@ def test_whole_way(window: MainWindow, qtbot: QtBot, workspace: str, tmp_path: P
     document.undo.redo()
     qtbot.waitUntil(lambda: document.plan_is_current, timeout=PATIENCE_MS)
 
-    window.commands["run"].callback()
+    press_run(window, qtbot)
     run = wait_for(window, qtbot, Compress)
     assert len(run.layers) == 35
     assert document.active_run
@@ -159,7 +170,7 @@ def test_engine_killed_in_a_job_is_said_and_the_run_resumes(
     window.opening.open(str(big_checkpoint))
     qtbot.waitUntil(lambda: document.plan is not None, timeout=PATIENCE_MS)
     choose(window, qtbot, "int4-g128-clip")
-    window.commands["run"].callback()
+    press_run(window, qtbot)
     qtbot.waitUntil(lambda: len(last_job(window, Compress).layers) >= 2, timeout=PATIENCE_MS)
     for child in psutil.Process().children(recursive=True):
         if "spawn_main" in " ".join(child.cmdline()):
@@ -168,7 +179,7 @@ def test_engine_killed_in_a_job_is_said_and_the_run_resumes(
     assert last_job(window, Compress).state == FAILED
     assert "signal 9" in str(last_job(window, Compress).failure)
 
-    window.commands["run"].callback()
+    press_run(window, qtbot)
     job = wait_for(window, qtbot, Compress)
     assert any(layer.resumed for layer in job.layers)
     out = tmp_path / "resumed"
@@ -195,7 +206,7 @@ def test_pause_and_cancel_keep_finished_layers(window: MainWindow, qtbot: QtBot,
     window.opening.open(str(big_checkpoint))
     qtbot.waitUntil(lambda: document.plan is not None, timeout=PATIENCE_MS)
     choose(window, qtbot, "int4-g128-clip")
-    window.commands["run"].callback()
+    press_run(window, qtbot)
     qtbot.waitUntil(lambda: len(last_job(window, Compress).layers) >= 1, timeout=PATIENCE_MS)
     window.bench.jobs.toggle_pause()
     qtbot.waitUntil(lambda: last_job(window, Compress).state == "paused", timeout=PATIENCE_MS)
@@ -213,7 +224,7 @@ def test_closing_while_a_job_runs_ends_the_engine(window: MainWindow, qtbot: QtB
     window.opening.open(str(big_checkpoint))
     qtbot.waitUntil(lambda: document.plan is not None, timeout=PATIENCE_MS)
     choose(window, qtbot, "int4-g128-clip")
-    window.commands["run"].callback()
+    press_run(window, qtbot)
     qtbot.waitUntil(lambda: len(last_job(window, Compress).layers) >= 1, timeout=PATIENCE_MS)
     engines = [
         child for child in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(child.cmdline())

@@ -13,8 +13,17 @@ from app.panels.layer_view import DECISION
 from app.theme.appearance import apply_theme
 from app.theme.theme import current_theme, theme_notifier
 from core.protocol.events import Failed, Finished, Note, Partial, Started, Stopped
-from core.protocol.requests import Compress, Evaluate, Export, ForecastLatency, MakePlan, MeasureSensitivity, Open
-from core.protocol.results import Estimate, LatencyForecast, LayerCompressed, SensitivityCell
+from core.protocol.requests import (
+    CheckRecipe,
+    Compress,
+    Evaluate,
+    Export,
+    ForecastLatency,
+    MakePlan,
+    MeasureSensitivity,
+    Open,
+)
+from core.protocol.results import Checked, Estimate, LatencyForecast, LayerCompressed, SensitivityCell
 from core.recipe.presets import load_preset
 
 
@@ -53,6 +62,11 @@ def use_preset(window, client, checkpoint, qtbot, name="int8-channel"):
     qtbot.wait(120)
 
 
+def find_nothing(client):
+    """Answer the check that Run asks for: nothing stands in the way."""
+    client.say(Finished(client.last(CheckRecipe), Checked((), "", may_run=True, loads=True)))
+
+
 def test_it_starts_with_the_start_page(window):
     assert window.start_page.isVisible()
     assert not window.docks.dock("layers").isVisible()
@@ -81,6 +95,7 @@ def test_what_can_be_done_follows_the_document(filled, client, checkpoint, qtbot
 def test_run_asks_for_the_recipe_and_takes_up_what_was_interrupted(filled, client, checkpoint, document, qtbot):
     use_preset(filled, client, checkpoint, qtbot)
     filled.commands.action("run").trigger()
+    find_nothing(client)
     request = client.requests[client.last(Compress)]
     assert request == Compress(checkpoint.path, load_preset("int8-channel"), document.workspace, resume=True)
 
@@ -153,9 +168,11 @@ def test_a_failed_opening_is_a_card_and_the_page_stays(window, client):
 def test_the_remedy_of_a_killed_run_is_a_button(filled, client, checkpoint, qtbot):
     use_preset(filled, client, checkpoint, qtbot)
     filled.commands.action("run").trigger()
+    find_nothing(client)
     client.say(Failed(client.last(Compress), "The engine stopped (signal 9)", "/models/tiny", "Press Run to resume."))
     card = filled.cards.cards[0]
     next(button for button in card.findChildren(QPushButton) if button.text() == "Run").click()
+    find_nothing(client)
     assert len(client.numbers(Compress)) == 2
     assert filled.cards.cards == []
 

@@ -1,0 +1,227 @@
+"""Findings about the recipe itself, the text, the memory and the disk; and that mends mend."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from dataclasses import replace
+
+import pytest
+from flights import ROOMY, checked, found, kinds, mend, network, recipe
+
+from core.checkpoint.records import Checkpoint
+from core.errors import UserError
+from core.methods.activations import Activations
+from core.methods.codebook import Codebook
+from core.methods.error_feedback import ErrorFeedback
+from core.methods.integer import Integer
+from core.methods.polish import Polish
+from core.methods.smooth import Smooth
+from core.methods.solver import Nearest
+from core.methods.sparse import Sparse
+from core.preflight.check import check_recipe
+from core.preflight.facts import Surprise, TextFound
+from core.preflight.usual import usual_network
+from core.protocol.requests import CheckRecipe
+from core.protocol.results import Estimate
+from core.recipe.presets import load_preset, preset_names
+from core.recipe.recipe import Recipe, Treatment
+
+INT4 = Treatment(Integer())
+GPTQ = Treatment(Integer(), ErrorFeedback())
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_mend_of_every_preset_does_away_with_its_finding(name):
+    usual = network(192, 384)
+    for runtime in ("", "vllm", "openvino"):
+        answer = checked(load_preset(name), runtime, on=usual)
+        for finding in answer.findings:
+            for offered in finding.mends:
+                after = checked(
+                    offered.recipe or load_preset(name), runtime, offered.target or "auto", on=usual, facts=ROOMY
+                )
+                same = [
+                    other
+                    for other in after.findings
+                    if other.kind == finding.kind and (set(other.layers) & set(finding.layers) or not other.layers)
+                ]
+                assert not same, (runtime, finding.title, offered.label)
+                assert after.may_run
+
+
+def test_findings_come_by_level():
+    answer = checked(load_preset("nf4-g64"), "llama.cpp")
+    order = ["blocks", "warns", "tells", "fine"]
+    assert [finding.level for finding in answer.findings] == sorted((f.level for f in answer.findings), key=order.index)
+
+
+def test_groups_that_do_not_divide_block_with_ways_out():
+    odd = network(192, 344)
+    answer = checked(recipe(("linears", INT4)), on=odd)
+    finding = found(answer, "recipe")
+    assert not answer.may_run
+    assert len(finding.layers) == 14
+    assert "group size 128 does not divide" in finding.title
+    labels = [each.label for each in finding.mends]
+    assert labels == ["Fall back where groups do not divide", "Use one scale per channel"]
+    assert all(checked(each.recipe, on=odd).may_run for each in finding.mends)
+    partly = found(checked(recipe(("linears", Treatment(Integer(group_size=64)))), on=odd), "recipe")
+    kept = checked(mend(partly, "Keep these 2 layers").recipe, on=odd)
+    assert kept.may_run
+    divides = found(checked(recipe(("linears", INT4)), on=network(192, 384)), "recipe")
+    assert mend(divides, "Use groups of 64 (divides all layers)")
+
+
+def test_a_recipe_that_does_nothing():
+    answer = checked(Recipe())
+    assert not answer.may_run
+    assert checked(found(answer, "nothing").mends[0].recipe).may_run
+
+
+def test_what_stays_as_large_warns():
+    answer = checked(recipe(("linears", Treatment(Sparse()))))
+    finding = found(answer, "no gain")
+    assert finding.level == "warns"
+    assert "no gain" not in kinds(checked(finding.mends[0].recipe), "warns")
+
+
+def test_layers_that_would_become_larger():
+    larger = recipe(("role:attention.q", Treatment(Integer(8, symmetric=False, group_size=2))), ("role:mlp.up", INT4))
+    finding = found(checked(larger), "larger")
+    assert len(finding.layers) == 2
+    assert "larger" not in kinds(checked(mend(finding, "Keep these 2").recipe), "warns")
+
+
+def test_patterns_that_match_nothing_can_be_removed():
+    asked = recipe(("linears", INT4), ("model.layers.9.*", INT4))
+    finding = found(checked(asked), "unmatched")
+    assert mend(finding, "Remove").recipe.rules == asked.rules[:1]
+
+
+def test_inputs_that_stay():
+    asked = recipe(
+        ("linears", Treatment(Integer(), activations=Activations())),
+        ("embeddings", Treatment(Integer(), activations=Activations())),
+    )
+    finding = found(checked(asked), "inputs stay")
+    assert finding.layers == ("model.embed_tokens",)
+    assert "inputs stay" not in kinds(checked(finding.mends[0].recipe), "warns")
+
+
+def test_dense_layers_and_dense_everything():
+    some = found(
+        checked(recipe(("linears", INT4), ("role:mlp.down", Treatment(Codebook(group_size=64))))), "written dense"
+    )
+    assert len(some.layers) == 2
+    assert [each.label for each in some.mends] == ["Keep these 2 layers", "Use 4-bit integers in groups of 128"]
+    everything = found(checked(recipe(("linears", Treatment(Codebook(group_size=64))))), "everything dense")
+    assert len(everything.layers) == 14
+
+
+def test_an_already_quantised_checkpoint_blocks():
+    done = replace(network(), quantization={"quant_method": "gptq"})
+    answer = checked(recipe(("linears", INT4)), on=done)
+    assert kinds(answer, "blocks") == {"checkpoint"}
+
+
+def test_text_that_is_missing_blocks_and_is_mended():
+    facts = replace(
+        ROOMY, text=TextFound(refusal=UserError("The text cannot be read", where="a.txt", remedy="Give one."))
+    )
+    asked = replace(recipe(("linears", GPTQ)), calibration=replace(Recipe().calibration, text="a.txt"))
+    asked = replace(asked, polish=Polish(), transforms=(Smooth(),))
+    finding = found(checked(asked, facts=facts), "calibration")
+    assert finding.level == "blocks"
+    assert mend(finding, "Use the shipped text").recipe.calibration.text == ""
+    without = mend(finding, "Use nearest rounding").recipe
+    assert not without.needs_calibration
+    assert without.rules[0].treatment == Treatment(Integer(), Nearest(clip_search=True))
+
+
+@pytest.mark.parametrize(("windows", "level"), [(121, "tells"), (12, "warns")])
+def test_text_that_is_short(windows, level):
+    text = TextFound(windows, 256, (f"The calibration text fills only {windows} of 128 windows of 256 tokens",))
+    finding = found(checked(recipe(("linears", GPTQ)), facts=replace(ROOMY, text=text)), "calibration")
+    assert finding.level == level
+    assert mend(finding, "Use").recipe.calibration.windows == windows
+
+
+def test_text_that_is_enough_is_fine():
+    facts = replace(ROOMY, text=TextFound(128, 256))
+    assert found(checked(recipe(("linears", GPTQ)), facts=facts), "calibration").level == "fine"
+
+
+def test_what_a_network_refuses_blocks():
+    facts = replace(ROOMY, surprises=(Surprise("transform", "It cannot be turned", refuses=True),))
+    asked = replace(recipe(("linears", INT4)), transforms=(Smooth(),))
+    answer = checked(asked, facts=facts)
+    assert not answer.may_run
+    assert mend(found(answer, "transform"), "Leave transforms out").recipe.transforms == ()
+
+
+def flown(asked, facts, tmp_path, out=""):
+    """Checked as a checkpoint with a place on the disk is."""
+    request = CheckRecipe("/models/small", asked, out=out, workspace=str(tmp_path / "workspace"))
+    return check_recipe(network(), request, lambda _: facts)
+
+
+def test_disks_are_added_up_where_they_are_one(tmp_path, monkeypatch):
+    asked = recipe(("linears", INT4))
+    together = found(flown(asked, ROOMY, tmp_path, str(tmp_path / "out")), "disk")
+    assert together.level == "fine"
+    assert "for the workspace and" in together.detail
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10, 0, 1_000_000))
+    alone = flown(asked, ROOMY, tmp_path)
+    assert found(alone, "disk").level == "fine"
+    both = flown(asked, ROOMY, tmp_path, str(tmp_path / "out"))
+    assert found(both, "disk").level == "blocks"
+    assert not both.may_run
+
+
+def test_an_output_that_cannot_be_written_blocks(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("x")
+    answer = flown(recipe(("linears", INT4)), ROOMY, tmp_path, str(tmp_path / "full"))
+    assert found(answer, "output").level == "blocks"
+
+
+@pytest.mark.parametrize(
+    ("peak", "level"),
+    [((2.0, 1.9, 2.1), "fine"), ((3.5, 3.0, 4.5), "warns"), ((9.0, 8.5, 9.5), "blocks")],
+)
+def test_memory_by_its_forecast(peak, level, tmp_path):
+    gigabytes = Estimate(*(1e9 * value for value in peak))
+    facts = replace(ROOMY, memory_free=4 * 10**9, memory_total=8 * 10**9, peak_bytes=gigabytes)
+    finding = found(flown(recipe(("linears", GPTQ)), facts, tmp_path), "memory")
+    assert finding.level == level
+    assert "≈" in finding.title
+    if level != "fine":
+        assert not mend(finding, "Use the streaming nearest solver").recipe.needs_calibration
+
+
+def test_memory_that_is_surely_not_there(tmp_path):
+    facts = replace(ROOMY, memory_free=10**6, memory_total=10**6)
+    asked = replace(recipe(("linears", INT4)), polish=Polish())
+    finding = found(flown(asked, facts, tmp_path), "memory")
+    assert finding.level == "blocks"
+    assert "float32" in finding.detail
+    assert mend(finding, "Do not polish").recipe.polish is None
+    on_gpu = replace(ROOMY, gpu_free=10**6)
+    assert found(flown(asked, on_gpu, tmp_path), "gpu memory").level == "warns"
+
+
+def test_what_is_not_forecast_is_said_so(tmp_path):
+    answer = flown(recipe(("linears", INT4)), ROOMY, tmp_path)
+    assert "not forecast yet" in found(answer, "memory").title
+    assert "not forecast yet" in found(answer, "time").title
+    known = replace(ROOMY, seconds=Estimate(180.0, 150.0, 240.0))
+    assert found(flown(recipe(("linears", INT4)), known, tmp_path), "time").title == "Takes ≈ 3 min (2 min to 4 min)"
+
+
+def test_the_usual_network_stands_for_checkpoints_to_come():
+    usual = usual_network()
+    assert isinstance(usual, Checkpoint)
+    assert 8.0e9 < usual.parameters < 8.1e9
+    assert checked(load_preset("int4-g128"), "vllm", on=usual).loads

@@ -1,0 +1,209 @@
+"""What runtimes load, told by what each of them is known to refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from flights import checked, found, kinds, layer, mend, network, recipe
+
+from core.errors import UserError
+from core.methods.activations import Activations
+from core.methods.codebook import Codebook
+from core.methods.floating import Floating
+from core.methods.half_quadratic import HalfQuadratic
+from core.methods.integer import Integer
+from core.methods.microscaling import NvFloat4
+from core.methods.solver import Nearest
+from core.preflight.runtimes import RUNTIMES
+from core.recipe.recipe import KEEP, Treatment
+
+INT4 = Treatment(Integer())
+INT8 = Treatment(Integer(bits=8, granularity="channel"))
+W8A8 = replace(INT8, activations=Activations())
+
+
+@pytest.mark.parametrize(
+    "treatment",
+    [
+        INT4,
+        INT8,
+        W8A8,
+        Treatment(Integer(group_size=32)),
+        Treatment(Integer(group_size=64, symmetric=False, bits=3)),
+        Treatment(Floating(scales="weight")),
+        Treatment(Floating(scales="weight"), activations=Activations(format="fp8")),
+        Treatment(Floating(scales="weight", granularity="block")),
+    ],
+    ids=lambda treatment: treatment.tag,
+)
+def test_vllm_loads_what_its_usual_kernels_take(treatment):
+    answer = checked(recipe(("linears", treatment)), "vllm")
+    assert answer.loads
+    assert kinds(answer, "blocks") == set()
+    assert "caveat" not in kinds(answer, "warns")
+    assert found(answer, "loads").level == "fine"
+
+
+@pytest.mark.parametrize(
+    ("treatment", "kind", "label"),
+    [
+        (Treatment(Integer(granularity="tensor")), "granularity", "Use one scale per channel"),
+        (Treatment(Integer(bits=8), activations=Activations()), "granularity", "Use one scale per channel"),
+        (Treatment(Integer(bits=8, symmetric=False)), "granularity", "Use symmetric scales"),
+        (Treatment(Floating(scales="weight"), activations=Activations()), "inputs", "Leave the inputs"),
+        (Treatment(Floating(scales="weight", granularity="block", block_rows=64)), "granularity", "Use one scale per"),
+        (Treatment(NvFloat4(), activations=Activations()), "inputs", "Leave the inputs"),
+    ],
+    ids=lambda value: value.tag if isinstance(value, Treatment) else "",
+)
+def test_what_vllm_refuses_blocks_and_is_mended(treatment, kind, label):
+    answer = checked(recipe(("linears", treatment)), "vllm")
+    finding = found(answer, kind)
+    assert (answer.may_run, answer.loads) == (True, False)
+    assert finding.level == "blocks"
+    assert len(finding.layers) == 14
+    assert "vLLM" in finding.detail
+    mended = checked(mend(finding, label).recipe, "vllm")
+    assert mended.loads
+
+
+@pytest.mark.parametrize(
+    ("treatment", "label", "after"),
+    [
+        (Treatment(Integer(bits=3)), "Use 4 bits instead of 3", Integer(bits=4)),
+        (Treatment(Integer(bits=5)), "Use 8 bits instead of 5", Integer(bits=8)),
+        (Treatment(Integer(group_size=256)), "Use groups of 128", Integer(group_size=128)),
+        (Treatment(Integer(group_size=16)), "Use one scale per channel", Integer(granularity="channel")),
+        (Treatment(Integer(symmetric=False)), "Use symmetric scales", Integer()),
+        (Treatment(Integer(symmetric=False), HalfQuadratic()), "Use symmetric scales", Integer()),
+    ],
+    ids=lambda value: getattr(value, "tag", "") if isinstance(value, Treatment) else "",
+)
+def test_what_only_new_versions_load_warns(treatment, label, after):
+    answer = checked(recipe(("linears", treatment)), "vllm")
+    finding = found(answer, "caveat")
+    assert answer.loads
+    assert finding.level == "warns"
+    assert "Humming" in finding.detail
+    mended = mend(finding, label).recipe
+    assert [rule.treatment.scheme for rule in mended.rules] == [after]
+    if isinstance(treatment.solver, HalfQuadratic):
+        assert mended.rules[0].treatment.solver == Nearest(clip_search=True)
+    assert "caveat" not in kinds(checked(mended, "vllm"), "warns")
+
+
+def test_fused_layers_must_be_alike_and_get_the_most_bits():
+    asked = recipe(("linears", INT4), ("role:attention.v", INT8), ("role:mlp.up", KEEP))
+    answer = checked(asked, "vllm")
+    attention, mlp = (finding for finding in answer.findings if finding.kind == "fused")
+    assert not answer.loads
+    assert attention.title == "Query, key and value are not treated alike in 2 places"
+    assert sorted(attention.layers)[:3] == [f"model.layers.0.self_attn.{part}_proj" for part in "kqv"]
+    assert len(mlp.layers) == 4
+    mended = mend(attention, "Make query, key and value alike").recipe
+    after = checked(mended, "vllm")
+    assert [finding.layers for finding in after.findings if finding.kind == "fused"] == [mlp.layers]
+    again = checked(mend(found(after, "fused"), "Make gate and up alike").recipe, "vllm")
+    assert again.loads
+    assert not found(again, "loads").layers
+    by_name = {target: rule.treatment for rule in mended.rules for target in rule.targets}
+    assert by_name["model.layers.0.self_attn.q_proj"] == INT8
+
+
+def test_transformers_loads_mixed_layers_but_is_not_faster():
+    answer = checked(recipe(("linears", INT4), ("role:attention.v", INT8)), "transformers")
+    assert answer.loads
+    assert found(answer, "speed").level == "warns"
+    assert "decoded" in found(answer, "speed").detail
+
+
+def test_experts_of_one_kind():
+    many = network(experts=2)
+    odd = checked(recipe(("linears", INT4), ("*.experts.1.*", INT8)), "vllm", "compressed-tensors", on=many)
+    assert found(odd, "experts").level == "blocks"
+    mended = mend(found(odd, "experts"), "Make all experts alike").recipe
+    assert "experts" not in kinds(checked(mended, "vllm", "compressed-tensors", on=many), "blocks")
+
+
+def test_shapes_that_old_kernels_refuse_warn_and_can_be_kept():
+    odd = network()
+    odd = replace(odd, layers=(*odd.layers, layer("model.layers.0.extra", "linear", 40, 96)))
+    answer = checked(recipe(("linears", Treatment(Integer(group_size=32)))), "vllm", on=odd)
+    finding = found(answer, "shape")
+    assert finding.layers == ("model.layers.0.extra",)
+    kept = checked(mend(finding, "Keep this layer").recipe, "vllm", on=odd)
+    assert "shape" not in kinds(kept, "warns")
+
+
+def test_a_packed_head_warns():
+    finding = found(checked(recipe(("linears", INT4), ("role:lm_head", INT4)), "vllm"), "head")
+    assert finding.layers == ("lm_head",)
+    assert "head" not in kinds(checked(mend(finding, "Keep the output head").recipe, "vllm"), "warns")
+
+
+def test_nvfp4_scales_of_fused_layers_warn():
+    answer = checked(recipe(("linears", Treatment(NvFloat4()))), "vllm")
+    assert answer.loads
+    assert len([finding for finding in answer.findings if finding.kind == "shared scale"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("treatment", "batches"),
+    [(INT4, "up to batch 16"), (W8A8, "at every batch"), (Treatment(Floating(scales="weight")), "up to batch 16")],
+    ids=lambda value: value.tag if isinstance(value, Treatment) else "",
+)
+def test_where_vllm_is_faster(treatment, batches):
+    finding = found(checked(recipe(("linears", treatment)), "vllm"), "speed")
+    assert finding.level == "tells"
+    assert batches in finding.title
+
+
+def test_dense_is_loaded_and_no_faster():
+    answer = checked(recipe(("linears", INT4)), "vllm", "dense")
+    assert answer.loads
+    assert found(answer, "speed").title == "Not faster in vLLM"
+
+
+@pytest.mark.parametrize("runtime", ["llama.cpp", "onnxruntime", "openvino"])
+def test_files_that_benchvise_does_not_write(runtime):
+    answer = checked(recipe(("linears", INT4)), runtime)
+    finding = found(answer, "format")
+    assert not answer.loads
+    assert "Benchvise cannot write" in finding.title
+    assert mend(finding, "Export dense").target == "dense"
+    dense = checked(recipe(("linears", INT4)), runtime, "dense")
+    assert dense.loads
+    assert found(dense, "convert").level == "warns"
+
+
+@pytest.mark.parametrize(
+    ("treatment", "hidden", "nearest"),
+    [
+        (INT4, 256, "Q4_0"),
+        (Treatment(Integer(symmetric=False)), 256, "Q4_K"),
+        (Treatment(Integer(symmetric=False, group_size=32)), 96, "Q4_1"),
+        (INT8, 256, "Q8_0"),
+        (Treatment(Integer(bits=3)), 256, "Q3_K"),
+        (Treatment(Integer(bits=3, group_size=32)), 96, "Q4_0"),
+        (Treatment(NvFloat4()), 256, "NVFP4"),
+        (Treatment(Codebook(group_size=32)), 256, "no type"),
+    ],
+    ids=lambda value: value.tag if isinstance(value, Treatment) else "",
+)
+def test_the_nearest_gguf_type(treatment, hidden, nearest):
+    answer = checked(recipe(("linears", treatment)), "llama.cpp", on=network(hidden, 2 * hidden))
+    told = [finding for finding in answer.findings if finding.kind == "nearest"]
+    assert any(nearest in finding.title for finding in told)
+
+
+def test_every_fact_has_a_source():
+    for runtime in RUNTIMES.values():
+        assert runtime.source
+        assert bool(runtime.targets) == bool(runtime.forms) == (not runtime.converter)
+        assert all(form.source and form.why for form in runtime.forms)
+
+
+def test_unknown_runtimes_are_refused_with_the_nearest():
+    with pytest.raises(UserError, match="vllm"):
+        checked(recipe(("linears", INT4)), "vlm")
