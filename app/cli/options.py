@@ -49,8 +49,8 @@ def add_workspace(parser: ArgumentParser) -> None:
     parser.add_argument("--workspace", metavar="DIR", default="", help="where results are kept (default: your own)")
 
 
-def add_recipe(parser: ArgumentParser) -> None:
-    either = parser.add_mutually_exclusive_group(required=True)
+def add_recipe(parser: ArgumentParser, *, required: bool = True) -> None:
+    either = parser.add_mutually_exclusive_group(required=required)
     either.add_argument("--recipe", metavar="FILE", help="a recipe in YAML")
     either.add_argument("--preset", metavar="NAME", help="a shipped recipe; `benchvise presets` lists them")
 

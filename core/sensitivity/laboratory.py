@@ -19,7 +19,7 @@ from core.weights.weights import Weights
 class Laboratory:
     """ids: int64 [windows, tokens] that damages are measured on; shown: likewise, what solvers are shown, or None.
 
-    order: the layers in the order in which they will be asked for.
+    order: the layers in the order in which they will be asked for. progress advances by the tokens of the first pass.
     """
 
     def __init__(
@@ -42,7 +42,9 @@ class Laboratory:
 
     @cached_property
     def reference(self) -> Reference:
-        return Reference(self.model, self.ids, self.weights.source)
+        found = Reference(self.model, self.ids, self.weights.source)
+        self._progress.advance(self.ids.numel())
+        return found
 
     @cached_property
     def layers(self) -> TreatedLayers:

@@ -166,7 +166,7 @@ class _Measuring:
         self.progress.start(self.tokens * (len(self.tasks) + 2), "tokens")
         self.progress.advance(self.tokens * len(measured))
         if unknown:
-            foretold_ += self._foretelling(unknown)
+            foretold_ += self._foretelling(unknown, counted=0)
         worst = {(cell.layer, cell.treatment): cell.kl for cell in foretold_}
         order = sorted(unmeasured, key=lambda task: -worst.get((task.layer.name, task.treatment.tag), 0.0))
         drawn = random.Random(0).sample(order, round(_AT_RANDOM * len(order)))  # noqa: S311 - no secret
@@ -208,7 +208,8 @@ class _Measuring:
                 self.progress.advance(self.tokens)
         return cells
 
-    def _foretelling(self, tasks: Sequence[Task]) -> list[SensitivityCell]:
+    def _foretelling(self, tasks: Sequence[Task], counted: int | None = None) -> list[SensitivityCell]:
+        """counted: the tokens that each cell stands for."""
         cells = []
         layers = {task.layer.name: task.layer for task in tasks}
         found = factors(self._lab.model, self.ids, tuple(layers.values()), self.progress)
@@ -221,6 +222,7 @@ class _Measuring:
                 cells += self._one_by_one((task,))
             else:
                 cells.append(self._keep(task, FISHER, Damage(self._foretold(task, known))))
+                self.progress.advance(self.tokens if counted is None else counted)
         return cells
 
     def _foretold(self, task: Task, known: Factors) -> float:

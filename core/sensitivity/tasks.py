@@ -45,7 +45,7 @@ def tasks_of(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> tuple[
     """
     tasks: list[Task] = []
     refusal: RecipeError | None = None
-    findings: dict[str, list[str]] = {}
+    findings = _Findings()
     if not treatments:
         raise RecipeError(
             "No treatment is given whose damage could be measured",
@@ -58,15 +58,37 @@ def tasks_of(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> tuple[
                 fit, notes = fitted(treatment, layer)
             except RecipeError as error:
                 refusal = refusal or error
-                findings.setdefault(f"not measured with {treatment.tag}, which does not fit", []).append(layer.name)
+                findings.add("not measured with {}, which does not fit", treatment, layer)
                 continue
             if fit.scheme.shared:
                 notes = (*notes, "counted over the layer alone")
             if fit.activations is not None and fit.activations.needs_calibration:
                 notes = (*notes, "the fixed scale of its inputs was found on the text it is measured on")
             for note in (*notes, *solved_alone(fit)[1]):
-                findings.setdefault(f"measured with {treatment.tag}: {note}", []).append(layer.name)
+                findings.add("measured with {}: " + note, treatment, layer)
             tasks.append(Task(layer, treatment, fit))
     if not tasks and refusal is not None:
         raise refusal
-    return tasks, [finding_as_sentence(finding, names) for finding, names in findings.items()]
+    return tasks, findings.sentences()
+
+
+class _Findings:
+    """What was found of which treatments on which layers; treatments of the same layers share a sentence."""
+
+    def __init__(self) -> None:
+        self._layers: dict[str, dict[str, list[str]]] = {}
+
+    def add(self, finding: str, treatment: Treatment, layer: Layer) -> None:
+        """finding: with {} for the treatments."""
+        self._layers.setdefault(finding, {}).setdefault(treatment.tag, []).append(layer.name)
+
+    def sentences(self) -> list[str]:
+        found = []
+        for finding, layers in self._layers.items():
+            tags: dict[tuple[str, ...], list[str]] = {}
+            for tag, names in layers.items():
+                tags.setdefault(tuple(names), []).append(tag)
+            for where, together in tags.items():
+                words = together[0] if len(together) == 1 else f"{', '.join(together[:-1])} and {together[-1]}"
+                found.append(finding_as_sentence(finding.format(words), list(where)))
+        return found

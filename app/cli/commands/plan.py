@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from app.cli.command import Command, Reply
+from app.cli.commands.budget import add_budget, budget_data, budget_lines, share_out
+from app.cli.commands.job_forecast import add_forecast, forecast_data, forecast_lines, forecast_of
 from app.cli.options import add_calibration, add_path, add_recipe, add_target, chosen_recipe
 from app.cli.quantities import size
 from app.cli.table import number, table, text
 from core.checkpoint.open import open_checkpoint
+from core.errors import RecipeError
 from core.export.outline import Outline, outline_of_plan
 from core.export.targets import AUTO
 from core.recipe.plan import Plan, PlanRow, make_plan
+from core.recipe.recipe import Recipe
 from core.settings import to_mapping
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
     add_path(parser)
-    add_recipe(parser)
+    add_recipe(parser, required=False)
     add_calibration(parser)
     add_target(parser, default=AUTO)
+    add_budget(parser)
+    add_forecast(parser)
 
 
 def _run(arguments: Namespace) -> Reply:
-    recipe = chosen_recipe(arguments)
+    shared = share_out(arguments) if arguments.budget else None
+    recipe = shared.allocated.recipe if shared is not None else _asked(arguments)
     plan = make_plan(open_checkpoint(arguments.path), recipe)
     outline = outline_of_plan(plan, arguments.to)
     warnings = (*plan.warnings, *outline.warnings, *([f"{outline.refusal}."] if outline.refusal else []))
@@ -40,7 +48,22 @@ def _run(arguments: Namespace) -> Reply:
         "export": {"target": outline.target, "bytes": outline.nbytes},
         "warnings": warnings,
     }
-    return Reply(data, _lines(plan, outline, warnings))
+    lines = _lines(plan, outline, warnings)
+    if shared is not None:
+        data |= budget_data(shared)
+        layers = {layer.name: layer for layer in plan.checkpoint.layers}
+        lines = chain(budget_lines(shared, layers, arguments.out), lines)
+    job = forecast_of(arguments, recipe)
+    if job is not None:
+        data |= forecast_data(job)
+        lines = chain(lines, forecast_lines(job))
+    return Reply(data, lines)
+
+
+def _asked(arguments: Namespace) -> Recipe:
+    if arguments.recipe is None and arguments.preset is None:
+        raise RecipeError("There is nothing to plan", remedy="Give --recipe, --preset or --budget.")
+    return chosen_recipe(arguments)
 
 
 def _as_data(row: PlanRow) -> dict[str, object]:
@@ -87,4 +110,6 @@ def _lines(plan: Plan, outline: Outline, warnings: Sequence[str]) -> Iterator[st
         yield f"warning: {warning}"
 
 
-PLAN = Command("plan", "resolve a recipe on a checkpoint: exact bytes, reading no weight", _add_arguments, _run)
+PLAN = Command(
+    "plan", "resolve a recipe on a checkpoint, or find the recipe for a budget: exact bytes", _add_arguments, _run
+)

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
 from app.cli.command import Command, Reply
+from app.cli.commands.budget import METHODS
 from app.cli.job import carry_out
 from app.cli.options import add_path, add_text, add_windows, add_workspace
 from app.cli.quantities import duration, significant
@@ -14,12 +15,14 @@ from app.cli.table import number, table, text
 from app.cli.treatment_words import parse_treatment_words
 from core.checkpoint.open import open_checkpoint
 from core.errors import RecipeError
+from core.methods.calibration import Calibration
 from core.protocol.requests import MeasureSensitivity
 from core.protocol.results import Sensitivity
 from core.recipe.matching import matching
 from core.settings import did_you_mean
 
 DEFAULT_TREATMENT = "int4 g128"
+METHOD_WORDS = {"enable_one": "treating it alone", "disable_one": "sparing it alone", "fisher": "foretelling"}
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -35,6 +38,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--layers", metavar="PATTERN", nargs="+", action="extend", help="names or patterns as in a recipe (linears)"
     )
+    parser.add_argument("--method", choices=METHODS, default="enable_one", help="how damage is found (enable_one)")
+    parser.add_argument("--seconds", metavar="S", type=float, default=60.0, help="for measuring, with auto (60)")
+    parser.add_argument("--correct", action="store_true", help="also measure what layers do together")
+    parser.add_argument(
+        "--calibration", metavar="FILE", default="", help="what solvers learn from (default: the shipped text)"
+    )
     add_windows(parser, windows=4, window_tokens=128)
     add_workspace(parser)
 
@@ -49,6 +58,10 @@ def _run(arguments: Namespace) -> Reply:
         windows=arguments.windows,
         window_tokens=arguments.window_tokens,
         workspace=arguments.workspace,
+        method=arguments.method,
+        seconds=arguments.seconds,
+        correct=arguments.correct,
+        calibration=Calibration(text=arguments.calibration),
     )
     sensitivity = carry_out(request, Sensitivity, arguments)
     data = {
@@ -56,6 +69,10 @@ def _run(arguments: Namespace) -> Reply:
         "layers": [_as_data(fields_of(cell)) for cell in sensitivity.cells],
         "tokens": sensitivity.tokens,
         "seconds": sensitivity.seconds,
+        "key": sensitivity.key,
+        "rank_correlation": sensitivity.rank_correlation,
+        "compared": sensitivity.compared,
+        "together": [fields_of(each) for each in sensitivity.together],
         "warnings": sensitivity.warnings,
     }
     return Reply(data, _lines(sensitivity))
@@ -78,10 +95,37 @@ def _as_data(cell: dict[str, object]) -> dict[str, object]:
 
 
 def _lines(sensitivity: Sensitivity) -> Iterator[str]:
-    columns = (text("layer"), text("treatment"), number("KL", "nats/token"))
+    columns = (
+        text("layer"),
+        text("treatment"),
+        number("KL", "nats/token"),
+        number("output error"),
+        number("SQNR", "dB"),
+        text("found by"),
+    )
     cells = sorted(sensitivity.cells, key=lambda cell: -cell.kl)
-    yield from table(columns, ((cell.layer, cell.treatment, significant(cell.kl)) for cell in cells))
+    yield from table(
+        columns,
+        (
+            (
+                cell.layer,
+                cell.treatment,
+                significant(cell.kl),
+                significant(cell.output_error, 3),
+                significant(cell.sqnr_db, 4),
+                METHOD_WORDS[cell.method],
+            )
+            for cell in cells
+        ),
+    )
     yield ""
+    if sensitivity.rank_correlation is not None:
+        yield (
+            f"foretold and measured damages rank alike by {sensitivity.rank_correlation:.3f} "
+            f"over {sensitivity.compared:,} cells"
+        )
+    for each in sensitivity.together:
+        yield f"together: KL {significant(each.measured)} where single damages add up to {significant(each.added)}"
     yield f"most fragile first; {sensitivity.tokens:,} tokens, {duration(sensitivity.seconds)}"
     for warning in sensitivity.warnings:
         yield f"warning: {warning}"

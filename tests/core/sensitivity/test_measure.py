@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scipy.stats import spearmanr
 from tiny_models import save_tiny
 from transformers import AutoModelForCausalLM
 
 from core.checkpoint.open import open_checkpoint
+from core.checkpoint.records import Layer
 from core.compress.apply import treated_weight
 from core.errors import Cancelled, CheckpointError, RecipeError
-from core.evaluate import sensitivity as room
-from core.sensitivity.measure import measure_sensitivity
-from core.sensitivity.reference import Reference
-from core.sensitivity.tasks import chosen_layers
+from core.evaluate.evaluate import evaluate
 from core.evaluate.text import text_windows
 from core.methods.activations import Activations
+from core.methods.calibration import Calibration
+from core.methods.error_feedback import ErrorFeedback
 from core.methods.integer import Integer
 from core.methods.sparse import Sparse
 from core.progress import NullProgress
-from core.protocol.requests import MeasureSensitivity
+from core.protocol.requests import Compress, Evaluate, MeasureSensitivity
 from core.protocol.results import SensitivityCell
-from core.recipe.recipe import Treatment
+from core.recipe.matching import naming
+from core.recipe.recipe import Recipe, Rule, Treatment
 from core.runtime.build import load_model
+from core.sensitivity import laboratory
+from core.sensitivity.measure import measure_sensitivity
+from core.sensitivity.reference import Reference
+from core.sensitivity.tasks import chosen_layers
+from core.sensitivity.treated import Treated, TreatedLayers
+from core.walk.job import compress
 from core.weights.weights import OriginalWeights
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
@@ -144,7 +154,7 @@ def test_cancelled_measurement_goes_on_from_the_workspace(tmp_path: Path) -> Non
 
 def test_known_cells_need_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     once = measure_sensitivity(request(tmp_path, INT3), NullProgress())
-    monkeypatch.setattr(room, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(laboratory, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
     again = measure_sensitivity(request(tmp_path, INT3), NullProgress())
     assert [cell.kl for cell in again.cells] == [cell.kl for cell in once.cells]
 
@@ -229,3 +239,103 @@ def test_inputs_that_stay_as_they_are_are_said(tmp_path: Path) -> None:
     treatment = replace(INT8, activations=Activations())
     found = measure_sensitivity(request(tmp_path, treatment, layers=("model.embed_tokens",)), Listener())
     assert "looked up" in found.warnings[0]
+
+
+def test_a_changed_layer_is_measured_again_and_only_it(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SAMPLE, tmp_path / "model"))
+    names = ("model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj")
+    ask = MeasureSensitivity(str(folder), "", (INT3,), names, 2, 32, str(tmp_path / "kept"))
+    assert [cell.cached for cell in measure_sensitivity(ask, NullProgress()).cells] == [False, False]
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.0.mlp.up_proj.weight"] = tensors["model.layers.0.mlp.up_proj.weight"] * 1.5
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    again = measure_sensitivity(ask, NullProgress())
+    assert {cell.layer: cell.cached for cell in again.cells} == {names[0]: False, names[1]: True}
+    assert "have changed since they were measured" in again.warnings[0]
+
+
+def test_sparing_one_is_what_the_others_leave(tmp_path: Path) -> None:
+    ask = replace(request(tmp_path, INT3), method="disable_one")
+    found = {cell.layer: cell.kl for cell in measure_sensitivity(ask, NullProgress()).cells}
+    checkpoint = open_checkpoint(SAMPLE)
+    ids = text_windows(checkpoint, "", 3, 48).ids
+
+    def kl(treated: tuple[str, ...]) -> float:
+        model = AutoModelForCausalLM.from_pretrained(SAMPLE, dtype=torch.float32)
+        with torch.no_grad():
+            before = model(ids).logits.double().log_softmax(-1)
+            for name in treated:
+                layer = checkpoint.layer(name)
+                model.get_parameter(layer.tensor.name).copy_(treated_weight(layer, INT3))
+            after = model(ids).logits.double().log_softmax(-1)
+        return (before.exp() * (before - after)).sum(-1).mean().item()
+
+    for name in LAYERS:
+        others = tuple(other for other in LAYERS if other != name)
+        assert found[name] == pytest.approx(max(0.0, kl(LAYERS) - kl(others)), rel=1e-3, abs=1e-6)
+
+
+def test_foretold_damages_rank_as_measured_ones(tmp_path: Path) -> None:
+    treatments = (INT3, INT8, Treatment(Integer(bits=5, granularity="channel")), Treatment(Integer(bits=2)))
+    ask = MeasureSensitivity(str(SAMPLE), "", treatments, (), 4, 64, str(tmp_path), method="fisher")
+    foretold = measure_sensitivity(ask, NullProgress())
+    assert {cell.method for cell in foretold.cells} == {"fisher"}
+    assert foretold.rank_correlation is None
+    measured = measure_sensitivity(replace(ask, method="enable_one"), NullProgress())
+    assert measured.compared == len(measured.cells)
+    expected = spearmanr([cell.kl for cell in foretold.cells], [cell.kl for cell in measured.cells]).statistic
+    assert measured.rank_correlation == pytest.approx(expected, abs=1e-9)
+    assert expected > 0.9
+
+
+def test_with_little_time_the_rest_is_foretold(tmp_path: Path) -> None:
+    ask = MeasureSensitivity(str(SAMPLE), "", (INT3, INT8), (), 2, 32, str(tmp_path), method="auto", seconds=0.0)
+    found = measure_sensitivity(ask, NullProgress())
+    assert len(found.cells) == 2 * 35
+    assert {cell.method for cell in found.cells} == {"fisher"}
+    whole = measure_sensitivity(replace(ask, seconds=1e6), NullProgress())
+    assert {cell.method for cell in whole.cells} == {"enable_one"}
+    assert whole.rank_correlation is not None
+
+
+def test_what_layers_do_together_is_what_the_whole_recipe_does(tmp_path: Path) -> None:
+    found = measure_sensitivity(replace(request(tmp_path, INT3), correct=True), NullProgress())
+    (together,) = found.together
+    assert together.added == pytest.approx(sum(cell.kl for cell in found.cells))
+    recipe = Recipe((Rule(tuple(naming(name) for name in LAYERS), INT3),))
+    run = compress(Compress(str(SAMPLE), recipe, str(tmp_path)), NullProgress())
+    judged = evaluate(Evaluate(f"run:{run.run}", "", str(SAMPLE), 3, 48, str(tmp_path)), NullProgress())
+    assert together.measured == pytest.approx(judged.kl_mean, rel=1e-4)
+
+
+def test_solvers_that_learn_are_shown_the_calibration_text(tmp_path: Path) -> None:
+    learned = Treatment(Integer(bits=3, granularity="channel"), ErrorFeedback())
+    ask = replace(request(tmp_path, learned, INT3), calibration=Calibration(windows=24, window_tokens=64))
+    found = {(cell.layer, cell.treatment): cell for cell in measure_sensitivity(ask, NullProgress()).cells}
+    for name in LAYERS[:2]:
+        one, other = found[name, learned.tag], found[name, INT3.tag]
+        assert one.output_error is not None
+        assert other.output_error is not None
+        assert one.output_error < other.output_error
+        assert one.kl < other.kl
+
+
+def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no method 'guess'"):
+        measure_sensitivity(replace(request(tmp_path, INT3), method="guess"), NullProgress())
+
+
+def test_a_layer_that_breaks_the_model_has_infinite_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = TreatedLayers.of
+
+    def broken(self: TreatedLayers, layer: Layer, treatment: Treatment) -> Treated:
+        found = true(self, layer, treatment)
+        return replace(found, weight=found.weight * float("nan")) if layer.name == LAYERS[0] else found
+
+    monkeypatch.setattr(TreatedLayers, "of", broken)
+    found = measure_sensitivity(request(tmp_path, INT3), NullProgress())
+    assert [math.isinf(cell.kl) for cell in found.cells] == [True, False, False]
+    assert f"{LAYERS[0]}: with {INT3.tag} the outputs are no numbers any more" in found.warnings
+    again = measure_sensitivity(request(tmp_path, INT3), NullProgress())
+    assert again.cells[0].cached
+    assert math.isinf(again.cells[0].kl)
