@@ -56,6 +56,8 @@ def kl_text(kl: float) -> str:
     """A divergence in nats per token."""
     if not isfinite(kl):
         return "∞"
+    if kl == 0:
+        return "0"
     return f"{kl:.4f}" if abs(kl) >= 0.00095 else f"{kl:.1e}"
 
 

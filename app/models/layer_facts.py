@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,18 +58,26 @@ def bytes_after_of(tree: LayerTree, plan: Planned | None) -> Values:
     return tree.sums(plan.bytes_after.astype(np.float64))
 
 
-def kl_per_layer(layers: Sequence[Layer], plan: Planned | None, cells: Iterable[SensitivityCell]) -> Values:
-    """[layers]: the damage of the treatment that is planned where that was measured, else the greatest measured."""
-    measured: dict[str, dict[str, float]] = {}
+def damages_by_layer(cells: Iterable[SensitivityCell]) -> dict[str, dict[str, float]]:
+    """Layer → tag → KL."""
+    known: dict[str, dict[str, float]] = {}
     for cell in cells:
-        measured.setdefault(cell.layer, {})[cell.treatment] = cell.kl
+        known.setdefault(cell.layer, {})[cell.treatment] = cell.kl
+    return known
+
+
+def kl_per_layer(
+    layers: Sequence[Layer], known: Mapping[str, Mapping[str, float]], tag_of: Callable[[int], str]
+) -> Values:
+    """[layers]: the damage of the treatment that a layer has where that is known, else the greatest known.
+
+    tag_of: the tag of a layer's treatment as the recipe names it, which is what was measured.
+    """
     values = np.full(len(layers), np.nan)
-    if not measured:
-        return values
-    for index, layer in enumerate(layers):
-        by_tag = measured.get(layer.name)
+    for index, layer in enumerate(layers) if known else ():
+        by_tag = known.get(layer.name)
         if by_tag:
-            tag = plan.tags[plan.choice[index]] if plan is not None else ""
+            tag = tag_of(index)
             values[index] = by_tag[tag] if tag in by_tag else max(by_tag.values())
     return values
 

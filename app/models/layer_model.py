@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from app.models.layer_facts import LayerFacts, bytes_after_of, kl_per_layer, res
 from app.models.layer_filter import LayerFilter
 from app.models.layer_tree import ROOT, LayerTree, Mask, Values, build_tree
 from core.checkpoint.records import Layer
-from core.protocol.results import LayerCompressed, Planned, SensitivityCell
+from core.protocol.results import LayerCompressed, Planned
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()
@@ -79,10 +79,13 @@ class LayerModel(QAbstractItemModel):
         self.facts = replace(self.facts, bytes_after=bytes_after_of(self.tree, self._plan), changed=marks)
         self._repaint()
 
-    def set_sensitivity(self, cells: Iterable[SensitivityCell]) -> None:
-        values = kl_per_layer(self.layers, self._plan, cells)
-        known = values[np.isfinite(values)]
-        greatest = float(known.max()) if known.size else 0.0
+    def set_sensitivity(
+        self, known: Mapping[str, Mapping[str, float]], tag_of: Callable[[int], str] | None = None
+    ) -> None:
+        """known: layer → tag → KL. tag_of: a layer's treatment as the recipe names it, else as the plan does."""
+        values = kl_per_layer(self.layers, known, tag_of or self.tag_of)
+        finite = values[np.isfinite(values)]
+        greatest = float(finite.max()) if finite.size else float(np.nanmax(values, initial=0.0))
         self.facts = replace(self.facts, kl=self.tree.maxima(values), kl_greatest=greatest)
         self._repaint()
 
@@ -234,6 +237,8 @@ class LayerModel(QAbstractItemModel):
             return None
         if kl <= 0:
             return 0.0
+        if np.isinf(kl):
+            return 1.0
         return float(np.clip(1 + np.log10(kl / self.facts.kl_greatest) / _BAR_DECADES, 0.02, 1))
 
     def _forget_rows(self) -> None:

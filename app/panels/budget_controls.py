@@ -18,6 +18,7 @@ from core.protocol.results import Planned
 
 USUAL_BITS = 4.25
 _MOST_CONTEXT = 10_000_000
+_KIND_LETTERS = 15
 
 
 class BudgetControls(QWidget):
@@ -36,6 +37,7 @@ class BudgetControls(QWidget):
         self._values: dict[str, float] = {}
         self.kinds = CalmComboBox()
         self.kinds.setAccessibleName("Kind of budget")
+        self.kinds.setMinimumContentsLength(_KIND_LETTERS)
         for kind in KINDS:
             self.kinds.addItem(kind.title, kind.key)
             self.kinds.setItemData(self.kinds.count() - 1, kind.help, Qt.ItemDataRole.ToolTipRole)

@@ -24,6 +24,7 @@ from app.actions.command import Command
 from app.actions.preset_menu import fill_preset_menu
 from app.document import Document
 from app.figures import plural
+from app.models.layer_facts import damages_by_layer
 from app.models.layer_filter import HELP
 from app.models.layer_model import LayerModel, PreparedLayers, prepare
 from app.models.layer_tree import ROOT
@@ -93,6 +94,7 @@ class LayersPanel(QWidget):
         layout.addItem(self._slack)
         layout.addWidget(self._said)
         self._own_doing = False
+        self._damages: dict[str, dict[str, float]] = {}
         self._tell = _Prepared(self)
         self._tell.done.connect(self._show_prepared)
         self._filter_timer = QTimer(self, singleShot=True, interval=FILTER_DELAY_MS)
@@ -210,10 +212,17 @@ class LayersPanel(QWidget):
 
     def _show_plan(self) -> None:
         self.model.set_plan(self._document.plan, self._document.changed_since_run())
+        if self._damages:
+            self.model.set_sensitivity(self._damages, self._tag_of)
 
     def _show_sensitivity(self) -> None:
-        self.model.set_sensitivity(self._document.sensitivity.values())
+        self._damages = damages_by_layer(self._document.sensitivity.values())
+        self.model.set_sensitivity(self._damages, self._tag_of)
         self._show_known()
+
+    def _tag_of(self, index: int) -> str:
+        """The layer's treatment as the recipe names it, which is what sensitivities are known of."""
+        return self._document.treatment_of(index).tag
 
     def _results_soon(self) -> None:
         """A few times a second while layers are finished, not only once they pause."""

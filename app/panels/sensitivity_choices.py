@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QDoubleSpinBox, QFileDialog, QHBoxLayout, QMenu, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import QDoubleSpinBox, QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
 from app.ladder import offered
 from app.widgets.calm import CalmComboBox, calm
@@ -61,10 +61,8 @@ class SensitivityChoices(QWidget):
         self.seconds.setSuffix(" s")
         self.seconds.setAccessibleName("Seconds")
         self.seconds.setToolTip("How long measuring may take")
-        self.more = QToolButton()
-        self.more.setText("More")
+        self.more = QPushButton("More")
         self.more.setAccessibleName("Text and correction")
-        self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.correct = QAction("Measure what several layers do at once", self)
         self.correct.setToolTip("Corrects what adding single damages up says; a budget's forecast then has a range")
         self.correct.setCheckable(True)

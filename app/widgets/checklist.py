@@ -12,7 +12,7 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QMenu,
-    QToolButton,
+    QPushButton,
     QVBoxLayout,
     QWidget,
     QWidgetAction,
@@ -30,7 +30,7 @@ class Entry:
     tip: str = ""
 
 
-class CheckList(QToolButton):
+class CheckList(QPushButton):
     """changed: the person checked or unchecked something; added: text was entered in the line below the list."""
 
     changed = Signal()
@@ -41,9 +41,6 @@ class CheckList(QToolButton):
         self._title = title
         self.setToolTip(tip)
         self.setAccessibleName(title)
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.list = QListWidget()
         self.list.setAccessibleName(title)
         self.list.setUniformItemSizes(True)

@@ -3,8 +3,9 @@ import pytest
 from PySide6.QtCore import QModelIndex, Qt
 
 from app.models import layer_columns as columns
+from app.models.layer_facts import damages_by_layer
 from app.models.layer_filter import LayerFilter
-from app.models.layer_model import BAR_ROLE, LayerModel, prepare
+from app.models.layer_model import BAR_ROLE, LOCKED_ROLE, LayerModel, prepare
 from app.models.layer_tree import BUCKET, build_tree
 from core.protocol.results import LayerCompressed, SensitivityCell
 from core.recipe.plan import make_plan
@@ -104,7 +105,8 @@ def test_columns_show_the_plan(model, checkpoint):
 
 def test_sensitivity_bar_is_full_at_the_greatest(model, checkpoint):
     names = [layer.name for layer in checkpoint.layers]
-    model.set_sensitivity([SensitivityCell(names[2], "t", 0.1), SensitivityCell(names[3], "t", 0.001)])
+    cells = [SensitivityCell(names[2], "t", 0.1), SensitivityCell(names[3], "t", 0.001)]
+    model.set_sensitivity(damages_by_layer(cells))
     bars = [model.index_of_layer(i).siblingAtColumn(columns.SENSITIVITY).data(BAR_ROLE) for i in (2, 3, 4)]
     assert bars[0] == 1.0
     assert bars[1] == pytest.approx(1 / 3)
@@ -177,3 +179,31 @@ def test_columns_show_results_and_folders_the_worst_below(model, checkpoint):
     assert texts(row.parent()) == ["20.1", "0.0123"]
     model.set_results({})
     assert texts(row) == ["", ""]
+
+
+def test_locks_are_marked_on_layers_and_on_folders_of_nothing_else(checkpoint):
+    model = LayerModel()
+    model.set_layers(prepare(checkpoint.layers))
+    names = [layer.name for layer in checkpoint.layers if layer.compressible and layer.depth == 0]
+    model.set_locked(names)
+    locked = model.index_of_layer([layer.name for layer in checkpoint.layers].index(names[0]))
+    assert model.data(locked, LOCKED_ROLE)
+    assert "locked" in model.data(locked, Qt.ItemDataRole.ToolTipRole)
+    assert model.data(locked.parent(), LOCKED_ROLE)
+    assert model.data(locked.parent().parent(), LOCKED_ROLE)
+    assert not model.data(locked.parent().parent().parent(), LOCKED_ROLE)
+    model.set_locked(())
+    assert not model.data(locked, LOCKED_ROLE)
+
+
+def test_bars_follow_what_each_layer_has_and_infinite_damage_is_full(checkpoint):
+    model = LayerModel()
+    model.set_layers(prepare(checkpoint.layers))
+    name = checkpoint.layers[2].name
+    cells = [SensitivityCell(name, "int8 g32", 0.001), SensitivityCell(name, "int2 g32", np.inf)]
+    model.set_sensitivity(damages_by_layer(cells), lambda _: "int8 g32")
+    index = model.index_of_layer(2).siblingAtColumn(columns.SENSITIVITY)
+    assert model.data(index) == "0.0010"
+    model.set_sensitivity(damages_by_layer(cells), lambda _: "int2 g32")
+    assert model.data(index) == "∞"
+    assert model.data(index, BAR_ROLE) == 1.0
