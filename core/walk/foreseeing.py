@@ -27,7 +27,7 @@ from core.walk.job import learns, walks
 from core.walk.learned_rounding import probed_windows
 from core.walk.network import Network, layers_inside
 from core.walk.rates import BlockRates, KnownRates, LayerRates, NetworkRates, PolishRates, TextRates
-from core.walk.rehearsal import Rehearsal, Scale, scale_for
+from core.walk.rehearsal import Rehearsal, Scale, scale_for, tried
 from core.workspace.workspace import Workspace
 
 TRIED_CHARACTERS = 1 << 18
@@ -367,7 +367,7 @@ def _kinds_of(plan: Plan, inside: dict[str, int]) -> dict[str, list[int]]:
         index = inside.get(row.layer.name)
         if index is not None:
             name = row.layer.tensor.name.replace(f".{index}.", ".*.", 1)
-            described.setdefault(index, []).append([name, row.layer.shape, row.layer.dtype, repr(row.treatment)])
+            described.setdefault(index, []).append([name, row.layer.shape, row.layer.dtype, repr(tried(row))])
     kinds: dict[str, list[int]] = {}
     for index in sorted(described):
         kinds.setdefault(_digest(described[index]), []).append(index)

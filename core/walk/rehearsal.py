@@ -17,6 +17,7 @@ from core.methods.learned_rounding import LearnedRounding
 from core.methods.solver import Nearest
 from core.progress import NullProgress
 from core.recipe.plan import Plan, PlanRow
+from core.recipe.recipe import Treatment
 from core.walk.batching import BATCH_TOKENS, Batching, T
 from core.walk.block_walk import BlockWalk, Streams
 from core.walk.calibration import CalibrationText
@@ -267,15 +268,13 @@ class _TimedBatching(Batching):
 
 
 def affordable(rows: Sequence[PlanRow]) -> tuple[list[PlanRow], float]:
-    """The rows with few steps of learning, and with cheap stand-ins for solvers that would take too long; and by what
-    the time for solving is to be multiplied then."""
+    """The rows as they are tried out, with cheap stand-ins for solvers that would take too long; and by what the time
+    for solving is to be multiplied then."""
     work = {row.layer.name: solving_work(row) for row in rows}
     chosen: list[PlanRow] = []
     spent = 0.0
     for row in sorted(rows, key=lambda row: work[row.layer.name]):
-        solver = row.treatment.solver
-        if isinstance(solver, LearnedRounding):
-            solver = replace(solver, steps=STEPS)
+        solver = tried(row).solver
         if chosen and spent + work[row.layer.name] > SOLVE_WORK:
             cheap = replace(solver, start="nearest") if isinstance(solver, LearnedRounding) else None
             solver = cheap or Nearest(clip_search=True, importance=True)
@@ -285,6 +284,14 @@ def affordable(rows: Sequence[PlanRow]) -> tuple[list[PlanRow], float]:
     total = sum(work.values())
     order = {row.layer.name: place for place, row in enumerate(rows)}
     return sorted(chosen, key=lambda row: order[row.layer.name]), total / spent if spent else 1.0
+
+
+def tried(row: PlanRow) -> Treatment:
+    """The row's treatment as it is tried out: with few steps of learning, however many it asks for."""
+    solver = row.treatment.solver
+    if isinstance(solver, LearnedRounding):
+        return replace(row.treatment, solver=replace(solver, steps=STEPS))
+    return row.treatment
 
 
 def solving_work(row: PlanRow) -> float:
