@@ -174,18 +174,17 @@ def title_of(request: Request) -> str:
             return f"Measure latency of {_short(request.source)}"
         case MeasureSensitivity():
             return f"Measure sensitivity of {_short(request.path)}"
-        case Generate():
-            return "Generate side by side"
-        case ForecastLatency():
-            return "Forecast latency"
-        case ForecastJob():
-            return "Forecast the job"
-        case ForecastCosts():
-            return "Forecast the latency of layers"
-        case MeasureProfile():
-            return "Measure this machine"
-    return type(request).__name__
+    return _TITLES.get(type(request), type(request).__name__)
 
 
 def _short(source: str) -> str:
     return source if source.startswith("run:") else Path(source).name or source
+
+
+_TITLES: dict[type[Request], str] = {
+    Generate: "Generate side by side",
+    ForecastLatency: "Forecast latency",
+    ForecastCosts: "Forecast the latency of layers",
+    ForecastJob: "Forecast the job",
+    MeasureProfile: "Measure this machine",
+}
