@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 from app.bench import Bench
 from app.dialogs.preflight import PreflightDialog
 from core.protocol.events import Failed
-from core.protocol.requests import CheckRecipe
+from core.protocol.requests import CheckRecipe, ForecastJob
 from core.protocol.results import Checked, Finding, Mend
 
 RECHECK_MS = 80
@@ -106,6 +106,7 @@ class Preflight(QObject):
         dialog.about.setText(self._about())
         dialog.changed.connect(self._chosen)
         dialog.mended.connect(self._mend)
+        dialog.forecast.connect(self._forecast)
         dialog.accepted.connect(self._accept)
         dialog.finished.connect(self._close)
         dialog.open()
@@ -134,6 +135,23 @@ class Preflight(QObject):
         if mend.recipe is not None:
             self._bench.document.set_recipe(mend.recipe, mend.label)
         self._check()
+
+    def _forecast(self) -> None:
+        """Find out how long the job takes and how much memory, then check again."""
+        document = self._bench.document
+        if document.checkpoint is None or self.dialog is None:
+            return
+        self.dialog.show_waiting("Forecasting time and memory …")
+        request = ForecastJob(document.checkpoint.path, document.recipe, workspace=document.workspace)
+        self._bench.client.ask(request, done=lambda _: self._forecast_done(), failed=self._not_forecast, owner=self)
+
+    def _forecast_done(self) -> None:
+        if self.dialog is not None:
+            self._check()
+
+    def _not_forecast(self, failure: Failed) -> None:
+        self._say(f"There is no forecast: {failure.what}")
+        self._forecast_done()
 
     def _recipe_changed(self) -> None:
         if self.dialog is not None:

@@ -39,6 +39,7 @@ _RUNTIMES = (
 )
 _TARGETS = (("auto", "Packed where it loads"), ("compressed-tensors", "compressed-tensors"), ("dense", "Dense"))
 _FOLDED = ("fine",)
+_UNKNOWN = ("time unknown", "memory unknown")
 _MARK = 28
 
 
@@ -46,9 +47,11 @@ class PreflightDialog(QDialog):
     """Shows one check after the other.
 
     changed: another runtime or export target was chosen. mended: the mend whose button was pressed.
+    forecast: how long it takes, and how much memory, is to be found out.
     """
 
     changed = Signal()
+    forecast = Signal()
     mended = Signal(object)
 
     def __init__(self, runtime: str, target: str, parent: QWidget | None = None) -> None:
@@ -77,6 +80,12 @@ class PreflightDialog(QDialog):
         self.run_button.setProperty("primary", "true")
         self.run_button.setDefault(True)
         self.buttons.addButton(self.run_button, QDialogButtonBox.ButtonRole.AcceptRole)
+        self.forecast_button = QPushButton("Forecast")
+        self.forecast_button.setAutoDefault(False)
+        self.forecast_button.setToolTip("Try out how long the job takes, and how much memory")
+        self.forecast_button.clicked.connect(self.forecast)
+        self.buttons.addButton(self.forecast_button, QDialogButtonBox.ButtonRole.ActionRole)
+        self.forecast_button.hide()
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
@@ -102,11 +111,12 @@ class PreflightDialog(QDialog):
     def choose_target(self, target: str) -> None:
         self.target.setCurrentIndex(self.target.findData(target))
 
-    def show_waiting(self) -> None:
+    def show_waiting(self, words: str = "Checking …") -> None:
         """A check is under way; what the last one found stays until then."""
         self._busy.show()
         self.run_button.setEnabled(False)
-        self.verdict.setText("Checking …")
+        self.forecast_button.setEnabled(False)
+        self.verdict.setText(words)
         self._mark.clear()
         for card in self.cards:
             for button in card.buttons:
@@ -119,6 +129,8 @@ class PreflightDialog(QDialog):
         level, words = _verdict(checked)
         self.verdict.setText(words)
         self._mark.setPixmap(level_icon(level).pixmap(_MARK, _MARK))
+        self.forecast_button.setEnabled(True)
+        self.forecast_button.setVisible(any(finding.kind in _UNKNOWN for finding in checked.findings))
         self.run_button.setEnabled(checked.may_run)
         self.run_button.setText("Run" if level in ("tells", "fine") else "Run anyway" if checked.may_run else "Run")
         self._fill(checked.findings)

@@ -85,6 +85,8 @@ def _of_outline(plan: Plan, departure: Departure) -> Finding:
             integers = Mend("Use 4-bit integers in groups of 128", _integers(plan, treated))
             dense = Mend("Export dense", target=Dense.key)
             detail = f"Everything keeps its original dtype. {reason}"
+            if not plan.checkpoint.architecture:  # whoever opens plain tensors knows what they are
+                return Finding("everything dense", "tells", "The result can only be exported dense", detail, treated)
             return Finding(
                 "everything dense", "warns", "Everything is written dense", detail, treated, (integers, dense)
             )

@@ -21,7 +21,10 @@ from core.workspace.places import workspace_path
 
 _FLOAT32 = 4
 _NEARLY_FULL = 0.9
-_NOT_YET = "It has not been forecast yet for this recipe on this machine; a forecast of the job tells"
+_NOT_YET = (
+    "It has not been forecast yet for this recipe on this machine: press Forecast, or give --forecast on the command "
+    "line"
+)
 
 
 def disk_findings(plan: Plan, outline: Outline, workspace: str, out: str) -> Iterator[Finding]:
@@ -95,8 +98,8 @@ def memory_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
         yield Finding("memory", "warns", title, f"{why}. Close other programs.", mends=mends)
     else:
         floor = f" That takes {size(least)} at least." if least else ""
-        detail = f"{why}.{floor} {_NOT_YET} more."
-        yield Finding("memory", "tells", "How much memory it takes is not forecast yet", detail)
+        detail = f"{why}.{floor} {_NOT_YET}."
+        yield Finding("memory unknown", "tells", "How much memory it takes is not forecast yet", detail)
     if facts.gpu_free and least > facts.gpu_free:
         title = f"May not fit on the GPU: {size(least)} at least, and {size(facts.gpu_free)} are free there"
         yield Finding("gpu memory", "warns", title, f"{why}.", mends=mends)
@@ -106,7 +109,7 @@ def time_findings(facts: Facts) -> Iterator[Finding]:
     if facts.seconds is not None:
         yield Finding("time", "tells", f"Takes {times(facts.seconds)}", "By the forecast of the job.")
     else:
-        yield Finding("time", "tells", "How long it takes is not forecast yet", f"{_NOT_YET}.")
+        yield Finding("time unknown", "tells", "How long it takes is not forecast yet", f"{_NOT_YET}.")
 
 
 def least_bytes(plan: Plan) -> tuple[int, str]:

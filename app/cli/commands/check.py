@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
 from app.cli.command import Command, Reply
+from app.cli.commands.job_forecast import add_forecast, forecast_of
 from app.cli.exit_codes import BLOCKED, OK
 from app.cli.job import carry_out
 from app.cli.options import add_target, add_workspace, named_recipe
@@ -30,13 +31,17 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
     add_target(parser, default=AUTO)
     parser.add_argument("--out", metavar="DIR", default="", help="a folder to write, for which there must be room")
+    add_forecast(parser)
     add_workspace(parser)
 
 
 def _run(arguments: Namespace) -> Reply:
+    recipe = named_recipe(arguments.recipe)
+    if arguments.path:
+        forecast_of(arguments, recipe)  # kept in the workspace, where the check finds it
     request = CheckRecipe(
         path=arguments.path,
-        recipe=named_recipe(arguments.recipe),
+        recipe=recipe,
         target=arguments.to,
         runtime=arguments.runtime,
         out=arguments.out,

@@ -11,8 +11,8 @@ from app.theme.appearance import apply_theme
 from app.widgets.finding_card import FindingCard
 from app.widgets.flow import FlowLayout
 from core.protocol.events import Failed, Finished
-from core.protocol.requests import CheckRecipe
-from core.protocol.results import Checked, Finding, Mend
+from core.protocol.requests import CheckRecipe, ForecastJob
+from core.protocol.results import Checked, Estimate, Finding, JobForecast, Mend
 from core.recipe.presets import load_preset
 
 INT8 = load_preset("int8-channel")
@@ -168,6 +168,22 @@ def test_a_check_that_fails_is_said_and_stops_nobody(flight, client):
     client.say(Failed(client.last(CheckRecipe), "The memory ran out", "", "Close other programs."))
     assert flight.dialog.cards[0].finding.title == "The check failed: The memory ran out"
     assert flight.dialog.run_button.isEnabled()
+
+
+def test_a_forecast_is_made_on_request_and_checked_again(flight, client):
+    flight.show()
+    unknown = Finding("time unknown", "tells", "How long it takes is not forecast yet")
+    answer(client, Checked((unknown,), "", may_run=True, loads=True))
+    assert flight.dialog.forecast_button.isVisible()
+    checks = len(client.numbers(CheckRecipe))
+    flight.dialog.forecast_button.click()
+    assert client.requests[client.last(ForecastJob)].recipe == INT8
+    assert not flight.dialog.run_button.isEnabled()
+    here = Estimate(1.0, 1.0, 1.0)
+    client.say(Finished(client.last(ForecastJob), JobForecast(here, here, 1)))
+    assert len(client.numbers(CheckRecipe)) == checks + 1
+    answer(client, FINE)
+    assert not flight.dialog.forecast_button.isVisible()
 
 
 def test_layers_unfold(qapp, qtbot):

@@ -118,6 +118,9 @@ def test_dense_layers_and_dense_everything():
     assert [each.label for each in some.mends] == ["Keep these 2 layers", "Use 4-bit integers in groups of 128"]
     everything = found(checked(recipe(("linears", Treatment(Codebook(group_size=64))))), "everything dense")
     assert len(everything.layers) == 14
+    plain = replace(network(), config={})
+    told = found(checked(recipe(("linears", INT4)), on=plain), "everything dense")
+    assert (told.level, told.title) == ("tells", "The result can only be exported dense")
 
 
 def test_an_already_quantised_checkpoint_blocks():
@@ -214,8 +217,8 @@ def test_memory_that_is_surely_not_there(tmp_path):
 
 def test_what_is_not_forecast_is_said_so(tmp_path):
     answer = flown(recipe(("linears", INT4)), ROOMY, tmp_path)
-    assert "not forecast yet" in found(answer, "memory").title
-    assert "not forecast yet" in found(answer, "time").title
+    assert "not forecast yet" in found(answer, "memory unknown").title
+    assert "not forecast yet" in found(answer, "time unknown").title
     known = replace(ROOMY, seconds=Estimate(180.0, 150.0, 240.0))
     assert found(flown(recipe(("linears", INT4)), known, tmp_path), "time").title == "Takes ≈ 3 min (2 min to 4 min)"
 

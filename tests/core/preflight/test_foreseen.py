@@ -79,6 +79,6 @@ def lists(finding: Finding, sentence: str) -> bool:
     """Whether the finding says what the sentence says: its reason, and the layers that the sentence names."""
     reasons = [finding.title, finding.title.partition(": ")[2], *finding.detail.split(". ")]
     if any(reason and reason.rstrip(".").lower() in sentence.lower() for reason in reasons):
-        return not finding.layers or any(layer in sentence for layer in finding.layers)
+        return not finding.layers or "model." not in sentence or any(layer in sentence for layer in finding.layers)
     # What calibration alone can tell is listed by the transform, and told block by block.
     return finding.kind == "transform" and "left out wherever" in finding.title and sentence.startswith("Block ")
