@@ -146,6 +146,7 @@ ALLOCATION_COLUMNS: tuple[AllocationColumn, ...] = (
     *_other(lambda allocated: allocated.better, "better"),
     *_other(lambda allocated: allocated.cheaper, "cheaper"),
 )
+_READABLE_KL = 0.001
 LOCKED_ROLE = VALUE_ROLE + 1
 """True for layers that the budget leaves alone."""
 
@@ -276,14 +277,9 @@ def why(found: Allocation, row: int) -> str:
     better = found.tag_of(allocated.better, row)
     if better:
         cost, kl = float(allocated.better.cost[row]), float(allocated.better.kl[row])
-        paid = _price_words(allocated.price, unit)
         said.append(
             f"{better} would cost {cost_text(cost, unit).lstrip('+')} and win back ≈{kl_text(-kl)}"
-            + (
-                f", {_price_words(-kl / cost, unit)}; the last step elsewhere was bought at {paid}."
-                if cost > 0
-                else "."
-            )
+            + (f", {_prices((-kl / cost, allocated.price), unit)}." if cost > 0 and allocated.price > 0 else ".")
         )
     cheaper = found.tag_of(allocated.cheaper, row)
     if cheaper:
@@ -292,8 +288,14 @@ def why(found: Allocation, row: int) -> str:
     return " ".join(said)
 
 
-def _price_words(price: float, unit: str) -> str:
-    return f"{kl_text(1000 * price)} per kB" if unit == "bytes" else f"{kl_text(price)} per {unit}"
+def _prices(prices: tuple[float, float], unit: str) -> str:
+    """(what this layer would pay, what was paid last elsewhere), per a unit of cost that reads well."""
+    scale = 1.0
+    if unit == "bytes":
+        sizes = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
+        unit, scale = next((each for each in sizes if prices[1] * each[1] >= _READABLE_KL), sizes[-1])
+    here, elsewhere = (kl_text(price * scale) for price in prices)
+    return f"{here} per {unit}; the last step elsewhere was bought at {elsewhere} per {unit}"
 
 
 def _alignment(column: AllocationColumn) -> Qt.AlignmentFlag:

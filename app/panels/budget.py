@@ -81,7 +81,7 @@ class BudgetPanel(PlotPanel):
         split.addWidget(self.table)
         split.setStretchFactor(0, 1)
         split.setStretchFactor(1, 1)
-        split.setSizes([210, 240])
+        split.setSizes([300, 200])
         split.setChildrenCollapsible(False)
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(0, 0, 0, 0)

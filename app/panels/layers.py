@@ -36,7 +36,7 @@ from app.widgets.elided_label import ElidedLabel
 from core.checkpoint.records import Layer
 from core.recipe.editing import set_polish, set_transforms, treat
 from core.recipe.presets import load_preset
-from core.recipe.recipe import KEEP
+from core.recipe.recipe import KEEP, Treatment
 
 FILTER_DELAY_MS = 120
 SENSITIVITY_DELAY_MS = RESULTS_DELAY_MS = 250
@@ -95,6 +95,7 @@ class LayersPanel(QWidget):
         layout.addWidget(self._said)
         self._own_doing = False
         self._damages: dict[str, dict[str, float]] = {}
+        self._tags: dict[Treatment, str] = {}
         self._tell = _Prepared(self)
         self._tell.done.connect(self._show_prepared)
         self._filter_timer = QTimer(self, singleShot=True, interval=FILTER_DELAY_MS)
@@ -169,6 +170,7 @@ class LayersPanel(QWidget):
     def _show_checkpoint(self) -> None:
         checkpoint = self._document.checkpoint
         layers = checkpoint.layers if checkpoint is not None else ()
+        self._tags.clear()
         if len(layers) <= PREPARE_HERE:
             self._show_prepared(prepare(layers))
             return
@@ -222,7 +224,11 @@ class LayersPanel(QWidget):
 
     def _tag_of(self, index: int) -> str:
         """The layer's treatment as the recipe names it, which is what sensitivities are known of."""
-        return self._document.treatment_of(index).tag
+        treatment = self._document.treatment_of(index)
+        tag = self._tags.get(treatment)
+        if tag is None:
+            tag = self._tags[treatment] = treatment.tag
+        return tag
 
     def _results_soon(self) -> None:
         """A few times a second while layers are finished, not only once they pause."""

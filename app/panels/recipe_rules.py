@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtGui import QFontDatabase, QGuiApplication
+from PySide6.QtCore import QTimer
+from PySide6.QtGui import QFontDatabase, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
 
 from app.document import Document
@@ -13,6 +14,7 @@ from app.widgets.elided_label import ElidedLabel
 
 _MOST_YAML = 20_000
 _LEAST_LINES = 8
+SETTLE_MS = 60
 
 
 class RulesView(QWidget):
@@ -42,10 +44,24 @@ class RulesView(QWidget):
         layout.setSpacing(4)
         layout.addLayout(top)
         layout.addWidget(self.text)
-        document.recipe_changed.connect(self._show)
-        self._show()
+        self._due = True
+        self._settle = QTimer(self, singleShot=True, interval=SETTLE_MS)
+        self._settle.timeout.connect(self._show)
+        document.recipe_changed.connect(self._show_soon)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._due:
+            self._show()
+
+    def _show_soon(self) -> None:
+        """Words for hundreds of layers take longer than a slider that is dragged may wait."""
+        self._due = True
+        if self.isVisible():
+            self._settle.start()
 
     def _show(self) -> None:
+        self._due = False
         recipe = self._document.recipe
         name = f"{recipe.name}: " if recipe.name else ""
         self._said.setText(f"{name}{plural(len(recipe.rules), 'rule')}; the last that matches decides")

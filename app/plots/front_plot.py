@@ -53,7 +53,7 @@ class FrontPlot(Plot):
             0, 0, axes={"left": NumberAxis("left", logarithmic=True), "bottom": NumberAxis("bottom")}
         )
         self.plot.showGrid(x=True, y=True, alpha=0.15)
-        self.plot.setLabel("left", "KL, nats per token")
+        self.plot.setLabel("left", "KL")
         self.line = pg.PlotCurveItem()
         self.uniform = pg.ScatterPlotItem(size=9, pxMode=True, symbol="s")
         self.runs = pg.ScatterPlotItem(size=11, pxMode=True, symbol="o")

@@ -50,9 +50,13 @@ def titles(panel):
     return [type(transform).title for transform in panel.transforms._document.recipe.transforms]
 
 
-def test_the_recipe_is_shown_as_yaml(panel, opened):
+def test_the_recipe_is_shown_as_yaml_while_it_is_seen(panel, opened, qtbot):
     opened.treat((2,), (Treatment(Integer(bits=5)),), "x")
-    assert "bits: 5" in panel.rules.text.toPlainText()
+    assert not panel.rules.text.toPlainText()
+    panel.show()
+    qtbot.waitUntil(lambda: "bits: 5" in panel.rules.text.toPlainText())
+    opened.treat((2,), (Treatment(Integer(bits=6)),), "x")
+    qtbot.waitUntil(lambda: "bits: 6" in panel.rules.text.toPlainText())
 
 
 def test_transforms_are_added_moved_edited_and_removed_as_one_step_each(panel, opened):
