@@ -10,7 +10,7 @@ from core.errors import CheckpointError, UserError
 from core.export.outline import Outline, outline_of_plan
 from core.export.targets import target_of
 from core.preflight.facts import Facts
-from core.preflight.fallbacks import effect_findings, fallback_findings
+from core.preflight.fallbacks import effect_findings, fallback_findings, size_findings
 from core.preflight.loading import loading_findings
 from core.preflight.refused import refused_recipe
 from core.preflight.room import disk_findings, memory_findings, time_findings
@@ -68,7 +68,7 @@ def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[
 
 def _of_structure(plan: Plan, outline: Outline) -> Iterator[Finding]:
     yield from fallback_findings(plan, outline)
-    yield from effect_findings(plan, outline)
+    yield from effect_findings(plan)
 
 
 def _of_runtime(plan: Plan, outline: Outline, runtime: Runtime | None) -> Iterator[Finding]:
@@ -78,6 +78,7 @@ def _of_runtime(plan: Plan, outline: Outline, runtime: Runtime | None) -> Iterat
 
 
 def _of_job(plan: Plan, outline: Outline, facts: Facts, request: CheckRecipe) -> Iterator[Finding]:
+    yield from size_findings(plan, outline)
     yield from text_findings(plan, facts)
     yield from surprise_findings(plan, facts)
     if request.path:

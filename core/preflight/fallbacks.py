@@ -34,23 +34,27 @@ def fallback_findings(plan: Plan, outline: Outline) -> Iterator[Finding]:
         )
 
 
-def effect_findings(plan: Plan, outline: Outline) -> Iterator[Finding]:
-    """Whether anything becomes smaller."""
-    treated = plan.treated()
-    before, after = plan.bytes_before, plan.bytes_after
-    change = f"{size(before)} → {size(after)}, {plan.bits_per_weight:.2f} bits per weight over all"
-    if after >= before:
-        yield Finding(
-            "no gain",
-            "warns",
-            "Nothing becomes smaller",
-            f"{len(treated):,} layers are changed, and the checkpoint stays as large: {change}.",
-            tuple(row.layer.name for row in treated),
-            (Mend("Use 4-bit integers in groups of 128", _integers(plan, [row.layer.name for row in treated])),),
-        )
+def effect_findings(plan: Plan) -> Iterator[Finding]:
+    """Whether nothing becomes smaller."""
+    if plan.bytes_after < plan.bytes_before:
         return
-    where = f"; {size(outline.nbytes)} as {outline.target}" if outline.nbytes != after else ""
-    yield Finding("size", "fine", f"{size(before)} → {size(after)}", f"{change}{where}.")
+    names = tuple(row.layer.name for row in plan.treated())
+    detail = f"{layers(names)} would be changed, and the checkpoint stays as large: {_change(plan)}."
+    integers = Mend("Use 4-bit integers in groups of 128", _integers(plan, names))
+    yield Finding("no gain", "warns", "Nothing becomes smaller", detail, names, (integers,))
+
+
+def size_findings(plan: Plan, outline: Outline) -> Iterator[Finding]:
+    """How large the result will be, exactly."""
+    if plan.bytes_after < plan.bytes_before:
+        written = outline.nbytes
+        where = f"; {size(written)} as {outline.target}" if written != plan.bytes_after else ""
+        title = f"{size(plan.bytes_before)} → {size(plan.bytes_after)}"
+        yield Finding("size", "fine", title, f"{plan.bits_per_weight:.2f} bits per weight over all{where}.")
+
+
+def _change(plan: Plan) -> str:
+    return f"{size(plan.bytes_before)} → {size(plan.bytes_after)}, {plan.bits_per_weight:.2f} bits per weight over all"
 
 
 def _of_plan(plan: Plan, departure: Departure) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from core.checkpoint.records import Layer
 from core.export.compressed_layout import Layout
@@ -24,17 +25,19 @@ class Match:
 
 def match(runtime: Runtime, layout: Layout, layer: Layer) -> Match:
     """The first form that loads the layer, else the one that hinders least. The runtime must have forms."""
+    form, hinders = _nearest(runtime, layout)
     rows, columns = layer.matrix_shape
-    found = [
-        Match(form, tuple(_hinders(runtime, form, layout)), bool(rows % form.rows or columns % form.columns))
-        for form in runtime.forms
-    ]
-    return min(found, key=_weight)
+    return Match(form, hinders, bool(rows % form.rows or columns % form.columns))
 
 
-def _weight(found: Match) -> int:
+@lru_cache(maxsize=256)  # a plan asks for every layer, and few differ
+def _nearest(runtime: Runtime, layout: Layout) -> tuple[Form, tuple[tuple[str, str], ...]]:
+    return min(((form, tuple(_hinders(runtime, form, layout))) for form in runtime.forms), key=_weight)
+
+
+def _weight(found: tuple[Form, tuple[tuple[str, str], ...]]) -> int:
     """Another format is further away than any setting of the same."""
-    return sum(10 if kind == "format" else 1 for kind, _ in found.hinders)
+    return sum(10 if kind == "format" else 1 for kind, _ in found[1])
 
 
 def _hinders(runtime: Runtime, form: Form, layout: Layout) -> Iterator[tuple[str, str]]:
