@@ -26,18 +26,13 @@ from app.widgets.finding_card import LEVELS, FindingCard, level_icon
 from app.widgets.flow import FlowLayout
 from app.widgets.labels import wrapped
 from app.widgets.section import Section
+from core.export.targets import AUTO, TARGETS
+from core.preflight.runtimes import RUNTIMES
 from core.protocol.results import Checked, Finding, Mend
 
 SIZE = (680, 640)
-_RUNTIMES = (
-    ("", "Any runtime"),
-    ("vllm", "vLLM"),
-    ("transformers", "transformers"),
-    ("llama.cpp", "llama.cpp"),
-    ("onnxruntime", "ONNX Runtime"),
-    ("openvino", "OpenVINO"),
-)
-_TARGETS = (("auto", "Packed where it loads"), ("compressed-tensors", "compressed-tensors"), ("dense", "Dense"))
+_RUNTIMES = (("", "Any runtime"), *((runtime.key, runtime.title) for runtime in RUNTIMES.values()))
+_TARGETS = ((AUTO, "Packed where it loads"), *((target.key, target.title) for target in TARGETS.values()))
 _FOLDED = ("fine",)
 _UNKNOWN = ("time unknown", "memory unknown")
 _MARK = 28
