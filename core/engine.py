@@ -32,6 +32,11 @@ from core.workspace.workspace import RUN_PREFIX, Workspace
 LAYERS_PER_PART = 1000
 ALLOCATOR = Allocator()
 
+MOST_FORETOLD = 256
+
+_FORETOLD: dict[tuple[str, str], results.Estimate] = {}
+"""The KL that was last forecast of allocated recipes, by checkpoint path and the recipe's digest."""
+
 _IMPORTS = threading.Lock()
 _IMPORTED: set[str] = set()
 
@@ -115,7 +120,18 @@ def _check(request: requests.CheckRecipe, progress: Progress) -> results.Checked
 def _allocate(request: requests.Allocate, progress: Progress) -> results.Allocated:  # noqa: ARG001 - it takes no time
     checkpoint = LAST_OPENED.open(request.path)
     allocation = ALLOCATOR.allocate(request, checkpoint)
-    return allocation.answer(planned(make_plan(checkpoint, allocation.recipe, allow_empty=True)))
+    found = allocation.answer(planned(make_plan(checkpoint, allocation.recipe, allow_empty=True)))
+    while len(_FORETOLD) >= MOST_FORETOLD:
+        del _FORETOLD[next(iter(_FORETOLD))]
+    _FORETOLD[request.path, found.recipe.digest] = found.kl
+    return found
+
+
+def _keep_foretold(request: requests.Compress) -> None:
+    """A dragged budget tells the KL of hundreds of recipes: only that of one which is carried out is kept."""
+    kl = _FORETOLD.pop((request.path, request.recipe.digest), None)
+    if kl is not None:
+        _keep_forecast(request.path, request.recipe, request.workspace, "kl", kl)
 
 
 def _what_if(request: requests.WhatIf, progress: Progress) -> results.WhatIfAnswer:
@@ -151,6 +167,7 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
         from core.walk.job import compress
 
     if not request.out:
+        _keep_foretold(request)
         return compress(request, progress)
     with _importing("core.export.export"):
         from core.export.export import export, foresee
@@ -161,6 +178,7 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
             check_output(out, inputs=(Path(request.path),))
     for warning in foresee(make_plan(LAST_OPENED.open(request.path), request.recipe), request.target).warnings:
         progress.note(warning)
+    _keep_foretold(request)
     run = compress(request, progress)
     ask = requests.Export(f"{RUN_PREFIX}{run.run}", request.target, request.out, request.workspace)
     exported = dense = export(ask, progress)
