@@ -27,6 +27,7 @@ from app.widgets.flow import FlowLayout
 from app.widgets.labels import wrapped
 from app.widgets.section import Section
 from core.export.targets import AUTO, TARGETS
+from core.preflight.room import NOT_FORECAST
 from core.preflight.runtimes import RUNTIMES
 from core.protocol.results import Checked, Finding, Mend
 
@@ -34,7 +35,6 @@ SIZE = (680, 640)
 _RUNTIMES = (("", "Any runtime"), *((runtime.key, runtime.title) for runtime in RUNTIMES.values()))
 _TARGETS = ((AUTO, "Packed where it loads"), *((target.key, target.title) for target in TARGETS.values()))
 _FOLDED = ("fine",)
-_UNKNOWN = ("time unknown", "memory unknown")
 _MARK = 28
 
 
@@ -79,7 +79,6 @@ class PreflightDialog(QDialog):
         self.forecast_button.setAutoDefault(False)
         self.forecast_button.setToolTip("Try out how long the job takes, and how much memory")
         self.forecast_button.clicked.connect(self.forecast)
-        self.buttons.addButton(self.forecast_button, QDialogButtonBox.ButtonRole.ActionRole)
         self.forecast_button.hide()
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
@@ -90,7 +89,10 @@ class PreflightDialog(QDialog):
         layout.addLayout(self._choices())
         layout.addWidget(self._busy)
         layout.addWidget(self._list, 1)
-        layout.addWidget(self.buttons)
+        row = QHBoxLayout()
+        row.addWidget(self.forecast_button)
+        row.addWidget(self.buttons, 1)
+        layout.addLayout(row)
         for chooser in (self.runtime, self.target):
             chooser.activated.connect(lambda _: self.changed.emit())
         self.show_waiting()
@@ -125,7 +127,7 @@ class PreflightDialog(QDialog):
         self.verdict.setText(words)
         self._mark.setPixmap(level_icon(level).pixmap(_MARK, _MARK))
         self.forecast_button.setEnabled(True)
-        self.forecast_button.setVisible(any(finding.kind in _UNKNOWN for finding in checked.findings))
+        self.forecast_button.setVisible(any(finding.kind in NOT_FORECAST for finding in checked.findings))
         self.run_button.setEnabled(checked.may_run)
         self.run_button.setText("Run" if level in ("tells", "fine") else "Run anyway" if checked.may_run else "Run")
         self._fill(checked.findings)

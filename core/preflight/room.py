@@ -19,6 +19,9 @@ from core.protocol.results import Finding, Mend
 from core.recipe.plan import Plan
 from core.workspace.places import workspace_path
 
+NOT_FORECAST = ("memory unknown", "time unknown")
+"""Kinds of findings that a forecast of the job would answer."""
+
 _FLOAT32 = 4
 _NEARLY_FULL = 0.9
 _NOT_YET = (
@@ -99,7 +102,7 @@ def memory_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
     else:
         floor = f" That takes {size(least)} at least." if least else ""
         detail = f"{why}.{floor} {_NOT_YET}."
-        yield Finding("memory unknown", "tells", "How much memory it takes is not forecast yet", detail)
+        yield Finding(NOT_FORECAST[0], "tells", "How much memory it takes is not forecast yet", detail)
     if facts.gpu_free and least > facts.gpu_free:
         title = f"May not fit on the GPU: {size(least)} at least, and {size(facts.gpu_free)} are free there"
         yield Finding("gpu memory", "warns", title, f"{why}.", mends=mends)
@@ -109,7 +112,7 @@ def time_findings(facts: Facts) -> Iterator[Finding]:
     if facts.seconds is not None:
         yield Finding("time", "tells", f"Takes {times(facts.seconds)}", "By the forecast of the job.")
     else:
-        yield Finding("time unknown", "tells", "How long it takes is not forecast yet", f"{_NOT_YET}.")
+        yield Finding(NOT_FORECAST[1], "tells", "How long it takes is not forecast yet", f"{_NOT_YET}.")
 
 
 def least_bytes(plan: Plan) -> tuple[int, str]:

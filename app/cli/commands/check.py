@@ -84,7 +84,7 @@ def _lines(request: CheckRecipe, checked: Checked) -> Iterator[str]:
         yield f"checked on {IN_WORDS}"
         yield ""
     for finding in checked.findings:
-        yield from _of_finding(finding)
+        yield from finding_lines(finding)
     yield ""
     yield "may run" if checked.may_run else "blocked: the recipe cannot be carried out as it is"
     if checked.runtime:
@@ -92,7 +92,8 @@ def _lines(request: CheckRecipe, checked: Checked) -> Iterator[str]:
         yield f"{title} loads the result" if checked.loads else f"blocked: {title} would not load the result"
 
 
-def _of_finding(finding: Finding) -> Iterator[str]:
+def finding_lines(finding: Finding) -> Iterator[str]:
+    """One finding as a person reads it: level and title, why, the first layers, the mends."""
     yield f"{finding.level:<6}  {finding.title}"
     indent = " " * 8
     if finding.detail:

@@ -53,6 +53,16 @@ def test_a_recipe_in_a_file_and_what_blocks_it(shell, tmp_path):
     assert "blocked: the recipe cannot be carried out as it is" in said.out
 
 
+def test_compress_lists_every_fallback_before_it_runs(shell, tmp_path):
+    words = ("compress", SAMPLE, "--preset", "nf4-g64", "--out")
+    said = shell.run(*words, tmp_path / "out")
+    assert said.code == 0
+    assert "warns   Everything is written dense" in said.err
+    assert "tells   5 layers: group size 86 instead of 64" in said.err
+    assert "warning: Everything is written dense" in said.out
+    shell.json(*words, tmp_path / "again")
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [(("check", "int5-g128"), 3), (("check", "int4-g128", "--for", "vlm"), 2), (("check", "int4-g128", "/nowhere"), 3)],
