@@ -7,17 +7,21 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QToolButton, QWidget
 
 from app.bench import Bench
 from app.figures import byte_text, kl_text, plural
+from app.panels.forecast_menu import Conditions, ForecastMenu
 from app.problems import Problem
 from app.theme.appearance import UNIT
 from app.theme.icons import icon
 from app.widgets.figure import Figure
 from core.protocol.events import Event, Failed, Finished
 from core.protocol.requests import ForecastLatency, MeasureLatency
-from core.protocol.results import Latency, LatencyForecast, RunSummary
+from core.protocol.results import Estimate, Latency, LatencyForecast, RunSummary
 
 IDLE_MS = 1500
 SMALL_BYTES = 100_000_000
 """Up to this size a decode forecast takes a second and is made unasked, once the plan has been at rest."""
+
+_MOST_OF_NAME = 22
+"""Characters of a machine's name and of unusual conditions in the title of a figure; the tool tip has them whole."""
 
 _REST = 4
 """Share of the width that is left free at the right, so that the figures stay together in a wide window."""
@@ -30,7 +34,7 @@ class Scoreboard(QFrame):
         super().__init__(parent)
         self._bench = bench
         self._forecast: LatencyForecast | None = None
-        self._forecast_of = ("", "")
+        self._forecast_of = ("", "", Conditions())
         self._no_forecast = ""
         self._latencies: dict[str, Latency] = {}
         self.bytes = Figure("SIZE", "Bytes of all weights, before → after")
@@ -42,8 +46,16 @@ class Scoreboard(QFrame):
         self.forecast_button.setText("Forecast")
         self.forecast_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.forecast_button.setAccessibleName("Forecast the decode speed")
-        self.forecast_button.setToolTip("Forecast the decode speed from micro-benchmarks")
+        self.forecast_button.setToolTip(
+            "Forecast the decode speed from benchmarks of the kernels\n"
+            "The arrow chooses how many sequences, how long a context, and which machine"
+        )
         self.forecast_button.clicked.connect(self.ask_forecast)
+        self.forecast_menu = ForecastMenu(lambda: bench.document.workspace, self._positions, self.forecast_button)
+        self.forecast_menu.chosen.connect(self._on_conditions)
+        self.forecast_menu.failed.connect(lambda problem: bench.problems.report(problem, card=True))
+        self.forecast_button.setMenu(self.forecast_menu)
+        self.forecast_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
         self._figures = (self.bytes, self.bits, self.quality, self.decode, self.memory)
         self.setProperty("surface", "panel")
         layout = QHBoxLayout(self)
@@ -109,8 +121,8 @@ class Scoreboard(QFrame):
         """A failure is a problem of the person's only when they asked; the figures' tooltips say it in any case."""
         document = self._bench.document
         assert document.checkpoint is not None
-        path, recipe = document.checkpoint.path, document.recipe
-        asked = (path, recipe.digest)
+        path, recipe, conditions = document.checkpoint.path, document.recipe, self.forecast_menu.conditions
+        asked = (path, recipe.digest, conditions)
 
         def done(forecast: LatencyForecast) -> None:
             self._forecast, self._forecast_of = forecast, asked
@@ -124,7 +136,29 @@ class Scoreboard(QFrame):
             self.refresh()
 
         self._no_forecast = ""
-        self._bench.client.ask(ForecastLatency(path, recipe, document.workspace), done=done, failed=failed, owner=self)
+        request = ForecastLatency(
+            path,
+            recipe,
+            document.workspace,
+            conditions.batch,
+            conditions.context,
+            conditions.context if asked_for else 0,
+            conditions.profile,
+        )
+        self._bench.client.ask(request, done=done, failed=failed, owner=self)
+
+    def _on_conditions(self, conditions: Conditions) -> None:
+        about = f" · {_shortened(conditions.short)}" if conditions.short else ""
+        self.decode.set_title(f"DECODE{about}")
+        self.refresh()
+        if not self._bench.jobs.busy:
+            self.ask_forecast()
+
+    def _positions(self) -> int | None:
+        """How many tokens the open model can attend to, where its config says so."""
+        checkpoint = self._bench.document.checkpoint
+        found = checkpoint.config.get("max_position_embeddings") if checkpoint is not None else None
+        return found if isinstance(found, int) and found > 1 else None
 
     def _enable(self, _: int = 0) -> None:
         self.forecast_button.setEnabled(self.can_forecast() and not self._bench.jobs.busy)
@@ -174,7 +208,9 @@ class Scoreboard(QFrame):
     def _show_decode(self, run: RunSummary | None) -> None:
         document = self._bench.document
         latency = self._latencies.get(run.run) if run is not None else None
-        if run is not None and run.decode_ms:
+        conditions = self.forecast_menu.conditions
+        measured = run is not None and bool(run.decode_ms) and conditions.usual
+        if run is not None and run.decode_ms and measured:
             gain = f" ×{run.speed_up:.2f}" if run.speed_up else ""
             self.decode.show_measured(f"{1000 / run.decode_ms:.0f} tok/s{gain}", f"{run.decode_ms:.2f} ms per token")
         if latency is not None:
@@ -183,8 +219,8 @@ class Scoreboard(QFrame):
             self.memory.show_nothing(f"Peak of the whole process while evaluating: {byte_text(run.peak_rss_bytes)}")
         forecast = self._forecast
         path = document.checkpoint.path if document.checkpoint is not None else ""
-        current = forecast is not None and self._forecast_of == (path, document.recipe.digest)
-        if run is not None and run.decode_ms:
+        current = forecast is not None and self._forecast_of == (path, document.recipe.digest, conditions)
+        if measured:
             if latency is None and forecast is not None and current:
                 self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
             return
@@ -196,13 +232,15 @@ class Scoreboard(QFrame):
         self._show_forecast(forecast)
 
     def _show_forecast(self, forecast: LatencyForecast) -> None:
-        after = forecast.after_ms
-        speed = 1000 / after.value if after.value else 0.0
+        after, tokens = forecast.after_ms, 1000 * forecast.batch
+        speed = tokens / after.value if after.value else 0.0
         gain = forecast.before_ms.value / after.value if after.value else 1.0
-        known = after.low > 0 and after.high > 0
-        between = f"{1000 / after.high:.0f} to {1000 / after.low:.0f} tok/s on {forecast.machine}" if known else ""
-        slower = [f"Falls back: {name}" for name in forecast.fallbacks[:5]]
-        self.decode.show_forecast(f"≈{speed:.0f} tok/s ×{gain:.2f}", "\n".join([between, *slower]))
+        lines = [_range_in_words(forecast, self.forecast_menu.conditions)]
+        before, first = forecast.prefill_before_ms, forecast.prefill_after_ms
+        if before is not None and first is not None:
+            lines.append(f"Reading {forecast.prompt:,} tokens of each: ≈{_ms(before)} → ≈{_ms(first)}")
+        lines += [f"Falls back: {name}" for name in forecast.fallbacks[:5]]
+        self.decode.show_forecast(f"≈{speed:.0f} tok/s ×{gain:.2f}", "\n".join(lines))
         self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
 
     def _forecast_unasked(self) -> None:
@@ -212,8 +250,9 @@ class Scoreboard(QFrame):
             return
         if self._bench.jobs.busy or not document.plan_is_current or checkpoint.quantization is not None:
             return
-        if self._forecast_of != (checkpoint.path, document.recipe.digest):
-            self._forecast_of = (checkpoint.path, document.recipe.digest)
+        asked = (checkpoint.path, document.recipe.digest, self.forecast_menu.conditions)
+        if self._forecast_of != asked:
+            self._forecast_of = asked
             self._ask_forecast(asked_for=False)
 
     def _on_event(self, event: Event) -> None:
@@ -224,3 +263,21 @@ class Scoreboard(QFrame):
             self._latencies[event.result.source.removeprefix("run:")] = event.result
             self._bench.document.refresh_runs()
             self.refresh()
+
+
+def _range_in_words(forecast: LatencyForecast, conditions: Conditions) -> str:
+    """Where the speed is expected to lie, of what, and whose."""
+    after, tokens = forecast.after_ms, 1000 * forecast.batch
+    whose = f"{forecast.machine} (another machine)" if forecast.foreign else forecast.machine
+    if after.low <= 0 or after.high <= 0:
+        return f"For {conditions.words} on {whose}"
+    slowest, fastest = tokens / after.high, tokens / after.low
+    return f"Probably {slowest:.0f} to {fastest:.0f} tok/s on {whose}, for {conditions.words}"
+
+
+def _ms(estimate: Estimate) -> str:
+    return f"{estimate.value:.3g} ms"
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= _MOST_OF_NAME else f"{words[: _MOST_OF_NAME - 1].rstrip()}…"

@@ -42,6 +42,15 @@ class Figure(QWidget):
         theme_notifier().changed.connect(self._paint)
         self._paint()
 
+    def set_title(self, title: str) -> None:
+        """Another title, for another thing that is shown."""
+        self._title.setText(title)
+        self.setAccessibleName(title)
+
+    @property
+    def title(self) -> str:
+        return self._title.text()
+
     @property
     def text(self) -> str:
         return self._value.text()

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 
 from app.main_window import MainWindow
 from app.models.layer_columns import DTYPE, ROLE, SENSITIVITY, SQNR
+from app.panels.forecast_menu import Conditions
 from app.panels.layer_view import DECISION
 from app.theme.appearance import apply_theme
 from app.theme.theme import current_theme, theme_notifier
@@ -194,6 +195,27 @@ def test_forecast_is_marked_until_measured(filled, client, checkpoint, qtbot):
     assert "400 to 526 tok/s on CPU" in board.decode.toolTip()
     filled.commands.action("undo").trigger()
     assert board.decode.text == "—"
+
+
+def test_a_forecast_for_another_machine_names_it(filled, client, checkpoint, qtbot):
+    use_preset(filled, client, checkpoint, qtbot)
+    board = filled.scoreboard
+    board.forecast_menu.choose(Conditions(4, 64, "/profiles/laptop.json", "Laptop"))
+    number = client.last(ForecastLatency)
+    asked = client.requests[number]
+    assert (asked.batch, asked.context, asked.prompt, asked.profile) == (4, 64, 64, "/profiles/laptop.json")
+    after, first = Estimate(2.0, 1.6, 2.5), Estimate(30.0, 20.0, 40.0)
+    client.say(Started(number))
+    client.say(
+        Finished(number, LatencyForecast("Laptop", Estimate(4, 3, 5), after, 9, 8, (), 4, 64, 64, first, first, True))
+    )
+    assert board.decode.title == "DECODE · Laptop, 4 × 64"
+    assert board.decode.text == "≈2000 tok/s ×2.00"
+    told = board.decode.toolTip()
+    assert "1600 to 2500 tok/s on Laptop (another machine), for 4 sequences side by side after 64 tokens" in told
+    assert "Reading 64 tokens of each: ≈30 ms" in told
+    board.forecast_menu.choose(Conditions())
+    assert (board.decode.title, board.decode.text) == ("DECODE", "—")
 
 
 def test_measure_sensitivity_shows_its_tab(filled, client):
