@@ -86,13 +86,18 @@ def unit_of(kind: str, largest: float) -> tuple[str, float]:
     return {BITS: "bits", LATENCY: "ms"}.get(kind, "nats"), 1.0
 
 
-def range_of(kind: str, choices: Choices, allocated: Allocated | None, damages: Sequence[float]) -> tuple[float, float]:
-    """Between which budgets of this kind something changes. damages: KL of single cells, where no front is known."""
+def range_of(
+    kind: str, choices: Choices, allocated: Allocated | None, damages: Sequence[float], cache_bytes: int = 0
+) -> tuple[float, float]:
+    """Between which budgets of this kind something changes.
+
+    damages: KL of single cells, where no front is known. cache_bytes: what decoding keeps in memory beside the weights.
+    """
     low, high = choices.span
     if kind == BITS:
         return choices.bits(low), choices.bits(high)
     if kind in (BYTES, MEMORY):
-        more = _beside_weights(allocated) if kind == MEMORY else 0.0
+        more = cache_bytes if kind == MEMORY else 0
         return choices.rest_bytes + low + more, choices.rest_bytes + high + more
     known = allocated.front if allocated is not None else None
     if kind == LATENCY:
@@ -111,8 +116,11 @@ def front_of(allocated: Allocated) -> Front:
     return replace(front, cost=front.cost + (allocated.planned.total_after - allocated.cost))
 
 
-def budget_at(kind: str, place: int, allocated: Allocated, choices: Choices, context: int) -> Budget:
-    """The budget that leads to point `place` of the front, in the kind that is chosen where the front knows it."""
+def budget_at(kind: str, place: int, allocated: Allocated, choices: Choices, context: tuple[int, int]) -> Budget:
+    """The budget that leads to point `place` of the front, in the kind that is chosen where the front knows it.
+
+    context: tokens, and the bytes that they take in memory beside the weights.
+    """
     front = front_of(allocated)
     cost, kl = float(front.cost[place]), float(front.kl[place])
     if kind == DIVERGENCE and kl > 0:
@@ -122,7 +130,7 @@ def budget_at(kind: str, place: int, allocated: Allocated, choices: Choices, con
     if kind == BITS:
         return Budget(BITS, choices.bits(cost - choices.rest_bytes))
     if kind == MEMORY:
-        return Budget(MEMORY, cost + _beside_weights(allocated), context)
+        return Budget(MEMORY, cost + context[1], context[0])
     return Budget(BYTES, cost)
 
 
@@ -138,10 +146,3 @@ def step_of(kind: Kind, value: float, low: float, high: float) -> int:
 def value_at(kind: Kind, step: int, low: float, high: float) -> float:
     share = step / STEPS
     return low * (high / low) ** share if kind.logarithmic else low + (high - low) * share
-
-
-def _beside_weights(allocated: Allocated | None) -> float:
-    """What decoding takes in memory beside the weights, as the last answer to a memory budget knows it."""
-    if allocated is None or allocated.cost <= allocated.planned.total_after:
-        return 0.0
-    return allocated.cost - allocated.planned.total_after

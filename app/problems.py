@@ -13,9 +13,11 @@ from app.jobs import title_of
 from app.worker import EngineClient
 from core.errors import UserError
 from core.protocol.events import Event, Failed
-from core.protocol.requests import JOBS, Compress, ForecastLatency, Open, Request
+from core.protocol.requests import JOBS, Allocate, Compress, ForecastLatency, Open, Request, WhatIf
 
 MOST = 500
+_TOLD_IN_PLACE = (Allocate, WhatIf)
+"""Refusals of these stand in the panel that asked, where a slider that is dragged may meet many."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,13 @@ class Problems(QObject):
         self.cleared.emit()
 
     def _on_asked(self, number: int, request: Request) -> None:
-        if isinstance(request, (*JOBS, Open)):
+        if isinstance(request, (*JOBS, *_TOLD_IN_PLACE, Open)):
             self._asked[number] = request
 
     def _on_event(self, event: Event) -> None:
         request = self._asked.get(event.request)
+        if isinstance(request, _TOLD_IN_PLACE) and isinstance(event, Failed) and not event.details:
+            return
         if isinstance(event, Failed) and not isinstance(request, ForecastLatency):
             during = title_of(request) if request is not None else ""
             resumes = isinstance(request, Compress) and not event.details and "Run" in event.remedy

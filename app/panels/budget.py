@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QSplitter, QVBoxLayout
 
 from app.allocator import Allocator, Question
 from app.budget_kinds import Choices, budget_at, choices_of, front_of, range_of
+from app.cost_forecasts import CostForecasts
 from app.figures import byte_text, kl_text, plural
 from app.ladder import ladder
 from app.models.allocation_model import Allocation, allocation_of, why
@@ -21,10 +22,12 @@ from app.plots.pareto_plot import Point
 from app.plots.plot_panel import PlotPanel
 from app.uniform_points import uniform_points
 from app.widgets.labels import wrapped
+from core.allocate.budget import LATENCY
+from core.allocate.memory import cache_bytes
 from core.protocol.events import Failed
 from core.protocol.requests import Allocate, MeasureSensitivity
 from core.protocol.results import Allocated, Sensitivity
-from core.recipe.recipe import Treatment
+from core.recipe.recipe import KEEP, Treatment
 
 if TYPE_CHECKING:
     from app.document import Document
@@ -42,6 +45,9 @@ class BudgetPanel(PlotPanel):
 
     def __init__(self, document: Document, client: EngineClient) -> None:
         super().__init__(document, client)
+        self.costs = CostForecasts(client, self)
+        self.costs.ready.connect(self._costs_ready)
+        self.costs.failed.connect(lambda failure: self._refused(None, failure))
         self.allocator = Allocator(client, self)
         self.allocator.answered.connect(self._answered)
         self.allocator.failed.connect(self._refused)
@@ -208,7 +214,14 @@ class BudgetPanel(PlotPanel):
         if self._choices is not None:
             damages = [cell.kl for cell in self.document.sensitivity.values()]
             allocated = self._allocation.allocated if self._allocation is not None else None
-            self.controls.set_range(*range_of(self.controls.kind.key, self._choices, allocated, damages))
+            kind = self.controls.kind.key
+            known = self.costs.range_ms() if kind == LATENCY else None
+            self.controls.set_range(*(known or range_of(kind, self._choices, allocated, damages, self._cache_bytes())))
+
+    def _cache_bytes(self) -> int:
+        """What the context takes beside the weights."""
+        checkpoint = self.document.checkpoint
+        return cache_bytes(checkpoint.config, self.controls.context.value()) if checkpoint is not None else 0
 
     def _candidates(self) -> tuple[Treatment, ...]:
         measurement, checked = self.document.measurement, set(self.controls.candidates.checked())
@@ -224,10 +237,36 @@ class BudgetPanel(PlotPanel):
     def _ask(self, *, apply: bool) -> None:
         if self.document.measurement is None or self.document.checkpoint is None or self._choices is None:
             return
-        if self._candidates():
-            self.allocator.ask(partial(self._question, apply=apply))
-        else:
+        if not self._candidates():
             self._say_problem("No treatment may be chosen. Check at least one candidate.")
+        elif self.controls.kind.key == LATENCY and not self._costs_key():
+            self.said.setText("Forecasting what each treatment of each layer takes of a decoding step …")
+        else:
+            self.allocator.ask(partial(self._question, apply=apply))
+
+    def _costs_key(self) -> str:
+        """Of what each choice takes in time; "" for budgets of other kinds, and while that is being forecast."""
+        document = self.document
+        if self.controls.kind.key != LATENCY or document.checkpoint is None:
+            return ""
+        treatments = dict.fromkeys((KEEP, *self._candidates(), *(treatment for _, treatment in self._locked())))
+        return self.costs.key(document.checkpoint.path, tuple(treatments), document.workspace)
+
+    def _costs_ready(self) -> None:
+        self._say_problem("")
+        self._set_range()
+        self._ask(apply=self._in_place())
+
+    def _locked(self) -> tuple[tuple[str, Treatment], ...]:
+        """Of the layers that were measured, those that stay as they are."""
+        document = self.document
+        assert document.checkpoint is not None
+        layers = document.checkpoint.layers
+        return tuple(
+            (layers[index].name, document.treatment_of(index))
+            for index in self._measured_layers()
+            if layers[index].name in document.locked
+        )
 
     def _question(self, *, apply: bool) -> Question:
         """What the controls say, of the recipe as it is now."""
@@ -235,19 +274,15 @@ class BudgetPanel(PlotPanel):
         measurement, checkpoint = document.measurement, document.checkpoint
         assert measurement is not None
         assert checkpoint is not None
-        locked = tuple(
-            (checkpoint.layers[index].name, document.treatment_of(index))
-            for index in self._measured_layers()
-            if checkpoint.layers[index].name in document.locked
-        )
         request = Allocate(
             checkpoint.path,
             document.recipe,
             measurement.sensitivity.key,
             self._candidates(),
             self.controls.budget(),
-            locked=locked,
+            locked=self._locked(),
             fused=self.controls.fused.isChecked(),
+            costs=self._costs_key(),
             workspace=document.workspace,
         )
         return Question(request, apply)
@@ -266,7 +301,7 @@ class BudgetPanel(PlotPanel):
             self._show()
 
     @Slot(object, object)
-    def _refused(self, _: Question, failure: Failed) -> None:
+    def _refused(self, _: Question | None, failure: Failed) -> None:
         kept = " The allocation below is the last that could be met." if self._allocation is not None else ""
         self._say_problem(f"{failure.what}. {failure.remedy}{kept}".strip())
 
@@ -284,7 +319,7 @@ class BudgetPanel(PlotPanel):
         if self._allocation is None or self._choices is None:
             return
         kind, context = self.controls.kind.key, self.controls.context.value()
-        budget = budget_at(kind, place, self._allocation.allocated, self._choices, context)
+        budget = budget_at(kind, place, self._allocation.allocated, self._choices, (context, self._cache_bytes()))
         self.controls.show_budget(budget)
         self._set_range()
         self._ask(apply=True)
@@ -351,6 +386,7 @@ class BudgetPanel(PlotPanel):
     def _checkpoint_changed(self) -> None:
         self.question.drop()
         self.allocator.drop()
+        self.costs.forget()
         self._allocation, self._choices, self._sized, self._of = None, None, None, None
         self._failure = ""
         self._say_problem("")

@@ -17,6 +17,7 @@ from core.recipe.recipe import Recipe, Treatment
 from core.recipe.tags import treatment_of_tag
 from core.settings import validate
 
+_WIDEST_METHOD = 240
 AT_FIRST = ("int8 channel", "int4 g128", "int3 g64")
 """The treatments that are measured unless others are chosen."""
 
@@ -50,6 +51,7 @@ class SensitivityChoices(QWidget):
         self.treatments.added.connect(self._add)
         self.method = CalmComboBox()
         self.method.setAccessibleName("Method")
+        self.method.setMaximumWidth(_WIDEST_METHOD)
         for row, (title, key, help_text) in enumerate(METHODS):
             self.method.addItem(title, key)
             self.method.setItemData(row, help_text, Qt.ItemDataRole.ToolTipRole)
@@ -72,9 +74,11 @@ class SensitivityChoices(QWidget):
         row_layout = QHBoxLayout(self)
         row_layout.setContentsMargins(8, 0, 8, 0)
         row_layout.setSpacing(8)
-        for widget in (self.treatments, self.method, self.seconds, self.more):
-            row_layout.addWidget(widget)
-        row_layout.addStretch(1)
+        row_layout.addWidget(self.treatments)
+        row_layout.addWidget(self.method, 1)
+        row_layout.addWidget(self.seconds)
+        row_layout.addWidget(self.more)
+        row_layout.addStretch(0)
         row_layout.addWidget(self.button)
         self._method_changed()
         self.offer(Recipe())

@@ -57,7 +57,7 @@ class Comparison:
             left_out.append("the recipe's transforms")
         if recipe.polish is not None:
             left_out.append("polish")
-        said = ["What if: the recipe is another."] if self._document.trial is not None else []
+        said = ["What if: tried on this layer, the recipe stays as it is."] if self._document.trial is not None else []
         if left_out:
             said.append(f"Tried on the weight alone; only a run brings in {' and '.join(left_out)}.")
         return " ".join(said)

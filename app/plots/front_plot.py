@@ -122,7 +122,7 @@ class FrontPlot(Plot):
             self.plot.removeItem(label)
         self._labels = []
         for point in points:
-            label = pg.TextItem(point.label, color=self.theme().muted, anchor=(0, 1))
+            label = pg.TextItem(point.label, color=self.theme().muted, anchor=(-0.1, 0.5))
             label.setPos(point.x / self._scale, self._height(point.y))
             self.plot.addItem(label, ignoreBounds=True)
             self._labels.append(label)

@@ -78,8 +78,7 @@ class SensitivityPlot(Plot):
         self.canvas.scene().sigMouseMoved.connect(self._hover)
         self.canvas.installEventFilter(self)
         ColourScale.leave_room(self.bars_plot)
-        for axis in (self._columns_axis, self._map_axis):
-            axis.setHeight(self.fontMetrics().height() + 8)
+        self._columns_axis.setHeight(self.fontMetrics().height() + 8)
         self.show_parts(map_shown=True, bars_shown=True)
         self.start()
 
@@ -95,6 +94,7 @@ class SensitivityPlot(Plot):
         self.bars_plot.setVisible(bars_shown)
         self.bars_plot.setXLink(self.map if both else None)
         self._map_axis.setStyle(showValues=not both)
+        self._map_axis.setHeight(2 if both else self.fontMetrics().height() + 8)
         rows = self.canvas.ci.layout
         for row, (shown, share) in enumerate(((map_shown, 2), (bars_shown, 3))):
             rows.setRowStretchFactor(row, share if shown else 0)

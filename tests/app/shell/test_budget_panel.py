@@ -1,5 +1,6 @@
 """The budget panel: teaches, looks without touching, puts in place what is dragged to, and says why."""
 
+import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 
@@ -7,9 +8,10 @@ from app.budget_kinds import front_of
 from app.figures import kl_text
 from app.ladder import ladder
 from app.panels.budget import BudgetPanel
-from core.allocate.budget import BITS, BYTES, DIVERGENCE, MEMORY
+from core.allocate.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY
 from core.protocol.events import Failed, Finished, Started, Stopped
-from core.protocol.requests import Allocate, MakePlan, MeasureSensitivity
+from core.protocol.requests import Allocate, ForecastCosts, MakePlan, MeasureSensitivity
+from core.protocol.results import Estimate, LayerCosts
 from core.recipe.recipe import KEEP
 from tests.app.shell.allocations import RUNGS, allocate, linears, measurement, sensitivity
 
@@ -136,6 +138,24 @@ def test_kinds_have_their_own_ranges_and_units(panel, client, checkpoint):
         answer(client, checkpoint)
 
 
+def test_a_budget_of_time_asks_first_what_each_choice_takes(panel, client, checkpoint):
+    panel.controls.kinds.setCurrentIndex(panel.controls.kinds.findData(LATENCY))
+    number = client.last(ForecastCosts)
+    assert client.requests[number].treatments == (KEEP, *RUNGS)
+    assert "Forecasting" in panel.said.text()
+    count = len(client.numbers(Allocate))
+    names = tuple(layer.name for layer in linears(checkpoint))
+    times = np.tile(np.array([0.4, 0.1, 0.2, 0.3]), (len(names), 1))
+    tags = tuple(treatment.tag for treatment in client.requests[number].treatments)
+    sizes = np.zeros(times.shape, np.int64)
+    rest = Estimate(1.0, 0.9, 1.1)
+    client.say(Finished(number, LayerCosts(names, tags, times, rest, 0.1, "here", False, "times", sizes)))
+    assert len(client.numbers(Allocate)) == count + 1
+    assert client.requests[client.last(Allocate)].costs == "times"
+    panel.controls.slider.setValue(0)
+    assert panel.controls.budget().value == pytest.approx(1.0 + 0.1 * len(names))
+
+
 def test_a_click_on_the_front_goes_there(panel, opened, client, checkpoint):
     front = front_of(panel.allocation.allocated)
     panel.plot.point_chosen.emit(1)
@@ -170,6 +190,15 @@ def test_the_table_says_why(panel, opened, client, checkpoint):
     menu.actions()[0].trigger()
     assert len(opened.locked) == 1
     menu.deleteLater()
+
+
+def test_refusals_stand_in_the_panel_and_not_among_the_problems(panel, client, bench):
+    panel.controls.slider.setValue(3)
+    client.say(Failed(client.last(Allocate), "Too small", "", "Ask for more."))
+    assert bench.problems.count == 0
+    panel.controls.slider.setValue(4)
+    client.say(Failed(client.last(Allocate), "A fault", "", "", "Traceback …"))
+    assert bench.problems.count == 1
 
 
 def test_uniform_recipes_stand_where_they_were_measured(panel, checkpoint):

@@ -50,7 +50,8 @@ def test_ranges_are_exact_bytes_of_what_may_be_chosen(checkpoint, places):
     assert high > 16
     assert range_of(DIVERGENCE, choices, None, (0.0, math.inf, 0.01, 0.5)) == (0.01, 0.5)
     assert range_of(LATENCY, choices, None, ())[0] > 0
-    assert range_of(MEMORY, choices, None, ()) == range_of(BYTES, choices, None, ())
+    low, high = range_of(BYTES, choices, None, ())
+    assert range_of(MEMORY, choices, None, (), 500) == (low + 500, high + 500)
 
 
 @pytest.mark.parametrize("kind", [BITS, DIVERGENCE])
@@ -73,12 +74,12 @@ def test_a_point_of_the_front_is_reached_by_a_budget_of_any_kind(checkpoint, pla
     choices = choices_of(checkpoint, places, RUNGS, found.planned)
     whole = front_of(found).cost
     assert whole[-1] == checkpoint.nbytes
-    assert budget_at(BYTES, 1, found, choices, 0) == Budget(BYTES, whole[1])
-    bits = budget_at(BITS, 1, found, choices, 0).value
+    assert budget_at(BYTES, 1, found, choices, (0, 0)) == Budget(BYTES, whole[1])
+    bits = budget_at(BITS, 1, found, choices, (0, 0)).value
     again = allocate(checkpoint, asked(checkpoint, BITS, bits))
     assert again.planned.total_after == whole[1]
-    assert budget_at(DIVERGENCE, 1, found, choices, 0) == Budget(DIVERGENCE, found.front.kl[1])
-    assert budget_at(MEMORY, 1, found, choices, 77).context == 77
+    assert budget_at(DIVERGENCE, 1, found, choices, (0, 0)) == Budget(DIVERGENCE, found.front.kl[1])
+    assert budget_at(MEMORY, 1, found, choices, (77, 1000)) == Budget(MEMORY, whole[1] + 1000, 77)
 
 
 def test_the_ladder_takes_the_recipes_solver():
