@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QItemSelection, QItemSelectionModel, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QPushButton, QSplitter, QVBoxLayout
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLabel, QPushButton, QSplitter, QVBoxLayout
 
 from app.figures import byte_text, kl_text
 from app.plots.controls import Controls
@@ -15,7 +16,9 @@ from app.plots.pareto_plot import ParetoPlot, Point
 from app.plots.plot_panel import PlotPanel
 from app.plots.readable import NOTHING, number_text, percent_text
 from app.plots.table import VALUE_ROLE, Column, CopyableTable, RecordTable
-from core.protocol.results import RunSummary
+from app.track_record import TITLES, quantity_text, summary_text
+from core.protocol.results import Comparison, RunSummary
+from core.workspace.forecasts import track_record
 
 if TYPE_CHECKING:
     from app.document import Document
@@ -77,6 +80,50 @@ DAMAGES: tuple[tuple[str, Value], ...] = (
 )
 
 
+@dataclass(frozen=True)
+class Track:
+    """A row of the track record: one forecast of one run."""
+
+    run: RunSummary
+    comparison: Comparison
+
+
+def _quantity(title: str, value: Callable[[Comparison], float], tip: str, *, forecast: bool = False) -> Column[Track]:
+    def shown(track: Track) -> str:
+        found = quantity_text(track.comparison.kind, value(track.comparison))
+        return f"≈ {found}" if forecast else found
+
+    return Column(title, shown, lambda track: value(track.comparison), tip)
+
+
+TRACK_COLUMNS: tuple[Column[Track], ...] = (
+    Column("Run", lambda t: t.run.recipe_name or t.run.run, lambda t: t.run.recipe_name, "The recipe's name", False),
+    Column("What", lambda t: TITLES[t.comparison.kind], lambda t: t.comparison.kind, "What was forecast", False),
+    _quantity("Forecast", lambda c: c.forecast.value, "As it was said before the run", forecast=True),
+    _quantity("From", lambda c: c.forecast.low, "The range that was forecast"),
+    _quantity("To", lambda c: c.forecast.high, "The range that was forecast"),
+    _quantity("Measured", lambda c: c.measured, "On the finished run"),
+    Column(
+        "Error",
+        lambda t: f"{t.comparison.error:+.1%}".replace("%", " %"),
+        lambda t: abs(t.comparison.error),
+        "Forecast ÷ measured − 1; sorted by size",
+    ),
+    Column(
+        "In range",
+        lambda t: "yes" if t.comparison.inside else "no",
+        lambda t: "yes" if t.comparison.inside else "no",
+        "Whether the measured lies within the range that was forecast",
+        False,
+    ),
+)
+
+NO_RECORD = (
+    "Nothing was forecast before a run yet. Forecast the decode speed, allocate a budget or check a recipe before "
+    "Run, and what comes of it will stand here."
+)
+
+
 class ComparePanel(PlotPanel):
     """wanted: (action, run id) that the person asked for: "evaluate", "latency" or "export"."""
 
@@ -90,6 +137,9 @@ class ComparePanel(PlotPanel):
         self.cost = self.controls.choice("Over", "What goes to the right", COSTS)
         self.damage = self.controls.choice("Show", "What goes up", DAMAGES)
         self.logarithmic = self.controls.check("Log scale", "The upward axis in powers of ten", on=True)
+        self.track_record = self.controls.check(
+            "Track record", "What was forecast before each run, beside what was measured on it"
+        )
         self.controls.end()
         self._button_row = QHBoxLayout()
         self._button_row.setContentsMargins(8, 0, 8, 0)
@@ -120,6 +170,8 @@ class ComparePanel(PlotPanel):
         split = QSplitter(Qt.Orientation.Vertical)
         split.addWidget(self.table)
         split.addWidget(self.plot)
+        self.split = split
+        self._make_track_record()
         split.setStretchFactor(0, 2)
         split.setStretchFactor(1, 3)
         layout = QVBoxLayout(self.content)
@@ -129,6 +181,8 @@ class ComparePanel(PlotPanel):
         layout.addWidget(self.controls)
         layout.addLayout(self._button_row)
         layout.addWidget(split, 1)
+        layout.addWidget(self.track_summary)
+        layout.addWidget(self.track_table, 1)
         document.runs_changed.connect(self.refresh_soon)
         document.checkpoint_changed.connect(self.refresh_soon)
         document.active_run_changed.connect(self._follow_active)
@@ -144,9 +198,41 @@ class ComparePanel(PlotPanel):
         self.show_content()
         if self.model.records != self.document.runs:
             self.model.show(self.document.runs)
+            tracks = [Track(run, comparison) for run in self.document.runs for comparison in run.comparisons]
+            self.track_model.show(tracks)
+            records = track_record(track.comparison for track in tracks)
+            self.track_summary.setText(f"{summary_text(records)}." if records else NO_RECORD)
         self._follow_active()
 
+    def _make_track_record(self) -> None:
+        self.track_model = RecordTable(TRACK_COLUMNS, self)
+        self.track_sorted = QSortFilterProxyModel(self)
+        self.track_sorted.setSourceModel(self.track_model)
+        self.track_sorted.setSortRole(VALUE_ROLE)
+        self.track_table = CopyableTable()
+        self.track_table.setModel(self.track_sorted)
+        self.track_table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.track_table.setSortingEnabled(True)
+        self.track_table.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        self.track_table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.track_table.setAccessibleName("Track record")
+        self.track_summary = QLabel(wordWrap=True)
+        self.track_summary.setContentsMargins(8, 0, 8, 0)
+        self.track_summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._show_track_record()
+
+    def _show_track_record(self) -> None:
+        """One of both: the runs, or how well they were forecast."""
+        on = self.track_record.isChecked()
+        labels = (self.controls.label_of(box) for box in (self.cost, self.damage))
+        of_runs = (self.split, self.cost, self.damage, self.logarithmic, *labels, *self.buttons.values())
+        for widget in of_runs:
+            widget.setVisible(not on)
+        for widget in (self.track_summary, self.track_table):
+            widget.setVisible(on)
+
     def _draw(self) -> None:
+        self._show_track_record()
         cost_title, damage_title = self.cost.currentText(), self.damage.currentText()
         cost, damage = dict(COSTS)[cost_title], dict(DAMAGES)[damage_title]
         points = []

@@ -13,6 +13,7 @@ class Controls(QWidget):
     def __init__(self, changed: Callable[[], object]) -> None:
         super().__init__()
         self._changed = changed
+        self._labels: dict[QComboBox, QLabel] = {}
         self.row = QHBoxLayout(self)
         self.row.setContentsMargins(8, 8, 8, 0)
         self.row.setSpacing(12)
@@ -37,12 +38,17 @@ class Controls(QWidget):
         box.currentIndexChanged.connect(lambda _: self._changed())
         label = QLabel(text)
         label.setBuddy(box)
+        self._labels[box] = label
         pair = QHBoxLayout()
         pair.setSpacing(4)
         pair.addWidget(label)
         pair.addWidget(box)
         self.row.addLayout(pair)
         return box
+
+    def label_of(self, box: QComboBox) -> QLabel:
+        """The label beside a choice."""
+        return self._labels[box]
 
     def end(self) -> None:
         """No more controls: what room is left stays at the right."""
