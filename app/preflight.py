@@ -15,6 +15,8 @@ from core.protocol.requests import CheckRecipe, ForecastJob
 from core.protocol.results import Checked, Finding, Mend
 
 RECHECK_MS = 80
+PATIENCE_MS = 700
+"""How long Run may seem to do nothing before the panel opens and says that it checks."""
 
 
 class Preflight(QObject):
@@ -33,11 +35,15 @@ class Preflight(QObject):
         self._say = say
         self._runtime, self._target = "", "auto"
         self._asked = 0
+        self._request: CheckRecipe | None = None
+        self._starts = False
         self._accepted: set[tuple[object, ...]] = set()
         self.dialog: PreflightDialog | None = None
         self.checked: Checked | None = None
         self._recheck = QTimer(self, singleShot=True, interval=RECHECK_MS)
         self._recheck.timeout.connect(self._check)
+        self._patience = QTimer(self, singleShot=True, interval=PATIENCE_MS)
+        self._patience.timeout.connect(self._open)
         bench.document.recipe_changed.connect(self._recipe_changed)
 
     @property
@@ -47,13 +53,15 @@ class Preflight(QObject):
 
     def run(self) -> None:
         """Start at once where nothing blocks or warns; else show what was found."""
-        self._say("Checking before the run …")
+        self._starts = True
+        self._patience.start()
         self._check()
 
     def show(self, runtime: str | None = None) -> None:
         """Open the panel and check, whatever is found."""
         if runtime is not None:
             self._runtime = runtime
+        self._starts = False
         self._open()
         self._check()
 
@@ -78,27 +86,30 @@ class Preflight(QObject):
             finding = Finding("check", "warns", f"The check failed: {failure.what}", failure.remedy)
             self._answered(request, Checked((finding,), self._runtime, may_run=True, loads=True))
 
+        self._request = request
         self._asked = self._bench.client.ask(request, done=done, failed=failed, owner=self)
 
     def _answered(self, request: CheckRecipe, checked: Checked) -> None:
-        self._asked = 0
+        if request is not self._request:
+            return
+        self._asked, self._request = 0, None
         document = self._bench.document
         if document.checkpoint is None or document.checkpoint.path != request.path:
             self._close()
-            return
-        if document.recipe != request.recipe:
+        elif document.recipe != request.recipe:
             self._check()
-            return
-        self.checked = checked
-        if self.dialog is None:
-            if not _grave(checked) or self._key(checked) in self._accepted:
-                self._start()
-                return
+        elif self._starts and (not _grave(checked) or self._key(checked) in self._accepted):
+            self._close()
+            self._start()
+        else:
+            self._starts = False
+            self.checked = checked
             self._open()
-        if self.dialog is not None:
-            self.dialog.show_checked(checked, self._about())
+            if self.dialog is not None:
+                self.dialog.show_checked(checked, self._about())
 
     def _open(self) -> None:
+        self._patience.stop()
         if self.dialog is not None:
             self.dialog.raise_()
             return
@@ -112,6 +123,10 @@ class Preflight(QObject):
         dialog.open()
 
     def _close(self, _: int = 0) -> None:
+        self._patience.stop()
+        if self._asked:
+            self._bench.client.control(self._asked, "cancel")
+        self._asked, self._request, self._starts = 0, None, False
         dialog, self.dialog = self.dialog, None
         if dialog is not None:
             dialog.hide()

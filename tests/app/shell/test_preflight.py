@@ -100,6 +100,25 @@ def test_what_was_accepted_is_not_asked_again_until_something_else_is_found(flig
     assert flight.dialog is None
 
 
+def test_a_slow_check_says_so_and_starts_the_run_by_itself(flight, client, qtbot):
+    flight.run()
+    qtbot.waitUntil(lambda: flight.dialog is not None)
+    assert flight.dialog.verdict.text() == "Checking …"
+    answer(client, FINE)
+    assert flight.dialog is None
+    assert flight.started == [INT8]
+
+
+def test_a_check_that_is_cancelled_starts_nothing(flight, client, qtbot):
+    flight.run()
+    qtbot.waitUntil(lambda: flight.dialog is not None)
+    flight.dialog.reject()
+    assert client.controls[-1] == (client.last(CheckRecipe), "cancel")
+    answer(client, FINE)
+    assert flight.started == []
+    assert flight.dialog is None
+
+
 def test_what_blocks_cannot_be_run(flight, client):
     flight.show()
     assert flight.dialog.verdict.text() == "Checking …"
