@@ -85,8 +85,9 @@ class _Search:
         with np.errstate(invalid="ignore"):
             self._spent: Floats = problem.cost - problem.cost[rows, base][:, None]
             self._lost: Floats = problem.damage - problem.damage[rows, base][:, None]
+            reduced: Floats = self._lost + price * self._spent
         self._allowed = np.isfinite(problem.cost) & np.isfinite(problem.damage)
-        reduced = np.where(self._allowed, self._lost + price * self._spent, np.inf)
+        reduced[~self._allowed] = np.inf
         reduced[rows, base] = np.inf
         self._least = reduced.min(axis=1)
         self._problem = problem

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from core.recipe.plan import already_quantised
 from core.recipe.recipe import Treatment
 from core.sensitivity.fisher import Factors, factors, foretold
 from core.sensitivity.laboratory import Laboratory
-from core.sensitivity.reference import Changes
+from core.sensitivity.reference import Changes, Reference
 from core.sensitivity.tasks import Task, chosen_layers, tasks_of
 from core.sensitivity.together import choices_to_measure
 from core.walk.calibration import CalibrationText, calibration_text
@@ -229,7 +230,10 @@ class _Measuring:
         return foretold(self.weights, task.layer, task.fitted, known)
 
     def _together(self) -> Sequence[Measured]:
-        """What several layers do at once, for some ways to choose that a budget might."""
+        """What several layers do at once, for some ways to choose that a budget might.
+
+        Half of the windows are others of the text: what is chosen for small damages on some windows does more there.
+        """
         tasks = {(task.layer.name, self._key(task)): task for task in self.tasks}
         measured = []
         for choice in choices_to_measure(self.damages, self.tasks, self._key):
@@ -238,11 +242,19 @@ class _Measuring:
                 self.progress.check_cancelled()
                 chosen = [tasks[each] for each in choice.items()]
                 changes = self._changes({task.layer: task.fitted for task in chosen})
-                kl = self._lab.reference.divergence_together(changes)
+                kl = float(np.mean([each.divergence_together(changes) for each in self._both]))
             if np.isfinite(kl):
                 measured.append(Measured(choice, kl))
                 self.damages.put_together(measured[-1])
         return measured
+
+    @cached_property
+    def _both(self) -> tuple[Reference, ...]:
+        request = self.request
+        twice = text_windows(self.weights.checkpoint, request.text, 2 * request.windows, request.window_tokens).ids
+        enough = len(twice) == 2 * len(self.ids) and twice.shape[1] == self.ids.shape[1]
+        others = (Reference(self._lab.model, twice[1::2], self.weights.source),) if enough else ()
+        return (self._lab.reference, *others)
 
     def _changes(self, chosen: Mapping[Layer, Treatment]) -> Changes:
         return {layer: (self._lab.layers.of(layer, fit).weight, fit.activations) for layer, fit in chosen.items()}
