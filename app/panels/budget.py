@@ -6,18 +6,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import Slot
-from PySide6.QtWidgets import QSplitter, QVBoxLayout
+from PySide6.QtCore import Qt, Slot
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout
 
 from app.allocator import Allocator, Question
-from app.budget_kinds import Choices, budget_at, choices_of, front_of, range_of
+from app.budget_kinds import Choices, budget_at, choices_of, range_of
+from app.budget_views import budget_words, front_view
 from app.cost_forecasts import CostForecasts
-from app.figures import byte_text, kl_text, plural
+from app.figures import plural
 from app.ladder import ladder
 from app.models.allocation_model import Allocation, allocation_of, why
 from app.panels.budget_controls import BudgetControls
 from app.panels.budget_table import BudgetTable
-from app.plots.front_plot import FrontPlot, FrontView
+from app.plots.front_plot import FrontPlot
 from app.plots.pareto_plot import Point
 from app.plots.plot_panel import PlotPanel
 from app.uniform_points import uniform_points
@@ -81,8 +82,7 @@ class BudgetPanel(PlotPanel):
         self._connect()
 
     def _lay_out(self) -> None:
-        split = QSplitter()
-        split.setOrientation(split.orientation().Vertical)
+        split = QSplitter(Qt.Orientation.Vertical)
         split.addWidget(self.plot)
         split.addWidget(self.table)
         split.setStretchFactor(0, 1)
@@ -92,8 +92,13 @@ class BudgetPanel(PlotPanel):
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for widget in (self.controls, self.problem, self.said):
-            layout.addWidget(widget)
+        line = QHBoxLayout()
+        line.setContentsMargins(0, 0, 8, 0)
+        line.addWidget(self.said, 1)
+        line.addWidget(self.table.filter_line, 0, Qt.AlignmentFlag.AlignTop)
+        layout.addWidget(self.controls)
+        layout.addWidget(self.problem)
+        layout.addLayout(line)
         layout.addWidget(split, 1)
         layout.addWidget(self.why)
         self.problem.hide()
@@ -336,26 +341,10 @@ class BudgetPanel(PlotPanel):
             self.said.setText("Working it out …" if self.allocator.pending else "")
             return
         self._set_range()
-        self.said.setText(_words(found, self._choices))
-        self.plot.show_front_now(self._front_view(found.allocated))
+        self.said.setText(budget_words(found, self._choices))
+        self.plot.show_front_now(front_view(found.allocated, self.document, self._uniform))
         self.table.model.show(found)
         self._show_why()
-
-    def _front_view(self, allocated: Allocated) -> FrontView:
-        by_time = allocated.front.unit == "ms"
-        cost = float(allocated.planned.total_after)
-        if by_time:
-            cost = allocated.latency_ms.value if allocated.latency_ms is not None else allocated.cost
-        checkpoint = self.document.checkpoint
-        runs = tuple(
-            Point(run.run, run.recipe_name or run.run, x, run.kl_mean)
-            for run in self.document.runs
-            if run.kl_mean is not None
-            and checkpoint is not None
-            and run.checkpoint == checkpoint.path
-            and (x := run.decode_ms if by_time else run.bytes_after) is not None
-        )
-        return FrontView(front_of(allocated), (cost, allocated.kl), () if by_time else self._uniform, runs)
 
     def _show_in_place(self) -> None:
         found = self._allocation
@@ -402,19 +391,3 @@ class BudgetPanel(PlotPanel):
     def _ended(self) -> None:
         self.controls.measure.setEnabled(True)
         self.refresh_soon()
-
-
-def _words(found: Allocation, choices: Choices | None) -> str:
-    """What the allocation comes to, in a line."""
-    allocated = found.allocated
-    plan = allocated.planned
-    bits = choices.bits(int(found.nbytes.sum())) if choices is not None else plan.bits_per_treated_weight
-    parts = [
-        f"{bits:.2f} bits per weight",
-        byte_text(plan.total_after),
-        f"KL ≈{kl_text(allocated.kl.value)} ({kl_text(allocated.kl.low)} to {kl_text(allocated.kl.high)})",
-    ]
-    time = allocated.latency_ms
-    if time is not None:
-        parts.append(f"≈{time.value:.3g} ms per token ({time.low:.3g} to {time.high:.3g})")
-    return " · ".join(parts) + "".join(f"\n{note}" for note in allocated.notes)

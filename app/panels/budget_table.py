@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from app.document import Document
 
 
+_FILTER_WIDTH = 136
+
+
 class BudgetTable(QWidget):
-    """Selecting a row selects the layer everywhere."""
+    """Selecting a row selects the layer everywhere. filter_line is for whoever lays the table out to place."""
 
     def __init__(self, document: Document, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -44,13 +47,12 @@ class BudgetTable(QWidget):
         self.view.selectionModel().selectionChanged.connect(self._row_selected)
         self.filter_line = QLineEdit(placeholderText="Filter layers", clearButtonEnabled=True)
         self.filter_line.setAccessibleName("Filter the allocation")
+        self.filter_line.setFixedWidth(_FILTER_WIDTH)
         self.filter_line.setToolTip(f"Words that must all hold: {HELP}")
         self.filter_line.textChanged.connect(self._filter)
         self.model.modelReset.connect(self.follow_document)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 0, 8, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.filter_line)
         layout.addWidget(self.view, 1)
 
     def follow_document(self) -> None:

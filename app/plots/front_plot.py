@@ -19,6 +19,8 @@ from app.plots.saving import Cell, Data
 from app.theme.theme import Theme
 from core.protocol.results import Estimate, Floats, Front
 
+_LABEL_ROOM = 14
+"""Pixels between labels."""
 _UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0))
 
 
@@ -96,6 +98,7 @@ class FrontPlot(Plot):
         self.line.setData(front.cost[self._kept] / self._scale, self._heights(front.kl[self._kept]))
         self._draw_points(view)
         self._frame(view)
+        self._write_labels((*view.uniform, *view.runs))
 
     def _draw_points(self, view: FrontView) -> None:
         for item, points in ((self.uniform, view.uniform), (self.runs, view.runs)):
@@ -111,19 +114,27 @@ class FrontPlot(Plot):
             cost, kl = view.present
             self.present.setData(x=[cost / self._scale], y=[self._height(kl.value)])
             self.range.setData([cost / self._scale] * 2, [self._height(kl.low), self._height(kl.high)])
-        self._write_labels((*view.uniform, *view.runs))
 
     def _write_labels(self, points: Sequence[Point]) -> None:
-        wanted = (tuple(points), self._scale, self._least, self.theme().name)
-        if wanted == self._labelled:
+        """Names beside the points; those that would stand on another's are left to the read-out."""
+        view = self.plot.getViewBox()
+        shown = tuple(points), self._scale, self._least, self.theme().name, view.width() // 40, view.height() // 20
+        if shown == self._labelled:
             return
-        self._labelled = wanted
+        self._labelled = shown
         for label in self._labels:
             self.plot.removeItem(label)
         self._labels = []
+        wide, high = view.viewPixelSize()
+        taken: list[tuple[float, float]] = []
         for point in points:
+            x, y = point.x / self._scale, self._height(point.y)
+            width = self.fontMetrics().horizontalAdvance(point.label) + _LABEL_ROOM
+            if any(abs(x - at) < width * wide and abs(y - above) < _LABEL_ROOM * high for at, above in taken):
+                continue
+            taken.append((x, y))
             label = pg.TextItem(point.label, color=self.theme().muted, anchor=(-0.1, 0.5))
-            label.setPos(point.x / self._scale, self._height(point.y))
+            label.setPos(x, y)
             self.plot.addItem(label, ignoreBounds=True)
             self._labels.append(label)
 

@@ -1,0 +1,48 @@
+"""An allocation as it is shown: in a line, and among everything else that is known to be possible."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.budget_kinds import Choices, front_of
+from app.figures import byte_text, kl_text
+from app.models.allocation_model import Allocation
+from app.plots.front_plot import FrontView
+from app.plots.pareto_plot import Point
+from core.protocol.results import Allocated
+
+if TYPE_CHECKING:
+    from app.document import Document
+
+
+def budget_words(found: Allocation, choices: Choices | None) -> str:
+    """What the allocation comes to, in a line, and its notes below."""
+    allocated = found.allocated
+    plan = allocated.planned
+    bits = choices.bits(int(found.nbytes.sum())) if choices is not None else plan.bits_per_treated_weight
+    parts = [
+        f"{bits:.2f} bits per weight",
+        byte_text(plan.total_after),
+        f"KL ≈{kl_text(allocated.kl.value)} ({kl_text(allocated.kl.low)} to {kl_text(allocated.kl.high)})",
+    ]
+    time = allocated.latency_ms
+    if time is not None:
+        parts.append(f"≈{time.value:.3g} ms per token ({time.low:.3g} to {time.high:.3g})")
+    return " · ".join(parts) + "".join(f"\n{note}" for note in allocated.notes)
+
+
+def front_view(allocated: Allocated, document: Document, uniform: tuple[Point, ...]) -> FrontView:
+    """The front with the allocation on it, uniform recipes (their costs are bytes) and measured runs."""
+    by_time = allocated.front.unit == "ms"
+    cost = float(allocated.planned.total_after)
+    if by_time:
+        cost = allocated.latency_ms.value if allocated.latency_ms is not None else allocated.cost
+    path = document.checkpoint.path if document.checkpoint is not None else ""
+    runs = tuple(
+        Point(run.run, run.recipe_name or run.run, x, run.kl_mean)
+        for run in document.runs
+        if run.kl_mean is not None
+        and run.checkpoint == path
+        and (x := run.decode_ms if by_time else run.bytes_after) is not None
+    )
+    return FrontView(front_of(allocated), (cost, allocated.kl), () if by_time else uniform, runs)
