@@ -66,30 +66,37 @@ class ForecastMenu(QMenu):
         self.conditions = Conditions()
         self._workspace = workspace
         self._positions = positions
-        self.setToolTipsVisible(True)
+        self._batches, self._contexts, self._machines = QMenu(self), QMenu(self), QMenu(self)
+        for part in (self._batches, self._contexts, self._machines):
+            part.setToolTipsVisible(True)
+            self.addMenu(part)
         self.aboutToShow.connect(self.fill)
 
     def fill(self) -> None:
         """Offer what there is now."""
-        self.clear()
+        now = self.conditions
+        self._batches.setTitle(f"Sequences side by side: {now.batch:,}")
+        self._contexts.setTitle(f"Tokens of context: {now.context:,}")
+        self._machines.setTitle(f"Machine: {now.machine or THIS_MACHINE.lower()}")
         limit = self._positions() or MOST
         contexts = tuple(each for each in CONTEXTS if each < limit)
-        self._numbers("Sequences side by side", BATCHES, self.conditions.batch, self._choose_batch, MOST)
-        self._numbers("Tokens of context", contexts, self.conditions.context, self._choose_context, limit - 1)
-        self.addSection("Machine")
-        group = QActionGroup(self)
-        here = self.addAction(THIS_MACHINE, lambda: self.choose(replace(self.conditions, profile="", machine="")))
+        self._numbers(self._batches, BATCHES, now.batch, self._choose_batch, MOST)
+        self._numbers(self._contexts, contexts, now.context, self._choose_context, limit - 1)
+        menu = self._machines
+        menu.clear()
+        group = QActionGroup(menu)
+        here = menu.addAction(THIS_MACHINE, lambda: self.choose(replace(self.conditions, profile="", machine="")))
         here.setCheckable(True)
         here.setChecked(not self.conditions.profile)
         group.addAction(here)
         for profile in kept_profiles(self._workspace()):
-            action = self.addAction(profile.machine, partial(self._choose_profile, profile))
+            action = menu.addAction(profile.machine, partial(self._choose_profile, profile))
             action.setToolTip(f"{profile.key}\nMeasured {profile.created}")
             action.setCheckable(True)
             action.setChecked(self.conditions.profile == profile.file)
             group.addAction(action)
-        self.addSeparator()
-        self.addAction("Load profile …", self.ask_for_profile)
+        menu.addSeparator()
+        menu.addAction("Load profile …", self.ask_for_profile)
 
     def choose(self, conditions: Conditions) -> None:
         """Forecast under these conditions from now on."""
@@ -122,16 +129,16 @@ class ForecastMenu(QMenu):
         self.choose(replace(self.conditions, context=context))
 
     def _numbers(
-        self, title: str, offered: tuple[int, ...], now: int, choose: Callable[[int], None], most: int
+        self, menu: QMenu, offered: tuple[int, ...], now: int, choose: Callable[[int], None], most: int
     ) -> None:
-        self.addSection(title)
-        group = QActionGroup(self)
+        menu.clear()
+        group = QActionGroup(menu)
         for number in sorted({*offered, now}):
-            action = self.addAction(f"{number:,}", partial(choose, number))
+            action = menu.addAction(f"{number:,}", partial(choose, number))
             action.setCheckable(True)
             action.setChecked(number == now)
             group.addAction(action)
-        self.addAction(OTHER, partial(self._ask_number, title, now, choose, most))
+        menu.addAction(OTHER, partial(self._ask_number, menu.title().partition(":")[0], now, choose, most))
 
     def _ask_number(self, title: str, now: int, choose: Callable[[int], None], most: int) -> None:
         number, ok = QInputDialog.getInt(self.parentWidget(), "Forecast", title, min(now, most), 1, most)

@@ -26,7 +26,8 @@ def menu(parent: QWidget, tmp_path: Path) -> ForecastMenu:
 
 def actions(menu: ForecastMenu) -> dict[str, object]:
     menu.fill()
-    return {action.text(): action for action in menu.actions() if action.text()}
+    parts = [action.menu() for action in menu.actions()]
+    return {action.text(): action for part in parts for action in part.actions() if action.text()}
 
 
 def test_contexts_beyond_the_models_positions_are_not_offered(menu: ForecastMenu) -> None:
@@ -46,6 +47,9 @@ def test_choices_are_told_once_and_ticked(menu: ForecastMenu, qtbot) -> None:
     assert menu.conditions == Conditions(batch=16, context=512)
     assert menu.conditions.words == "16 sequences side by side after 512 tokens"
     assert menu.conditions.short == "16 × 512"
+    menu.fill()
+    titles = [action.text() for action in menu.actions()]
+    assert titles == ["Sequences side by side: 16", "Tokens of context: 512", "Machine: this machine"]
     assert not menu.conditions.usual
 
 
