@@ -17,6 +17,7 @@ from typing import Any
 
 from core.evaluate.blocks import find_blocks
 from core.evaluate.text import load_tokenizer, read_text
+from core.memory import release_freed, rss_bytes
 from core.progress import Progress
 from core.recipe.plan import Plan, PlanRow
 from core.runtime.architecture import architecture_of
@@ -30,8 +31,8 @@ from core.walk.rates import BlockRates, KnownRates, LayerRates, NetworkRates, Po
 from core.walk.rehearsal import Rehearsal, Scale, scale_for, tried
 from core.workspace.workspace import Workspace
 
-TRIED_CHARACTERS = 1 << 18
-"""Of a long text that are cut into tokens; the others are taken to be like them."""
+TRIED_CHARACTERS = 1 << 21
+"""Of a long text that are cut into tokens, which takes a second or two; the others are taken to be like them."""
 
 MOST_KINDS = 4
 """Kinds of blocks that are tried out; others are taken to be like the kind that has most in common with them."""
@@ -119,7 +120,7 @@ class WalkForesight:
         network = self._network_rates
         calibrating = self._calibrating
         streams, windows = streams_of(self._plan, learns=self._learns), calibrating.windows
-        passes = learning = rest = 0.0
+        passes = learning = rest = once = 0.0
         largest = 0
         last = len(self._blocks) - 1
         for index, rows in enumerate(self._blocks):
@@ -130,6 +131,7 @@ class WalkForesight:
             passes += found.window * windows * (1 - min(1.0, spared))
             learning += sum(learning_seconds(found, each, self._scale) for each in learning_of(rows, windows))
             rest += found.rest
+            once = max(once, found.once)
             largest = max(largest, found.nbytes)
         ends = self._ends if self._outside or self._plan.recipe.transforms else None
         kept = streams * calibrating.stream_bytes * (len(self._blocks) + 1) * network.state
@@ -137,7 +139,7 @@ class WalkForesight:
             *self._reading,
             ("building the network", network.seconds),
             ("calibration passes", passes + network.entering * windows * streams),
-            ("solving layers", rest),
+            ("solving layers", rest + once),
             ("learning", learning),
             ("keeping activations", kept),
         ]
@@ -150,6 +152,7 @@ class WalkForesight:
             ("the network outside its blocks", network.nbytes + 4 * self._resident),
             ("a block at work", largest),
             ("activations", held * calibrating.stream_bytes),
+            ("left from reading the text", self._text_left),
         )
         notes = self._notes
         return Foreseen(tuple(part for part in seconds if part[1] > 0), memory, calibrating.stream_bytes, notes)
@@ -174,6 +177,7 @@ class WalkForesight:
             ("weights decoded for a step", sum(each.working for each in found)),
             ("kept for the way back", sum(each.saved for each in found) * work.step_windows),
             ("the original's outputs", work.cached),
+            ("left from reading the text", self._text_left),
         )
         return (
             ("polish: steps", steps),
@@ -200,8 +204,11 @@ class WalkForesight:
 
     @cached_property
     def _text_rates(self) -> TextRates:
-        key = f"{self._model} {_digest(self._text[:TRIED_CHARACTERS])}"
-        return self._rates.get(TextRates, key, self._try_text)
+        return self._rates.get(TextRates, self._text_key, self._try_text)
+
+    @cached_property
+    def _text_key(self) -> str:
+        return f"{self._model} {_digest(self._text[:TRIED_CHARACTERS])}"
 
     @property
     def _reading(self) -> Parts:
@@ -210,14 +217,27 @@ class WalkForesight:
         rates = self._text_rates
         return (("reading the text", rates.begin + rates.character * len(self._text)),)
 
+    @property
+    def _text_left(self) -> int:
+        """What this process will have more once it has read the text; nothing when it has read it before."""
+        if self._plan.calibration is None:
+            return 0
+        rates = self._text_rates
+        return 0 if self._text_key in _WARMED else rates.left
+
     def _try_text(self) -> TextRates:
+        text = self._text[:TRIED_CHARACTERS]
+        release_freed()
+        before = rss_bytes()
         started = time.perf_counter()
         tokenizer = load_tokenizer(self._plan.checkpoint)
         begin = time.perf_counter() - started
-        text = self._text[:TRIED_CHARACTERS]
         started = time.perf_counter()
         tokens = len(tokenizer(text, verbose=False)["input_ids"])
-        return TextRates(begin, (time.perf_counter() - started) / len(text), tokens / len(text))
+        seconds = time.perf_counter() - started
+        release_freed()
+        _WARMED.add(self._text_key)
+        return TextRates(begin, seconds / len(text), tokens / len(text), max(0, rss_bytes() - before))
 
     @cached_property
     def _network_rates(self) -> NetworkRates:
@@ -341,7 +361,7 @@ class WalkForesight:
 
 
 _WARMED: set[str] = set()
-"""Networks that this process has run."""
+"""Networks that this process has run, and texts that it has read."""
 
 
 def learning_seconds(found: BlockRates, learning: Learning, scale: Scale) -> float:

@@ -13,11 +13,15 @@ from core.workspace.places import write_text
 
 @dataclass(frozen=True)
 class TextRates:
-    """Cutting a text into tokens: seconds to begin with and per character, and tokens per character."""
+    """Cutting a text into tokens: seconds to begin with and per character, and tokens per character.
+
+    left: bytes that the process keeps when nothing but the tokens is left.
+    """
 
     begin: float
     character: float
     tokens: float
+    left: int
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,15 @@ class NetworkRates:
 class BlockRates:
     """One block, from loading it to dropping it.
 
-    rest:   seconds that depend neither on windows nor on steps: loading, solving, records.
+    rest:   seconds that depend neither on windows nor on steps: loading, solving, records. once: more for the first
+            such block of a job.
     passes: how often each window goes through; seconds per window for all of them in `window`.
     step:   seconds per step of learning; probe: per look at what learning has come to; 0 where nothing is learned.
     nbytes: the most memory added beyond the network without the block, and beyond `streams`: windows' hidden states.
     """
 
     rest: float
+    once: float
     window: float
     passes: float
     step: float

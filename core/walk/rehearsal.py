@@ -117,10 +117,13 @@ class Rehearsal:
     def block(self, network: Network, index: int, rows: Sequence[PlanRow]) -> BlockRates:
         """Block `index` under its rows' treatments: once on two windows to warm up, then with a clock."""
         chosen, factor = affordable(rows)
-        self._block(network, index, chosen, min(WARMING_WINDOWS, self.scale.windows))
-        found = self._block(network, index, chosen, self.scale.windows)
+        transforms = Transforms(self.plan.recipe, network, self._progress)
+        first = self._block(network, index, chosen, transforms, min(WARMING_WINDOWS, self.scale.windows))
+        found = self._block(network, index, chosen, transforms, self.scale.windows)
+        # What a transform finds out about one block serves all blocks that are made alike.
+        once = max(0.0, first.rest - found.rest) if transforms.some else 0.0
         widest = max((row.layer.matrix_shape[1] for row in rows), default=0) if factor > 1 else 0
-        return replace(found, rest=found.rest * factor, nbytes=found.nbytes + 5 * 4 * widest**2)
+        return replace(found, rest=found.rest * factor, once=once, nbytes=found.nbytes + 5 * 4 * widest**2)
 
     def ends(self, network: Network, rows: Sequence[PlanRow]) -> BlockRates:
         """What lies before and behind the blocks, as if it were one more block."""
@@ -143,7 +146,7 @@ class Rehearsal:
             run.leave()
         passed = batching.passed / self.scale.windows
         window = batching.seconds / self.scale.windows
-        return BlockRates(seconds - batching.seconds, window, passed, 0.0, 0.0, added)
+        return BlockRates(seconds - batching.seconds, 0.0, window, passed, 0.0, 0.0, added)
 
     def recorded(self, network: Network, index: int, rows: Sequence[PlanRow]) -> RunRecord:
         """A run in which the block's treated layers are solved, each as if it were alone and without inputs."""
@@ -155,9 +158,10 @@ class Rehearsal:
         run.leave()
         return run
 
-    def _block(self, network: Network, index: int, rows: Sequence[PlanRow], windows: int) -> BlockRates:
+    def _block(
+        self, network: Network, index: int, rows: Sequence[PlanRow], transforms: Transforms, windows: int
+    ) -> BlockRates:
         run, job = self._job(network)
-        transforms = Transforms(self.plan.recipe, network, self._progress)
         batching = _TimedBatching(self.scale.tokens, self._clock)
         streams = self._hidden(network, windows)
         walk = BlockWalk(job, transforms, streams, batching)
@@ -171,7 +175,7 @@ class Rehearsal:
         step, probe, learning = stopwatch.learning()
         rest = max(0.0, seconds - batching.seconds - learning)
         passed, window = batching.passed / max(1, windows), batching.seconds / max(1, windows)
-        return BlockRates(rest, window, passed, step, probe, added)
+        return BlockRates(rest, 0.0, window, passed, step, probe, added)
 
     def _job(self, network: Network) -> tuple[RunRecord, Job]:
         run = self.workspace.new_run(self.plan)

@@ -168,7 +168,7 @@ def test_the_stopwatch_tells_steps_from_looks() -> None:
         part.advance(1)
     looks = sum(probes(left, STEPS) for left in range(1, STEPS + 1))
     assert watch.learning() == (2.0, 5.0, STEPS * 2 + looks * 5)
-    found = BlockRates(rest=0, window=0, passes=0, step=2.0, probe=5.0, nbytes=0)
+    found = BlockRates(rest=0, once=0, window=0, passes=0, step=2.0, probe=5.0, nbytes=0)
     rows = [row for row in _plan_rows(LEARNED) if row.layer.depth == 0]
     (learning,) = learning_of(rows, 32)
     # Tried on 2 windows: a step of 4 takes twice as long, a look at 16 eight times.
