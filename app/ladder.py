@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from core.allocate.ladder import bit_ladder
 from core.methods.integer import Integer
-from core.methods.solver import Nearest, Solver
 from core.methods.sparse import Sparse
 from core.recipe.recipe import Recipe, Treatment
 
-BITS = (2, 3, 4, 5, 6, 8)
-GROUP = 128
 
-
-def _group(bits: int, size: int, solver: Solver | None = None) -> Treatment:
-    return Treatment(Integer(bits=bits, group_size=size, indivisible="divisor"), solver or Nearest())
+def _group(bits: int, size: int) -> Treatment:
+    return Treatment(Integer(bits=bits, group_size=size, indivisible="divisor"))
 
 
 OFFERED: tuple[Treatment, ...] = (
@@ -26,18 +23,15 @@ OFFERED: tuple[Treatment, ...] = (
 )
 
 
-def solver_of(recipe: Recipe) -> Solver:
-    """The solver that the recipe uses first; rounding to nearest where it treats nothing."""
-    return next((rule.treatment.solver for rule in recipe.rules if not rule.treatment.keeps), Nearest())
-
-
 def ladder(recipe: Recipe) -> tuple[Treatment, ...]:
-    """From 2 to 8 bits in groups of 128 with the recipe's own solver: what a budget chooses among at first."""
-    solver = solver_of(recipe)
-    rungs = [_group(bits, GROUP, solver) for bits in BITS]
-    return tuple(
-        _group(bits, GROUP) if solver.refusal(rung.scheme) else rung for bits, rung in zip(BITS, rungs, strict=True)
-    )
+    """From 2 to 8 bits in groups of 128 with the recipe's own solver: what a budget chooses among at first.
+
+    A recipe that treats nothing yet, or whose solver cannot serve such grids, gets the usual ladder.
+    """
+    solver = next((rule.treatment.solver for rule in recipe.rules if not rule.treatment.keeps), None)
+    if solver is not None and any(solver.refusal(rung.scheme) for rung in bit_ladder(solver)):
+        solver = None
+    return bit_ladder(solver)
 
 
 def offered(recipe: Recipe, *more: Treatment) -> tuple[Treatment, ...]:

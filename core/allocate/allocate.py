@@ -15,13 +15,14 @@ from core.allocate.prepared import Prepared, prepare
 from core.allocate.problem import Choice, Floats
 from core.allocate.solve import Solution, solve
 from core.checkpoint.identity import checkpoint_identity
-from core.checkpoint.records import Checkpoint
+from core.checkpoint.records import Checkpoint, Layer
 from core.errors import RecipeError
 from core.protocol.requests import Allocate
 from core.protocol.results import Allocated, Alternatives, Estimate, Front, Planned
 from core.recipe.editing import treat
-from core.recipe.plan import make_plan
-from core.recipe.recipe import Recipe
+from core.recipe.fitting import fitted
+from core.recipe.matching import matching
+from core.recipe.recipe import KEEP, Recipe, Treatment
 from core.workspace.damages import load_damages
 from core.workspace.workspace import Workspace
 
@@ -84,10 +85,8 @@ class Allocator:
         UserError when what was measured belongs to other weights.
         """
         prepared = self._prepared(request, checkpoint)
-        recipe_plan = make_plan(checkpoint, request.recipe, allow_empty=True)
-        names = {layer.name for layer in prepared.table.layers}
-        others = sum(row.bytes_after for row in recipe_plan.rows() if row.layer.name not in names)
         budget = request.budget
+        others = 0 if budget.kind in (BITS, LATENCY) else _bytes_of_others(prepared, checkpoint, request.recipe)
         steps = prepared.by_time if budget.kind == LATENCY else prepared.by_bytes
         offset = _beside(prepared, checkpoint, budget, others)
         solution, notes = _solved(prepared, steps, budget, offset)
@@ -124,6 +123,24 @@ class Allocator:
                 )
             self._last = (key, prepare(request, checkpoint))
         return self._last[1]
+
+
+def _bytes_of_others(prepared: Prepared, checkpoint: Checkpoint, recipe: Recipe) -> int:
+    """What the layers that are not allocated weigh under the recipe."""
+    names = {layer.name for layer in prepared.table.layers}
+    others = [layer for layer in checkpoint.layers if layer.name not in names]
+    decided = [KEEP] * len(others)
+    for rule in recipe.rules:
+        hits = matching(rule.targets, others)[0] - matching(rule.ignore, others)[0]
+        for index in hits:
+            decided[index] = rule.treatment
+    return sum(_weight(layer, treatment) for layer, treatment in zip(others, decided, strict=True))
+
+
+def _weight(layer: Layer, treatment: Treatment) -> int:
+    if treatment.keeps or not layer.compressible:
+        return layer.nbytes
+    return fitted(treatment, layer)[0].bytes_after(layer)
 
 
 def _beside(prepared: Prepared, checkpoint: Checkpoint, budget: Budget, others: int) -> float:
