@@ -30,7 +30,7 @@ from core.walk.job import compress
 SHARED = Path(__file__).parents[3] / "shared"
 PRESETS = [
     f"{method}-int{bits}-g128" for bits in (4, 3, 2) for method in ("nearest", "hqq", "awq", "gptq", "autoround")
-] + ["best-4bit", "best-3bit", "best-2bit"]
+] + [f"{kind}-{bits}bit" for kind in ("quick", "best") for bits in (4, 3, 2)]
 
 
 @dataclass(frozen=True)

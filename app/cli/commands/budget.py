@@ -23,6 +23,7 @@ from core.recipe.matching import matching
 from core.recipe.recipe import KEEP, Recipe, Treatment
 from core.settings import did_you_mean
 from core.workspace.places import write_text
+from core.workspace.workspace import Workspace
 
 METHODS = ("auto", "enable_one", "disable_one", "fisher")
 
@@ -98,6 +99,8 @@ def share_out(arguments: Namespace) -> Shared:
         arguments.workspace,
     )
     allocated = carry_out(request, Allocated, arguments)
+    kept = Workspace(arguments.workspace)
+    kept.keep_forecast(checkpoint, allocated.recipe, "kl", allocated.kl)
     if arguments.out:
         write_text(Path(arguments.out), replace(allocated.recipe, name=_name(budget)).to_yaml())
     return Shared(budget, known, allocated)

@@ -40,6 +40,20 @@ def test_the_recipe_keeps_the_budget(plan, tmp_path: Path) -> None:
     assert all(row.treatment.keeps for row in made.rows() if ".self_attn." not in row.layer.name)
 
 
+def test_the_forecast_is_held_against_what_is_measured(
+    plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, workspace = tmp_path / "recipe.yaml", ["--workspace", str(tmp_path / "workspace")]
+    _, data = plan("--budget", "5bpw", "--method", "enable_one", "--out", str(out))
+    small = str(tmp_path / "small")
+    assert main(["compress", SAMPLE, "--recipe", str(out), "--out", small, *workspace]) == 0
+    assert main(["evaluate", small, "--against", SAMPLE, "--windows", "2", "--window-tokens", "32", *workspace]) == 0
+    capsys.readouterr()
+    assert main(["runs", "--track-record", "--json", *workspace]) == 0
+    said = capsys.readouterr().out
+    assert str(data["kl"]["value"]) in said
+
+
 def test_kept_and_locked_layers_stay(plan) -> None:
     code, data = plan(
         "--budget", "12bpw", "--method", "fisher", "--keep", "model.layers.0.*", "--lock",
