@@ -49,6 +49,11 @@ class Grid(ABC):
     def stored(self, codes: Tensor) -> dict[str, Tensor]:
         """The tensors of `Scheme.storage`, packed, from the codes [rows, columns / step] of the whole matrix."""
 
+    def rounded(self, start: int, values: Tensor) -> tuple[Tensor, Tensor]:
+        """What `encode` gives, and what `decode` makes of it."""
+        codes = self.encode(start, values)
+        return codes, self.decode(start, codes)
+
     def part(self, start: int, stop: int) -> Grid:  # noqa: ARG002 - the same for all rows, but where a subclass says
         """The fitted grid as rows start to stop see it, for encoding and decoding."""
         return self

@@ -58,14 +58,30 @@ class IntegerGrid(Grid):
             self.scale[target, part], self.zero[target, part] = scale, zero
 
     def encode(self, start: int, values: Tensor) -> Tensor:
-        scale, zero = self._parameters(start, values.shape[1])
-        codes = values / scale
-        codes = codes.add_(zero).round_() if self.settings.float_zero else codes.round_().add_(zero)
-        return codes.clamp_(-self._half, self._half - 1).add_(self._half).to(torch.uint8)
+        return self._centred(values, *self._parameters(start, values.shape[1])).add_(self._half).to(torch.uint8)
 
     def decode(self, start: int, codes: Tensor) -> Tensor:
-        scale, zero = self._parameters(start, codes.shape[1])
-        return (codes.float() - self._half).sub_(zero).mul_(scale).to(self.dtype).float()
+        rows, columns = codes.shape
+        if columns > self.span and not start % self.span and not columns % self.span:
+            part = slice(start // self.span, (start + columns) // self.span)
+            scale, zero = self.scale[part].T[..., None], self.zero[part].T[..., None]
+            codes = codes.reshape(rows, -1, self.span)
+        else:
+            scale, zero = self._parameters(start, columns)
+        values = codes.to(torch.float32, copy=True).sub_(self._half).sub_(zero).mul_(scale)
+        return values.view(rows, columns).to(self.dtype).float()
+
+    def rounded(self, start: int, values: Tensor) -> tuple[Tensor, Tensor]:
+        scale, zero = self._parameters(start, values.shape[1])
+        codes = self._centred(values, scale, zero)
+        decoded = (codes - zero).mul_(scale).to(self.dtype).float()
+        return codes.add_(self._half).to(torch.uint8), decoded
+
+    def _centred(self, values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+        """The codes of values, less half of how many there are, in float32."""
+        codes = values / scale
+        codes = codes.add_(zero).round_() if self.settings.float_zero else codes.round_().add_(zero)
+        return codes.clamp_(-self._half, self._half - 1)
 
     def stored(self, codes: Tensor) -> dict[str, Tensor]:
         return {"weight_packed": pack_rows(codes.contiguous(), self.settings.bits)} | self.parameters()

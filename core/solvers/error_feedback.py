@@ -78,12 +78,12 @@ class _Rounding:
 
     feedback: [columns, columns]; every column aims at its target plus what `feedback` makes of the errors before it.
     targets:  [columns, rows], written over. weight: what errors are measured from.
-    errors:   weight less decoded. codes: [columns / step, rows], in the order of the grid.
+    errors:   weight less decoded, of the columns so far. codes: [columns / step, rows], in the order of the grid.
     """
 
     def __init__(self, grid: Grid, order: Tensor, feedback: Tensor, targets: Tensor, weight: Tensor) -> None:
-        self.grid, self.order, self.feedback, self.targets = grid, order, feedback, targets
-        self.errors = weight.clone()
+        self.grid, self.order, self.feedback, self.targets, self.weight = grid, order, feedback, targets, weight
+        self.errors = torch.empty_like(weight)
         self.codes = torch.empty(0, dtype=torch.uint8)
         self._columns: list[int] = order.tolist()
 
@@ -126,8 +126,8 @@ class _Rounding:
             end, column = place + step, self._columns[place]
             if place > start:
                 self._feed(start, place, end)
-            codes = self.grid.encode(column, self.targets[place:end].T)
-            self.errors[place:end].sub_(self.grid.decode(column, codes).T)
+            codes, decoded = self.grid.rounded(column, self.targets[place:end].T)
+            torch.sub(self.weight[place:end], decoded.T, out=self.errors[place:end])
             if not len(self.codes):
                 self.codes = codes.new_empty((len(self._columns) // step, len(codes)))
             self.codes[column // step] = codes[:, 0]
@@ -145,7 +145,7 @@ class _Rounding:
         """
         columns = self.order[start:stop]
         back = torch.argsort(columns)
-        weight = self.errors[start:stop]
+        weight = self.weight[start:stop]
         within = self.feedback[start:stop, start:stop].T
         answer = torch.linalg.solve_triangular(
             within, self.targets[start:stop] - weight, upper=False, unitriangular=True
