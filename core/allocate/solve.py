@@ -12,7 +12,7 @@ from core.allocate.problem import Choice, Floats
 
 TOLERANCE = 1e-5
 """What an allocation may be worse than the best, relative to its damage: far less than damages can be measured to."""
-MAX_STATES = 8_000
+MAX_STATES = 4_000
 
 
 @dataclass(frozen=True)

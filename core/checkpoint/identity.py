@@ -20,7 +20,7 @@ def tensor_identity(entry: TensorEntry) -> str:
 
 def checkpoint_identity(checkpoint: Checkpoint) -> str:
     """Hex digest that changes when any tensor's identity does."""
-    files = {layer.tensor.file: _file_identity(layer.tensor.file) for layer in checkpoint.layers}
+    files = {file: _file_identity(file) for file in {layer.tensor.file: None for layer in checkpoint.layers}}
     return _digest([[files[layer.tensor.file], _description(layer.tensor)] for layer in checkpoint.layers])
 
 
