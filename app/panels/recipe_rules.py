@@ -14,7 +14,7 @@ from app.widgets.elided_label import ElidedLabel
 
 _MOST_YAML = 20_000
 _LEAST_LINES = 8
-SETTLE_MS = 60
+SETTLE_MS = 250
 
 
 class RulesView(QWidget):

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from core.allocate.hull import Ladder
 from core.allocate.problem import Choice, Floats
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-4
 """What an allocation may be worse than the best, relative to its damage: far less than damages can be measured to."""
-MAX_STATES = 4_000
+MAX_STATES = 100_000
+"""Over all items together: about a hundredth of a second. An allocation is called near enough when they are used up."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class _Search:
     def carry_out(self) -> None:
         spent, lost = np.zeros(1), np.zeros(1)
         stages: list[_Stage] = []
+        states = 0
         for item in np.argsort(self._least, kind="stable").tolist():
             if self.bound + self._least[item] >= self._enough:
                 break
@@ -112,7 +114,8 @@ class _Search:
             if not len(spent):
                 break
             self._take_best(spent, lost, stages)
-            if len(spent) > MAX_STATES:
+            states += len(spent)
+            if states > MAX_STATES:
                 return
         self.proven = True
 
@@ -125,14 +128,16 @@ class _Search:
         self, item: int, options: NDArray[np.int32], spent: Floats, lost: Floats
     ) -> tuple[Floats, Floats, _Stage]:
         """The states with every option of one more item that are neither hopeless nor dominated, cost rising."""
-        more_spent = (spent[:, None] + self._spent[item, options]).ravel()
-        more_lost = (lost[:, None] + self._lost[item, options]).ravel()
-        hope = self.bound + more_lost + self._price * more_spent < self._enough
-        parent, option = np.divmod(np.flatnonzero(hope), len(options))
+        more_spent = (self._spent[item, options][:, None] + spent).ravel()
+        more_lost = (self._lost[item, options][:, None] + lost).ravel()
+        hope = np.flatnonzero(more_lost + self._price * more_spent < self._enough - self.bound)
+        option, parent = np.divmod(hope, len(spent))
         more_spent, more_lost = more_spent[hope], more_lost[hope]
-        order = np.lexsort((more_lost, more_spent))
+        order = np.argsort(more_spent, kind="stable")  # as many rising runs as options: merged, not sorted
         least = np.minimum.accumulate(more_lost[order])
         order = order[np.concatenate(([True], least[1:] < least[:-1]))[: len(order)]]
+        # Of those that cost the same, each damages less than the one before: the last stays.
+        order = order[np.concatenate((np.diff(more_spent[order]) > 0, [True]))[-len(order) :]] if len(order) else order
         return more_spent[order], more_lost[order], _Stage(item, parent[order], options[option[order]])
 
     def _take_best(self, spent: Floats, lost: Floats, stages: list[_Stage]) -> None:

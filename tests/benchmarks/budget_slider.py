@@ -26,8 +26,9 @@ from core.checkpoint.identity import checkpoint_identity
 from core.checkpoint.open import open_checkpoint
 from core.checkpoint.records import Checkpoint
 from core.methods.integer import Integer
+from core.protocol.events import Finished
 from core.protocol.requests import MeasureSensitivity
-from core.protocol.results import Sensitivity, SensitivityCell
+from core.protocol.results import Ready, Sensitivity, SensitivityCell
 from core.recipe.recipe import Treatment
 from core.workspace.damages import ENABLE_ONE, Damage, Damages, treatment_key
 from core.workspace.workspace import Workspace
@@ -62,6 +63,11 @@ def make_up_damages(checkpoint: Checkpoint, workspace: str) -> Sensitivity:
     return Sensitivity(tuple(cells), 512, 1.0, key=KEY)
 
 
+def is_ready(event: object) -> bool:
+    """Whether the engine has loaded what jobs need, which it does once while the first plan is looked at."""
+    return isinstance(event, Finished) and isinstance(event.result, Ready)
+
+
 class Stage:
     """The real window on the generated checkpoint, its budget open."""
 
@@ -75,6 +81,8 @@ class Stage:
         self.application = make_application()
         apply_theme(self.application, "dark" if theme == "dark" else "light")
         self.bench = make_bench(Preferences(folder / "window.ini"), workspace=workspace)
+        warm: list[object] = []
+        self.bench.client.event.connect(lambda event: warm.append(event) if is_ready(event) else None)
         self.window = MainWindow(self.bench)
         self.window.resize(1440, 900)
         self.window.show()
@@ -89,13 +97,11 @@ class Stage:
         panel = self.window.plots.panel("Budget")
         assert isinstance(panel, BudgetPanel)
         self.panel = panel
-        self.run_until(lambda: panel.allocation is not None)
+        self.run_until(lambda: panel.allocation is not None and bool(warm))
         self.rest(3.0)
 
     def _measure(self, sensitivity: Sensitivity) -> None:
         """Play the end of a measurement."""
-        from core.protocol.events import Finished
-
         document = self.bench.document
         assert document.checkpoint is not None
         number = 1_000_000
