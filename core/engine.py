@@ -220,7 +220,7 @@ def _forecast(request: requests.ForecastLatency, progress: Progress) -> results.
         from core.runtime.forecast import forecast_latency
 
     found = forecast_latency(request, progress)
-    if not found.foreign and (found.batch, found.context) == (1, requests.MeasureLatency.context):
+    if not found.foreign and (found.batch, found.context) == (1, results.USUAL_CONTEXT):
         _keep_forecast(request.path, request.recipe, request.workspace, "decode_ms", found.after_ms)
     return found
 

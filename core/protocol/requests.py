@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from core.allocate.budget import Budget
 from core.methods.calibration import Calibration
+from core.protocol.results import USUAL_CONTEXT
 from core.recipe.recipe import Recipe, Treatment
 
 
@@ -188,7 +189,7 @@ class MeasureLatency:
     against: str = ""
     tokens: int = 32
     repetitions: int = 5
-    context: int = 32
+    context: int = USUAL_CONTEXT
     workspace: str = ""
     batch: int = 1
 
@@ -206,7 +207,7 @@ class ForecastLatency:
     recipe: Recipe
     workspace: str = ""
     batch: int = 1
-    context: int = 32
+    context: int = USUAL_CONTEXT
     prompt: int = 0
     profile: str = ""
 
@@ -223,7 +224,7 @@ class ForecastCosts:
     treatments: tuple[Treatment, ...]
     layers: tuple[str, ...] = ()
     batch: int = 1
-    context: int = 32
+    context: int = USUAL_CONTEXT
     profile: str = ""
     workspace: str = ""
 

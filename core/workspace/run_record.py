@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,16 @@ from typing import Any
 import psutil
 
 from core.errors import UserError
-from core.protocol.results import Comparison, Evaluation, Exported, Latency, LayerCompressed, Run, RunSummary
+from core.protocol.results import (
+    USUAL_CONTEXT,
+    Comparison,
+    Evaluation,
+    Exported,
+    Latency,
+    LayerCompressed,
+    Run,
+    RunSummary,
+)
 from core.recipe.recipe import KEEP, Recipe, parse_recipe
 from core.workspace import journal
 from core.workspace.forecasts import ForecastBook, Measured, compared
@@ -157,7 +167,7 @@ class RunRecord:
         values = {
             "bytes": manifest.stored_bytes,
             "kl": found.get("evaluation", {}).get("kl_mean"),
-            "decode_ms": (found.get("latency", {}).get("timing") or {}).get("median_ms"),
+            "decode_ms": _usual_decode_ms(found.get("latency", {})),
             "peak_bytes": manifest.peak_rss_bytes,
             "seconds": manifest.seconds,
         }
@@ -195,6 +205,13 @@ class RunRecord:
             exports=tuple(export["out"] for export in found.get("exports", [])),
             comparisons=self.comparisons(),
         )
+
+
+def _usual_decode_ms(latency: Mapping[str, Any]) -> float | None:
+    """Of one sequence after the usual context, which is what forecasts that are kept are about."""
+    timing = latency.get("timing") or {}
+    usual = timing.get("batch", 1) == 1 and latency.get("context") == USUAL_CONTEXT
+    return timing.get("median_ms") if usual else None
 
 
 def record_file(layers: Path, key: str) -> Path:
