@@ -47,8 +47,11 @@ PRESETS = (
 )  # fmt: skip
 """Streamed, searched, scaled, fed back, learned and polished."""
 
-ALLOCATED = (("int4-g128", "gptq-int4-g128", "gptq-int3-g128"),)
-BITS = (3.25, 3.5, 4.0)
+ALLOCATED = (
+    (("gptq-int2-g128", "gptq-int3-g128", "gptq-int4-g128"), (2.75, 3.0, 3.5, 4.0)),
+    (("int3-g64-clip", "int4-g128", "int4-g32-asym-clip", "int8-channel"), (3.5, 4.0, 4.5, 5.0)),
+)
+"""Candidates, and the bits per weight at which they are shared out."""
 STEPS, POLISH_STEPS = 10, 4
 
 
@@ -72,7 +75,7 @@ def allocated(model: str, text: str, calibration: Calibration, workspace: str) -
     The engine keeps the KL that `Allocate` forecasts of a recipe once that is carried out.
     """
     recipes = []
-    for presets in ALLOCATED:
+    for presets, sizes in ALLOCATED:
         treatments = tuple(load_preset(preset).rules[0].treatment for preset in presets)
         base = replace(recipe_of(presets[-1], calibration), name="allocated")
         measured = answer(
@@ -83,7 +86,7 @@ def allocated(model: str, text: str, calibration: Calibration, workspace: str) -
             SILENT,
         )  # fmt: skip
         assert isinstance(measured, Sensitivity)
-        for bits in BITS:
+        for bits in sizes:
             ask = Allocate(model, base, measured.key, treatments, Budget(BITS_PER_WEIGHT, bits), workspace=workspace)
             found = answer(ask, SILENT)
             assert isinstance(found, Allocated)
