@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QItemSelection, QItemSelectionModel, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLabel, QPushButton, QSplitter, QVBoxLayout
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QSplitter,
+    QVBoxLayout,
+)
 
 from app.figures import byte_text, kl_text
 from app.plots.controls import Controls
@@ -137,9 +146,9 @@ class ComparePanel(PlotPanel):
         self.cost = self.controls.choice("Over", "What goes to the right", COSTS)
         self.damage = self.controls.choice("Show", "What goes up", DAMAGES)
         self.logarithmic = self.controls.check("Log scale", "The upward axis in powers of ten", on=True)
-        self.track_record = self.controls.check(
-            "Track record", "What was forecast before each run, beside what was measured on it"
-        )
+        self.track_record = QCheckBox("Track record")
+        self.track_record.setToolTip("What was forecast before each run, beside what was measured on it")
+        self.track_record.toggled.connect(lambda _: self._draw())
         self.controls.end()
         self._button_row = QHBoxLayout()
         self._button_row.setContentsMargins(8, 0, 8, 0)
@@ -178,6 +187,7 @@ class ComparePanel(PlotPanel):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         self._button_row.addStretch(1)
+        self._button_row.addWidget(self.track_record)
         layout.addWidget(self.controls)
         layout.addLayout(self._button_row)
         layout.addWidget(split, 1)

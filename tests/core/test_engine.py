@@ -141,7 +141,8 @@ def test_every_request_is_answered_and_has_a_lane() -> None:
     assert set(_HANDLERS) == set(kinds)
     lanes = {kind: lane_of(kind.__new__(kind)) for kind in kinds}
     assert {kind for kind, lane in lanes.items() if lane is Lane.JOBS} == set(requests.JOBS)
-    assert {kind for kind, lane in lanes.items() if lane is Lane.QUICK} == {requests.Open, requests.MakePlan}
+    quick = {requests.Open, requests.MakePlan, requests.Allocate}
+    assert {kind for kind, lane in lanes.items() if lane is Lane.QUICK} == quick
 
 
 def test_a_missing_run_is_told(workspace: str) -> None:

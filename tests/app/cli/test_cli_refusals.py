@@ -28,7 +28,7 @@ def test_no_command_is_wrong_usage(shell: Shell) -> None:
         (["inspct", "x"], "There is no command 'inspct'", "Did you mean 'inspect'?"),
         (["inspect"], "PATH", "usage: benchvise inspect"),
         (["inspect", "x", "y"], "'y' is not understood", "benchvise inspect --help"),
-        (["plan", "x"], "--recipe --preset is required", "usage: benchvise plan"),
+        (["compress", "x", "--out", "y"], "--recipe --preset is required", "usage: benchvise compress"),
         (["plan", "x", "--presett", "y", "--preset", "z"], "'--presett' is not understood", "Did you mean '--preset'?"),
         (["plan", "x", "--preset", "a", "--recipe", "b"], "not allowed with", "usage: benchvise plan"),
         (["compress", "x", "--preset", "int4-g128"], "--out", "usage: benchvise compress"),

@@ -140,7 +140,7 @@ def test_the_recipes_own_treatments_are_offered(panel, plots_document):
     plots_document.recipe_changed.emit()
     texts = panel.choices.treatments.texts()
     assert "int5 g128 gptq" in texts
-    assert sum(text.endswith("gptq") for text in texts) == 6
+    assert sum(text.endswith("asym gptq") for text in texts) == 6
     assert panel.choices.treatments.checked() == AT_FIRST
 
 

@@ -108,6 +108,6 @@ def test_candidates_presets_and_the_usual_ones_are_offered(inspector, opened):
     texts = [combo.itemText(row) for row in range(combo.count())]
     assert combo.currentText() == "int2 g32"
     assert len(texts) == len(set(texts))
-    assert {"int8 channel", "int3 g64", "int5 g128"} <= set(texts)
+    assert {"int8 channel", "int3 g64", "int5 g128 asym"} <= set(texts)
     combo.activated.emit(texts.index("int8 channel"))
     assert opened.trial.tag == "int8 channel"

@@ -18,7 +18,6 @@ from core.checkpoint.open import open_checkpoint
 from core.checkpoint.records import Layer
 from core.compress.apply import treated_weight
 from core.errors import Cancelled, CheckpointError, RecipeError
-from core.evaluate.evaluate import evaluate
 from core.evaluate.text import text_windows
 from core.methods.activations import Activations
 from core.methods.calibration import Calibration
@@ -26,7 +25,7 @@ from core.methods.error_feedback import ErrorFeedback
 from core.methods.integer import Integer
 from core.methods.sparse import Sparse
 from core.progress import NullProgress
-from core.protocol.requests import Compress, Evaluate, MeasureSensitivity
+from core.protocol.requests import Compress, MeasureSensitivity
 from core.protocol.results import SensitivityCell
 from core.recipe.matching import naming
 from core.recipe.recipe import Recipe, Rule, Treatment
@@ -37,6 +36,7 @@ from core.sensitivity.reference import Reference
 from core.sensitivity.tasks import chosen_layers
 from core.sensitivity.treated import Treated, TreatedLayers
 from core.walk.job import compress
+from core.weights.open import open_weights
 from core.weights.weights import OriginalWeights
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
@@ -304,8 +304,17 @@ def test_what_layers_do_together_is_what_the_whole_recipe_does(tmp_path: Path) -
     assert together.added == pytest.approx(sum(cell.kl for cell in found.cells))
     recipe = Recipe((Rule(tuple(naming(name) for name in LAYERS), INT3),))
     run = compress(Compress(str(SAMPLE), recipe, str(tmp_path)), NullProgress())
-    judged = evaluate(Evaluate(f"run:{run.run}", "", str(SAMPLE), 3, 48, str(tmp_path)), NullProgress())
-    assert together.measured == pytest.approx(judged.kl_mean, rel=1e-4)
+    small = load_model(open_weights(f"run:{run.run}", str(tmp_path)))
+    whole = AutoModelForCausalLM.from_pretrained(SAMPLE, dtype=torch.float32)
+    parts = []
+    for ids in (
+        text_windows(open_checkpoint(SAMPLE), "", 3, 48).ids,
+        text_windows(open_checkpoint(SAMPLE), "", 6, 48).ids[1::2],
+    ):
+        with torch.no_grad():
+            before, after = whole(ids).logits.double().log_softmax(-1), small(ids).logits.double().log_softmax(-1)
+        parts.append((before.exp() * (before - after)).sum(-1).mean().item())
+    assert together.measured == pytest.approx(sum(parts) / 2, rel=1e-4)
 
 
 def test_solvers_that_learn_are_shown_the_calibration_text(tmp_path: Path) -> None:
