@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,8 +79,8 @@ class Here:
         self._rehearse(casts, scenes)
         base, *others = scenes
         points = {scene.prompt: self._profile[self._rest_key(scene)] for scene in (others or [base])}
-        rest = plus(interpolated(points, context), self._profile[self._around_key(base)])
-        return StepTimes(rest, tuple(self._times(cast, base) for cast in casts))
+        rest = plus(interpolated(points, context), self._around(casts[0], base))
+        return StepTimes(rest, tuple(self._times(cast, base, casts[0]) for cast in casts))
 
     def prefill(self, casts: Sequence[Cast], batch: int, prompt: int) -> StepTimes:
         """The reading of `batch` prompts. The layer that computes logits does so for one token of each, where the model
@@ -94,14 +95,13 @@ class Here:
         self._rehearse(casts, [base, *read])
         shorter, longer = self._profile[self._rest_key(read[0])], self._profile[self._rest_key(read[-1])]
         rest = shorter if exact else scaled(read_further(longest, shorter, longer, prompt), batch)
-        linears = [[scaled(time, scale) for time in self._times(cast, base)] for cast in casts]
+        linears = [[scaled(time, scale) for time in self._times(cast, base, casts[0])] for cast in casts]
         head = self._subject.head
         if head >= 0 and self._subject.last_alone:
             last = self.decoding(casts, batch, 1).linears
             for times, alone in zip(linears, last, strict=True):
                 times[head] = alone[head]
-        around = self._profile[self._around_key(base)]
-        return StepTimes(plus(rest, around), tuple(tuple(times) for times in linears))
+        return StepTimes(plus(rest, self._around(casts[0], base)), tuple(tuple(times) for times in linears))
 
     def rest_alone(self, scene: Scene) -> Estimate:
         """Of a step or a reading beside its linear layers, these left out altogether."""
@@ -112,8 +112,6 @@ class Here:
         """Time what is not known yet; the first scene is that in which the casts are timed."""
         base = scenes[0]
         chosen = [cast for cast in dict.fromkeys(casts) if not self._knows(cast, base)]
-        if casts and not chosen and self._around_key(base) not in self._profile:
-            chosen = [casts[0]]
         silent = [scene for scene in dict.fromkeys(scenes) if self._rest_key(scene) not in self._profile]
         if chosen and base not in silent:
             silent.insert(0, base)
@@ -131,12 +129,12 @@ class Here:
             for scene, found in zip(silent, takes, strict=False)
         }
         if chosen:
-            bare, first = takes[silent.index(base)], takes[len(silent)]
-            timings[self._around_key(base)] = _middle(
-                [one.rest_ms - other.step_ms for one, other in zip(first, bare, strict=True)]
-            )
-        for cast, found in zip(chosen, takes[len(silent) :], strict=True):
-            timings |= self._of_works(cast, base, found)
+            bare = takes[silent.index(base)]
+            for cast, found in zip(chosen, takes[len(silent) :], strict=True):
+                timings[self._around_key(cast, base)] = _middle(
+                    [one.rest_ms - other.step_ms for one, other in zip(found, bare, strict=True)]
+                )
+                timings |= self._of_works(cast, base, found)
         self._profile.keep(timings)
 
     def _of_works(self, cast: Cast, scene: Scene, takes: Sequence[Take]) -> dict[str, Estimate]:
@@ -145,16 +143,27 @@ class Here:
             self._linear_key(work, cast, scene): spread_of([take.calls_ms[work] for take in takes]) for work in works
         }
 
-    def _times(self, cast: Cast, scene: Scene) -> tuple[Estimate, ...]:
-        """Of each place; zero for the one that is not called in the scene."""
+    def _around(self, cast: Cast, scene: Scene) -> Estimate:
+        """What layers at work slow down around them: caches that their weights fill."""
+        return self._profile[self._around_key(cast, scene)]
+
+    def _times(self, cast: Cast, scene: Scene, first: Cast) -> tuple[Estimate, ...]:
+        """Of each place; zero for the one that is not called in the scene.
+
+        The rest of a step is told for the `first` cast: what another one does to it is in the times of its layers.
+        """
         nothing = Estimate(0.0, 0.0, 0.0)
         known = {work: self._linear_key(work, cast, scene) for work in set(cast)}
-        return tuple(self._profile.get(known[work], nothing) for work in cast)
+        share = (self._around(cast, scene).value - self._around(first, scene).value) / max(1, len(cast))
+        more = Estimate(share, share, share)
+        found = [self._profile.get(known[work], nothing) for work in cast]
+        return tuple(plus(time, more) if time.value + share > 0 else time for time in found)
 
     def _knows(self, cast: Cast, scene: Scene) -> bool:
         alone = self._subject.head if not scene.decodes and self._subject.last_alone else -1
         works = {work for index, work in enumerate(cast) if index != alone}
-        return all(self._linear_key(work, cast, scene) in self._profile for work in works)
+        keys = [self._around_key(cast, scene), *(self._linear_key(work, cast, scene) for work in works)]
+        return all(key in self._profile for key in keys)
 
     def _rehearsal(self) -> Rehearsal:
         if self._built is None:
@@ -186,8 +195,9 @@ class Here:
     def _rest_key(self, scene: Scene) -> str:
         return f"rest of {self._subject.digest} {self._subject.dtype_name} {scene.words}"
 
-    def _around_key(self, scene: Scene) -> str:
-        return f"around the layers of {self._subject.digest} {self._subject.dtype_name} {scene.words}"
+    def _around_key(self, cast: Cast, scene: Scene) -> str:
+        works = hashlib.sha256(str([(work.rows, work.columns, work.tag) for work in cast]).encode()).hexdigest()[:16]
+        return f"around the layers {works} of {self._subject.digest} {self._subject.dtype_name} {scene.words}"
 
 
 def interpolated(points: dict[int, Estimate], context: int) -> Estimate:
