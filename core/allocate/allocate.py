@@ -65,7 +65,7 @@ class Allocation:
             front=Front(
                 "bytes" if prepared.costs is None else "ms",
                 self.steps.cost[points] + self.offset,
-                np.array([prediction.of(float(added)).value for added in self.steps.damage[points]]),
+                prediction.values(self.steps.damage[points]),
             ),
             better=_alternatives(self, better=True),
             cheaper=_alternatives(self, better=False),
@@ -259,7 +259,7 @@ def _alternatives(allocation: Allocation, *, better: bool) -> Alternatives:
     some = fits.any(axis=1)
     before = prepared.prediction.of(allocation.added).value
     change = np.where(some, damage[rows, chosen], 0.0)
-    kl = np.array([prepared.prediction.of(max(0.0, allocation.added + each)).value - before for each in change])
+    kl = prepared.prediction.values(np.maximum(0.0, allocation.added + change)) - before
     option = np.where(some, chosen, -1).astype(np.int32)
     place = prepared.place
     return Alternatives(option[place], np.where(some, cost[rows, chosen], 0.0)[place], np.where(some, kl, 0.0)[place])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.allocate.problem import Floats
 from core.protocol.results import Estimate, Together
 from core.workspace.damages import METHODS, Damages, Measured
 
@@ -32,6 +33,11 @@ class Prediction:
             return Estimate(added, added, added)
         value = math.exp(self.offset + self.slope * math.log(added))
         return Estimate(value, value * math.exp(-self.spread), value * math.exp(self.spread))
+
+    def values(self, added: Floats) -> Floats:
+        """The KL for each of several sums, without ranges."""
+        with np.errstate(divide="ignore"):
+            return np.where(added > 0, np.exp(self.offset + self.slope * np.log(np.maximum(added, 0.0))), 0.0)
 
     def added_for(self, kl: float) -> float:
         """What damages may add up to for a KL of `kl`."""
