@@ -155,9 +155,8 @@ class Here:
         nothing = Estimate(0.0, 0.0, 0.0)
         known = {work: self._linear_key(work, cast, scene) for work in set(cast)}
         share = (self._around(cast, scene).value - self._around(first, scene).value) / max(1, len(cast))
-        more = Estimate(share, share, share)
         found = [self._profile.get(known[work], nothing) for work in cast]
-        return tuple(plus(time, more) if time.value + share > 0 else time for time in found)
+        return tuple(scaled(time, max(0.0, 1 + share / time.value)) if time.value > 0 else time for time in found)
 
     def _knows(self, cast: Cast, scene: Scene) -> bool:
         alone = self._subject.head if not scene.decodes and self._subject.last_alone else -1
