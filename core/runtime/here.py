@@ -29,6 +29,8 @@ MOST_CACHED = 1 << 16
 """Tokens of all sequences together whose keys and values a rehearsal keeps."""
 
 _LEAST_ROOM = 8
+_LEAST_PART = 0.1
+"""Of a layer's own time, that is left where it relieves the rest of the step."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class Here:
         known = {work: self._linear_key(work, cast, scene) for work in set(cast)}
         share = (self._around(cast, scene).value - self._around(first, scene).value) / max(1, len(cast))
         found = [self._profile.get(known[work], nothing) for work in cast]
-        return tuple(scaled(time, max(0.0, 1 + share / time.value)) if time.value > 0 else time for time in found)
+        return tuple(scaled(time, max(_LEAST_PART, 1 + share / time.value)) if time.value > 0 else time for time in found)
 
     def _knows(self, cast: Cast, scene: Scene) -> bool:
         alone = self._subject.head if not scene.decodes and self._subject.last_alone else -1
