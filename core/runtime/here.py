@@ -158,7 +158,8 @@ class Here:
         known = {work: self._linear_key(work, cast, scene) for work in set(cast)}
         share = (self._around(cast, scene).value - self._around(first, scene).value) / max(1, len(cast))
         found = [self._profile.get(known[work], nothing) for work in cast]
-        return tuple(scaled(time, max(_LEAST_PART, 1 + share / time.value)) if time.value > 0 else time for time in found)
+        parts = (max(_LEAST_PART, 1 + share / time.value) if time.value > 0 else 1.0 for time in found)
+        return tuple(scaled(time, part) for time, part in zip(found, parts, strict=True))
 
     def _knows(self, cast: Cast, scene: Scene) -> bool:
         alone = self._subject.head if not scene.decodes and self._subject.last_alone else -1
