@@ -43,10 +43,6 @@ class Prediction:
         """What damages may add up to for a KL of `kl`."""
         return math.exp((math.log(kl) - self.offset) / self.slope) if kl > 0 else 0.0
 
-    def scaled(self, ratio: float) -> Prediction:
-        """The same with every KL `ratio` times as large."""
-        return Prediction(self.offset + math.log(ratio), self.slope, self.spread)
-
 
 def fit(points: Sequence[Together]) -> Prediction:
     """The line through what was measured together, in logarithms: least squares, and half of a hundredfold range in

@@ -105,11 +105,6 @@ class Here:
                 times[head] = alone[head]
         return StepTimes(plus(rest, self._around(casts[0], base)), tuple(tuple(times) for times in linears))
 
-    def rest_alone(self, scene: Scene) -> Estimate:
-        """Of a step or a reading beside its linear layers, these left out altogether."""
-        self._rehearse((), [scene])
-        return self._profile[self._rest_key(scene)]
-
     def _rehearse(self, casts: Sequence[Cast], scenes: Sequence[Scene]) -> None:
         """Time what is not known yet; the first scene is that in which the casts are timed."""
         base = scenes[0]

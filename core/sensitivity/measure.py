@@ -26,7 +26,7 @@ from core.protocol.requests import MeasureSensitivity
 from core.protocol.results import Sensitivity, SensitivityCell
 from core.recipe.plan import already_quantised
 from core.recipe.recipe import Treatment
-from core.sensitivity.fisher import Factors, factors, foretold
+from core.sensitivity.fisher import factors, foretold
 from core.sensitivity.laboratory import Laboratory
 from core.sensitivity.reference import Changes, Reference
 from core.sensitivity.tasks import Task, chosen_layers, tasks_of
@@ -222,12 +222,9 @@ class _Measuring:
             if known is None or task.fitted.activations is not None:
                 cells += self._one_by_one((task,))
             else:
-                cells.append(self._keep(task, FISHER, Damage(self._foretold(task, known))))
+                cells.append(self._keep(task, FISHER, Damage(foretold(self.weights, task.layer, task.fitted, known))))
                 self.progress.advance(self.tokens if counted is None else counted)
         return cells
-
-    def _foretold(self, task: Task, known: Factors) -> float:
-        return foretold(self.weights, task.layer, task.fitted, known)
 
     def _together(self) -> Sequence[Measured]:
         """What several layers do at once, for some ways to choose that a budget might.

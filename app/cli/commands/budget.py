@@ -22,10 +22,11 @@ from core.protocol.results import Allocated, Alternatives, LayerCosts, Sensitivi
 from core.recipe.matching import matching
 from core.recipe.recipe import KEEP, Recipe, Treatment
 from core.settings import did_you_mean
+from core.workspace import damages
 from core.workspace.places import write_text
 from core.workspace.workspace import Workspace
 
-METHODS = ("auto", "enable_one", "disable_one", "fisher")
+METHODS = ("auto", *damages.METHODS)
 
 
 def add_budget(parser: ArgumentParser) -> None:
