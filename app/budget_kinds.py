@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,20 +22,19 @@ _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 @dataclass(frozen=True)
 class Kind:
-    """logarithmic: equal steps of the slider are equal ratios."""
+    """What a budget limits. Equal steps of the slider are equal ratios, so that few bits get as much of it as many."""
 
     key: str
     title: str
     help: str
-    logarithmic: bool = False
 
 
 KINDS = (
     Kind(BITS, "Bits per weight", "Mean over the layers that are allocated, scales and zero points counted"),
     Kind(BYTES, "Size", "Bytes of the whole checkpoint"),
-    Kind(LATENCY, "Decode time", "Milliseconds per generated token on this machine", logarithmic=True),
+    Kind(LATENCY, "Decode time", "Milliseconds per generated token on this machine"),
     Kind(MEMORY, "Memory at context", "Bytes in memory while decoding after that many tokens"),
-    Kind(DIVERGENCE, "Divergence", "KL from the original at the model's output, nats per token", logarithmic=True),
+    Kind(DIVERGENCE, "Divergence", "KL from the original at the model's output, nats per token"),
 )
 
 
@@ -87,7 +86,7 @@ def unit_of(kind: str, largest: float) -> tuple[str, float]:
 
 
 def range_of(
-    kind: str, choices: Choices, allocated: Allocated | None, damages: Sequence[float], cache_bytes: int = 0
+    kind: str, choices: Choices, allocated: Allocated | None, damages: Iterable[float], cache_bytes: int = 0
 ) -> tuple[float, float]:
     """Between which budgets of this kind something changes.
 
@@ -134,15 +133,14 @@ def budget_at(kind: str, place: int, allocated: Allocated, choices: Choices, con
     return Budget(BYTES, cost)
 
 
-def step_of(kind: Kind, value: float, low: float, high: float) -> int:
+def step_of(value: float, low: float, high: float) -> int:
     """The slider's step for a value, 0 to STEPS."""
-    if not low < high:
+    if not 0 < low < high:
         return 0
-    if kind.logarithmic:
-        value, low, high = math.log(max(value, low)), math.log(low), math.log(high)
-    return round(STEPS * min(1.0, max(0.0, (value - low) / (high - low))))
+    share = math.log(max(value, low) / low) / math.log(high / low)
+    return round(STEPS * min(1.0, share))
 
 
-def value_at(kind: Kind, step: int, low: float, high: float) -> float:
-    share = step / STEPS
-    return low * (high / low) ** share if kind.logarithmic else low + (high - low) * share
+def value_at(step: int, low: float, high: float) -> float:
+    """The value at a step of the slider; `low` where there is no range."""
+    return float(low * (high / low) ** (step / STEPS)) if 0 < low < high else low

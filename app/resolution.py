@@ -6,26 +6,24 @@ from collections.abc import Callable
 
 from core.checkpoint.records import Layer
 from core.errors import RecipeError
-from core.recipe.matching import WORDS, matcher
+from core.recipe.matching import is_name, matcher
 from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
-
-_PATTERN_MARKS = frozenset("*?[:")
 
 
 class _Matches:
     """One list of patterns: plain names in a set, the rest as tests."""
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
-        self._names = {pattern for pattern in patterns if pattern not in WORDS and not _PATTERN_MARKS & set(pattern)}
-        self._tests: list[Callable[[Layer], bool]] = []
+        self._names = {pattern for pattern in patterns if is_name(pattern)}
+        self.tests: list[Callable[[Layer], bool]] = []
         for pattern in patterns:
             if pattern not in self._names:
-                self._tests.append(_test(pattern))
+                self.tests.append(_test(pattern))
 
     def __call__(self, layer: Layer) -> bool:
         if layer.name in self._names or layer.tensor.name in self._names:
             return True
-        return any(test(layer) for test in self._tests)
+        return any(test(layer) for test in self.tests)
 
 
 def _test(pattern: str) -> Callable[[Layer], bool]:
@@ -37,16 +35,31 @@ def _test(pattern: str) -> Callable[[Layer], bool]:
 
 
 class Resolution:
-    """A recipe made ready to be asked about single layers: the last rule that matches decides."""
+    """A recipe made ready to be asked about single layers: the last rule that matches decides.
+
+    Rules that only name layers one by one, as those that a budget makes do, are looked up by the name.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
-        self._rules = [(_Matches(rule.targets), _Matches(rule.ignore), rule) for rule in reversed(recipe.rules)]
+        self._rules = recipe.rules
+        self._named: dict[str, int] = {}
+        self._tested: list[tuple[int, _Matches, _Matches]] = []
+        for place, rule in enumerate(recipe.rules):
+            targets = _Matches(rule.targets)
+            if rule.ignore or targets.tests:
+                self._tested.append((place, targets, _Matches(rule.ignore)))
+            else:
+                self._named.update(dict.fromkeys(rule.targets, place))
+        self._tested.reverse()
 
     def rule_of(self, layer: Layer) -> Rule | None:
-        for targets, ignore, rule in self._rules:
+        named = max(self._named.get(layer.name, -1), self._named.get(layer.tensor.name, -1))
+        for place, targets, ignore in self._tested:
+            if place < named:
+                break
             if targets(layer) and not ignore(layer):
-                return rule
-        return None
+                return self._rules[place]
+        return self._rules[named] if named >= 0 else None
 
     def treatment_of(self, layer: Layer) -> Treatment:
         """KEEP for layers that no rule names and for those that cannot be compressed."""

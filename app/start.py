@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -37,6 +38,14 @@ def make_bench(preferences: Preferences, *, workspace: str = "", in_process: boo
     return Bench(client, document, Jobs(client, client), Problems(client, client), preferences)
 
 
+def show_window(bench: Bench) -> MainWindow:
+    """The window on the screen, with everything that lasts as long as it does."""
+    window = MainWindow(bench)
+    window.show()
+    gc.freeze()  # what is there now stays: going over it at each full collection would make the window stutter
+    return window
+
+
 def run_window(arguments: Sequence[str]) -> int:
     """Show the window until it is closed; the result is the exit code."""
     options = _parse(arguments)
@@ -46,8 +55,7 @@ def run_window(arguments: Sequence[str]) -> int:
     apply_theme(application, theme)
     bench = make_bench(preferences, workspace=options.workspace, in_process=options.in_process)
     sys.excepthook = bench.problems.report_fault
-    window = MainWindow(bench)
-    window.show()
+    window = show_window(bench)
     if options.path:
         QTimer.singleShot(0, window, lambda: window.opening.open(options.path))
     try:

@@ -34,8 +34,8 @@ ALLOCATOR = Allocator()
 
 MOST_FORETOLD = 256
 
-_FORETOLD: dict[tuple[str, str], results.Estimate] = {}
-"""The KL that was last forecast of allocated recipes, by checkpoint path and the recipe's digest."""
+_FORETOLD: dict[tuple[str, Recipe], results.Estimate] = {}
+"""The KL that was last forecast of allocated recipes, by checkpoint path and the recipe without its name."""
 
 _IMPORTS = threading.Lock()
 _IMPORTED: set[str] = set()
@@ -123,13 +123,13 @@ def _allocate(request: requests.Allocate, progress: Progress) -> results.Allocat
     found = allocation.answer(planned(make_plan(checkpoint, allocation.recipe, allow_empty=True)))
     while len(_FORETOLD) >= MOST_FORETOLD:
         del _FORETOLD[next(iter(_FORETOLD))]
-    _FORETOLD[request.path, found.recipe.digest] = found.kl
+    _FORETOLD[request.path, found.recipe.unnamed] = found.kl
     return found
 
 
 def _keep_foretold(request: requests.Compress) -> None:
     """A dragged budget tells the KL of hundreds of recipes: only that of one which is carried out is kept."""
-    kl = _FORETOLD.pop((request.path, request.recipe.digest), None)
+    kl = _FORETOLD.pop((request.path, request.recipe.unnamed), None)
     if kl is not None:
         _keep_forecast(request.path, request.recipe, request.workspace, "kl", kl)
 

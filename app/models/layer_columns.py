@@ -28,12 +28,13 @@ class NodeView:
 
 @dataclass(frozen=True)
 class Column:
-    """One column. sort_by gives a value per node; None sorts by text."""
+    """One column. widest: a text that there has to be room for. sort_by: a value per node; None sorts by text."""
 
     title: str
     help: str
     width: int
     text: Callable[[NodeView], str]
+    widest: str = ""
     right: bool = False
     sort_by: Callable[[LayerFacts], Values] | None = None
 
@@ -79,10 +80,19 @@ COLUMNS = (
     Column("Name", "The module's place in the network", 156, lambda view: view.tree.labels[view.node]),
     Column("Treatment", "What the recipe does to the layer", 92, lambda view: "" if view.tag == "keep" else view.tag),
     Column("Bits", "Bits per weight as planned, scales counted", 48, _bits, right=True, sort_by=LayerFacts.all_bits),
-    Column("Size", "Bytes before → after", 118, _size, right=True, sort_by=lambda facts: facts.bytes_before),
+    Column(
+        "Size",
+        "Bytes before → after",
+        118,
+        _size,
+        widest="8.88 GB → 8.88 GB",
+        right=True,
+        sort_by=lambda facts: facts.bytes_before,
+    ),
     Column(
         "Sensitivity",
-        "KL divergence at the model's output when this layer alone is treated; nats per token",
+        "KL divergence at the model's output when this layer alone is treated as the recipe says, or as damages it "
+        "most while the recipe treats nothing; nats per token",
         80,
         _kl,
         right=True,

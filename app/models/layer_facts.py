@@ -71,14 +71,16 @@ def kl_per_layer(
 ) -> Values:
     """[layers]: the damage of the treatment that a layer has where that is known, else the greatest known.
 
-    tag_of: the tag of a layer's treatment as the recipe names it, which is what was measured.
+    A layer that is kept among others that are treated takes none; while nothing is treated, the greatest shows which
+    layers are fragile. tag_of: the tag of a layer's treatment as the recipe names it, which is what was measured.
     """
     values = np.full(len(layers), np.nan)
-    for index, layer in enumerate(layers) if known else ():
-        by_tag = known.get(layer.name)
-        if by_tag:
-            tag = tag_of(index)
-            values[index] = by_tag[tag] if tag in by_tag else max(by_tag.values())
+    measured = [(index, known[layer.name]) for index, layer in enumerate(layers) if known.get(layer.name)]
+    tags = [tag_of(index) for index, _ in measured]
+    decided = any(tag not in ("", KEEP.tag) for tag in tags)
+    for (index, by_tag), tag in zip(measured, tags, strict=True):
+        spared = decided and tag == KEEP.tag
+        values[index] = 0.0 if spared else by_tag[tag] if tag in by_tag else max(by_tag.values())
     return values
 
 

@@ -65,6 +65,8 @@ class LayerModel(QAbstractItemModel):
         self.layers, self.tree, self._filter = prepared.layers, prepared.tree, prepared.filter
         self.facts = prepared.facts
         self._plan: Planned | None = None
+        self._damages: Mapping[str, Mapping[str, float]] = {}
+        self._asked_tag: Callable[[int], str] = self.tag_of
         self._visible: Mask | None = None
         self._locked = np.zeros(len(prepared.tree.labels), bool)
         self.visible_layers = len(prepared.layers)
@@ -77,17 +79,25 @@ class LayerModel(QAbstractItemModel):
         marked = changed if changed is not None and len(changed) == len(self.layers) else np.zeros(0, bool)
         marks = self.tree.any_below(marked) if marked.size else np.zeros(len(self.tree.labels), bool)
         self.facts = replace(self.facts, bytes_after=bytes_after_of(self.tree, self._plan), changed=marks)
+        if self._damages:
+            self._look_up_damages()
         self._repaint()
 
     def set_sensitivity(
         self, known: Mapping[str, Mapping[str, float]], tag_of: Callable[[int], str] | None = None
     ) -> None:
-        """known: layer → tag → KL. tag_of: a layer's treatment as the recipe names it, else as the plan does."""
-        values = kl_per_layer(self.layers, known, tag_of or self.tag_of)
+        """known: layer → tag → KL. tag_of: a layer's treatment as the recipe names it, else as the plan does; it is
+        asked again whenever there is another plan.
+        """
+        self._damages, self._asked_tag = known, tag_of or self.tag_of
+        self._look_up_damages()
+        self._repaint()
+
+    def _look_up_damages(self) -> None:
+        values = kl_per_layer(self.layers, self._damages, self._asked_tag)
         finite = values[np.isfinite(values)]
         greatest = float(finite.max()) if finite.size else float(np.nanmax(values, initial=0.0))
         self.facts = replace(self.facts, kl=self.tree.maxima(values), kl_greatest=greatest)
-        self._repaint()
 
     def set_results(self, results: Mapping[str, LayerCompressed]) -> None:
         """Show what a run made of the layers, by name; those that are not there yet show nothing."""

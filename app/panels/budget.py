@@ -22,7 +22,7 @@ from app.plots.front_plot import FrontPlot
 from app.plots.pareto_plot import Point
 from app.plots.plot_panel import PlotPanel
 from app.uniform_points import uniform_points
-from app.widgets.labels import wrapped
+from app.widgets.labels import steady, wrapped
 from core.allocate.budget import LATENCY
 from core.allocate.memory import cache_bytes
 from core.protocol.events import Failed
@@ -61,9 +61,9 @@ class BudgetPanel(PlotPanel):
         self.empty.button.clicked.connect(self._measure_or_cancel)
         self.problem = wrapped("error")
         self.problem.setContentsMargins(8, 0, 8, 0)
-        self.said = wrapped()
+        self.said = steady()
         self.said.setContentsMargins(8, 0, 8, 0)
-        self.why = wrapped("muted")
+        self.why = steady("muted")
         self.why.setContentsMargins(8, 0, 8, 8)
         self.why.setAccessibleName("Why the selected layer has its treatment")
         self.plot = FrontPlot()
@@ -77,6 +77,7 @@ class BudgetPanel(PlotPanel):
         self._of: object = None
         self._failure = ""
         self._places: dict[str, int] = {}
+        self._measured_layers: list[int] = []
         self._parameters = np.zeros(0, np.int64)
         self._uniform: tuple[Point, ...] = ()
         self._connect()
@@ -196,6 +197,8 @@ class BudgetPanel(PlotPanel):
         self._of = key
         self._places = {layer.name: index for index, layer in enumerate(checkpoint.layers)}
         self._parameters = np.array([layer.parameters for layer in checkpoint.layers], np.int64)
+        names = {cell.layer for cell in measurement.sensitivity.cells}
+        self._measured_layers = sorted(self._places[name] for name in names if name in self._places)
         self.controls.offer([treatment.tag for treatment in measurement.treatments])
         self._size_up()
         if first:
@@ -207,7 +210,7 @@ class BudgetPanel(PlotPanel):
         """Exact bytes of every choice, and between which budgets something changes."""
         document = self.document
         assert document.checkpoint is not None
-        chosen, layers = self._candidates(), self._measured_layers()
+        chosen, layers = self._candidates(), self._measured_layers
         sized = (self._of, chosen, tuple(layers), document.plan is None)
         if sized != self._sized:
             self._sized = sized
@@ -217,7 +220,7 @@ class BudgetPanel(PlotPanel):
 
     def _set_range(self) -> None:
         if self._choices is not None:
-            damages = [cell.kl for cell in self.document.sensitivity.values()]
+            damages = (cell.kl for cell in self.document.sensitivity.values())
             allocated = self._allocation.allocated if self._allocation is not None else None
             kind = self.controls.kind.key
             known = self.costs.range_ms() if kind == LATENCY else None
@@ -231,11 +234,6 @@ class BudgetPanel(PlotPanel):
     def _candidates(self) -> tuple[Treatment, ...]:
         measurement, checked = self.document.measurement, set(self.controls.candidates.checked())
         return tuple(each for each in measurement.treatments if each.tag in checked) if measurement else ()
-
-    def _measured_layers(self) -> list[int]:
-        measurement = self.document.measurement
-        names = {cell.layer for cell in measurement.sensitivity.cells} if measurement else set()
-        return sorted(self._places[name] for name in names if name in self._places)
 
     # Asking ---------------------------------------------------------------------------------------------------------
 
@@ -269,7 +267,7 @@ class BudgetPanel(PlotPanel):
         layers = document.checkpoint.layers
         return tuple(
             (layers[index].name, document.treatment_of(index))
-            for index in self._measured_layers()
+            for index in self._measured_layers
             if layers[index].name in document.locked
         )
 
@@ -378,6 +376,8 @@ class BudgetPanel(PlotPanel):
         self.costs.forget()
         self._allocation, self._choices, self._sized, self._of = None, None, None, None
         self._failure = ""
+        self.said.forget()
+        self.why.forget()
         self._say_problem("")
         self.refresh_soon()
 

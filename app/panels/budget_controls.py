@@ -125,7 +125,7 @@ class BudgetControls(QWidget):
 
     def set_range(self, low: float, high: float) -> None:
         """Between which values the slider moves; the value stays, but is not outside."""
-        value = self._values.get(self.kind.key, (low * high) ** 0.5 if self.kind.logarithmic else (low + high) / 2)
+        value = self._values.get(self.kind.key, (low * high) ** 0.5)
         if (low, high) == (self._low, self._high) and self.kind.key in self._values:
             return
         self._low, self._high = low, high
@@ -157,16 +157,16 @@ class BudgetControls(QWidget):
         self._values[self.kind.key] = value
         with QSignalBlocker(self.field), QSignalBlocker(self.slider):
             self.field.setValue(float(f"{value / self._unit_size:.5g}"))
-            self.slider.setValue(step_of(self.kind, value, self._low, self._high))
+            self.slider.setValue(step_of(value, self._low, self._high))
 
     def _slid(self, step: int) -> None:
-        self._show_value(value_at(self.kind, step, self._low, self._high))
+        self._show_value(value_at(step, self._low, self._high))
         self.dragged.emit()
 
     def _typed(self, shown: float) -> None:
         self._values[self.kind.key] = shown * self._unit_size
         with QSignalBlocker(self.slider):
-            self.slider.setValue(step_of(self.kind, self._value(), self._low, self._high))
+            self.slider.setValue(step_of(self._value(), self._low, self._high))
         self.dragged.emit()
 
     def _kind_changed(self) -> None:

@@ -18,6 +18,7 @@ LEAST_NAME, COMFORTABLE_NAME = 104, 220
 COMPACT, WIDE = 440, 520
 WIDE_TREATMENT = 132
 NARROW_SIZE, NARROW_SENSITIVITY = 62, 74
+_CELL_MARGIN = 14
 DECISION = (columns.TREATMENT, columns.SIZE, columns.BITS, columns.SENSITIVITY)
 RESULTS = (columns.SQNR, columns.OUTPUT_ERROR)
 FACTS = (columns.DTYPE, columns.SHAPE, columns.ROLE)
@@ -126,4 +127,5 @@ class LayerView(QTreeView):
             return NARROW_SIZE if column == columns.SIZE else NARROW_SENSITIVITY
         if column == columns.TREATMENT and self.viewport().width() > WIDE:
             return WIDE_TREATMENT
-        return COLUMNS[column].width
+        widest = self.fontMetrics().horizontalAdvance(COLUMNS[column].widest) + _CELL_MARGIN
+        return max(COLUMNS[column].width, widest)

@@ -36,7 +36,7 @@ from app.widgets.elided_label import ElidedLabel
 from core.checkpoint.records import Layer
 from core.recipe.editing import set_polish, set_transforms, treat
 from core.recipe.presets import load_preset
-from core.recipe.recipe import KEEP, Treatment
+from core.recipe.recipe import KEEP
 
 FILTER_DELAY_MS = 120
 SENSITIVITY_DELAY_MS = RESULTS_DELAY_MS = 250
@@ -94,8 +94,6 @@ class LayersPanel(QWidget):
         layout.addItem(self._slack)
         layout.addWidget(self._said)
         self._own_doing = False
-        self._damages: dict[str, dict[str, float]] = {}
-        self._tags: dict[Treatment, str] = {}
         self._tell = _Prepared(self)
         self._tell.done.connect(self._show_prepared)
         self._filter_timer = QTimer(self, singleShot=True, interval=FILTER_DELAY_MS)
@@ -170,7 +168,6 @@ class LayersPanel(QWidget):
     def _show_checkpoint(self) -> None:
         checkpoint = self._document.checkpoint
         layers = checkpoint.layers if checkpoint is not None else ()
-        self._tags.clear()
         if len(layers) <= PREPARE_HERE:
             self._show_prepared(prepare(layers))
             return
@@ -214,21 +211,14 @@ class LayersPanel(QWidget):
 
     def _show_plan(self) -> None:
         self.model.set_plan(self._document.plan, self._document.changed_since_run())
-        if self._damages:
-            self.model.set_sensitivity(self._damages, self._tag_of)
 
     def _show_sensitivity(self) -> None:
-        self._damages = damages_by_layer(self._document.sensitivity.values())
-        self.model.set_sensitivity(self._damages, self._tag_of)
+        self.model.set_sensitivity(damages_by_layer(self._document.sensitivity.values()), self._tag_of)
         self._show_known()
 
     def _tag_of(self, index: int) -> str:
         """The layer's treatment as the recipe names it, which is what sensitivities are known of."""
-        treatment = self._document.treatment_of(index)
-        tag = self._tags.get(treatment)
-        if tag is None:
-            tag = self._tags[treatment] = treatment.tag
-        return tag
+        return self._document.treatment_of(index).tag
 
     def _results_soon(self) -> None:
         """A few times a second while layers are finished, not only once they pause."""

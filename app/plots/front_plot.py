@@ -94,7 +94,9 @@ class FrontPlot(Plot):
         self._kept = np.flatnonzero(np.isfinite(front.kl))
         positive = front.kl[self._kept][front.kl[self._kept] > 0]
         self._least = math.log10(float(positive.min())) - 0.5 if positive.size else -9.0
-        self.plot.setLabel("bottom", f"{'Size' if front.unit == 'bytes' else 'Decode time'}, {self._unit}")
+        label = f"{'Size' if front.unit == 'bytes' else 'Decode time'}, {self._unit}"
+        if label != self.plot.getAxis("bottom").labelText:  # a label makes both axes be laid out anew
+            self.plot.setLabel("bottom", label)
         self.line.setData(front.cost[self._kept] / self._scale, self._heights(front.kl[self._kept]))
         self._draw_points(view)
         self._frame(view)

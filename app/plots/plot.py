@@ -116,8 +116,9 @@ class Plot(QWidget):
 
     def _draw_now(self) -> None:
         self.draw()
-        self.setAccessibleDescription(self.summary())
-        self.canvas.setAccessibleDescription(self.summary())
+        said = self.summary()
+        self.setAccessibleDescription(said)
+        self.canvas.setAccessibleDescription(said)
 
     def _follow_theme(self) -> None:
         theme = self.theme()

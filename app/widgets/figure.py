@@ -39,6 +39,7 @@ class Figure(QWidget):
         layout.addLayout(line)
         self.setToolTip(help_text)
         self.setAccessibleName(title)
+        self._colour = ""
         theme_notifier().changed.connect(self._paint)
         self._paint()
 
@@ -82,7 +83,10 @@ class Figure(QWidget):
 
     def _paint(self) -> None:
         theme = current_theme()
-        self._value.setStyleSheet(f"color: {theme.text if self._kind in (_MEASURED, _PLANNED) else theme.muted}")
+        colour = theme.text if self._kind in (_MEASURED, _PLANNED) else theme.muted
+        if colour != self._colour:  # a style sheet is costly even where it says the same
+            self._colour = colour
+            self._value.setStyleSheet(f"color: {colour}")
         self._tick.setVisible(self.measured)
         if self.measured:
             self._tick.setPixmap(icon("mdi6.check-bold", theme.good).pixmap(16, 16))

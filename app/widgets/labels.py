@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFormLayout, QLabel, QWidget
+
+L = TypeVar("L", bound=QLabel)
 
 LABEL_WIDTH = 96
 """So that the fields of forms one below the other line up."""
@@ -23,9 +27,34 @@ def labelled(text: str, field: QWidget) -> QFormLayout:
     return form
 
 
+class SteadyLabel(QLabel):
+    """Never lower than it once was at its width: what lies beside it does not jump while the text changes."""
+
+    def __init__(self) -> None:
+        super().__init__(wordWrap=True)
+        self._most: dict[int, int] = {}
+
+    def heightForWidth(self, width: int) -> int:
+        most = self._most[width] = max(super().heightForWidth(width), self._most.get(width, 0))
+        return most
+
+    def forget(self) -> None:
+        """Be as high as the text alone wants again."""
+        self._most.clear()
+        self.updateGeometry()
+
+
 def wrapped(tone: str = "") -> QLabel:
     """Text that breaks into lines and can be selected. tone: "muted", "error", "warning" or "" for plain."""
-    label = QLabel(wordWrap=True)
+    return _dressed(QLabel(wordWrap=True), tone)
+
+
+def steady(tone: str = "") -> SteadyLabel:
+    """As `wrapped`, for texts that change while a slider is dragged."""
+    return _dressed(SteadyLabel(), tone)
+
+
+def _dressed(label: L, tone: str) -> L:
     label.setTextFormat(Qt.TextFormat.PlainText)
     if tone:
         label.setProperty("tone", tone)

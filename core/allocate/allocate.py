@@ -21,7 +21,7 @@ from core.protocol.requests import Allocate
 from core.protocol.results import Allocated, Alternatives, Estimate, Front, Planned
 from core.recipe.editing import treat
 from core.recipe.fitting import fitted
-from core.recipe.matching import matching
+from core.recipe.matching import Matching
 from core.recipe.recipe import KEEP, Recipe, Treatment
 from core.workspace.damages import load_damages
 from core.workspace.workspace import Workspace
@@ -79,6 +79,7 @@ class Allocator:
 
     def __init__(self) -> None:
         self._last: tuple[object, Prepared] | None = None
+        self._of: Checkpoint | None = None
 
     def allocate(self, request: Allocate, checkpoint: Checkpoint) -> Allocation:
         """Raises RecipeError for a budget that cannot be met, naming the nearest that can, and as `prepare` does;
@@ -109,19 +110,18 @@ class Allocator:
     def _prepared(self, request: Allocate, checkpoint: Checkpoint) -> Prepared:
         file = Workspace(request.workspace).sensitivity_file(request.sensitivity)
         stamp = file.stat().st_mtime_ns if file.is_file() else 0
-        identity = checkpoint_identity(checkpoint)
         by_time = request.budget.kind == LATENCY
         asked = replace(request, recipe=Recipe(), budget=Budget(LATENCY if by_time else BYTES, 0.0))
-        key = (asked, stamp, identity)
-        if self._last is None or self._last[0] != key:
+        key = (asked, stamp)
+        if self._last is None or self._last[0] != key or self._of is not checkpoint:
             known = load_damages(file).identity
-            if known and known != identity:
+            if known and known != checkpoint_identity(checkpoint):
                 raise RecipeError(
                     "The sensitivities were measured on other weights: the checkpoint has changed since",
                     where=checkpoint.path,
                     remedy="Measure again; only layers that changed are computed anew.",
                 )
-            self._last = (key, prepare(request, checkpoint))
+            self._last, self._of = (key, prepare(request, checkpoint)), checkpoint
         return self._last[1]
 
 
@@ -130,8 +130,9 @@ def _bytes_of_others(prepared: Prepared, checkpoint: Checkpoint, recipe: Recipe)
     names = {layer.name for layer in prepared.table.layers}
     others = [layer for layer in checkpoint.layers if layer.name not in names]
     decided = [KEEP] * len(others)
+    known = Matching(others)
     for rule in recipe.rules:
-        hits = matching(rule.targets, others)[0] - matching(rule.ignore, others)[0]
+        hits = known.find(rule.targets)[0] - known.find(rule.ignore)[0]
         for index in hits:
             decided[index] = rule.treatment
     return sum(_weight(layer, treatment) for layer, treatment in zip(others, decided, strict=True))

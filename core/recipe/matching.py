@@ -57,25 +57,36 @@ def matcher(pattern: str) -> Callable[[Layer], bool]:
     return lambda layer: pattern in (layer.name, layer.tensor.name)
 
 
+class Matching:
+    """Layers made ready to be matched against many lists of patterns."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._layers = layers
+        self._by_name: dict[str, list[int]] = {}
+        for index, layer in enumerate(layers):
+            self._by_name.setdefault(layer.name, []).append(index)
+            if layer.tensor.name != layer.name:
+                self._by_name.setdefault(layer.tensor.name, []).append(index)
+
+    def find(self, patterns: Iterable[str]) -> tuple[set[int], tuple[str, ...]]:
+        """Indices of the layers that any pattern matches, and the patterns that match nothing."""
+        found: set[int] = set()
+        unmatched: list[str] = []
+        for pattern in patterns:
+            if is_name(pattern):
+                hits: Sequence[int] = self._by_name.get(pattern, ())
+            else:
+                test = matcher(pattern)
+                hits = [index for index, layer in enumerate(self._layers) if test(layer)]
+            if not hits:
+                unmatched.append(pattern)
+            found.update(hits)
+        return found, tuple(unmatched)
+
+
 def matching(patterns: Iterable[str], layers: Sequence[Layer]) -> tuple[set[int], tuple[str, ...]]:
-    """Indices of the layers that any pattern matches, and the patterns that match nothing."""
-    by_name: dict[str, list[int]] = {}
-    for index, layer in enumerate(layers):
-        by_name.setdefault(layer.name, []).append(index)
-        if layer.tensor.name != layer.name:
-            by_name.setdefault(layer.tensor.name, []).append(index)
-    found: set[int] = set()
-    unmatched: list[str] = []
-    for pattern in patterns:
-        if is_name(pattern):
-            hits = set(by_name.get(pattern, ()))
-        else:
-            test = matcher(pattern)
-            hits = {index for index, layer in enumerate(layers) if test(layer)}
-        if not hits:
-            unmatched.append(pattern)
-        found |= hits
-    return found, tuple(unmatched)
+    """As `Matching.find`, for one list of patterns."""
+    return Matching(layers).find(patterns)
 
 
 def _by_name(expression: re.Pattern[str]) -> Callable[[Layer], bool]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from core.checkpoint.records import Checkpoint, Layer
 from core.errors import CheckpointError, RecipeError
 from core.methods.calibration import Calibration
 from core.recipe.departure import Departure
 from core.recipe.fitting import fitted
-from core.recipe.matching import WORDS, matching
+from core.recipe.matching import WORDS, Matching
 from core.recipe.recipe import KEEP, Recipe, Treatment
 from core.settings import did_you_mean
 
@@ -69,7 +70,12 @@ class Plan:
 
     def treated(self) -> tuple[PlanRow, ...]:
         """The rows whose layer does not stay as it is."""
-        return tuple(row for row in self.rows() if not row.treatment.keeps)
+        return self._treated
+
+    @cached_property
+    def _treated(self) -> tuple[PlanRow, ...]:
+        keeps = [treatment.keeps for treatment in self.treatments]
+        return tuple(self.row(index) for index, choice in enumerate(self.choice) if not keeps[choice])
 
     @property
     def calibration(self) -> Calibration | None:
@@ -116,9 +122,10 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
         rule.treatment.refuse_mismatch(f"rule {number}")
     decided = [-1] * len(layers)
     departures: list[Departure] = []
+    known = Matching(layers)
     for number, rule in enumerate(recipe.rules):
-        hits, unmatched = matching(rule.targets, layers)
-        ignored, unmatched_ignores = matching(rule.ignore, layers)
+        hits, unmatched = known.find(rule.targets)
+        ignored, unmatched_ignores = known.find(rule.ignore)
         departures += [_unmatched(number, "target", p, checkpoint) for p in unmatched]
         departures += [_unmatched(number, "ignore", p, checkpoint) for p in unmatched_ignores]
         for index in hits - ignored:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +37,7 @@ class Treatment:
     solver: Solver = field(default_factory=Nearest)
     activations: Activations | None = None
 
-    @property
+    @cached_property
     def tag(self) -> str:
         """A short name for tables and the tree: "int4 g128 clip". Treatments that give other values have other tags."""
         inputs = self.activations.tag if self.activations is not None else ""
@@ -144,6 +145,11 @@ class Recipe:
 
     def to_yaml(self) -> str:
         return write_yaml(self.to_mapping())
+
+    @property
+    def unnamed(self) -> Recipe:
+        """What determines the result, as a recipe: without name and description."""
+        return replace(self, name="", description="")
 
     @property
     def digest(self) -> str:

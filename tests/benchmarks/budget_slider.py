@@ -72,9 +72,8 @@ class Stage:
     """The real window on the generated checkpoint, its budget open."""
 
     def __init__(self, folder: Path, theme: str = "light") -> None:
-        from app.main_window import MainWindow
         from app.settings.preferences import Preferences
-        from app.start import make_application, make_bench
+        from app.start import make_application, make_bench, show_window
         from app.theme.appearance import apply_theme
 
         workspace = str(folder / "workspace")
@@ -83,9 +82,8 @@ class Stage:
         self.bench = make_bench(Preferences(folder / "window.ini"), workspace=workspace)
         warm: list[object] = []
         self.bench.client.event.connect(lambda event: warm.append(event) if is_ready(event) else None)
-        self.window = MainWindow(self.bench)
+        self.window = show_window(self.bench)
         self.window.resize(1440, 900)
-        self.window.show()
         path = make_sparse_checkpoint(folder / "model", BLOCKS)
         document = self.bench.document
         self.window.opening.open(str(path))

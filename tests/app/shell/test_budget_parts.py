@@ -54,12 +54,13 @@ def test_ranges_are_exact_bytes_of_what_may_be_chosen(checkpoint, places):
     assert range_of(MEMORY, choices, None, (), 500) == (low + 500, high + 500)
 
 
-@pytest.mark.parametrize("kind", [BITS, DIVERGENCE])
-def test_slider_and_value_agree(kind):
+def test_slider_and_value_agree():
     for step in (0, 137, 500, STEPS):
-        assert step_of(KIND[kind], value_at(KIND[kind], step, 0.01, 4.0), 0.01, 4.0) == step
-    assert step_of(KIND[kind], 1.0, 2.0, 2.0) == 0
-    assert step_of(KIND[kind], 99.0, 0.01, 4.0) == STEPS
+        assert step_of(value_at(step, 0.01, 4.0), 0.01, 4.0) == step
+    assert step_of(1.0, 2.0, 2.0) == 0
+    assert step_of(99.0, 0.01, 4.0) == STEPS
+    assert value_at(500, 2.0, 8.0) == pytest.approx(4.0)  # as far from 2 as from 8 bits
+    assert value_at(500, 0.0, 0.0) == 0.0
 
 
 def test_units_read_well():

@@ -113,6 +113,21 @@ def test_sensitivity_bar_is_full_at_the_greatest(model, checkpoint):
     assert bars[2] is None
 
 
+def test_sensitivity_of_kept_layers_is_none_once_others_are_treated(model, checkpoint):
+    names = [layer.name for layer in checkpoint.layers]
+    tags = {2: "keep", 3: "keep"}
+    cells = [SensitivityCell(names[i], tag, kl) for i in (2, 3) for tag, kl in (("int4", 0.1), ("int8", 0.001))]
+    model.set_sensitivity(damages_by_layer(cells), lambda layer: tags[layer])
+
+    def shown_kl():
+        return [model.index_of_layer(i).siblingAtColumn(columns.SENSITIVITY).data() for i in (2, 3)]
+
+    assert shown_kl() == ["0.1000", "0.1000"]
+    tags[3] = "int8"
+    model.set_plan(planned(checkpoint), None)
+    assert shown_kl() == ["0", "0.0010"]
+
+
 def test_sorting_by_size_and_back(model, checkpoint):
     model.sort(columns.SHAPE, Qt.SortOrder.DescendingOrder)
     block = model.index_of_layer(2).parent().parent()

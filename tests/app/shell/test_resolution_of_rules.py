@@ -1,0 +1,37 @@
+"""What the window says of a layer's treatment is what the plan does."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from app.resolution import Resolution
+from core.checkpoint.open import open_checkpoint
+from core.methods.integer import Integer
+from core.recipe.plan import make_plan
+from core.recipe.recipe import Recipe, Rule, Treatment
+
+SAMPLE = str(Path(__file__).parents[3] / "resources" / "sample")
+Q0, K0, UP1 = (
+    "model.layers.0.self_attn.q_proj",
+    "model.layers.0.self_attn.k_proj",
+    "model.layers.1.mlp.up_proj",
+)
+RULES = [
+    Rule(("linears",), Treatment(Integer(bits=8, group_size=4))),
+    Rule((Q0, K0), Treatment(Integer(bits=4, group_size=4))),
+    Rule((f"{Q0}.weight", UP1), Treatment(Integer(bits=5, group_size=4))),
+    Rule(("*.q_proj", UP1), Treatment(Integer(bits=3, group_size=4)), ignore=("depth:1-2",)),
+    Rule((K0, UP1), Treatment(Integer(bits=6, group_size=4)), ignore=(K0,)),
+]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(len(RULES))))[::7])
+def test_resolution_is_that_of_the_plan_whatever_the_order_of_rules(order):
+    checkpoint = open_checkpoint(SAMPLE)
+    recipe = Recipe(tuple(RULES[place] for place in order))
+    plan = make_plan(checkpoint, recipe, allow_empty=True)
+    resolution = Resolution(recipe)
+    for layer, place in zip(checkpoint.layers, plan.rules, strict=True):
+        decided = resolution.rule_of(layer) if layer.compressible else None
+        assert decided is (recipe.rules[place] if place >= 0 else None), layer.name
