@@ -11,6 +11,7 @@ TITLES = {
     "bytes": "Size",
     "kl": "KL",
     "decode_ms": "Decoding",
+    "speed_up": "Speed-up",
     "peak_bytes": "Peak memory",
     "seconds": "Time",
 }
@@ -26,6 +27,8 @@ def quantity_text(kind: str, value: float) -> str:
             return byte_text(value)
         case "seconds":
             return duration_text(value)
+        case "speed_up":
+            return f"× {value:.2f}"
         case "decode_ms":
             return f"{number_text(value)} ms"
     return kl_text(value)

@@ -222,6 +222,7 @@ def _forecast(request: requests.ForecastLatency, progress: Progress) -> results.
     found = forecast_latency(request, progress)
     if not found.foreign and (found.batch, found.context) == (1, results.USUAL_CONTEXT):
         _keep_forecast(request.path, request.recipe, request.workspace, "decode_ms", found.after_ms)
+        _keep_forecast(request.path, request.recipe, request.workspace, "speed_up", found.speed_up)
     return found
 
 

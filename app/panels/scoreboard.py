@@ -234,13 +234,12 @@ class Scoreboard(QFrame):
     def _show_forecast(self, forecast: LatencyForecast) -> None:
         after, tokens = forecast.after_ms, 1000 * forecast.batch
         speed = tokens / after.value if after.value else 0.0
-        gain = forecast.before_ms.value / after.value if after.value else 1.0
         lines = [_range_in_words(forecast, self.forecast_menu.conditions)]
         before, first = forecast.prefill_before_ms, forecast.prefill_after_ms
         if before is not None and first is not None:
             lines.append(f"Reading {forecast.prompt:,} tokens of each: ≈{_ms(before)} → ≈{_ms(first)}")
         lines += [f"Falls back: {name}" for name in forecast.fallbacks[:5]]
-        self.decode.show_forecast(f"≈{speed:.0f} tok/s ×{gain:.2f}", "\n".join(lines))
+        self.decode.show_forecast(f"≈{speed:.0f} tok/s ×{forecast.speed_up.value:.2f}", "\n".join(lines))
         self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
 
     def _forecast_unasked(self) -> None:

@@ -183,12 +183,13 @@ class MeasureLatency:
     """Prefill and decode latency on the kernels that fit, interleaved with `against` when given. Answered by `Latency`.
 
     batch: sequences side by side. context: tokens of each that are read in before the first is decoded.
+    repetitions: 0 for at least five, and more where times are unsteady.
     """
 
     source: str
     against: str = ""
     tokens: int = 32
-    repetitions: int = 5
+    repetitions: int = 0
     context: int = USUAL_CONTEXT
     workspace: str = ""
     batch: int = 1

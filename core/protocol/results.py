@@ -390,7 +390,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds per decoding step, one token of each of `batch` sequences: median and spread over repetitions.
+    """Milliseconds per decoding step, one token of each of `batch` sequences: median and extremes over repetitions.
 
     weight_bytes: memory the weights take while running. peak_bytes: the most that loading the model and decoding took.
     prefill_ms: median time to the first token, in which the context is read; None where it was not taken.
@@ -434,6 +434,7 @@ class LatencyForecast:
     machine:   whose times these are, in words; foreign when that is not this machine.
     before_ms: of a step that decodes one token of each of `batch` sequences after `context` others; after_ms likewise.
     prefill_*: time to the first token of `batch` prompts of `prompt` tokens; None where none was asked.
+    doubt:     what forecasts of how two models compare were seen to be off by, as a fraction.
     """
 
     machine: str
@@ -448,6 +449,14 @@ class LatencyForecast:
     prefill_before_ms: Estimate | None = None
     prefill_after_ms: Estimate | None = None
     foreign: bool = False
+    doubt: float = 0.1
+
+    @property
+    def speed_up(self) -> Estimate:
+        """Before ÷ after. What slows the machine slows both, so its range is narrower than theirs."""
+        after = self.after_ms.value
+        value = self.before_ms.value / after if after > 0 else 1.0
+        return Estimate(value, value / (1 + self.doubt), value * (1 + self.doubt))
 
 
 @dataclass(frozen=True)
@@ -595,7 +604,8 @@ class Ready:
 class Comparison:
     """A forecast that was made before a run, and what was measured on the run.
 
-    kind: "bytes", "kl" (nats per token), "decode_ms", "peak_bytes" or "seconds". made: when it was forecast, ISO.
+    kind: "bytes", "kl" (nats per token), "decode_ms", "speed_up" (original ÷ compressed, timed in turns), "peak_bytes"
+    or "seconds". made: when it was forecast, ISO.
     """
 
     kind: str

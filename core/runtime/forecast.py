@@ -60,6 +60,7 @@ def forecast_latency(request: ForecastLatency, progress: Progress) -> LatencyFor
         prefill_before_ms=first[0],
         prefill_after_ms=first[1],
         foreign=times.foreign,
+        doubt=_doubt(times),
     )
 
 
@@ -77,8 +78,11 @@ def times_for(
 
 
 def _sums(times: StepTimes, machine: Here | Elsewhere) -> tuple[Estimate, ...]:
-    doubt = machine.doubt if isinstance(machine, Elsewhere) else LEAST_DOUBT
-    return tuple(at_least(plus(times.rest, total(linears)), doubt) for linears in times.linears)
+    return tuple(at_least(plus(times.rest, total(linears)), _doubt(machine)) for linears in times.linears)
+
+
+def _doubt(machine: Here | Elsewhere) -> float:
+    return machine.doubt if isinstance(machine, Elsewhere) else LEAST_DOUBT
 
 
 def _fallbacks(subject: Subject, treatments: Mapping[str, Treatment]) -> tuple[str, ...]:

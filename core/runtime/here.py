@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,8 @@ MOST_READ = 1024
 MOST_CACHED = 1 << 16
 """Tokens of all sequences together whose keys and values a rehearsal keeps."""
 
+_NEWS = 0.25
+"""Weight of the newest timing in the machine's usual pace."""
 _LEAST_ROOM = 8
 _LEAST_PART = 0.1
 """Of a layer's own time, that is left where it relieves the rest of the step."""
@@ -82,7 +84,7 @@ class Here:
         base, *others = scenes
         points = {scene.prompt: self._profile[self._rest_key(scene)] for scene in (others or [base])}
         rest = plus(interpolated(points, context), self._around(casts[0], base))
-        return StepTimes(rest, tuple(self._times(cast, base, casts[0]) for cast in casts))
+        return self._paced(StepTimes(rest, tuple(self._times(cast, base, casts[0]) for cast in casts)), base)
 
     def prefill(self, casts: Sequence[Cast], batch: int, prompt: int) -> StepTimes:
         """The reading of `batch` prompts. The layer that computes logits does so for one token of each, where the model
@@ -97,13 +99,14 @@ class Here:
         self._rehearse(casts, [base, *read])
         shorter, longer = self._profile[self._rest_key(read[0])], self._profile[self._rest_key(read[-1])]
         rest = shorter if exact else scaled(read_further(longest, shorter, longer, prompt), batch)
-        linears = [[scaled(time, scale) for time in self._times(cast, base, casts[0])] for cast in casts]
+        linears = (tuple(scaled(time, scale) for time in self._times(cast, base, casts[0])) for cast in casts)
+        found = self._paced(StepTimes(plus(rest, self._around(casts[0], base)), tuple(linears)), base)
         head = self._subject.head
-        if head >= 0 and self._subject.last_alone:
-            last = self.decoding(casts, batch, 1).linears
-            for times, alone in zip(linears, last, strict=True):
-                times[head] = alone[head]
-        return StepTimes(plus(rest, self._around(casts[0], base)), tuple(tuple(times) for times in linears))
+        if head < 0 or not self._subject.last_alone:
+            return found
+        last = self.decoding(casts, batch, 1).linears
+        alone = zip(found.linears, last, strict=True)
+        return replace(found, linears=tuple((*times[:head], one[head], *times[head + 1 :]) for times, one in alone))
 
     def _rehearse(self, casts: Sequence[Cast], scenes: Sequence[Scene]) -> None:
         """Time what is not known yet; the first scene is that in which the casts are timed."""
@@ -125,14 +128,40 @@ class Here:
             self._rest_key(scene): spread_of([take.step_ms for take in found])
             for scene, found in zip(silent, takes, strict=False)
         }
-        if chosen:
-            bare = takes[silent.index(base)]
-            for cast, found in zip(chosen, takes[len(silent) :], strict=True):
-                timings[self._around_key(cast, base)] = _middle(
-                    [one.rest_ms - other.step_ms for one, other in zip(found, bare, strict=True)]
-                )
-                timings |= self._of_works(cast, base, found)
-        self._profile.keep(timings)
+        if not chosen:
+            self._profile.keep(timings)
+            return
+        bare = takes[silent.index(base)]
+        for cast, found in zip(chosen, takes[len(silent) :], strict=True):
+            timings[self._around_key(cast, base)] = _middle(
+                [one.rest_ms - other.step_ms for one, other in zip(found, bare, strict=True)]
+            )
+            timings |= self._of_works(cast, base, found)
+        self._keep_beside(timings, base)
+
+    def _keep_beside(self, timings: dict[str, Estimate], base: Scene) -> None:
+        """Keep timings as they would have been beside the first ones, whatever the machine's pace was then and is now.
+
+        The step without linear layers is timed each time: what it took first, over what it took now, is how much the
+        pace has changed in between. What it took on average is the pace that forecasts are told for.
+        """
+        now = timings[self._rest_key(base)].value
+        first = self._profile.get(self._rest_key(base), timings[self._rest_key(base)]).value
+        usual = self._profile.get(self._pace_key(base), Estimate(now, now, now)).value
+        usual += (now - usual) * _NEWS
+        level = first / now if now > 0 else 1.0
+        pace = Estimate(usual, usual, usual)
+        self._profile.keep(
+            {key: scaled(time, level) for key, time in timings.items()}, anew={self._pace_key(base): pace}
+        )
+
+    def _paced(self, times: StepTimes, base: Scene) -> StepTimes:
+        """At the machine's usual pace."""
+        first = self._profile[self._rest_key(base)]
+        usual = self._profile.get(self._pace_key(base), first).value
+        pace = usual / first.value if first.value > 0 else 1.0
+        linears = (tuple(scaled(time, pace) for time in each) for each in times.linears)
+        return StepTimes(scaled(times.rest, pace), tuple(linears))
 
     def _of_works(self, cast: Cast, scene: Scene, takes: Sequence[Take]) -> dict[str, Estimate]:
         works = takes[0].calls_ms
@@ -191,6 +220,9 @@ class Here:
 
     def _rest_key(self, scene: Scene) -> str:
         return f"rest of {self._subject.digest} {self._subject.dtype_name} {scene.words}"
+
+    def _pace_key(self, scene: Scene) -> str:
+        return f"pace of {self._rest_key(scene)}"
 
     def _around_key(self, cast: Cast, scene: Scene) -> str:
         works = hashlib.sha256(str([(work.rows, work.columns, work.tag) for work in cast]).encode()).hexdigest()[:16]

@@ -15,16 +15,20 @@ from core.runtime.architecture import architecture_of
 from core.runtime.build import compute_device
 from core.runtime.decode import Decoded, decode, random_prompt
 from core.runtime.machine import device_name
+from core.runtime.profile import steady
 from core.runtime.running import RunningModel, load_running
 from core.weights.open import open_weights
 from core.weights.weights import Weights
 
 WARM_UP_TOKENS = 4
+LEAST_REPETITIONS, MOST_REPETITIONS = 5, 25
+UNSTEADY_SECONDS = 4.0
+"""What each model is decoded for at most beyond the least repetitions."""
 
 
 def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
     """Milliseconds to read `request.context` tokens, and per step while decoding `request.tokens` more, for
-    `request.batch` sequences at once. Progress is in tokens of each.
+    `request.batch` sequences at once. Progress is in tokens of each; it ends early where times are steady.
 
     Each repetition times both models one after the other, in turns which one first, so that whatever slows the machine
     meets both; the speed-up is the median of the ratios of these pairs. Raises CheckpointError when a model cannot be
@@ -37,9 +41,9 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
         opened.append(open_weights(request.against, request.workspace))
     for each in opened:
         _check_positions(each, request)
-    repetitions = max(1, request.repetitions)
     tokens = max(1, request.tokens)
-    progress.start(len(opened) * (repetitions * tokens + WARM_UP_TOKENS), "tokens")
+    most = request.repetitions or MOST_REPETITIONS
+    progress.start(len(opened) * (most * tokens + WARM_UP_TOKENS), "tokens")
     vocabulary = int(architecture_of(weights.checkpoint).config.get_text_config().vocab_size)
     batch = max(1, request.batch)
     prompt = random_prompt(vocabulary, request.context, device, batch)
@@ -53,7 +57,9 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
         progress.advance(WARM_UP_TOKENS)
     _note(models, opened, progress)
     times: list[list[Decoded]] = [[] for _ in models]
-    for repetition in range(repetitions):
+    for repetition in range(most):
+        if not request.repetitions and _enough(times, tokens):
+            break
         order = range(len(models)) if repetition % 2 == 0 else reversed(range(len(models)))
         for index in order:
             times[index].append(decode(models[index].model, prompt, tokens))
@@ -71,6 +77,15 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
         speed_up=speed_up(steps[1], steps[0]) if request.against else None,
         batch=batch,
     )
+
+
+def _enough(times: list[list[Decoded]], tokens: int) -> bool:
+    """Whether further repetitions would tell little that is new."""
+    if len(times[0]) < LEAST_REPETITIONS:
+        return False
+    steps = [[each.step_ms for each in found] for found in times]
+    seconds = max(sum(found) for found in steps) * tokens / 1000
+    return seconds >= UNSTEADY_SECONDS or all(steady(found) for found in steps)
 
 
 def timing_of(running: RunningModel, decoded: list[Decoded], peak_bytes: int, batch: int) -> Timing:

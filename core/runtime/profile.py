@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from core.runtime.machine import last_level_cache_bytes
 from core.workspace.places import write_text
 
 CACHES_FILLED = 4
+UNSTEADY = 0.15
+"""Relative difference of a slow and a quick take beyond which more of them are wanted."""
 
 
 class Profile:
@@ -37,9 +39,9 @@ class Profile:
     def get(self, key: str, otherwise: Estimate) -> Estimate:
         return self._known.get(key, otherwise)
 
-    def keep(self, timings: dict[str, Estimate]) -> None:
-        """Keep what is not known yet. Raises OutputError when the file cannot be written."""
-        self._known = timings | self._known
+    def keep(self, timings: Mapping[str, Estimate], *, anew: Mapping[str, Estimate] | None = None) -> None:
+        """Keep what is not known yet, and what is known `anew`. Raises OutputError when the file cannot be written."""
+        self._known = {**timings, **self._known, **(anew or {})}
         if self._path is not None:
             everything = _read(self._path) | {self._machine: self._known}
             plain = {name: {k: asdict(v) for k, v in entries.items()} for name, entries in everything.items()}
@@ -59,6 +61,12 @@ def spread_of(milliseconds: Sequence[float]) -> Estimate:
     """The median of repeated timings, and their 10th and 90th percentile."""
     low, median, high = (float(value) for value in np.quantile(milliseconds, (0.1, 0.5, 0.9)))
     return Estimate(median, low, high)
+
+
+def steady(milliseconds: Sequence[float]) -> bool:
+    """Whether repeated timings lie close together; on a machine that others share they often do not."""
+    found = spread_of(milliseconds)
+    return found.high <= (1 + UNSTEADY) * found.low
 
 
 def _read(path: Path) -> dict[str, dict[str, Estimate]]:

@@ -21,7 +21,7 @@ from core.runtime.decode import one_step, random_prompt, read_prompt
 from core.runtime.modules import CompressedLinear
 from core.runtime.places import set_module
 from core.runtime.prepare import prepare, random_stored
-from core.runtime.profile import working_set_bytes
+from core.runtime.profile import steady, working_set_bytes
 from core.runtime.quantised_inputs import InputQuantiser
 from core.runtime.skeleton import skeleton
 from core.runtime.subject import Cast, Subject, Work
@@ -33,15 +33,16 @@ MOST_MULTIPLY_ADDS = 4_000_000_000
 
 @dataclass(frozen=True)
 class Thoroughness:
-    """How long a rehearsal lasts: takes of each act, and seconds for all of them."""
+    """How long a rehearsal lasts: takes of each act, and seconds for each; more of them where times are unsteady."""
 
     takes: int
     seconds_an_act: float
+    unsteady_seconds_an_act: float
     most_seconds_an_act: float
 
 
-THOROUGH = Thoroughness(9, 0.5, 6.0)
-QUICK = Thoroughness(3, 0.1, 1.0)
+THOROUGH = Thoroughness(9, 0.5, 1.5, 6.0)
+QUICK = Thoroughness(3, 0.1, 0.1, 1.0)
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,10 @@ class Rehearsal:
             return False
         if seconds >= least.most_seconds_an_act * len(takes):
             return True
-        return len(takes[0]) >= least.takes and seconds >= least.seconds_an_act * len(takes)
+        wanted = least.seconds_an_act
+        if not all(steady([take.step_ms for take in found]) for found in takes):
+            wanted = least.unsteady_seconds_an_act
+        return len(takes[0]) >= least.takes and seconds >= wanted * len(takes)
 
     def _tokens(self, act: Act) -> int:
         """How many tokens make a take; the act is warm afterwards."""

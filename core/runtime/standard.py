@@ -33,7 +33,7 @@ CONTEXTS = {1: (32, 512), 8: (32, 128)}
 PROMPTS = (32, 256)
 POSITIONS = 1024
 HEAD_WIDTH = 64
-GRID = Thoroughness(3, 0.15, 1.5)
+GRID = Thoroughness(3, 0.15, 0.3, 1.5)
 
 _TREATMENTS = {
     False: ("int8 channel", "int4 g128", "int4 g32"),

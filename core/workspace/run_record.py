@@ -167,7 +167,7 @@ class RunRecord:
         values = {
             "bytes": manifest.stored_bytes,
             "kl": found.get("evaluation", {}).get("kl_mean"),
-            "decode_ms": _usual_decode_ms(found.get("latency", {})),
+            **_usual_latency(found.get("latency", {})),
             "peak_bytes": manifest.peak_rss_bytes,
             "seconds": manifest.seconds,
         }
@@ -207,11 +207,11 @@ class RunRecord:
         )
 
 
-def _usual_decode_ms(latency: Mapping[str, Any]) -> float | None:
+def _usual_latency(latency: Mapping[str, Any]) -> dict[str, float | None]:
     """Of one sequence after the usual context, which is what forecasts that are kept are about."""
     timing = latency.get("timing") or {}
     usual = timing.get("batch", 1) == 1 and latency.get("context") == USUAL_CONTEXT
-    return timing.get("median_ms") if usual else None
+    return {"decode_ms": timing.get("median_ms"), "speed_up": latency.get("speed_up")} if usual else {}
 
 
 def record_file(layers: Path, key: str) -> Path:

@@ -132,7 +132,7 @@ class Workspace:
     ) -> None:
         """Keep what was just forecast of a recipe, for runs to come to be compared with.
 
-        kind: "bytes", "kl", "decode_ms", "peak_bytes" or "seconds"; else as `Forecast` says. Raises OutputError.
+        kind: one of `core.workspace.forecasts.KINDS`; else as `Forecast` says. Raises OutputError.
         """
         identity = checkpoint_identity(checkpoint)
         self.forecasts.keep(identity, recipe.digest, kind, estimate, raw=raw, machine=machine, about=about)

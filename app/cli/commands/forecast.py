@@ -54,8 +54,8 @@ def _lines(forecast: LatencyForecast) -> Iterator[str]:
         rows.append(_row("prompt, recipe", forecast.prefill_after_ms, tokens, ""))
     yield from table(columns, rows)
     yield ""
-    if after.value:
-        yield f"≈{before.value / after.value:.2f} times as fast as the original"
+    gain = forecast.speed_up
+    yield f"≈{gain.value:.2f} times as fast as the original ({gain.low:.2f} to {gain.high:.2f})"
     sequences = "one sequence" if forecast.batch == 1 else f"{forecast.batch} sequences at once"
     prompt = f", prompts of {forecast.prompt}" if forecast.prompt else ""
     yield f"{sequences}, {forecast.context} tokens of context{prompt}; a step decodes one token of each"

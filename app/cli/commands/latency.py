@@ -19,7 +19,13 @@ def _add_arguments(parser: ArgumentParser) -> None:
     add_source(parser)
     add_against(parser)
     parser.add_argument("--tokens", metavar="N", type=whole(1), default=32, help="tokens to decode each time (32)")
-    parser.add_argument("--repetitions", metavar="N", type=whole(1), default=5, help="how often to repeat (5)")
+    parser.add_argument(
+        "--repetitions",
+        metavar="N",
+        type=whole(1),
+        default=0,
+        help="how often to repeat (5 times, more where times are unsteady)",
+    )
     parser.add_argument(
         "--context", metavar="N", type=whole(1), default=32, help="tokens before the first decoded (32)"
     )

@@ -82,3 +82,4 @@ def test_words():
     assert summary_text([Record("decode_ms", 12, 0.1, 0.3, 9, 10, 0.2)]) == "Decoding within 20 % in 10 of 12"
     assert quantity_text("peak_bytes", 1.5e9) == "1.50 GB"
     assert quantity_text("decode_ms", 12.345) == "12.35 ms"
+    assert quantity_text("speed_up", 1.756) == "× 1.76"

@@ -40,6 +40,7 @@ class Lawful:
     """Stands in for the rehearsal."""
 
     runs = 0
+    pace = 1.0
 
     def __init__(self, subject: Subject, *_: object) -> None:
         self.subject = subject
@@ -54,15 +55,15 @@ class Lawful:
 
     def take(self, act: Act) -> Take:
         inputs = act.batch if act.decodes else act.batch * act.prompt
-        calls = {work: call_ms(work, inputs) for work, _ in act.modules.values()}
-        rest = bare_ms(act.batch, act.prompt, decodes=act.decodes) + (AROUND if act.modules else 0)
+        calls = {work: self.pace * call_ms(work, inputs) for work, _ in act.modules.values()}
+        rest = self.pace * (bare_ms(act.batch, act.prompt, decodes=act.decodes) + (AROUND if act.modules else 0))
         return Take(rest + sum(calls[work] for work, _ in act.modules.values()), rest, calls)
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Here:
     monkeypatch.setattr(room, "Rehearsal", Lawful)
-    Lawful.runs = 0
+    Lawful.runs, Lawful.pace = 0, 1.0
     return Here(subject_of(open_checkpoint(SAMPLE), CPU), Profile(None, "here"), NullProgress())
 
 
@@ -101,6 +102,23 @@ def test_what_is_known_is_not_rehearsed_again(here: Here) -> None:
     assert Lawful.runs == runs
     here.decoding(both, 2, 100)
     assert Lawful.runs > runs
+
+
+@pytest.mark.parametrize("decodes", [True, False])
+def test_what_is_timed_while_the_machine_is_slower_is_told_at_its_usual_pace(here: Here, decodes: bool) -> None:
+    dense, treated = casts(here)
+    ask = here.decoding if decodes else here.prefill
+    (before,) = ask([dense], 1, 32).linears
+    Lawful.pace = 3.0
+    both = ask([dense, treated], 1, 32)
+    usual = 1 + (3 - 1) * room._NEWS
+    assert [one.value for one in both.linears[0]] == pytest.approx([usual * one.value for one in before])
+    last = here._subject.head if not decodes else -1
+    expected = [usual * call_ms(work, 1 if decodes else 32) for work in treated]
+    timed = [one.value for one in both.linears[1]]
+    assert [v for i, v in enumerate(timed) if i != last] == pytest.approx(
+        [v for i, v in enumerate(expected) if i != last]
+    )
 
 
 def test_between_and_beyond_two_contexts() -> None:

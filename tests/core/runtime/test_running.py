@@ -15,8 +15,9 @@ from core.progress import NullProgress
 from core.protocol.requests import Compress, ForecastLatency, MeasureLatency
 from core.recipe.presets import load_preset
 from core.recipe.recipe import Recipe, Rule, Treatment
-from core.runtime import here
+from core.runtime import here, latency
 from core.runtime.build import load_model
+from core.runtime.decode import Decoded
 from core.runtime.forecast import forecast_latency
 from core.runtime.latency import measure_latency, speed_up
 from core.runtime.modules import CompressedLinear
@@ -141,6 +142,24 @@ def test_latency_alone() -> None:
     found = measure_latency(MeasureLatency(str(SAMPLE), tokens=2, repetitions=1, context=4), NullProgress())
     assert (found.against, found.speed_up) == (None, None)
     assert found.timing.routes == (("dense float32", 36),)
+
+
+def test_unsteady_times_are_taken_more_often_and_steady_ones_five_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[float] = []
+
+    def measured(wobble: float) -> int:
+        taken.clear()
+
+        def decode(*_: object) -> Decoded:
+            taken.append(400.0 * (1 + wobble * (len(taken) % 2)))
+            return Decoded(1.0, taken[-1])
+
+        monkeypatch.setattr(latency, "decode", decode)
+        measure_latency(MeasureLatency(str(SAMPLE), tokens=1, context=4), NullProgress())
+        return len(taken) - 1  # the first one warms up
+
+    assert measured(0.0) == 5
+    assert 5 < measured(0.5) <= 10  # 4 seconds of 0.4 to 0.6
 
 
 def test_speed_up_is_the_median_of_pairs() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.errors import OutputError
-from core.protocol.results import Comparison, Estimate, Evaluation
+from core.protocol.results import USUAL_CONTEXT, Comparison, Estimate, Evaluation, Latency, Timing
 from core.workspace import forecasts
 from core.workspace.forecasts import ForecastBook, Measured, bias, compared, track_record
 from core.workspace.workspace import Workspace
@@ -114,3 +115,18 @@ def test_a_run_is_held_against_the_bytes_that_lie_on_the_disk(tmp_path: Path) ->
     workspace.record_measurement(again.run, Evaluation("run:x", 3.0, 10, 1, 1, 1.0, kl_mean=0.4))
     kl = next(each for run in workspace.runs() for each in run.comparisons if each.kind == "kl")
     assert (kl.forecast.value, kl.measured) == (0.5, 0.4)
+
+
+def test_latency_is_held_against_forecasts_under_the_conditions_that_these_are_about(tmp_path: Path) -> None:
+    run = run_recipe(network(tmp_path / "c"), tmp_path / "w")
+    record = Workspace(str(tmp_path / "w")).run(run.run)
+    timing = Timing(2.0, 1.5, 3.0, 1000, ())
+    latency = Latency(f"run:{run.run}", "CPU", 2, USUAL_CONTEXT, 32, timing, replace(timing, median_ms=5.0), 2.5)
+    record.add_measurement(latency)
+    assert {kind: record.measured().values[kind] for kind in ("decode_ms", "speed_up")} == {
+        "decode_ms": 2.0,
+        "speed_up": 2.5,
+    }
+    for other in (replace(latency, context=500), replace(latency, timing=replace(timing, batch=4))):
+        record.add_measurement(other)
+        assert not {"decode_ms", "speed_up"} & record.measured().values.keys()
