@@ -32,7 +32,11 @@ class Kind:
 KINDS = (
     Kind(BITS, "Bits per weight", "Mean over the layers that are allocated, scales and zero points counted"),
     Kind(BYTES, "Size", "Bytes of the whole checkpoint"),
-    Kind(LATENCY, "Decode time", "Milliseconds per generated token on this machine"),
+    Kind(
+        LATENCY,
+        "Decode time",
+        "Milliseconds per step of decoding, for the sequences, tokens and machine chosen beside it",
+    ),
     Kind(MEMORY, "Memory at context", "Bytes in memory while decoding after that many tokens"),
     Kind(DIVERGENCE, "Divergence", "KL from the original at the model's output, nats per token"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.budget_kinds import Choices, front_of
+from app.conditions import Conditions
 from app.figures import byte_text, kl_text
 from app.models.allocation_model import Allocation
 from app.plots.front_plot import FrontView
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from app.document import Document
 
 
-def budget_words(found: Allocation, choices: Choices | None) -> str:
+def budget_words(found: Allocation, choices: Choices | None, conditions: Conditions) -> str:
     """What the allocation comes to, in a line, and its notes below."""
     allocated = found.allocated
     plan = allocated.planned
@@ -27,7 +28,8 @@ def budget_words(found: Allocation, choices: Choices | None) -> str:
     ]
     time = allocated.latency_ms
     if time is not None:
-        parts.append(f"≈{time.value:.3g} ms per token ({time.low:.3g} to {time.high:.3g})")
+        where = f" on {conditions.machine}" if conditions.machine else ""
+        parts.append(f"≈{time.value:.3g} ms a step ({time.low:.3g} to {time.high:.3g}) for {conditions.words}{where}")
     return " · ".join(parts) + "".join(f"\n{note}" for note in allocated.notes)
 
 
@@ -38,10 +40,12 @@ def front_view(allocated: Allocated, document: Document, uniform: tuple[Point, .
     if by_time:
         cost = allocated.latency_ms.value if allocated.latency_ms is not None else allocated.cost
     path = document.checkpoint.path if document.checkpoint is not None else ""
+    comparable = not by_time or document.conditions.usual
     runs = tuple(
         Point(run.run, run.recipe_name or run.run, x, run.kl_mean)
         for run in document.runs
-        if run.kl_mean is not None
+        if comparable
+        and run.kl_mean is not None
         and run.checkpoint == path
         and (x := run.decode_ms if by_time else run.bytes_after) is not None
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal
 
+from app.conditions import Conditions
 from app.plots.question import Question
 from app.worker import EngineClient
 from core.protocol.events import Failed
@@ -24,9 +25,16 @@ class CostForecasts(QObject):
         self._asked: ForecastCosts | None = None
         self._known: tuple[ForecastCosts, LayerCosts] | None = None
 
-    def key(self, path: str, treatments: tuple[Treatment, ...], workspace: str) -> str:
+    def key(self, path: str, treatments: tuple[Treatment, ...], conditions: Conditions, workspace: str) -> str:
         """Names the costs in the workspace; "" while they are being forecast, which this begins."""
-        wanted = ForecastCosts(path, treatments, workspace=workspace)
+        wanted = ForecastCosts(
+            path,
+            treatments,
+            batch=conditions.batch,
+            context=conditions.context,
+            profile=conditions.profile,
+            workspace=workspace,
+        )
         if self._known is not None and self._known[0] == wanted:
             return self._known[1].key
         if not self._question.pending or self._asked != wanted:

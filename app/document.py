@@ -10,13 +10,14 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoStack
 
 from app.arrival import Arrival, Totals
+from app.conditions import Conditions
 from app.finished_runs import FinishedRuns
 from app.measured import Measured, Measurement
 from app.resolution import Resolution
 from app.undo import RecipeEdit
 from app.worker import EngineClient
 from core.checkpoint.records import Checkpoint, Layer
-from core.protocol.events import Event, Failed, Finished, Partial, Started
+from core.protocol.events import Event, Failed, Finished, Partial, Started, Stopped
 from core.protocol.requests import Compress, MakePlan, MeasureSensitivity, Open, Request
 from core.protocol.results import (
     Allocated,
@@ -42,6 +43,7 @@ class Document(QObject):
     `plan_problem` holds the refusal when the recipe cannot be carried out. `results` are the layers of the active
     run, or of the run under way as they are finished, by name. `locked` are names of layers whose treatment no
     allocation changes. `trial` is a treatment that is tried on the one selected layer, the recipe untouched.
+    `conditions` are those of which decode forecasts are made.
     """
 
     checkpoint_changed = Signal()
@@ -55,6 +57,8 @@ class Document(QObject):
     opening_changed = Signal()
     locks_changed = Signal()
     trial_changed = Signal()
+    conditions_changed = Signal()
+    measuring_changed = Signal()
 
     def __init__(self, client: EngineClient, workspace: str = "", parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -66,6 +70,7 @@ class Document(QObject):
         self.selection: tuple[int, ...] = ()
         self.locked: set[str] = set()
         self.trial: Treatment | None = None
+        self.conditions = Conditions()
         self.allocated: Allocated | None = None
         self.results: dict[str, LayerCompressed] = {}
         self.workspace = workspace
@@ -102,6 +107,16 @@ class Document(QObject):
     def measurement(self) -> Measurement | None:
         """The newest finished measurement of sensitivity."""
         return self._measured.last
+
+    @property
+    def measuring(self) -> bool:
+        """Whether sensitivities of the present checkpoint are being measured, whoever asked for them."""
+        return bool(self._measured.running)
+
+    def stop_measuring(self) -> None:
+        """Cancel what measures sensitivities; what is known by then stays."""
+        for number in self._measured.running:
+            self._client.control(number, "cancel")
 
     @property
     def predicted_kl(self) -> Estimate | None:
@@ -156,6 +171,12 @@ class Document(QObject):
         if treatment != self.trial:
             self.trial = treatment
             self.trial_changed.emit()
+
+    def set_conditions(self, conditions: Conditions) -> None:
+        """Forecast decoding under these conditions from now on."""
+        if conditions != self.conditions:
+            self.conditions = conditions
+            self.conditions_changed.emit()
 
     def lock(self, names: Iterable[str], *, locked: bool) -> None:
         """Leave these layers' treatments to no allocation, or to every one again."""
@@ -306,6 +327,7 @@ class Document(QObject):
             self._compressing[number] = request.path
         elif isinstance(request, MeasureSensitivity) and self.checkpoint and request.path == self.checkpoint.path:
             self._measured.begin(number, request)
+            self.measuring_changed.emit()
 
     def _on_compression(self, event: Event) -> None:
         """The present checkpoint's layers as they are finished."""
@@ -330,3 +352,5 @@ class Document(QObject):
             elif isinstance(event.result, Run):
                 self.refresh_runs()
                 self.set_active_run(event.result.run)
+        if isinstance(event, Finished | Failed | Stopped) and self._measured.end(event.request):
+            self.measuring_changed.emit()

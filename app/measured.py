@@ -43,6 +43,15 @@ class Measured:
         self._text = text
         self._asked[number] = request
 
+    @property
+    def running(self) -> tuple[int, ...]:
+        """Numbers of the requests that measure now."""
+        return tuple(self._asked)
+
+    def end(self, number: int) -> bool:
+        """A request has come to its end, whichever. False when it measures nothing of this checkpoint."""
+        return self._asked.pop(number, None) is not None
+
     def add(self, number: int, cells: Sequence[SensitivityCell]) -> bool:
         """Take cells in; a forecast replaces nothing measured. False when they are not of this checkpoint."""
         if number not in self._asked:
@@ -57,7 +66,7 @@ class Measured:
         """A measurement is there. False when it is not of this checkpoint."""
         if not self.add(number, sensitivity.cells):
             return False
-        request = self._asked.pop(number)
+        request = self._asked[number]
         if sensitivity.key:
             self.last = Measurement(sensitivity, request.treatments)
         return True

@@ -18,6 +18,7 @@ from app.ladder import ladder
 from app.models.allocation_model import Allocation, allocation_of, why
 from app.panels.budget_controls import BudgetControls
 from app.panels.budget_table import BudgetTable
+from app.panels.forecast_menu import ForecastMenu
 from app.plots.front_plot import FrontPlot
 from app.plots.pareto_plot import Point
 from app.plots.plot_panel import PlotPanel
@@ -53,11 +54,15 @@ class BudgetPanel(PlotPanel):
         self.allocator.answered.connect(self._answered)
         self.allocator.failed.connect(self._refused)
         self.controls = BudgetControls()
+        conditions = ForecastMenu(document, self.controls.conditions)
+        conditions.failed.connect(lambda problem: self._say_problem(f"{problem.what}. {problem.remedy}"))
+        self.controls.conditions.setMenu(conditions)
+        self.controls.show_conditions(document.conditions)
         self.controls.dragged.connect(partial(self._ask, apply=True))
         self.controls.rules_changed.connect(partial(self._rules_changed))
         self.controls.apply.clicked.connect(partial(self._ask, apply=True))
         self.controls.unlock.clicked.connect(lambda: document.lock(document.locked, locked=False))
-        self.controls.measure.clicked.connect(self.measure)
+        self.controls.measure.clicked.connect(self._measure_or_cancel)
         self.empty.button.clicked.connect(self._measure_or_cancel)
         self.problem = wrapped("error")
         self.problem.setContentsMargins(8, 0, 8, 0)
@@ -109,6 +114,8 @@ class BudgetPanel(PlotPanel):
         document.checkpoint_changed.connect(self._checkpoint_changed)
         document.sensitivity_changed.connect(self.refresh_soon)
         document.runs_changed.connect(self.refresh_soon)
+        document.measuring_changed.connect(self._show_measuring)
+        document.conditions_changed.connect(self._conditions_changed)
         document.recipe_changed.connect(self._recipe_changed)
         document.locks_changed.connect(self._rules_changed)
         document.selection_changed.connect(self._show_why)
@@ -134,7 +141,7 @@ class BudgetPanel(PlotPanel):
     def measure(self) -> None:
         """Measure what the candidates do to each layer; what the workspace knows is not measured again."""
         checkpoint = self.document.checkpoint
-        if checkpoint is None or self.question.pending:
+        if checkpoint is None or self.document.measuring:
             return
         self._failure = ""
         treatments = {each.tag: each for each in ladder(self.document.recipe)}
@@ -150,14 +157,13 @@ class BudgetPanel(PlotPanel):
             correct=True,
         )
         self.question.ask([request], self._measured, self._not_measured, self._ended)
-        self.controls.measure.setEnabled(False)
         self.refresh()
 
     def _say_missing(self) -> None:
         document = self.document
         assert document.checkpoint is not None
         known = len(document.sensitivity)
-        if self.question.pending:
+        if document.measuring:
             layers = sum(layer.kind == "linear" and layer.compressible for layer in document.checkpoint.layers)
             total = layers * len(ladder(document.recipe))
             self.empty.say(
@@ -179,8 +185,8 @@ class BudgetPanel(PlotPanel):
         self.show_empty()
 
     def _measure_or_cancel(self) -> None:
-        if self.question.pending:
-            self.question.cancel()
+        if self.document.measuring:
+            self.document.stop_measuring()
         else:
             self.measure()
 
@@ -253,7 +259,7 @@ class BudgetPanel(PlotPanel):
         if self.controls.kind.key != LATENCY or document.checkpoint is None:
             return ""
         treatments = dict.fromkeys((KEEP, *self._candidates(), *(treatment for _, treatment in self._locked())))
-        return self.costs.key(document.checkpoint.path, tuple(treatments), document.workspace)
+        return self.costs.key(document.checkpoint.path, tuple(treatments), document.conditions, document.workspace)
 
     def _costs_ready(self) -> None:
         self._say_problem("")
@@ -317,6 +323,11 @@ class BudgetPanel(PlotPanel):
         self.controls.show_locks(len(self.document.locked))
         self._ask(apply=self._in_place())
 
+    def _conditions_changed(self) -> None:
+        self.controls.show_conditions(self.document.conditions)
+        if self.controls.kind.key == LATENCY:
+            self._rules_changed()
+
     def _go_to(self, place: int) -> None:
         """A click on the front."""
         if self._allocation is None or self._choices is None:
@@ -339,7 +350,7 @@ class BudgetPanel(PlotPanel):
             self.said.setText("Working it out …" if self.allocator.pending else "")
             return
         self._set_range()
-        self.said.setText(budget_words(found, self._choices))
+        self.said.setText(budget_words(found, self._choices, self.document.conditions))
         self.plot.show_front_now(front_view(found.allocated, self.document, self._uniform))
         self.table.model.show(found)
         self._show_why()
@@ -389,5 +400,9 @@ class BudgetPanel(PlotPanel):
         self._ended()
 
     def _ended(self) -> None:
-        self.controls.measure.setEnabled(True)
+        self.refresh_soon()
+
+    def _show_measuring(self) -> None:
+        """Wherever it was begun."""
+        self.controls.show_measuring(self.document.measuring)
         self.refresh_soon()

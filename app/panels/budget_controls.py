@@ -8,11 +8,12 @@ from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
 
 from app.budget_kinds import KINDS, STEPS, Kind, step_of, unit_of, value_at
+from app.conditions import Conditions
 from app.figures import plural
 from app.widgets.calm import CalmComboBox, calm
 from app.widgets.checklist import CheckList, Entry
 from app.widgets.field_editors import SignificantBox
-from core.allocate.budget import BITS, MEMORY, Budget
+from core.allocate.budget import BITS, LATENCY, MEMORY, Budget
 from core.checkpoint.records import Checkpoint
 from core.protocol.results import Planned
 
@@ -57,6 +58,9 @@ class BudgetControls(QWidget):
         self.context.setPrefix("at ")
         self.context.setSuffix(" tokens")
         self.context.setAccessibleName("Context length")
+        self.conditions = QPushButton()
+        self.conditions.setAccessibleName("Conditions of the decode time")
+        self.conditions.setToolTip("For how many sequences, after how many tokens, and on which machine")
         self.candidates = CheckList("Candidates", "Treatments that may be chosen; to keep a layer is always one more")
         self.fused = QCheckBox("Fused alike")
         self.fused.setToolTip(
@@ -78,6 +82,7 @@ class BudgetControls(QWidget):
         self.candidates.changed.connect(self.rules_changed)
         self.fused.toggled.connect(lambda _: self.rules_changed.emit())
         self.context.hide()
+        self.conditions.hide()
         self.apply.hide()
         self.show_locks(0)
 
@@ -90,6 +95,7 @@ class BudgetControls(QWidget):
         target.addWidget(self.slider, 1)
         target.addWidget(self.field)
         target.addWidget(self.context)
+        target.addWidget(self.conditions)
         rules.addWidget(self.candidates)
         rules.addWidget(self.fused)
         rules.addWidget(self.unlock)
@@ -140,7 +146,7 @@ class BudgetControls(QWidget):
         """Show a budget of any kind without telling of a change."""
         with QSignalBlocker(self.kinds):
             self.kinds.setCurrentIndex(self.kinds.findData(budget.kind))
-        self.context.setVisible(budget.kind == MEMORY)
+        self._show_fields(budget.kind)
         self._values[budget.kind] = budget.value
         self._unit_size = unit_of(budget.kind, max(budget.value, self._high))[1]
         self._show_value(budget.value)
@@ -149,6 +155,13 @@ class BudgetControls(QWidget):
         self.unlock.setVisible(count > 0)
         self.unlock.setText(f"Unlock {plural(count, 'layer')}")
         self.unlock.setToolTip("Locked layers keep their present treatment; lock them in the tree's or table's menu")
+
+    def show_conditions(self, conditions: Conditions) -> None:
+        """Under which conditions decode times are meant."""
+        self.conditions.setText(", ".join([conditions.amount] + [conditions.machine] * bool(conditions.machine)))
+
+    def show_measuring(self, measuring: bool) -> None:
+        self.measure.setText("Cancel" if measuring else "Measure again")
 
     def _value(self) -> float:
         return self._values.get(self.kind.key, self._low)
@@ -169,8 +182,13 @@ class BudgetControls(QWidget):
             self.slider.setValue(step_of(self._value(), self._low, self._high))
         self.dragged.emit()
 
+    def _show_fields(self, kind: str) -> None:
+        """What else a budget of the kind needs to be told."""
+        self.context.setVisible(kind == MEMORY)
+        self.conditions.setVisible(kind == LATENCY)
+
     def _kind_changed(self) -> None:
-        self.context.setVisible(self.kind.key == MEMORY)
+        self._show_fields(self.kind.key)
         self._low, self._high = 0.0, 0.0
         self.rules_changed.emit()
 

@@ -1,9 +1,9 @@
-"""For how many sequences, after how many tokens, and on which machine the decode speed is forecast."""
+"""The menu in which the conditions of decode forecasts are chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QActionGroup
 from PySide6.QtWidgets import QFileDialog, QInputDialog, QMenu, QWidget
 
+from app.conditions import Conditions
+from app.document import Document
 from app.problems import Problem
 from core.errors import UserError
-from core.protocol.requests import ForecastLatency
 from core.protocol.results import MachineProfile
 from core.workspace.machine_profiles import keep_profile, kept_profiles, load_profile
 
@@ -25,52 +26,23 @@ MOST = 1 << 20
 """Sequences or tokens that can be asked for."""
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """profile: the file of another machine, "" for this one; machine: its name."""
-
-    batch: int = ForecastLatency.batch
-    context: int = ForecastLatency.context
-    profile: str = ""
-    machine: str = ""
-
-    @property
-    def usual(self) -> bool:
-        """Whether measurements are made under the same conditions."""
-        return self == Conditions()
-
-    @property
-    def words(self) -> str:
-        """As part of a sentence."""
-        sequences = "one sequence" if self.batch == 1 else f"{self.batch} sequences side by side"
-        return f"{sequences} after {self.context:,} tokens"
-
-    @property
-    def short(self) -> str:
-        """What is unusual about them, in a few characters."""
-        amount = [f"{self.batch} × {self.context:,}"] if (self.batch, self.context) != _USUAL else []
-        return ", ".join([self.machine] * bool(self.machine) + amount)
-
-
-_USUAL = (ForecastLatency.batch, ForecastLatency.context)
-
-
 class ForecastMenu(QMenu):
-    """The conditions to choose from, as they are each time it opens."""
+    """The document's conditions, and what else there is to choose each time it opens. failed: a `Problem`."""
 
-    chosen = Signal(object)
     failed = Signal(object)
 
-    def __init__(self, workspace: Callable[[], str], positions: Callable[[], int | None], parent: QWidget) -> None:
+    def __init__(self, document: Document, parent: QWidget) -> None:
         super().__init__(parent)
-        self.conditions = Conditions()
-        self._workspace = workspace
-        self._positions = positions
+        self._document = document
         self._batches, self._contexts, self._machines = QMenu(self), QMenu(self), QMenu(self)
         for part in (self._batches, self._contexts, self._machines):
             part.setToolTipsVisible(True)
             self.addMenu(part)
         self.aboutToShow.connect(self.fill)
+
+    @property
+    def conditions(self) -> Conditions:
+        return self._document.conditions
 
     def fill(self) -> None:
         """Offer what there is now."""
@@ -78,7 +50,7 @@ class ForecastMenu(QMenu):
         self._batches.setTitle(f"Sequences side by side: {now.batch:,}")
         self._contexts.setTitle(f"Tokens of context: {now.context:,}")
         self._machines.setTitle(f"Machine: {now.machine or THIS_MACHINE.lower()}")
-        limit = self._positions() or MOST
+        limit = _positions(self._document) or MOST
         contexts = tuple(each for each in CONTEXTS if each < limit)
         self._numbers(self._batches, BATCHES, now.batch, self._choose_batch, MOST)
         self._numbers(self._contexts, contexts, now.context, self._choose_context, limit - 1)
@@ -89,7 +61,7 @@ class ForecastMenu(QMenu):
         here.setCheckable(True)
         here.setChecked(not self.conditions.profile)
         group.addAction(here)
-        for profile in kept_profiles(self._workspace()):
+        for profile in kept_profiles(self._document.workspace):
             action = menu.addAction(profile.machine, partial(self._choose_profile, profile))
             action.setToolTip(f"{profile.key}\nMeasured {profile.created}")
             action.setCheckable(True)
@@ -100,9 +72,7 @@ class ForecastMenu(QMenu):
 
     def choose(self, conditions: Conditions) -> None:
         """Forecast under these conditions from now on."""
-        if conditions != self.conditions:
-            self.conditions = conditions
-            self.chosen.emit(conditions)
+        self._document.set_conditions(conditions)
 
     def ask_for_profile(self) -> None:
         """Let the person point to a file that another machine's `benchvise profile` wrote."""
@@ -115,7 +85,7 @@ class ForecastMenu(QMenu):
     def load(self, path: Path) -> None:
         """Keep the profile in the workspace and forecast for its machine."""
         try:
-            self._choose_profile(keep_profile(load_profile(path), self._workspace()))
+            self._choose_profile(keep_profile(load_profile(path), self._document.workspace))
         except UserError as error:
             self.failed.emit(Problem(error.what, error.where, error.remedy, during="Load profile"))
 
@@ -144,3 +114,9 @@ class ForecastMenu(QMenu):
         number, ok = QInputDialog.getInt(self.parentWidget(), "Forecast", title, min(now, most), 1, most)
         if ok:
             choose(number)
+
+
+def _positions(document: Document) -> int | None:
+    """How many tokens the open model can attend to, where its config says so."""
+    found = document.checkpoint.config.get("max_position_embeddings") if document.checkpoint is not None else None
+    return found if isinstance(found, int) and found > 1 else None

@@ -6,8 +6,9 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QToolButton, QWidget
 
 from app.bench import Bench
+from app.conditions import Conditions
 from app.figures import byte_text, kl_text, plural
-from app.panels.forecast_menu import Conditions, ForecastMenu
+from app.panels.forecast_menu import ForecastMenu
 from app.problems import Problem
 from app.theme.appearance import UNIT
 from app.theme.icons import icon
@@ -51,8 +52,8 @@ class Scoreboard(QFrame):
             "The arrow chooses how many sequences, how long a context, and which machine"
         )
         self.forecast_button.clicked.connect(self.ask_forecast)
-        self.forecast_menu = ForecastMenu(lambda: bench.document.workspace, self._positions, self.forecast_button)
-        self.forecast_menu.chosen.connect(self._on_conditions)
+        self.forecast_menu = ForecastMenu(bench.document, self.forecast_button)
+        bench.document.conditions_changed.connect(self._on_conditions)
         self.forecast_menu.failed.connect(lambda problem: bench.problems.report(problem, card=True))
         self.forecast_button.setMenu(self.forecast_menu)
         self.forecast_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
@@ -121,7 +122,7 @@ class Scoreboard(QFrame):
         """A failure is a problem of the person's only when they asked; the figures' tooltips say it in any case."""
         document = self._bench.document
         assert document.checkpoint is not None
-        path, recipe, conditions = document.checkpoint.path, document.recipe, self.forecast_menu.conditions
+        path, recipe, conditions = document.checkpoint.path, document.recipe, document.conditions
         asked = (path, recipe.digest, conditions)
 
         def done(forecast: LatencyForecast) -> None:
@@ -147,18 +148,13 @@ class Scoreboard(QFrame):
         )
         self._bench.client.ask(request, done=done, failed=failed, owner=self)
 
-    def _on_conditions(self, conditions: Conditions) -> None:
+    def _on_conditions(self) -> None:
+        conditions = self._bench.document.conditions
         about = f" · {_shortened(conditions.short)}" if conditions.short else ""
         self.decode.set_title(f"DECODE{about}")
         self.refresh()
         if not self._bench.jobs.busy:
             self.ask_forecast()
-
-    def _positions(self) -> int | None:
-        """How many tokens the open model can attend to, where its config says so."""
-        checkpoint = self._bench.document.checkpoint
-        found = checkpoint.config.get("max_position_embeddings") if checkpoint is not None else None
-        return found if isinstance(found, int) and found > 1 else None
 
     def _enable(self, _: int = 0) -> None:
         self.forecast_button.setEnabled(self.can_forecast() and not self._bench.jobs.busy)
@@ -208,7 +204,7 @@ class Scoreboard(QFrame):
     def _show_decode(self, run: RunSummary | None) -> None:
         document = self._bench.document
         latency = self._latencies.get(run.run) if run is not None else None
-        conditions = self.forecast_menu.conditions
+        conditions = document.conditions
         measured = run is not None and bool(run.decode_ms) and conditions.usual
         if run is not None and run.decode_ms and measured:
             gain = f" ×{run.speed_up:.2f}" if run.speed_up else ""
@@ -234,7 +230,7 @@ class Scoreboard(QFrame):
     def _show_forecast(self, forecast: LatencyForecast) -> None:
         after, tokens = forecast.after_ms, 1000 * forecast.batch
         speed = tokens / after.value if after.value else 0.0
-        lines = [_range_in_words(forecast, self.forecast_menu.conditions)]
+        lines = [_range_in_words(forecast, self._bench.document.conditions)]
         before, first = forecast.prefill_before_ms, forecast.prefill_after_ms
         if before is not None and first is not None:
             lines.append(f"Reading {forecast.prompt:,} tokens of each: ≈{_ms(before)} → ≈{_ms(first)}")
@@ -249,7 +245,7 @@ class Scoreboard(QFrame):
             return
         if self._bench.jobs.busy or not document.plan_is_current or checkpoint.quantization is not None:
             return
-        asked = (checkpoint.path, document.recipe.digest, self.forecast_menu.conditions)
+        asked = (checkpoint.path, document.recipe.digest, document.conditions)
         if self._forecast_of != asked:
             self._forecast_of = asked
             self._ask_forecast(asked_for=False)

@@ -78,6 +78,7 @@ class SensitivityPanel(PlotPanel):
         self._chosen = ""
         self._failure = ""
         document.sensitivity_changed.connect(self.refresh_soon)
+        document.measuring_changed.connect(self._show_measuring)
         document.checkpoint_changed.connect(self._checkpoint_changed)
         document.recipe_changed.connect(self._offer)
         document.selection_changed.connect(self._draw)
@@ -86,7 +87,7 @@ class SensitivityPanel(PlotPanel):
         document = self.document
         if document.checkpoint is None:
             self.say_empty("No checkpoint is open", "Open one to find out which of its layers are fragile.")
-        elif not document.sensitivity and not self.question.pending:
+        elif not document.sensitivity and not document.measuring:
             layers = sum(layer.kind == "linear" for layer in document.checkpoint.layers)
             self.empty.say(
                 "Which layers are fragile?" if not self._failure else "Sensitivity could not be measured",
@@ -103,20 +104,19 @@ class SensitivityPanel(PlotPanel):
 
     def measure_or_cancel(self) -> None:
         """What the button does: while it is measured, cancel; what is there stays."""
-        if self.question.pending:
-            self.question.cancel()
+        if self.document.measuring:
+            self.document.stop_measuring()
         else:
             self.ask_measurement()
 
     def ask_measurement(self) -> None:
         """Measure the chosen treatments; what the workspace knows already is not measured again."""
         checkpoint = self.document.checkpoint
-        if checkpoint is None or not self.chosen_treatments() or self.question.pending:
+        if checkpoint is None or not self.chosen_treatments() or self.document.measuring:
             return
         self._failure = ""
         request = self.choices.request(checkpoint.path, self.document.workspace)
         self.question.ask([request], self._measured, self._not_measured, self._ended)
-        self.choices.show_measuring(True)
         self.refresh()
 
     def chosen_treatments(self) -> tuple[Treatment, ...]:
@@ -265,8 +265,12 @@ class SensitivityPanel(PlotPanel):
         self._failure = f"{event.what}. {event.remedy}".strip()
         self._ended()
 
+    def _show_measuring(self) -> None:
+        """Wherever it was begun."""
+        self.choices.show_measuring(self.document.measuring)
+        self.refresh_soon()
+
     def _ended(self) -> None:
-        self.choices.show_measuring(False)
         self.refresh_soon()
 
     def _checkpoint_changed(self) -> None:

@@ -30,6 +30,7 @@ MOST_CACHED = 1 << 16
 
 _NEWS = 0.25
 """Weight of the newest timing in the machine's usual pace."""
+_AT_ONCE = Estimate(0.0, 0.0, 0.0)
 _LEAST_ROOM = 8
 _LEAST_PART = 0.1
 """Of a layer's own time, that is left where it relieves the rest of the step."""
@@ -82,9 +83,10 @@ class Here:
         scenes = [Scene(batch, each, True) for each in self._contexts(batch, context)]
         self._rehearse(casts, scenes)
         base, *others = scenes
+        anchor = self._step_key(casts[0], base)
         points = {scene.prompt: self._profile[self._rest_key(scene)] for scene in (others or [base])}
         rest = plus(interpolated(points, context), self._around(casts[0], base))
-        return self._paced(StepTimes(rest, tuple(self._times(cast, base, casts[0]) for cast in casts)), base)
+        return self._paced(StepTimes(rest, tuple(self._times(cast, base, casts[0]) for cast in casts)), anchor)
 
     def prefill(self, casts: Sequence[Cast], batch: int, prompt: int) -> StepTimes:
         """The reading of `batch` prompts. The layer that computes logits does so for one token of each, where the model
@@ -97,10 +99,11 @@ class Here:
         longest = self._inputs(MOST_INPUTS)
         read = [whole] if exact else [Scene(1, max(1, longest // 2), False), Scene(1, longest, False)]
         self._rehearse(casts, [base, *read])
+        anchor = self._step_key(casts[0], base)
         shorter, longer = self._profile[self._rest_key(read[0])], self._profile[self._rest_key(read[-1])]
         rest = shorter if exact else scaled(read_further(longest, shorter, longer, prompt), batch)
         linears = (tuple(scaled(time, scale) for time in self._times(cast, base, casts[0])) for cast in casts)
-        found = self._paced(StepTimes(plus(rest, self._around(casts[0], base)), tuple(linears)), base)
+        found = self._paced(StepTimes(plus(rest, self._around(casts[0], base)), tuple(linears)), anchor)
         head = self._subject.head
         if head < 0 or not self._subject.last_alone:
             return found
@@ -109,57 +112,54 @@ class Here:
         return replace(found, linears=tuple((*times[:head], one[head], *times[head + 1 :]) for times, one in alone))
 
     def _rehearse(self, casts: Sequence[Cast], scenes: Sequence[Scene]) -> None:
-        """Time what is not known yet; the first scene is that in which the casts are timed."""
-        base = scenes[0]
-        chosen = [cast for cast in dict.fromkeys(casts) if not self._knows(cast, base)]
+        """Time what is not known yet; the first scene is that in which the casts are timed.
+
+        The first cast is timed beside whatever else is, so that all timings can be told at one pace of the machine.
+        """
+        base, first = scenes[0], casts[0]
+        unknown = [cast for cast in dict.fromkeys(casts) if not self._knows(cast, base)]
         silent = [scene for scene in dict.fromkeys(scenes) if self._rest_key(scene) not in self._profile]
-        if chosen and base not in silent:
-            silent.insert(0, base)
-        if not chosen and not silent:
+        if not unknown and not silent:
             return
+        if base not in silent:
+            silent.insert(0, base)
         rehearsal = self._rehearsal()
         without = self._subject.head if not base.decodes and self._subject.last_alone else -1
+        timed = list(dict.fromkeys((first, *unknown)))
         acts = [Act({}, scene.batch, scene.prompt, scene.decodes) for scene in silent]
         acts += [
-            Act(rehearsal.modules(cast, base.inputs, without), base.batch, base.prompt, base.decodes) for cast in chosen
+            Act(rehearsal.modules(cast, base.inputs, without), base.batch, base.prompt, base.decodes) for cast in timed
         ]
         takes = rehearsal.run(acts)
         timings = {
             self._rest_key(scene): spread_of([take.step_ms for take in found])
             for scene, found in zip(silent, takes, strict=False)
         }
-        if not chosen:
-            self._profile.keep(timings)
-            return
-        bare = takes[silent.index(base)]
-        for cast, found in zip(chosen, takes[len(silent) :], strict=True):
+        bare, with_layers = takes[silent.index(base)], takes[len(silent) :]
+        for cast, found in zip(timed, with_layers, strict=True):
             timings[self._around_key(cast, base)] = _middle(
                 [one.rest_ms - other.step_ms for one, other in zip(found, bare, strict=True)]
             )
             timings |= self._of_works(cast, base, found)
-        self._keep_beside(timings, base)
+        self._keep(timings, self._step_key(first, base), _middle([take.step_ms for take in with_layers[0]]))
 
-    def _keep_beside(self, timings: dict[str, Estimate], base: Scene) -> None:
+    def _keep(self, timings: dict[str, Estimate], anchor: str, now: Estimate) -> None:
         """Keep timings as they would have been beside the first ones, whatever the machine's pace was then and is now.
 
-        The step without linear layers is timed each time: what it took first, over what it took now, is how much the
-        pace has changed in between. What it took on average is the pace that forecasts are told for.
+        anchor: of the step that is timed each time: what it took first, over what it takes `now`, is how much the pace
+        has changed in between; what it takes on average is the pace that forecasts are told for.
         """
-        now = timings[self._rest_key(base)].value
-        first = self._profile.get(self._rest_key(base), timings[self._rest_key(base)]).value
-        usual = self._profile.get(self._pace_key(base), Estimate(now, now, now)).value
-        usual += (now - usual) * _NEWS
-        level = first / now if now > 0 else 1.0
-        pace = Estimate(usual, usual, usual)
-        self._profile.keep(
-            {key: scaled(time, level) for key, time in timings.items()}, anew={self._pace_key(base): pace}
-        )
+        first = self._profile.get(anchor, now)
+        usual = self._profile.get(_pace(anchor), now).value
+        usual += (now.value - usual) * _NEWS
+        level = first.value / now.value if now.value > 0 else 1.0
+        at_first = {key: scaled(time, level) for key, time in timings.items()}
+        self._profile.keep({anchor: now, **at_first}, anew={_pace(anchor): Estimate(usual, usual, usual)})
 
-    def _paced(self, times: StepTimes, base: Scene) -> StepTimes:
+    def _paced(self, times: StepTimes, anchor: str) -> StepTimes:
         """At the machine's usual pace."""
-        first = self._profile[self._rest_key(base)]
-        usual = self._profile.get(self._pace_key(base), first).value
-        pace = usual / first.value if first.value > 0 else 1.0
+        first = self._profile.get(anchor, _AT_ONCE).value
+        pace = self._profile.get(_pace(anchor), _AT_ONCE).value / first if first > 0 else 1.0
         linears = (tuple(scaled(time, pace) for time in each) for each in times.linears)
         return StepTimes(scaled(times.rest, pace), tuple(linears))
 
@@ -178,10 +178,9 @@ class Here:
 
         The rest of a step is told for the `first` cast: what another one does to it is in the times of its layers.
         """
-        nothing = Estimate(0.0, 0.0, 0.0)
         known = {work: self._linear_key(work, cast, scene) for work in set(cast)}
         share = (self._around(cast, scene).value - self._around(first, scene).value) / max(1, len(cast))
-        found = [self._profile.get(known[work], nothing) for work in cast]
+        found = [self._profile.get(known[work], _AT_ONCE) for work in cast]
         parts = (max(_LEAST_PART, 1 + share / time.value) if time.value > 0 else 1.0 for time in found)
         return tuple(scaled(time, part) for time, part in zip(found, parts, strict=True))
 
@@ -221,8 +220,8 @@ class Here:
     def _rest_key(self, scene: Scene) -> str:
         return f"rest of {self._subject.digest} {self._subject.dtype_name} {scene.words}"
 
-    def _pace_key(self, scene: Scene) -> str:
-        return f"pace of {self._rest_key(scene)}"
+    def _step_key(self, cast: Cast, scene: Scene) -> str:
+        return f"a step {self._around_key(cast, scene)}"
 
     def _around_key(self, cast: Cast, scene: Scene) -> str:
         works = hashlib.sha256(str([(work.rows, work.columns, work.tag) for work in cast]).encode()).hexdigest()[:16]
@@ -251,6 +250,10 @@ def _beyond(points: dict[int, Estimate], part: float) -> Estimate:
     first, last = points[min(points)], points[max(points)]
     value = last.value + (part - 1) * max(0.0, last.value - first.value)
     return scaled(last, value / last.value) if last.value > 0 else last
+
+
+def _pace(anchor: str) -> str:
+    return f"pace of {anchor}"
 
 
 def _middle(values: Sequence[float]) -> Estimate:

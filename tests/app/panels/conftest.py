@@ -23,7 +23,7 @@ from core.errors import UserError
 from core.methods.integer import Integer
 from core.progress import NullProgress
 from core.protocol.events import Failed, Stopped
-from core.protocol.requests import Request
+from core.protocol.requests import MeasureSensitivity, Request
 from core.protocol.results import Planned, RunSummary, SensitivityCell
 from core.recipe.recipe import KEEP, Recipe, Treatment
 
@@ -39,6 +39,7 @@ class PatientClient(QObject):
     """Keeps questions until the test answers them, in any order."""
 
     event = Signal(object)
+    settled = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,6 +50,7 @@ class PatientClient(QObject):
     def ask(self, request, *, done=None, partial=None, failed=None, owner=None) -> int:  # noqa: ARG002 - the panels' contract
         self.asked.append(request)
         self.open[len(self.asked)] = request, done, failed
+        self.settled.emit()
         return len(self.asked)
 
     def control(self, number: int, action: str) -> None:
@@ -59,13 +61,14 @@ class PatientClient(QObject):
         request, done, failed = self.open.pop(number)
         if isinstance(result, Failed):
             failed(result)
-            return
-        try:
-            result = _real(request) if result is None else result
-        except UserError as error:
-            failed(Failed(number, error.what, error.where, error.remedy))
         else:
-            done(result)
+            try:
+                result = _real(request) if result is None else result
+            except UserError as error:
+                failed(Failed(number, error.what, error.where, error.remedy))
+            else:
+                done(result)
+        self.settled.emit()
 
     def answer_all(self) -> None:
         while self.open:
@@ -74,6 +77,7 @@ class PatientClient(QObject):
     def stop(self, number: int) -> None:
         self.open.pop(number)
         self.event.emit(Stopped(number))
+        self.settled.emit()
 
 
 class PlainDocument(QObject):
@@ -87,9 +91,12 @@ class PlainDocument(QObject):
     runs_changed = Signal()
     active_run_changed = Signal()
     trial_changed = Signal()
+    measuring_changed = Signal()
 
-    def __init__(self, checkpoint: Checkpoint | None, workspace: str) -> None:
+    def __init__(self, checkpoint: Checkpoint | None, workspace: str, client: PatientClient) -> None:
         super().__init__()
+        self._client = client
+        client.settled.connect(self.measuring_changed)
         self.checkpoint = checkpoint
         self.workspace = workspace
         self.selection: tuple[int, ...] = ()
@@ -107,6 +114,17 @@ class PlainDocument(QObject):
     @property
     def current(self) -> Layer | None:
         return self.checkpoint.layers[self.selection[0]] if self.checkpoint and self.selection else None
+
+    @property
+    def measuring(self) -> bool:
+        return bool(self._measurements())
+
+    def stop_measuring(self) -> None:
+        for number in self._measurements():
+            self._client.control(number, "cancel")
+
+    def _measurements(self) -> list[int]:
+        return [number for number, asked in self._client.open.items() if isinstance(asked[0], MeasureSensitivity)]
 
     def treatment_of(self, index: int) -> Treatment:  # noqa: ARG002 - the panels' contract
         return self.treatment
@@ -155,8 +173,8 @@ def plots_client(qapp) -> PatientClient:  # noqa: ARG001 - signals need an appli
 
 
 @pytest.fixture
-def plots_document(qapp, sample, tmp_path) -> PlainDocument:  # noqa: ARG001 - signals need an application
-    return PlainDocument(sample, str(tmp_path))
+def plots_document(qapp, sample, tmp_path, plots_client) -> PlainDocument:  # noqa: ARG001 - signals need an application
+    return PlainDocument(sample, str(tmp_path), plots_client)
 
 
 @pytest.fixture

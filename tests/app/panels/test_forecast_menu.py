@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from app.panels.forecast_menu import THIS_MACHINE, Conditions, ForecastMenu
+from app.conditions import Conditions
+from app.document import Document
+from app.panels.forecast_menu import THIS_MACHINE, ForecastMenu
+from app.worker import EngineClient
+from core.checkpoint.open import open_checkpoint
 from core.workspace.machine_profiles import kept_profiles, save_profile
 from tests.core.runtime.synthetic_profile import synthetic_profile
 
@@ -21,7 +26,10 @@ def parent(qtbot) -> QWidget:
 
 @pytest.fixture
 def menu(parent: QWidget, tmp_path: Path) -> ForecastMenu:
-    return ForecastMenu(lambda: str(tmp_path / "workspace"), lambda: 1024, parent)
+    document = Document(EngineClient(in_process=True, parent=parent), str(tmp_path / "workspace"), parent)
+    checkpoint = open_checkpoint(str(Path(__file__).parents[3] / "resources" / "sample"))
+    document.checkpoint = replace(checkpoint, config={**checkpoint.config, "max_position_embeddings": 1024})
+    return ForecastMenu(document, parent)
 
 
 def actions(menu: ForecastMenu) -> dict[str, object]:
@@ -37,11 +45,12 @@ def test_contexts_beyond_the_models_positions_are_not_offered(menu: ForecastMenu
 
 
 def test_choices_are_told_once_and_ticked(menu: ForecastMenu, qtbot) -> None:
-    with qtbot.waitSignal(menu.chosen) as told:
+    changed = menu._document.conditions_changed
+    with qtbot.waitSignal(changed):
         actions(menu)["16"].trigger()
-    assert told.args == [Conditions(batch=16)]
+    assert menu.conditions == Conditions(batch=16)
     assert actions(menu)["16"].isChecked()
-    with qtbot.assertNotEmitted(menu.chosen):
+    with qtbot.assertNotEmitted(changed):
         actions(menu)["16"].trigger()
     actions(menu)["512"].trigger()
     assert menu.conditions == Conditions(batch=16, context=512)

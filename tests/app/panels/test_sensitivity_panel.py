@@ -62,6 +62,17 @@ def test_cancelled_and_failed_leave_the_button_ready(qtbot, panel, plots_client)
     assert not panel.shows_content
 
 
+def test_a_measurement_begun_elsewhere_is_shown_and_can_be_cancelled_here(panel, plots_client, plots_document):
+    number = plots_client.ask(MeasureSensitivity(plots_document.checkpoint.path, "", ()))
+    assert panel.measure.text() == "Cancel"
+    panel.ask_measurement()
+    assert len(plots_client.asked) == 1
+    panel.measure.click()
+    assert plots_client.controlled == [(number, "cancel")]
+    plots_client.stop(number)
+    assert panel.measure.text() == "Measure"
+
+
 def test_orders(qtbot, panel, plots_document, linears):
     fill(plots_document, linears)
     qtbot.waitUntil(lambda: panel.shows_content)

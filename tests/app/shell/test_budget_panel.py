@@ -5,6 +5,7 @@ import pytest
 from PySide6.QtCore import Qt
 
 from app.budget_kinds import front_of
+from app.conditions import Conditions
 from app.figures import kl_text
 from app.ladder import ladder
 from app.panels.budget import BudgetPanel
@@ -154,6 +155,33 @@ def test_a_budget_of_time_asks_first_what_each_choice_takes(panel, client, check
     assert client.requests[client.last(Allocate)].costs == "times"
     panel.controls.slider.setValue(0)
     assert panel.controls.budget().value == pytest.approx(1.0 + 0.1 * len(names))
+
+
+def test_a_budget_of_time_is_meant_for_the_conditions_of_forecasts(panel, opened, client, tmp_path):
+    opened.set_conditions(Conditions(4, 512))
+    assert not client.numbers(ForecastCosts)
+    panel.controls.kinds.setCurrentIndex(panel.controls.kinds.findData(LATENCY))
+    asked = client.requests[client.last(ForecastCosts)]
+    assert (asked.batch, asked.context, asked.profile) == (4, 512, "")
+    assert panel.controls.conditions.isVisible()
+    assert panel.controls.conditions.text() == "4 × 512"
+    panel.controls.conditions.menu().choose(Conditions(4, 512, "/laptop.json", "Laptop"))
+    assert client.requests[client.last(ForecastCosts)].profile == "/laptop.json"
+    assert panel.controls.conditions.text() == "4 × 512, Laptop"
+    panel.controls.conditions.menu().load(tmp_path / "nothing.json")
+    assert "Check the path" in panel.problem.text()
+    panel.controls.kinds.setCurrentIndex(panel.controls.kinds.findData(BITS))
+    assert not panel.controls.conditions.isVisible()
+
+
+def test_a_measurement_begun_elsewhere_can_be_cancelled_here(panel, opened, client, checkpoint):
+    number = client.ask(measurement(checkpoint))
+    assert panel.controls.measure.text() == "Cancel"
+    panel.controls.measure.click()
+    assert (number, "cancel") in client.controls
+    client.say(Stopped(number))
+    assert panel.controls.measure.text() == "Measure again"
+    assert not opened.measuring
 
 
 def test_a_click_on_the_front_goes_there(panel, opened, client, checkpoint):

@@ -7,9 +7,9 @@ from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 
+from app.conditions import Conditions
 from app.main_window import MainWindow
 from app.models.layer_columns import DTYPE, ROLE, SENSITIVITY, SQNR
-from app.panels.forecast_menu import Conditions
 from app.panels.layer_view import DECISION
 from app.theme.appearance import apply_theme
 from app.theme.theme import current_theme, theme_notifier
