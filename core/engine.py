@@ -46,6 +46,7 @@ _WARM = (
 )  # fmt: skip
 """What takes seconds to import, in the order in which people come to need it."""
 
+Handler = Callable[[Any, Progress], results.Result]
 M = TypeVar("M", results.Evaluation, results.Latency)
 
 
@@ -62,6 +63,17 @@ def _importing(room: str) -> Iterator[None]:
     with _IMPORTS:
         yield
     _IMPORTED.add(room)
+
+
+def _in(room: str, function: str) -> Handler:
+    """A handler that is a room's own function, imported when it is first asked for."""
+
+    def handle(request: Any, progress: Progress) -> results.Result:
+        with _importing(room):
+            handler: Handler = getattr(import_module(room), function)
+        return handler(request, progress)
+
+    return handle
 
 
 def answer(request: requests.Request, progress: Progress) -> results.Result:
@@ -134,34 +146,6 @@ def _keep_foretold(request: requests.Compress) -> None:
         _keep_forecast(request.path, request.recipe, request.workspace, "kl", kl)
 
 
-def _what_if(request: requests.WhatIf, progress: Progress) -> results.WhatIfAnswer:
-    with _importing("core.sensitivity.what_if"):
-        from core.sensitivity.what_if import what_if
-
-    return what_if(request, progress)
-
-
-def _look(request: requests.Look, progress: Progress) -> results.Looked:
-    with _importing("core.analysis.look"):
-        from core.analysis.look import look
-
-    return look(request, progress)
-
-
-def _look_map(request: requests.LookMap, progress: Progress) -> results.LookedMap:
-    with _importing("core.analysis.look"):
-        from core.analysis.look import look_map
-
-    return look_map(request, progress)
-
-
-def _look_channels(request: requests.LookChannels, progress: Progress) -> results.LookedChannels:
-    with _importing("core.analysis.look"):
-        from core.analysis.look import look_channels
-
-    return look_channels(request, progress)
-
-
 def _compress(request: requests.Compress, progress: Progress) -> results.Run:
     with _importing("core.walk.job"):
         from core.walk.job import compress
@@ -194,13 +178,6 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
     )
 
 
-def _sensitivity(request: requests.MeasureSensitivity, progress: Progress) -> results.Sensitivity:
-    with _importing("core.sensitivity.measure"):
-        from core.sensitivity.measure import measure_sensitivity
-
-    return measure_sensitivity(request, progress)
-
-
 def _evaluate(request: requests.Evaluate, progress: Progress) -> results.Evaluation:
     with _importing("core.evaluate.evaluate"):
         from core.evaluate.evaluate import evaluate
@@ -226,44 +203,9 @@ def _forecast(request: requests.ForecastLatency, progress: Progress) -> results.
     return found
 
 
-def _costs(request: requests.ForecastCosts, progress: Progress) -> results.LayerCosts:
-    with _importing("core.runtime.costs"):
-        from core.runtime.costs import forecast_costs
-
-    return forecast_costs(request, progress)
-
-
-def _profile(request: requests.MeasureProfile, progress: Progress) -> results.MachineProfile:
-    with _importing("core.runtime.standard"):
-        from core.runtime.standard import measure_profile
-
-    return measure_profile(request, progress)
-
-
-def _forecast_job(request: requests.ForecastJob, progress: Progress) -> results.JobForecast:
-    with _importing("core.walk.forecast"):
-        from core.walk.forecast import forecast_job
-
-    return forecast_job(request, progress)
-
-
 def _keep_forecast(path: str, recipe: Recipe, workspace: str, kind: str, estimate: results.Estimate) -> None:
     """Keep what was forecast, so that a run of the recipe can be held against it."""
     Workspace(workspace).keep_forecast(LAST_OPENED.open(path), recipe, kind, estimate)
-
-
-def _generate(request: requests.Generate, progress: Progress) -> results.Generations:
-    with _importing("core.evaluate.generate"):
-        from core.evaluate.generate import generate
-
-    return generate(request, progress)
-
-
-def _export(request: requests.Export, progress: Progress) -> results.Exported:
-    with _importing("core.export.export"):
-        from core.export.export import export
-
-    return export(request, progress)
 
 
 def _warm_up(request: requests.WarmUp, progress: Progress) -> results.Ready:  # noqa: ARG001 - it asks for nothing
@@ -290,24 +232,24 @@ def _keep(result: M, source: str, workspace: str) -> M:
     return result
 
 
-_HANDLERS: dict[type, Callable[[Any, Progress], results.Result]] = {
+_HANDLERS: dict[type, Handler] = {
     requests.Open: _open,
     requests.MakePlan: _plan,
     requests.CheckRecipe: _check,
     requests.Allocate: _allocate,
-    requests.WhatIf: _what_if,
-    requests.Look: _look,
-    requests.LookMap: _look_map,
-    requests.LookChannels: _look_channels,
-    requests.MeasureSensitivity: _sensitivity,
+    requests.WhatIf: _in("core.sensitivity.what_if", "what_if"),
+    requests.Look: _in("core.analysis.look", "look"),
+    requests.LookMap: _in("core.analysis.look", "look_map"),
+    requests.LookChannels: _in("core.analysis.look", "look_channels"),
+    requests.MeasureSensitivity: _in("core.sensitivity.measure", "measure_sensitivity"),
     requests.Compress: _compress,
     requests.Evaluate: _evaluate,
     requests.MeasureLatency: _latency,
     requests.ForecastLatency: _forecast,
-    requests.ForecastCosts: _costs,
-    requests.MeasureProfile: _profile,
-    requests.ForecastJob: _forecast_job,
-    requests.Generate: _generate,
-    requests.Export: _export,
+    requests.ForecastCosts: _in("core.runtime.costs", "forecast_costs"),
+    requests.MeasureProfile: _in("core.runtime.standard", "measure_profile"),
+    requests.ForecastJob: _in("core.walk.forecast", "forecast_job"),
+    requests.Generate: _in("core.evaluate.generate", "generate"),
+    requests.Export: _in("core.export.export", "export"),
     requests.WarmUp: _warm_up,
 }

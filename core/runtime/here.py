@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,8 +30,11 @@ MOST_READ = 1024
 MOST_CACHED = 1 << 16
 """Tokens of all sequences together whose keys and values a rehearsal keeps."""
 
-_NEWS = 0.25
+_NEWS = 0.35
 """Weight of the newest timing in the machine's usual pace."""
+_RECENT_SECONDS = 60.0
+_TIMED: dict[str, float] = {}
+"""When this process last timed an anchor."""
 _AT_ONCE = Estimate(0.0, 0.0, 0.0)
 _LEAST_ROOM = 8
 _LEAST_PART = 0.1
@@ -102,7 +107,7 @@ class Here:
         anchor = self._step_key(casts[0], base)
         shorter, longer = self._profile[self._rest_key(read[0])], self._profile[self._rest_key(read[-1])]
         rest = shorter if exact else scaled(read_further(longest, shorter, longer, prompt), batch)
-        linears = (tuple(scaled(time, scale) for time in self._times(cast, base, casts[0])) for cast in casts)
+        linears = (tuple(scaled(each, scale) for each in self._times(cast, base, casts[0])) for cast in casts)
         found = self._paced(StepTimes(plus(rest, self._around(casts[0], base)), tuple(linears)), anchor)
         head = self._subject.head
         if head < 0 or not self._subject.last_alone:
@@ -114,14 +119,16 @@ class Here:
     def _rehearse(self, casts: Sequence[Cast], scenes: Sequence[Scene]) -> None:
         """Time what is not known yet; the first scene is that in which the casts are timed.
 
-        The first cast is timed beside whatever else is, so that all timings can be told at one pace of the machine.
+        The first cast is timed beside whatever else is, so that all timings can be told at one pace of the machine; and
+        by itself when that was long ago.
         """
         base, first = scenes[0], casts[0]
         unknown = [cast for cast in dict.fromkeys(casts) if not self._knows(cast, base)]
         silent = [scene for scene in dict.fromkeys(scenes) if self._rest_key(scene) not in self._profile]
-        if not unknown and not silent:
+        anchor = self._step_key(first, base)
+        if not unknown and not silent and (anchor not in self._profile or _is_recent(anchor)):
             return
-        if base not in silent:
+        if unknown and base not in silent:
             silent.insert(0, base)
         rehearsal = self._rehearsal()
         without = self._subject.head if not base.decodes and self._subject.last_alone else -1
@@ -135,13 +142,14 @@ class Here:
             self._rest_key(scene): spread_of([take.step_ms for take in found])
             for scene, found in zip(silent, takes, strict=False)
         }
-        bare, with_layers = takes[silent.index(base)], takes[len(silent) :]
-        for cast, found in zip(timed, with_layers, strict=True):
+        with_layers = takes[len(silent) :]
+        for cast, found in zip(timed, with_layers, strict=True) if base in silent else ():
+            bare = takes[silent.index(base)]
             timings[self._around_key(cast, base)] = _middle(
                 [one.rest_ms - other.step_ms for one, other in zip(found, bare, strict=True)]
             )
             timings |= self._of_works(cast, base, found)
-        self._keep(timings, self._step_key(first, base), _middle([take.step_ms for take in with_layers[0]]))
+        self._keep(timings, anchor, _middle([take.step_ms for take in with_layers[0]]))
 
     def _keep(self, timings: dict[str, Estimate], anchor: str, now: Estimate) -> None:
         """Keep timings as they would have been beside the first ones, whatever the machine's pace was then and is now.
@@ -155,6 +163,7 @@ class Here:
         level = first.value / now.value if now.value > 0 else 1.0
         at_first = {key: scaled(time, level) for key, time in timings.items()}
         self._profile.keep({anchor: now, **at_first}, anew={_pace(anchor): Estimate(usual, usual, usual)})
+        _TIMED[anchor] = time.monotonic()
 
     def _paced(self, times: StepTimes, anchor: str) -> StepTimes:
         """At the machine's usual pace."""
@@ -250,6 +259,10 @@ def _beyond(points: dict[int, Estimate], part: float) -> Estimate:
     first, last = points[min(points)], points[max(points)]
     value = last.value + (part - 1) * max(0.0, last.value - first.value)
     return scaled(last, value / last.value) if last.value > 0 else last
+
+
+def _is_recent(anchor: str) -> bool:
+    return time.monotonic() - _TIMED.get(anchor, -math.inf) < _RECENT_SECONDS
 
 
 def _pace(anchor: str) -> str:

@@ -63,6 +63,7 @@ class Lawful:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Here:
     monkeypatch.setattr(room, "Rehearsal", Lawful)
+    monkeypatch.setattr(room, "_TIMED", {})
     Lawful.runs, Lawful.pace = 0, 1.0
     return Here(subject_of(open_checkpoint(SAMPLE), CPU), Profile(None, "here"), NullProgress())
 
@@ -119,6 +120,19 @@ def test_what_is_timed_while_the_machine_is_slower_is_told_at_its_usual_pace(her
     assert [v for i, v in enumerate(timed) if i != last] == pytest.approx(
         [v for i, v in enumerate(expected) if i != last]
     )
+
+
+def test_the_pace_is_taken_again_when_that_was_long_ago(here: Here) -> None:
+    both = casts(here)
+    before = here.decoding(both, 1, 32)
+    Lawful.pace = 2.0
+    assert here.decoding(both, 1, 32) == before
+    room._TIMED.clear()
+    after = here.decoding(both, 1, 32)
+    usual = 1 + room._NEWS
+    assert after.rest.value == pytest.approx(usual * before.rest.value)
+    for one, other in zip(after.linears, before.linears, strict=True):
+        assert [time.value for time in one] == pytest.approx([usual * time.value for time in other])
 
 
 def test_between_and_beyond_two_contexts() -> None:

@@ -1,0 +1,64 @@
+"""A budget shared out over layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.protocol.results.basis import Estimate, Floats
+from core.protocol.results.opening import Planned
+from core.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Per allocated layer its next choice in one direction, [layers] each.
+
+    choice: index into `Allocated.tags`, -1 for none. cost: change in the budget's unit. kl: change of the predicted KL
+    in nats per token.
+    """
+
+    choice: NDArray[np.int32]
+    cost: Floats
+    kl: Floats
+
+
+@dataclass(frozen=True)
+class Front:
+    """The cheapest way to each quality, [points] each, cost ascending: cost in `unit` ("bytes" or "ms"), and the KL."""
+
+    unit: str
+    cost: Floats
+    kl: Floats
+
+
+@dataclass(frozen=True)
+class Allocated:
+    """A treatment for each layer within a budget.
+
+    tags:      of the candidates, "keep" among them; `choice[i]` indexes them for `layers[i]`.
+    recipe, planned: ready to be put in place.
+    kl:        predicted at the model's output. latency_ms: of one decoded token, None when no profile was asked.
+    cost:      what is used of the budget, in its own unit; `unit` is the front's.
+    price:     KL per unit of cost at the margin: what the next bit of budget would bring.
+    damage:    [layers] what each layer's choice adds to the predicted KL.
+    better, cheaper: each layer's next choices.
+    notes:     what hindered or was departed from, as sentences.
+    """
+
+    layers: tuple[str, ...]
+    tags: tuple[str, ...]
+    choice: NDArray[np.int32]
+    recipe: Recipe
+    planned: Planned
+    kl: Estimate
+    cost: float
+    price: float
+    damage: Floats
+    front: Front
+    better: Alternatives
+    cheaper: Alternatives
+    latency_ms: Estimate | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,111 @@
+"""What can be seen of weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.protocol.results.basis import Counts, Floats, Floats32
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many finite values fall between neighbouring edges; the last bin includes its upper edge.
+
+    edges:  float64 [bins + 1], ascending, evenly spaced.
+    counts: int64 [bins]; NaN, infinities and values outside the edges are not counted.
+    """
+
+    edges: Floats
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the values of one tensor are like, exactly, in its own unit. Without finite values the floats are NaN.
+
+    count:     all values; `nan` and `infinite` (both signs) of them are not finite. All else is of the finite ones.
+    std:       of the population (divided by n).
+    kurtosis:  excess: 0 for a normal distribution; NaN for a constant.
+    outliers:  values further than six standard deviations from the mean.
+    quantiles: (fraction, value) at the fractions 0.001, 0.01, 0.5, 0.99 and 0.999, interpolated as `np.quantile` does.
+    """
+
+    count: int
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    kurtosis: float
+    zeros: int
+    nan: int
+    infinite: int
+    outliers: int
+    abs_max: float
+    quantiles: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def zero_fraction(self) -> float:
+        """Zeros among all values; 0 for an empty tensor."""
+        return self.zeros / self.count if self.count else 0.0
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A layer's histogram and statistics, and the same after a treatment.
+
+    grid: values of the quantisation grid within the histogram's range, of the group with the largest scale, [levels];
+    sqnr_db: of the whole layer, None without `after`.
+    """
+
+    layer: str
+    before: Histogram
+    statistics: Statistics
+    after: Histogram | None = None
+    statistics_after: Statistics | None = None
+    grid: Floats | None = None
+    sqnr_db: float | None = None
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Cells of a matrix, each showing the value of largest magnitude in it, with its sign.
+
+    values:       float32 [cell rows, cell columns]; NaN where a cell holds nothing but NaN; infinities stay.
+    row_edges:    int64 [cell rows + 1]; cell i covers rows row_edges[i] to row_edges[i + 1] of the matrix.
+    column_edges: int64 [cell columns + 1], the same for columns.
+    limit:        99.9th percentile of the finite |cells|: what a zero-centred colour map should reach.
+    extreme:      the largest finite |cell|, that of the whole matrix. Both are 0 without finite cells.
+    """
+
+    values: Floats32
+    row_edges: Counts
+    column_edges: Counts
+    limit: float
+    extreme: float
+
+
+@dataclass(frozen=True)
+class LookedMap:
+    layer: str
+    weight: HeatMap
+    error: HeatMap | None = None
+
+
+@dataclass(frozen=True)
+class ChannelRanges:
+    """Ranges of every row or of every column of a weight as a matrix; all float32 [channels].
+
+    Of finite values only; a channel without any is NaN throughout.
+    """
+
+    minimum: Floats32
+    maximum: Floats32
+    abs_max: Floats32
+    mean: Floats32
+
+
+@dataclass(frozen=True)
+class LookedChannels:
+    layer: str
+    outputs: ChannelRanges
+    inputs: ChannelRanges
