@@ -92,7 +92,7 @@ def unit_of(kind: str, largest: float) -> tuple[str, float]:
 def range_of(
     kind: str, choices: Choices, allocated: Allocated | None, damages: Iterable[float], cache_bytes: int = 0
 ) -> tuple[float, float]:
-    """Between which budgets of this kind something changes.
+    """Between which budgets of this kind something changes; of times only a forecast knows.
 
     damages: KL of single cells, where no front is known. cache_bytes: what decoding keeps in memory beside the weights.
     """
@@ -103,10 +103,6 @@ def range_of(
         more = cache_bytes if kind == MEMORY else 0
         return choices.rest_bytes + low + more, choices.rest_bytes + high + more
     known = allocated.front if allocated is not None else None
-    if kind == LATENCY:
-        if known is not None and known.unit == "ms" and known.cost.size:
-            return float(known.cost[0]), float(known.cost[-1])
-        return 0.01, 1000.0
     values = [value for value in (known.kl.tolist() if known is not None else damages) if 0 < value < math.inf]
     return (min(values), max(values)) if values else (1e-4, 1.0)
 

@@ -38,7 +38,7 @@ class CostForecasts(QObject):
         if self._known is not None and self._known[0] == wanted:
             return self._known[1].key
         if not self._question.pending or self._asked != wanted:
-            self._asked = wanted
+            self._asked, self._known = wanted, None
             self._question.ask([wanted], self._answered, self._refused)
         return ""
 

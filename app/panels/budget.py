@@ -229,8 +229,13 @@ class BudgetPanel(PlotPanel):
             damages = (cell.kl for cell in self.document.sensitivity.values())
             allocated = self._allocation.allocated if self._allocation is not None else None
             kind = self.controls.kind.key
-            known = self.costs.range_ms() if kind == LATENCY else None
-            self.controls.set_range(*(known or range_of(kind, self._choices, allocated, damages, self._cache_bytes())))
+            found = (
+                self.costs.range_ms()
+                if kind == LATENCY
+                else range_of(kind, self._choices, allocated, damages, self._cache_bytes())
+            )
+            if found is not None:
+                self.controls.set_range(*found)
 
     def _cache_bytes(self) -> int:
         """What the context takes beside the weights."""
@@ -311,7 +316,9 @@ class BudgetPanel(PlotPanel):
 
     @Slot(object, object)
     def _refused(self, _: Question | None, failure: Failed) -> None:
-        kept = " The allocation below is the last that could be met." if self._allocation is not None else ""
+        found = self._allocation
+        kept = " The allocation below is the last that could be met." if found is not None else ""
+        self.said.setText(budget_words(found, self._choices, self.document.conditions) if found is not None else "")
         self._say_problem(f"{failure.what}. {failure.remedy}{kept}".strip())
 
     def _rules_changed(self) -> None:
@@ -325,6 +332,8 @@ class BudgetPanel(PlotPanel):
 
     def _conditions_changed(self) -> None:
         self.controls.show_conditions(self.document.conditions)
+        self.controls.forget(LATENCY)
+        self.costs.forget()
         if self.controls.kind.key == LATENCY:
             self._rules_changed()
 

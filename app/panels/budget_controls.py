@@ -156,6 +156,10 @@ class BudgetControls(QWidget):
         self.unlock.setText(f"Unlock {plural(count, 'layer')}")
         self.unlock.setToolTip("Locked layers keep their present treatment; lock them in the tree's or table's menu")
 
+    def forget(self, kind: str) -> None:
+        """What was asked for in budgets of a kind no longer says anything; the middle of their range does next."""
+        self._values.pop(kind, None)
+
     def show_conditions(self, conditions: Conditions) -> None:
         """Under which conditions decode times are meant."""
         self.conditions.setText(", ".join([conditions.amount] + [conditions.machine] * bool(conditions.machine)))

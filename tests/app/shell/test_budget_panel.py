@@ -139,28 +139,37 @@ def test_kinds_have_their_own_ranges_and_units(panel, client, checkpoint):
         answer(client, checkpoint)
 
 
+def tell_times(client, checkpoint, scale=1.0):
+    """Answer what each choice takes; the names of the layers."""
+    number = client.last(ForecastCosts)
+    names = tuple(layer.name for layer in linears(checkpoint))
+    times = scale * np.tile(np.array([0.4, 0.1, 0.2, 0.3]), (len(names), 1))
+    tags = tuple(treatment.tag for treatment in client.requests[number].treatments)
+    sizes = np.zeros(times.shape, np.int64)
+    rest = Estimate(scale, 0.9 * scale, 1.1 * scale)
+    client.say(Finished(number, LayerCosts(names, tags, times, rest, 0.1, "here", False, "times", sizes)))
+    return names
+
+
 def test_a_budget_of_time_asks_first_what_each_choice_takes(panel, client, checkpoint):
     panel.controls.kinds.setCurrentIndex(panel.controls.kinds.findData(LATENCY))
     number = client.last(ForecastCosts)
     assert client.requests[number].treatments == (KEEP, *RUNGS)
     assert "Forecasting" in panel.said.text()
     count = len(client.numbers(Allocate))
-    names = tuple(layer.name for layer in linears(checkpoint))
-    times = np.tile(np.array([0.4, 0.1, 0.2, 0.3]), (len(names), 1))
-    tags = tuple(treatment.tag for treatment in client.requests[number].treatments)
-    sizes = np.zeros(times.shape, np.int64)
-    rest = Estimate(1.0, 0.9, 1.1)
-    client.say(Finished(number, LayerCosts(names, tags, times, rest, 0.1, "here", False, "times", sizes)))
+    names = tell_times(client, checkpoint)
     assert len(client.numbers(Allocate)) == count + 1
     assert client.requests[client.last(Allocate)].costs == "times"
     panel.controls.slider.setValue(0)
     assert panel.controls.budget().value == pytest.approx(1.0 + 0.1 * len(names))
 
 
-def test_a_budget_of_time_is_meant_for_the_conditions_of_forecasts(panel, opened, client, tmp_path):
+def test_a_budget_of_time_is_meant_for_the_conditions_of_forecasts(panel, opened, client, checkpoint, tmp_path):
     opened.set_conditions(Conditions(4, 512))
     assert not client.numbers(ForecastCosts)
     panel.controls.kinds.setCurrentIndex(panel.controls.kinds.findData(LATENCY))
+    tell_times(client, checkpoint)
+    answer(client, checkpoint)
     asked = client.requests[client.last(ForecastCosts)]
     assert (asked.batch, asked.context, asked.profile) == (4, 512, "")
     assert panel.controls.conditions.isVisible()
@@ -168,6 +177,11 @@ def test_a_budget_of_time_is_meant_for_the_conditions_of_forecasts(panel, opened
     panel.controls.conditions.menu().choose(Conditions(4, 512, "/laptop.json", "Laptop"))
     assert client.requests[client.last(ForecastCosts)].profile == "/laptop.json"
     assert panel.controls.conditions.text() == "4 × 512, Laptop"
+    tell_times(client, checkpoint, scale=10.0)
+    low, high = panel.costs.range_ms()
+    assert low < panel.controls.budget().value < high  # not what was asked for on this machine
+    client.say(Failed(client.last(Allocate), "It cannot be met", "", "Ask for more."))
+    assert "Forecasting" not in panel.said.text()
     panel.controls.conditions.menu().load(tmp_path / "nothing.json")
     assert "Check the path" in panel.problem.text()
     panel.controls.kinds.setCurrentIndex(panel.controls.kinds.findData(BITS))
