@@ -1,4 +1,4 @@
-"""An allocation as it is shown: in a line, and among everything else that is known to be possible."""
+"""An allocation in words and among everything else that is known to be possible, and what it needs first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from app.budget_kinds import Choices, front_of
 from app.conditions import Conditions
-from app.figures import byte_text, kl_text
+from app.figures import byte_text, kl_text, plural
+from app.ladder import ladder
 from app.models.allocation_model import Allocation
 from app.plots.front_plot import FrontView
 from app.plots.pareto_plot import Point
@@ -14,6 +15,27 @@ from core.protocol.results import Allocated
 
 if TYPE_CHECKING:
     from app.document import Document
+
+
+def missing_words(document: Document, failure: str) -> tuple[str, str, str]:
+    """What is needed before a budget can be shared out, or hinders it: heading, text, and what the button does."""
+    assert document.checkpoint is not None
+    known, rungs = len(document.sensitivity), ladder(document.recipe)
+    if document.measuring:
+        layers = sum(layer.kind == "linear" and layer.compressible for layer in document.checkpoint.layers)
+        told = (
+            f"{known:,} of about {layers * len(rungs):,} cells are known. The budget is open once it has finished; "
+            "what is measured stays when you cancel."
+        )
+        return "Measuring what each treatment does", told, "Cancel"
+    begun = f" {plural(known, 'cell')} of layers × treatments are known already." if known else ""
+    needed = (
+        "To share out a budget it has to be known what each treatment does to each layer. This measures "
+        f"{', '.join(treatment.tag for treatment in rungs)}, foretells what time does not allow, and checks what "
+        f"several do at once.{begun}"
+    )
+    heading = "Sensitivity could not be measured" if failure else "Which layers deserve the bits?"
+    return heading, failure or needed, "Measure what is needed"
 
 
 def budget_words(found: Allocation, choices: Choices | None, conditions: Conditions) -> str:

@@ -11,9 +11,8 @@ from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout
 
 from app.allocator import Allocator, Question
 from app.budget_kinds import Choices, budget_at, choices_of, range_of
-from app.budget_views import budget_words, front_view
+from app.budget_views import budget_words, front_view, missing_words
 from app.cost_forecasts import CostForecasts
-from app.figures import plural
 from app.ladder import ladder
 from app.models.allocation_model import Allocation, allocation_of, why
 from app.panels.budget_controls import BudgetControls
@@ -132,7 +131,8 @@ class BudgetPanel(PlotPanel):
         if document.checkpoint is None:
             self.say_empty("No checkpoint is open", "Open one to share a budget out among its layers.")
         elif document.measurement is None:
-            self._say_missing()
+            self.empty.say(*missing_words(document, self._failure))
+            self.show_empty()
         else:
             self.show_content()
             self._take_measurement()
@@ -158,31 +158,6 @@ class BudgetPanel(PlotPanel):
         )
         self.question.ask([request], self._measured, self._not_measured, self._ended)
         self.refresh()
-
-    def _say_missing(self) -> None:
-        document = self.document
-        assert document.checkpoint is not None
-        known = len(document.sensitivity)
-        if document.measuring:
-            layers = sum(layer.kind == "linear" and layer.compressible for layer in document.checkpoint.layers)
-            total = layers * len(ladder(document.recipe))
-            self.empty.say(
-                "Measuring what each treatment does",
-                f"{known:,} of about {total:,} cells are known. The budget is open once it has finished; what is "
-                "measured stays when you cancel.",
-                "Cancel",
-            )
-        else:
-            begun = f" {plural(known, 'cell')} of layers × treatments are known already." if known else ""
-            tags = ", ".join(treatment.tag for treatment in ladder(document.recipe))
-            self.empty.say(
-                "Which layers deserve the bits?" if not self._failure else "Sensitivity could not be measured",
-                self._failure
-                or f"To share out a budget it has to be known what each treatment does to each layer. This measures "
-                f"{tags}, foretells what time does not allow, and checks what several do at once.{begun}",
-                "Measure what is needed",
-            )
-        self.show_empty()
 
     def _measure_or_cancel(self) -> None:
         if self.document.measuring:

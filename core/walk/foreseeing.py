@@ -5,11 +5,7 @@ Rates are kept by what they depend on: the network's config, the shapes and trea
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,19 +19,17 @@ from core.recipe.plan import Plan, PlanRow
 from core.runtime.architecture import architecture_of
 from core.walk import layer_rehearsal, polish_rehearsal
 from core.walk.amount import Calibrating, Learning, held_streams, learning_of, polishing_of, streams_of
+from core.walk.block_kinds import MOST_KINDS, common, digest, in_common, kinds_of, layer_kind, rows_of_blocks
 from core.walk.calibration import shipped_text
 from core.walk.job import learns, walks
 from core.walk.learned_rounding import probed_windows
 from core.walk.network import Network, layers_inside
 from core.walk.rates import BlockRates, KnownRates, LayerRates, NetworkRates, PolishRates, TextRates
-from core.walk.rehearsal import Rehearsal, Scale, scale_for, tried
+from core.walk.rehearsal import Rehearsal, Scale, scale_for
 from core.workspace.workspace import Workspace
 
 TRIED_CHARACTERS = 1 << 21
 """Of a long text that are cut into tokens, which takes a second or two; the others are taken to be like them."""
-
-MOST_KINDS = 4
-"""Kinds of blocks that are tried out; others are taken to be like the kind that has most in common with them."""
 
 Parts = tuple[tuple[str, float], ...]
 Bytes = tuple[tuple[str, int], ...]
@@ -72,7 +66,7 @@ class StreamingForesight:
         self._workspace.layers.mkdir(parents=True, exist_ok=True)
         kinds: dict[str, list[PlanRow]] = {}
         for row in rows:
-            kinds.setdefault(_layer_kind(row), []).append(row)
+            kinds.setdefault(layer_kind(row), []).append(row)
         self._progress.start(len(kinds), "trials")
         solving, added = 0.0, 0
         for key, alike in kinds.items():
@@ -97,8 +91,8 @@ class WalkForesight:
         self._progress = progress
         self._learns = learns(plan)
         self._config: Any = architecture_of(plan.checkpoint).config
-        self._model = _digest(plan.checkpoint.config, sorted({layer.dtype for layer in plan.checkpoint.layers}))
-        self._settings = _digest(
+        self._model = digest(plan.checkpoint.config, sorted({layer.dtype for layer in plan.checkpoint.layers}))
+        self._settings = digest(
             [[each.key, repr(each)] for each in plan.recipe.transforms],
             plan.recipe.calibration.inputs,
             plan.recipe.calibration.window_tokens,
@@ -208,7 +202,7 @@ class WalkForesight:
 
     @cached_property
     def _text_key(self) -> str:
-        return f"{self._model} {_digest(self._text[:TRIED_CHARACTERS])}"
+        return f"{self._model} {digest(self._text[:TRIED_CHARACTERS])}"
 
     @property
     def _reading(self) -> Parts:
@@ -243,7 +237,7 @@ class WalkForesight:
     def _network_rates(self) -> NetworkRates:
         """Of the network as this plan's rehearsals need it."""
         treated = sorted(row.layer.name for row in self._outside_of(self._by_structure))
-        return self._rates.get(NetworkRates, f"{self._model} {self._settings} {_digest(treated)}", self._try_network)
+        return self._rates.get(NetworkRates, f"{self._model} {self._settings} {digest(treated)}", self._try_network)
 
     def _try_network(self) -> NetworkRates:
         self._network, found = self._rehearsal.network(lambda network: self._chosen(network.inside))
@@ -281,7 +275,7 @@ class WalkForesight:
 
     @cached_property
     def _blocks(self) -> list[list[PlanRow]]:
-        return _rows_of_blocks(self._plan, self._inside)
+        return rows_of_blocks(self._plan, self._inside)
 
     @cached_property
     def _outside(self) -> list[PlanRow]:
@@ -312,19 +306,19 @@ class WalkForesight:
 
     @cached_property
     def _kinds(self) -> dict[str, list[int]]:
-        return _kinds_of(self._plan, self._inside)
+        return kinds_of(self._plan, self._inside)
 
     def _chosen(self, inside: dict[str, int]) -> list[int]:
         """The blocks that are tried out: one of each of the most common kinds."""
-        return [blocks[0] for blocks in _common(_kinds_of(self._plan, inside))]
+        return [blocks[0] for blocks in common(kinds_of(self._plan, inside))]
 
     def _like(self, index: int) -> tuple[str, int]:
         """Kind and number of the block that is tried out for block `index`."""
-        common = {blocks[0]: kind for kind, blocks in self._kinds.items() if blocks in _common(self._kinds)}
+        common = {blocks[0]: kind for kind, blocks in self._kinds.items() if blocks in common(self._kinds)}
         for kind, blocks in self._kinds.items():
             if index in blocks and blocks[0] in common:
                 return kind, blocks[0]
-        nearest = max(common, key=lambda other: _in_common(self._blocks[index], self._blocks[other]))
+        nearest = max(common, key=lambda other: in_common(self._blocks[index], self._blocks[other]))
         return common[nearest], nearest
 
     def _of_kind(self, index: int) -> BlockRates:
@@ -355,7 +349,7 @@ class WalkForesight:
         rows = [(row.layer.name, repr(row.treatment)) for row in self._outside]
         return self._rates.get(
             BlockRates,
-            f"ends {self._model} {self._settings} {_digest(rows)} {self._scale.windows}",
+            f"ends {self._model} {self._settings} {digest(rows)} {self._scale.windows}",
             lambda: self._rehearsal.ends(self._network, self._outside),
         )
 
@@ -370,50 +364,6 @@ def learning_seconds(found: BlockRates, learning: Learning, scale: Scale) -> flo
     looked = len(probed_windows(scale.windows))
     steps = learning.steps * found.step * learning.step_windows / tried
     return steps + learning.looks * found.probe * learning.look_windows / looked
-
-
-def _rows_of_blocks(plan: Plan, inside: dict[str, int]) -> list[list[PlanRow]]:
-    blocks: list[list[PlanRow]] = [[] for _ in range(max(inside.values(), default=-1) + 1)]
-    for row in plan.treated():
-        if row.layer.name in inside:
-            blocks[inside[row.layer.name]].append(row)
-    return blocks
-
-
-def _kinds_of(plan: Plan, inside: dict[str, int]) -> dict[str, list[int]]:
-    """Blocks by what makes them take equally long: the shapes of their layers, and what each layer gets."""
-    described: dict[int, list[object]] = {}
-    for row in plan.rows():
-        index = inside.get(row.layer.name)
-        if index is not None:
-            name = row.layer.tensor.name.replace(f".{index}.", ".*.", 1)
-            described.setdefault(index, []).append([name, row.layer.shape, row.layer.dtype, repr(tried(row))])
-    kinds: dict[str, list[int]] = {}
-    for index in sorted(described):
-        kinds.setdefault(_digest(described[index]), []).append(index)
-    return kinds
-
-
-def _common(kinds: dict[str, list[int]]) -> list[list[int]]:
-    return sorted(kinds.values(), key=lambda blocks: -len(blocks))[:MOST_KINDS]
-
-
-def _in_common(one: Sequence[PlanRow], other: Sequence[PlanRow]) -> int:
-    """How many layers of two blocks have the same shape, solver and kind of scheme."""
-    first, second = (
-        Counter((row.layer.matrix_shape, row.treatment.solver, type(row.treatment.scheme)) for row in rows)
-        for rows in (one, other)
-    )
-    return (first & second).total()
-
-
-def _layer_kind(row: PlanRow) -> str:
-    layer = layer_rehearsal.piece_of(row.layer)
-    return f"{layer.shape} of {row.layer.shape} {layer.dtype} {layer.transposed} {_digest(repr(row.treatment))}"
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
 def plural(count: int, noun: str) -> str:

@@ -24,8 +24,9 @@ from core.recipe.recipe import Recipe, Rule, Treatment
 from core.walk import foreseeing, learned_rounding, polish, rehearsal
 from core.walk.amount import Calibrating, held_streams, learning_of, polishing_of, streams_of
 from core.walk.batching import Batching
+from core.walk.block_kinds import MOST_KINDS
 from core.walk.forecast import forecast_job, way_of
-from core.walk.foreseeing import MOST_KINDS, learning_seconds
+from core.walk.foreseeing import learning_seconds
 from core.walk.job import compress
 from core.walk.learned_rounding import probes
 from core.walk.rates import BlockRates
