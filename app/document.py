@@ -313,6 +313,7 @@ class Document(QObject):
         self.recipe_changed.emit()
         self.selection_changed.emit()
         self.sensitivity_changed.emit()
+        self.measuring_changed.emit()
         self._set_results(None)
         self.active_run_changed.emit()
         if checkpoint is not None:

@@ -13,6 +13,7 @@ from app.figures import plural
 from app.widgets.calm import CalmComboBox, calm
 from app.widgets.checklist import CheckList, Entry
 from app.widgets.field_editors import SignificantBox
+from app.widgets.flow import FlowLayout
 from core.allocate.budget import BITS, LATENCY, MEMORY, Budget
 from core.checkpoint.records import Checkpoint
 from core.protocol.results import Planned
@@ -87,21 +88,23 @@ class BudgetControls(QWidget):
         self.show_locks(0)
 
     def _lay_out(self) -> None:
-        target, rules = QHBoxLayout(), QHBoxLayout()
+        target, rules = QHBoxLayout(), FlowLayout()
         label = QLabel("Budget")
         label.setBuddy(self.kinds)
         target.addWidget(label)
         target.addWidget(self.kinds)
         target.addWidget(self.slider, 1)
         target.addWidget(self.field)
-        target.addWidget(self.context)
-        target.addWidget(self.conditions)
-        rules.addWidget(self.candidates)
-        rules.addWidget(self.fused)
-        rules.addWidget(self.unlock)
-        rules.addStretch(1)
-        rules.addWidget(self.apply)
-        rules.addWidget(self.measure)
+        for widget in (
+            self.context,
+            self.conditions,
+            self.candidates,
+            self.fused,
+            self.unlock,
+            self.measure,
+            self.apply,
+        ):
+            rules.addWidget(widget)
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 8, 8, 0)
         column.setSpacing(8)

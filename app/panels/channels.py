@@ -34,7 +34,7 @@ class ChannelsPanel(PlotPanel):
             f"Band: least to greatest   Line: mean   ▲ more than {OUTLIER_FACTOR:g} times the median channel",
             wordWrap=True,
         )
-        self.controls.row.addWidget(self.legend, 1)
+        self.controls.row.addWidget(self.legend)
         self.plot = ChannelsPlot()
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(0, 0, 0, 0)

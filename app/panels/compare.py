@@ -149,9 +149,8 @@ class ComparePanel(PlotPanel):
         self.track_record = QCheckBox("Track record")
         self.track_record.setToolTip("What was forecast before each run, beside what was measured on it")
         self.track_record.toggled.connect(lambda _: self._draw())
-        self.controls.end()
         self._button_row = QHBoxLayout()
-        self._button_row.setContentsMargins(8, 0, 8, 0)
+        self._button_row.setContentsMargins(8, 6, 8, 4)
         self._button_row.setSpacing(8)
         self.buttons = {
             action: self._button(text, tip, action)

@@ -86,7 +86,7 @@ class GenerationsPanel(PlotPanel):
         self.tokens.setAccessibleName("How many tokens")
         self.button = QPushButton("Generate")
         self.button.clicked.connect(self.generate)
-        controls.row.addWidget(self.prompt, 1)
+        controls.row.addWidget(self.prompt)
         controls.row.addWidget(self.tokens)
         controls.row.addWidget(self.button)
         self.note = QLabel(wordWrap=True)

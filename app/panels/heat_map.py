@@ -35,7 +35,6 @@ class HeatMapPanel(PlotPanel):
         self.shared = self.controls.check(
             "Same colours for both", "Let the error's colours end where the weight's do, to see their proportion"
         )
-        self.controls.end()
         self.note = QLabel(wordWrap=True)
         self.note.setMinimumWidth(1)
         self.note.setContentsMargins(8, 0, 8, 0)

@@ -57,7 +57,6 @@ class HistogramPanel(PlotPanel):
         self.refine = self.controls.check(
             "Exact in view", "Count again in fine bins for the part you zoom into", on=True
         )
-        self.controls.end()
         self.note = QLabel(wordWrap=True)
         self.note.setMinimumWidth(1)
         self.note.setContentsMargins(8, 0, 8, 0)

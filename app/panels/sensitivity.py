@@ -56,7 +56,7 @@ class SensitivityPanel(PlotPanel):
         self.filter_line.setToolTip(f"Words that must all hold: {HELP}")
         self.filter_line.setMinimumWidth(96)
         self.filter_line.textChanged.connect(self._draw)
-        self.controls.row.addWidget(self.filter_line, 1)
+        self.controls.row.addWidget(self.filter_line)
         self.choices = SensitivityChoices()
         self.choices.measure.connect(self.measure_or_cancel)
         self.measure = self.choices.button

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QDoubleSpinBox, QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
+from PySide6.QtWidgets import QDoubleSpinBox, QFileDialog, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from app.ladder import offered
 from app.widgets.calm import CalmComboBox, calm
 from app.widgets.checklist import CheckList, Entry
+from app.widgets.flow import FlowLayout
 from core.errors import RecipeError
 from core.protocol.requests import MeasureSensitivity
 from core.recipe.recipe import Recipe, Treatment
@@ -71,15 +72,12 @@ class SensitivityChoices(QWidget):
         self.more.setMenu(self._menu())
         self.button = QPushButton("Measure")
         self.button.clicked.connect(self.measure)
-        row_layout = QHBoxLayout(self)
-        row_layout.setContentsMargins(8, 0, 8, 0)
-        row_layout.setSpacing(8)
-        row_layout.addWidget(self.treatments)
-        row_layout.addWidget(self.method, 1)
-        row_layout.addWidget(self.seconds)
-        row_layout.addWidget(self.more)
-        row_layout.addStretch(0)
-        row_layout.addWidget(self.button)
+        row = FlowLayout()
+        for widget in (self.treatments, self.method, self.seconds, self.more, self.button):
+            row.addWidget(widget)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(8, 0, 8, 0)
+        outer.addLayout(row)
         self._method_changed()
         self.offer(Recipe())
         self._say_text()

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from app.widgets.flow import FlowLayout
 
 
 class Controls(QWidget):
-    """Checks and choices in one row; each calls `changed` when the person changes it."""
+    """Checks and choices in as many lines as they need; each calls `changed` when the person changes it."""
 
     def __init__(self, changed: Callable[[], object]) -> None:
         super().__init__()
         self._changed = changed
         self._labels: dict[QComboBox, QLabel] = {}
-        self.row = QHBoxLayout(self)
-        self.row.setContentsMargins(8, 8, 8, 0)
-        self.row.setSpacing(12)
+        self.row = FlowLayout(spacing=12)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(8, 8, 8, 0)
+        outer.addLayout(self.row)
 
     def check(self, text: str, tip: str, *, on: bool = False) -> QCheckBox:
         box = QCheckBox(text)
@@ -39,17 +42,15 @@ class Controls(QWidget):
         label = QLabel(text)
         label.setBuddy(box)
         self._labels[box] = label
-        pair = QHBoxLayout()
-        pair.setSpacing(4)
-        pair.addWidget(label)
-        pair.addWidget(box)
-        self.row.addLayout(pair)
+        pair = QWidget()
+        layout = QHBoxLayout(pair)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(label)
+        layout.addWidget(box)
+        self.row.addWidget(pair)
         return box
 
     def label_of(self, box: QComboBox) -> QLabel:
         """The label beside a choice."""
         return self._labels[box]
-
-    def end(self) -> None:
-        """No more controls: what room is left stays at the right."""
-        self.row.addStretch(1)

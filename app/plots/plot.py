@@ -41,7 +41,7 @@ class Plot(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.canvas = pg.GraphicsLayoutWidget()
-        self.canvas.setMinimumSize(160, 120)
+        self.canvas.setMinimumSize(160, 80)
         self.canvas.ci.setContentsMargins(8, 4, 8, 4)
         self.canvas.ci.layout.setSpacing(6)
         self.canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

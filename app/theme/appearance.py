@@ -108,11 +108,14 @@ QDockWidget::title { background: $window; padding: 6px 8px; text-align: left; }
 QTabWidget::pane { border: none; border-top: 1px solid $border; background: $panel; }
 QTabBar { background: $window; }
 QTabBar::tab {
-    background: transparent; color: $muted; padding: 6px 9px; border: none; border-bottom: 2px solid transparent;
+    background: transparent; color: $muted; padding: 6px 7px; border: none; border-bottom: 2px solid transparent;
 }
 QTabBar::tab:selected { color: $text; border-bottom: 2px solid $accent; }
 QTabBar::tab:hover:!selected { color: $text; background: $hover; }
 QTabBar::tab:focus { background: $hover; }
+QTabBar QToolButton { padding: 0; background: $window; border-radius: 0; }
+QTabBar QToolButton::left-arrow { image: url("$icons/arrow-left-$name.svg"); width: 10px; height: 10px; }
+QTabBar QToolButton::right-arrow { image: url("$icons/arrow-right-$name.svg"); width: 10px; height: 10px; }
 QTreeView, QTableView, QListView, QPlainTextEdit { background: $panel; border: none; }
 QTreeView::item, QTableView::item, QListView::item { padding: 3px 4px; border: none; }
 QTreeView::item:hover, QListView::item:hover { background: $hover; }

@@ -7,7 +7,9 @@ from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 
 
 class FlowLayout(QLayout):
-    """Left to right, top to bottom. A widget wider than the line gets the whole line."""
+    """Left to right, top to bottom, in the middle of their line. A widget wider than the line gets the whole line, and
+    those that want to grow share what is left of theirs. What is hidden takes no room.
+    """
 
     def __init__(self, parent: QWidget | None = None, *, spacing: int = 8) -> None:
         super().__init__(parent)
@@ -49,14 +51,36 @@ class FlowLayout(QLayout):
 
     def _arrange(self, rect: QRect, *, move: bool) -> int:
         """The height that the lines take; the items are put in place when `move`."""
-        x, y, line = rect.x(), rect.y(), 0
-        for item in self._items:
-            size = item.sizeHint()
-            width = min(size.width(), rect.width())
-            if x > rect.x() and x + width > rect.right() + 1:
-                x, y, line = rect.x(), y + line + self.spacing(), 0
+        y = rect.y()
+        for line in self._lines(rect.width()):
+            high = max(item.sizeHint().height() for item in line)
             if move:
-                item.setGeometry(QRect(QPoint(x, y), QSize(width, size.height())))
+                self._place(line, QRect(rect.x(), y, rect.width(), high))
+            y += high + self.spacing()
+        return max(0, y - self.spacing() - rect.y())
+
+    def _lines(self, room: int) -> list[list[QLayoutItem]]:
+        lines: list[list[QLayoutItem]] = []
+        left = 0
+        for item in self._items:
+            if item.isEmpty():
+                continue
+            width = item.sizeHint().width()
+            if not lines or width > left:
+                lines.append([])
+                left = room
+            lines[-1].append(item)
+            left -= width + self.spacing()
+        return lines
+
+    def _place(self, line: list[QLayoutItem], rect: QRect) -> None:
+        growing = [item for item in line if item.expandingDirections() & Qt.Orientation.Horizontal]
+        taken = sum(item.sizeHint().width() + self.spacing() for item in line) - self.spacing()
+        x, more = rect.x(), max(0, rect.width() - taken)
+        for item in line:
+            size = item.sizeHint()
+            extra = more // len(growing) if item in growing else 0
+            width = min(size.width() + extra, rect.width())
+            at = QPoint(x, rect.y() + (rect.height() - size.height()) // 2)
+            item.setGeometry(QRect(at, QSize(width, size.height())))
             x += width + self.spacing()
-            line = max(line, size.height())
-        return y + line - rect.y()

@@ -22,6 +22,7 @@ class PlotTabs(QTabWidget):
         self.setDocumentMode(True)
         self.setUsesScrollButtons(True)
         self.tabBar().setAccessibleName("Plots")
+        self.tabBar().setDrawBase(False)
         for title, _, _ in PLOT_PANELS:
             page = QWidget()
             layout = QVBoxLayout(page)

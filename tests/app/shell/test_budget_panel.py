@@ -252,7 +252,10 @@ def test_uniform_recipes_stand_where_they_were_measured(panel, checkpoint):
 
 def test_another_checkpoint_starts_anew(panel, opened, client, checkpoint, qtbot):
     panel.controls.slider.setValue(10)
+    client.ask(measurement(checkpoint))
+    assert panel.controls.measure.text() == "Cancel"
     opened.close_checkpoint()
+    assert panel.controls.measure.text() == "Measure again"
     qtbot.waitUntil(lambda: panel.empty.heading == "No checkpoint is open")
     answer(client, checkpoint)
     assert panel.allocation is None
