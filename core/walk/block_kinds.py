@@ -38,7 +38,7 @@ def kinds_of(plan: Plan, inside: dict[str, int]) -> dict[str, list[int]]:
     return kinds
 
 
-def common(kinds: dict[str, list[int]]) -> list[list[int]]:
+def most_common(kinds: dict[str, list[int]]) -> list[list[int]]:
     """The kinds that most blocks are of, as many as are tried out."""
     return sorted(kinds.values(), key=lambda blocks: -len(blocks))[:MOST_KINDS]
 

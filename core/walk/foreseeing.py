@@ -19,7 +19,7 @@ from core.recipe.plan import Plan, PlanRow
 from core.runtime.architecture import architecture_of
 from core.walk import layer_rehearsal, polish_rehearsal
 from core.walk.amount import Calibrating, Learning, held_streams, learning_of, polishing_of, streams_of
-from core.walk.block_kinds import MOST_KINDS, common, digest, in_common, kinds_of, layer_kind, rows_of_blocks
+from core.walk.block_kinds import MOST_KINDS, digest, in_common, kinds_of, layer_kind, most_common, rows_of_blocks
 from core.walk.calibration import shipped_text
 from core.walk.job import learns, walks
 from core.walk.learned_rounding import probed_windows
@@ -310,16 +310,16 @@ class WalkForesight:
 
     def _chosen(self, inside: dict[str, int]) -> list[int]:
         """The blocks that are tried out: one of each of the most common kinds."""
-        return [blocks[0] for blocks in common(kinds_of(self._plan, inside))]
+        return [blocks[0] for blocks in most_common(kinds_of(self._plan, inside))]
 
     def _like(self, index: int) -> tuple[str, int]:
         """Kind and number of the block that is tried out for block `index`."""
-        common = {blocks[0]: kind for kind, blocks in self._kinds.items() if blocks in common(self._kinds)}
+        kinds = {blocks[0]: kind for kind, blocks in self._kinds.items() if blocks in most_common(self._kinds)}
         for kind, blocks in self._kinds.items():
-            if index in blocks and blocks[0] in common:
+            if index in blocks and blocks[0] in kinds:
                 return kind, blocks[0]
-        nearest = max(common, key=lambda other: in_common(self._blocks[index], self._blocks[other]))
-        return common[nearest], nearest
+        nearest = max(kinds, key=lambda other: in_common(self._blocks[index], self._blocks[other]))
+        return kinds[nearest], nearest
 
     def _of_kind(self, index: int) -> BlockRates:
         kind, tried = self._like(index)
