@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.models.layer_filter import LayerFilter
+from core.allocate.budget import Budget, parse_budget
 from core.errors import OutputError, UserError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def take(
     run: bool = False,
     evaluate: bool = False,
     sensitivity: bool = False,
+    budget: str = "",
     tab: str = "Histogram",
     dock: str = "",
     select: str = "",
@@ -41,6 +43,7 @@ def take(
 
     path:     the checkpoint to open; "" for the sample.
     preset:   a recipe to put in place; run, evaluate: carry it out, and measure what came of it.
+    budget:   to be shared out, as `parse_budget` understands it; what it needs to know is measured first.
     select:   a filter as in the tree; all layers that match are selected.
     dock:     the panel to bring to the front, by its title.
     check:    draw the check before a run instead, at `size`, for this runtime ("" for any).
@@ -49,6 +52,7 @@ def take(
     out = Path(out_png)
     if not out.parent.is_dir():
         raise OutputError(f"There is no folder {out.parent}", where=str(out), remedy="Create it first.")
+    wanted = parse_budget(budget) if budget else None
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     os.environ["QT_SCALE_FACTOR"] = str(scale)
     os.environ.setdefault("QT_LOGGING_RULES", "qt.qpa.*=false;default.warning=false")
@@ -74,7 +78,7 @@ def take(
             window.show()
             if not start_page:
                 stage.open(path)
-                stage.prepare(preset, select, run=run, evaluate=evaluate, sensitivity=sensitivity)
+                stage.prepare(preset, select, run=run, evaluate=evaluate, sensitivity=sensitivity, budget=wanted)
                 stage.show_tab(tab)
                 stage.show_dock(dock)
             stage.rest()
@@ -133,7 +137,9 @@ class _Stage:
         document = self._bench.document
         self._wait("the checkpoint and its plan", lambda: document.plan is not None)
 
-    def prepare(self, preset: str, select: str, *, run: bool, evaluate: bool, sensitivity: bool) -> None:
+    def prepare(
+        self, preset: str, select: str, *, run: bool, evaluate: bool, sensitivity: bool, budget: Budget | None
+    ) -> None:
         document, work = self._bench.document, self._window.work
         if preset:
             self._window.opening.use_preset(preset)
@@ -144,6 +150,8 @@ class _Stage:
         if sensitivity:
             self._window.measure_sensitivity()
             self._wait_for_jobs()
+        if budget is not None:
+            self._share_out(budget)
         if run:
             work.run()
             self._wait_for_jobs()
@@ -154,6 +162,18 @@ class _Stage:
         if document.checkpoint is not None and document.checkpoint.architecture and document.plan_problem is None:
             self._window.scoreboard.ask_forecast()
             self._wait_for_jobs()
+
+    def _share_out(self, budget: Budget) -> None:
+        from app.panels.budget import BudgetPanel
+
+        panel = self._window.plots.panel(BudgetPanel.title)
+        assert isinstance(panel, BudgetPanel)
+        self.show_tab(BudgetPanel.title)
+        panel.measure()
+        self._wait_for_jobs()
+        self._wait("the budget", lambda: panel.allocation is not None)
+        panel.share_out(budget)
+        self._wait("the allocation", lambda: self._bench.document.allocated is not None or bool(panel.problem.text()))
 
     def show_tab(self, title: str) -> None:
         titles = self._window.plot_titles()

@@ -23,7 +23,7 @@ from app.plots.pareto_plot import Point
 from app.plots.plot_panel import PlotPanel
 from app.uniform_points import uniform_points
 from app.widgets.labels import steady, wrapped
-from core.allocate.budget import LATENCY
+from core.allocate.budget import LATENCY, Budget
 from core.allocate.memory import cache_bytes
 from core.protocol.events import Failed
 from core.protocol.requests import Allocate, MeasureSensitivity
@@ -317,7 +317,12 @@ class BudgetPanel(PlotPanel):
         if self._allocation is None or self._choices is None:
             return
         kind, context = self.controls.kind.key, self.controls.context.value()
-        budget = budget_at(kind, place, self._allocation.allocated, self._choices, (context, self._cache_bytes()))
+        self.share_out(
+            budget_at(kind, place, self._allocation.allocated, self._choices, (context, self._cache_bytes()))
+        )
+
+    def share_out(self, budget: Budget) -> None:
+        """Show the budget in the controls, and put what it allows in place."""
         self.controls.show_budget(budget)
         self._set_range()
         self._ask(apply=True)

@@ -23,6 +23,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--evaluate", action="store_true", help="and measure what came of it")
     parser.add_argument("--sensitivity", action="store_true", help="measure sensitivity first")
     parser.add_argument(
+        "--budget", metavar="BUDGET", default="", help="share it out first: 4.25bpw, 6GB, 12ms, kl=0.02"
+    )
+    parser.add_argument(
         "--check", choices=["any", *RUNTIMES], help="draw the check before a run for this runtime instead, at that size"
     )
     parser.add_argument("--start-page", action="store_true", help="the window as it starts, without a checkpoint")
@@ -42,6 +45,7 @@ def _run(arguments: Namespace) -> Reply:
         run=arguments.run,
         evaluate=arguments.evaluate,
         sensitivity=arguments.sensitivity,
+        budget=arguments.budget,
         tab=arguments.tab,
         dock=arguments.dock,
         select=arguments.select,

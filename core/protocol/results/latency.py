@@ -68,7 +68,7 @@ class LatencyForecast:
     prefill_before_ms: Estimate | None = None
     prefill_after_ms: Estimate | None = None
     foreign: bool = False
-    doubt: float = 0.1
+    doubt: float = 0.15
 
     @property
     def speed_up(self) -> Estimate:

@@ -5,7 +5,7 @@ import pytest
 from PySide6.QtGui import QImage
 
 from app.screenshot import take
-from core.errors import OutputError
+from core.errors import OutputError, RecipeError
 
 
 def test_the_command_draws_the_real_window(tmp_path):
@@ -18,6 +18,8 @@ def test_the_command_draws_the_real_window(tmp_path):
         str(out),
         "--preset",
         "int8-channel",
+        "--budget",
+        "5bpw",
         "--run",
         "--scale",
         "1.5",
@@ -28,6 +30,11 @@ def test_the_command_draws_the_real_window(tmp_path):
     assert (image.width(), image.height()) == (1920, 1200)
     colours = {image.pixel(x, y) for x in range(0, 1920, 7) for y in range(0, 1200, 7)}
     assert len(colours) > 50
+
+
+def test_nonsense_budgets_are_said_before_anything_is_opened(tmp_path):
+    with pytest.raises(RecipeError, match="budget"):
+        take(tmp_path / "picture.png", budget="much")
 
 
 def test_a_missing_folder_is_said(tmp_path):
