@@ -13,14 +13,14 @@ from PySide6.QtGui import QKeyEvent
 
 from app.figures import byte_text, kl_text
 from app.plots.axes import NumberAxis
-from app.plots.pareto_plot import Point, framing
+from app.plots.pareto_plot import LABEL_HEIGHT, Point, apart, framing
 from app.plots.plot import Plot
 from app.plots.saving import Cell, Data
 from app.theme.theme import Theme
 from core.protocol.results import Estimate, Floats, Front
 
-_LABEL_ROOM = 14
-"""Pixels between labels."""
+_MOST_DECADES = 5.0
+"""Below the greatest KL; what is less is as good as none, and would leave little room for the rest."""
 _UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0))
 
 
@@ -93,7 +93,7 @@ class FrontPlot(Plot):
         self._unit, self._scale = _unit_of(front)
         self._kept = np.flatnonzero(np.isfinite(front.kl))
         positive = front.kl[self._kept][front.kl[self._kept] > 0]
-        self._least = math.log10(float(positive.min())) - 0.5 if positive.size else -9.0
+        self._least = _floor(positive)
         label = f"{'Size' if front.unit == 'bytes' else 'Decode time'}, {self._unit}"
         if label != self.plot.getAxis("bottom").labelText:  # a label makes both axes be laid out anew
             self.plot.setLabel("bottom", label)
@@ -127,16 +127,11 @@ class FrontPlot(Plot):
         for label in self._labels:
             self.plot.removeItem(label)
         self._labels = []
-        wide, high = view.viewPixelSize()
-        taken: list[tuple[float, float]] = []
-        for point in points:
-            x, y = point.x / self._scale, self._height(point.y)
-            width = self.fontMetrics().horizontalAdvance(point.label) + _LABEL_ROOM
-            if any(abs(x - at) < width * wide and abs(y - above) < _LABEL_ROOM * high for at, above in taken):
-                continue
-            taken.append((x, y))
-            label = pg.TextItem(point.label, color=self.theme().muted, anchor=(-0.1, 0.5))
-            label.setPos(x, y)
+        places = [(point.x / self._scale, self._height(point.y)) for point in points]
+        widths = [self.fontMetrics().horizontalAdvance(point.label) + LABEL_HEIGHT for point in points]
+        for index in apart(places, widths, view.viewPixelSize()):
+            label = pg.TextItem(points[index].label, color=self.theme().muted, anchor=(-0.1, 0.5))
+            label.setPos(*places[index])
             self.plot.addItem(label, ignoreBounds=True)
             self._labels.append(label)
 
@@ -243,11 +238,18 @@ class FrontPlot(Plot):
         return byte_text(cost)
 
     def _height(self, kl: float) -> float:
-        return math.log10(kl) if 0 < kl < math.inf else self._least
+        return max(math.log10(kl), self._least) if 0 < kl < math.inf else self._least
 
     def _heights(self, kl: Floats) -> Floats:
         heights: Floats = np.log10(np.maximum(kl, 10.0**self._least))
         return heights
+
+
+def _floor(positive: Floats) -> float:
+    """Decimal logarithm of the KL at the foot of the picture, where whatever is less is drawn too."""
+    if not positive.size:
+        return -9.0
+    return max(math.log10(float(positive.min())) - 0.5, math.log10(float(positive.max())) - _MOST_DECADES)
 
 
 def _unit_of(front: Front) -> tuple[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,10 @@ from app.plots.plot import Plot
 from app.plots.readable import number_text
 from app.plots.saving import Data
 from app.theme.theme import Theme
+
+LABEL_HEIGHT = 16
+"""Pixels that a label takes with what is left free around it."""
+_LABEL_MARGIN = 8
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,19 @@ def framing(values: Sequence[float], *, least: float | None) -> tuple[float, flo
     low, high = min(values), max(values)
     room = 0.08 * (high - low) or (0.15 * abs(high) if least is not None else 0.15) or 1.0
     return (low - room if least is None else max(least, low - room)), high + room
+
+
+def apart(places: Sequence[tuple[float, float]], widths: Sequence[float], pixel: tuple[float, float]) -> list[int]:
+    """Which labels to write so that none stands on one before it.
+
+    places: (x, y) where each begins, in the plot's values. widths: in pixels. pixel: width and height of one in values.
+    """
+    kept: list[int] = []
+    for index, ((x, y), width) in enumerate(zip(places, widths, strict=True)):
+        near = width * abs(pixel[0]), LABEL_HEIGHT * abs(pixel[1])
+        if not any(abs(x - places[other][0]) < near[0] and abs(y - places[other][1]) < near[1] for other in kept):
+            kept.append(index)
+    return kept
 
 
 class ParetoPlot(Plot):
@@ -109,14 +126,12 @@ class ParetoPlot(Plot):
         steps_y = np.repeat([heights[point.run] for point in front], 2)[:-1]
         self._front_line.setData(steps_x, steps_y)
         self._front_line.setPen(pg.mkPen(theme.accent, width=1))
-        for label in self._labels:
-            self.plot.removeItem(label)
-        self._labels = [self._label(point, heights[point.run], theme) for point in self._points]
         self._show_nothing(theme)
         framed = (self._points, self._titles, self._logarithmic)
         if framed != self._framed:
             self._framed = framed
             self.reset_zoom()
+        self._write_labels(heights, on_front, theme)
 
     def reset_zoom(self) -> None:
         """Frame the points; never below zero, where nothing that is measured here can be."""
@@ -151,6 +166,16 @@ class ParetoPlot(Plot):
 
     def _brush(self, point: Point, on_front: set[str], theme: Theme) -> object:
         return pg.mkBrush(theme.accent if point.run in on_front else theme.muted)
+
+    def _write_labels(self, heights: Mapping[str, float], on_front: set[str], theme: Theme) -> None:
+        """The active run's name first, then those on the front; names that find no room are left to the read-out."""
+        for label in self._labels:
+            self.plot.removeItem(label)
+        ranked = sorted(self._points, key=lambda point: (point.run != self._active, point.run not in on_front))
+        widths = [self.fontMetrics().horizontalAdvance(point.label) + _LABEL_MARGIN for point in ranked]
+        places = [(point.x, heights[point.run]) for point in ranked]
+        shown = apart(places, widths, self.plot.getViewBox().viewPixelSize())
+        self._labels = [self._label(ranked[index], places[index][1], theme) for index in shown]
 
     def _label(self, point: Point, height: float, theme: Theme) -> pg.TextItem:
         middle = (min(one.x for one in self._points) + max(one.x for one in self._points)) / 2
