@@ -37,13 +37,15 @@ class Budget:
         if self.kind == LATENCY:
             return f"{self.value:g}ms"
         at = f"@{self.context}" if self.kind == MEMORY else ""
-        unit, size = next(((u, s) for u, s in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)) if self.value >= s), ("B", 1.0))
+        unit, size = next(((u, s) for u, s in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if self.value >= s), ("B", 1.0))
         return f"{self.value / size:.12g}{unit}{at}"
 
 
 def parse_budget(words: str) -> Budget:
     """Raises RecipeError for what is no budget."""
     found = _WORDS.fullmatch(words.strip())
+    if found is not None and float(found["number"]) == 0:
+        raise RecipeError(f"'{words}' leaves nothing", where="--budget", remedy="Ask for more than 0.")
     if found is not None:
         value, unit = float(found["number"]), found["unit"].upper()
         if math.isfinite(value) and value > 0:

@@ -25,8 +25,7 @@ NOT_FORECAST = ("memory unknown", "time unknown")
 _FLOAT32 = 4
 _NEARLY_FULL = 0.9
 _NOT_YET = (
-    "It has not been forecast yet for this recipe on this machine: press Forecast, or give --forecast on the command "
-    "line"
+    "It has not been forecast yet for this recipe on this machine: press Forecast (--forecast on the command line)"
 )
 
 

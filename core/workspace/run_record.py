@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from core.workspace.forecasts import ForecastBook, Measured, compared
 from core.workspace.places import write_text
 
 MANIFEST, RECIPE, JOURNAL, MEASUREMENTS = "run.json", "recipe.yaml", "journal.jsonl", "measurements.json"
+LATENCY = "latency"
 Measurement = Evaluation | Latency | Exported
 
 _AT_WORK: set[Path] = set()
@@ -158,7 +158,7 @@ class RunRecord:
             exports = [*found.get("exports", []), asdict(result)]
             found["exports"] = exports
         else:
-            found[type(result).__name__.lower()] = asdict(result)
+            found[_name(result)] = asdict(result)
         write_text(self.folder / MEASUREMENTS, json.dumps(found, indent=1) + "\n")
 
     def measured(self) -> Measured:
@@ -167,7 +167,8 @@ class RunRecord:
         values = {
             "bytes": manifest.stored_bytes,
             "kl": found.get("evaluation", {}).get("kl_mean"),
-            **_usual_latency(found.get("latency", {})),
+            "decode_ms": (found.get(LATENCY, {}).get("timing") or {}).get("median_ms"),
+            "speed_up": found.get(LATENCY, {}).get("speed_up"),
             "peak_bytes": manifest.peak_rss_bytes,
             "seconds": manifest.seconds,
         }
@@ -180,7 +181,7 @@ class RunRecord:
 
     def summary(self) -> RunSummary:
         manifest, found = self.manifest, self.measurements()
-        evaluation, latency = found.get("evaluation", {}), found.get("latency", {})
+        evaluation, latency = found.get("evaluation", {}), found.get(LATENCY, {})
         return RunSummary(
             manifest.run,
             manifest.checkpoint,
@@ -207,11 +208,13 @@ class RunRecord:
         )
 
 
-def _usual_latency(latency: Mapping[str, Any]) -> dict[str, float | None]:
-    """Of one sequence after the usual context, which is what forecasts that are kept are about."""
-    timing = latency.get("timing") or {}
-    usual = timing.get("batch", 1) == 1 and latency.get("context") == USUAL_CONTEXT
-    return {"decode_ms": timing.get("median_ms"), "speed_up": latency.get("speed_up")} if usual else {}
+def _name(result: Measurement) -> str:
+    """Under which a measurement is kept. Latency under other conditions than the usual ones, which forecasts that are
+    kept and tables of runs are about, does not take their place.
+    """
+    if isinstance(result, Latency) and (result.batch, result.context) != (1, USUAL_CONTEXT):
+        return f"{LATENCY} {result.batch} × {result.context}"
+    return type(result).__name__.lower()
 
 
 def record_file(layers: Path, key: str) -> Path:

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from app.cli.command import Command, Reply
-from app.cli.commands.budget import add_budget, budget_data, budget_lines, share_out
+from app.cli.commands.budget import Shared, add_budget, budget_data, budget_lines, share_out
 from app.cli.commands.job_forecast import add_forecast, forecast_data, forecast_lines, forecast_of
 from app.cli.options import add_calibration, add_path, add_recipe, add_target, chosen_recipe
 from app.cli.quantities import size
 from app.cli.table import number, table, text
+from core.allocate.budget import BYTES
 from core.checkpoint.open import open_checkpoint
 from core.errors import RecipeError
 from core.export.outline import Outline, outline_of_plan
@@ -33,9 +34,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> Reply:
     shared = share_out(arguments) if arguments.budget else None
     recipe = shared.allocated.recipe if shared is not None else _asked(arguments)
-    plan = make_plan(open_checkpoint(arguments.path), recipe)
+    plan = make_plan(open_checkpoint(arguments.path), recipe, allow_empty=shared is not None)
     outline = outline_of_plan(plan, arguments.to)
-    warnings = (*plan.warnings, *outline.warnings, *([f"{outline.refusal}."] if outline.refusal else []))
+    beyond = _beyond(shared, plan, outline)
+    warnings = (*plan.warnings, *outline.warnings, *([f"{outline.refusal}."] if outline.refusal else []), *beyond)
     data = {
         "path": plan.checkpoint.path,
         "recipe": recipe.name,
@@ -58,6 +60,19 @@ def _run(arguments: Namespace) -> Reply:
         data |= forecast_data(job)
         lines = chain(lines, forecast_lines(job))
     return Reply(data, lines)
+
+
+def _beyond(shared: Shared | None, plan: Plan, outline: Outline) -> Iterator[str]:
+    """What a budget does not bring about."""
+    if shared is None:
+        return
+    if not plan.treated():
+        yield "Nothing has to be treated: the checkpoint as it is keeps within the budget."
+    elif shared.budget.kind == BYTES and outline.nbytes > shared.budget.value >= plan.bytes_after:
+        yield (
+            f"Exported to {outline.target} it takes {size(outline.nbytes)}, more than the budget, which the values in "
+            "the workspace keep: ask for less, or for candidates that the target holds as they are."
+        )
 
 
 def _asked(arguments: Namespace) -> Recipe:

@@ -105,3 +105,14 @@ def test_the_table_says_why(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert "next better" in said
     assert "nats per token, between" in said
     assert "bits per weight over 20 layers" in said
+
+
+def test_a_budget_that_everything_keeps_and_one_that_the_export_exceeds_are_said(plan) -> None:
+    code, data = plan("--budget", "100GB", "--method", "fisher")
+    assert code == 0
+    assert any("Nothing has to be treated" in warning for warning in data["warnings"])
+    narrow = ["--candidates", "int4 channel asym", "--method", "fisher", "--no-correction"]
+    least = open_checkpoint(SAMPLE).nbytes - 211_000
+    _, data = plan(*narrow, "--budget", f"{least}B")
+    assert data["bytes_after"] <= least < data["export"]["bytes"]
+    assert any("more than the budget" in warning for warning in data["warnings"])

@@ -172,7 +172,7 @@ def test_a_lock_on_no_layer_is_refused(tmp_path: Path) -> None:
         allocated(ask(tmp_path, "4bpw", locked=(("model.norm", KEEP),)))
 
 
-@pytest.mark.parametrize(("budget", "unit"), [("1bpw", "bpw"), ("100KB", "KB"), ("120KB@16", "KB@16")])
+@pytest.mark.parametrize(("budget", "unit"), [("1bpw", "bpw"), ("100kB", "kB"), ("120kB@16", "kB@16")])
 def test_a_budget_that_cannot_be_met_names_the_nearest(tmp_path: Path, budget: str, unit: str) -> None:
     request = ask(tmp_path, budget, locked=((NAMES[0], KEEP),), fused=True)
     with pytest.raises(RecipeError, match=f"The budget of {budget} cannot be met") as refusal:

@@ -27,10 +27,14 @@ def test_words_and_back(words: str, budget: Budget) -> None:
     assert parse_budget(budget.words) == budget
 
 
-@pytest.mark.parametrize(
-    "words", ["", "6", "GB", "-4bpw", "0bpw", "4 apples", "kl=", "kl=0.1GB", "4bpw@12", "infGB", "nanms"]
-)
+@pytest.mark.parametrize("words", ["", "6", "GB", "-4bpw", "4 apples", "kl=", "kl=0.1GB", "4bpw@12", "infGB", "nanms"])
 def test_what_is_no_budget_is_refused_with_examples(words: str) -> None:
     with pytest.raises(RecipeError, match="is no budget") as refusal:
         parse_budget(words)
     assert "4.25bpw" in refusal.value.remedy
+
+
+@pytest.mark.parametrize("words", ["0bpw", "kl=0", "0GB", "0.0ms"])
+def test_nothing_is_refused_by_name(words: str) -> None:
+    with pytest.raises(RecipeError, match="leaves nothing"):
+        parse_budget(words)
