@@ -174,6 +174,8 @@ class _Stage:
         self._wait("the budget", lambda: panel.allocation is not None)
         panel.share_out(budget)
         self._wait("the allocation", lambda: self._bench.document.allocated is not None or bool(panel.problem.text()))
+        if panel.problem.text():
+            raise UserError(panel.problem.text().rstrip("."))
 
     def show_tab(self, title: str) -> None:
         titles = self._window.plot_titles()

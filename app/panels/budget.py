@@ -82,6 +82,7 @@ class BudgetPanel(PlotPanel):
         self._failure = ""
         self._places: dict[str, int] = {}
         self._measured_layers: list[int] = []
+        self._apply_then = False
         self._parameters = np.zeros(0, np.int64)
         self._uniform: tuple[Point, ...] = ()
         self._connect()
@@ -229,6 +230,7 @@ class BudgetPanel(PlotPanel):
         if not self._candidates():
             self._say_problem("No treatment may be chosen. Check at least one candidate.")
         elif self.controls.kind.key == LATENCY and not self._costs_key():
+            self._apply_then = apply
             self.said.setText("Forecasting what each treatment of each layer takes of a decoding step …")
         else:
             self.allocator.ask(partial(self._question, apply=apply))
@@ -244,7 +246,7 @@ class BudgetPanel(PlotPanel):
     def _costs_ready(self) -> None:
         self._say_problem("")
         self._set_range()
-        self._ask(apply=self._in_place())
+        self._ask(apply=self._apply_then)
 
     def _locked(self) -> tuple[tuple[str, Treatment], ...]:
         """Of the layers that were measured, those that stay as they are."""

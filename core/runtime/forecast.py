@@ -22,7 +22,7 @@ from core.runtime.subject import Subject, subject_of
 from core.workspace.machine_profiles import load_profile
 from core.workspace.workspace import Workspace
 
-LEAST_DOUBT = 0.15
+LEAST_DOUBT = LatencyForecast.doubt
 """What forecasts on this machine were seen to be off by when nothing disturbed it; no range is narrower."""
 
 REMEDY = "Ask for a shorter context or prompt."

@@ -23,7 +23,7 @@ from core.weights.weights import Weights
 WARM_UP_TOKENS = 4
 LEAST_REPETITIONS, MOST_REPETITIONS = 5, 25
 UNSTEADY_SECONDS = 4.0
-"""What each model is decoded for at most beyond the least repetitions."""
+"""After so much decoding of one model no more repetitions follow the least."""
 
 
 def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:

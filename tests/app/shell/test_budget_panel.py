@@ -9,7 +9,7 @@ from app.conditions import Conditions
 from app.figures import kl_text
 from app.ladder import ladder
 from app.panels.budget import BudgetPanel
-from core.allocate.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY
+from core.allocate.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
 from core.protocol.events import Failed, Finished, Started, Stopped
 from core.protocol.requests import Allocate, ForecastCosts, MakePlan, MeasureSensitivity
 from core.protocol.results import Estimate, LayerCosts
@@ -186,6 +186,14 @@ def test_a_budget_of_time_is_meant_for_the_conditions_of_forecasts(panel, opened
     assert "Check the path" in panel.problem.text()
     panel.controls.kinds.setCurrentIndex(panel.controls.kinds.findData(BITS))
     assert not panel.controls.conditions.isVisible()
+
+
+def test_a_budget_of_time_is_put_in_place_once_times_are_known(panel, opened, client, checkpoint):
+    panel.share_out(Budget(LATENCY, 3.0))
+    tell_times(client, checkpoint)
+    answer(client, checkpoint)
+    assert panel.controls.budget() == Budget(LATENCY, 3.0)
+    assert opened.allocated is panel.allocation.allocated
 
 
 def test_a_measurement_begun_elsewhere_can_be_cancelled_here(panel, opened, client, checkpoint):
