@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 .PHONY: run test clean
 
 run: $(VENV)/installed-run
-	@$(BIN)/python -m app.system_check
+	@$(BIN)/python -m benchvise.app.shell.system_check
 	@$(BIN)/benchvise --sample
 
 test: $(VENV)/installed-test
-	@$(BIN)/python -m app.system_check
+	@$(BIN)/python -m benchvise.app.shell.system_check
 	$(BIN)/python -m pytest $(ARGS)
 
 clean:

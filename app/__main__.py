@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.cli.exit_codes import INPUT
+from benchvise.app.cli.exit_codes import INPUT
 
 WINDOW_OPTIONS = ("--in-process", "--workspace", "--theme")
 SAMPLE = "--sample"
@@ -25,7 +25,7 @@ def opens_window(arguments: Sequence[str]) -> bool:
     first = arguments[0]
     if first.startswith("-"):
         return first.split("=")[0] in WINDOW_OPTIONS
-    from app.cli.commands import COMMANDS
+    from benchvise.app.cli.commands import COMMANDS
 
     return first not in COMMANDS and (Path(first).exists() or Path(first).name != first or first.endswith(SUFFIXES))
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if _asks_for_help(given):
         return _show_help()
-    from app.sample_tour import has_display, run_sample
+    from benchvise.app.shell.sample_tour import has_display, run_sample
 
     if SAMPLE in given:
         return run_sample([argument for argument in given if argument != SAMPLE])
@@ -43,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not has_display():  # Qt would abort the process
             sys.stderr.write(NO_DISPLAY)
             return INPUT
-        from app.start import run_window
+        from benchvise.app.shell.start import run_window
 
         return run_window(given)
-    from app.cli.entry import main as run_command
+    from benchvise.app.cli.entry import main as run_command
 
     return run_command(given)
 
@@ -57,7 +57,7 @@ def _asks_for_help(given: Sequence[str]) -> bool:
 
 
 def _show_help() -> int:
-    from app.cli.entry import build_parser
+    from benchvise.app.cli.entry import build_parser
 
     parser = build_parser()
     window = parser.add_argument_group("window")

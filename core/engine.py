@@ -16,34 +16,38 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from core.allocate.allocate import Allocator
-from core.checkpoint.reopen import LAST_OPENED
-from core.export.outline import outline_of_plan
-from core.export.targets import AUTO, Dense
-from core.preflight.check import check_recipe
-from core.preflight.facts import Facts
-from core.preflight.usual import usual_network
-from core.progress import Progress
-from core.protocol import requests, results
-from core.recipe.plan import Plan, make_plan
-from core.recipe.recipe import Recipe
-from core.workspace.workspace import RUN_PREFIX, Workspace
+from benchvise.core.allocate.allocate import Allocator
+from benchvise.core.checkpoint.reopen import LAST_OPENED
+from benchvise.core.export.export_plan import outline_of_plan
+from benchvise.core.export.targets import AUTO, Dense
+from benchvise.core.preflight.check import check_recipe
+from benchvise.core.preflight.facts import Facts
+from benchvise.core.preflight.reference_model import reference_model
+from benchvise.core.progress import Progress
+from benchvise.core.protocol import requests, results
+from benchvise.core.recipe.plan import Plan, make_plan
+from benchvise.core.recipe.recipe import Recipe
+from benchvise.core.workspace.workspace import RUN_PREFIX, Workspace
 
 LAYERS_PER_PART = 1000
 ALLOCATOR = Allocator()
 
-MOST_FORETOLD = 256
+MAX_ESTIMATED = 256
 
-_FORETOLD: dict[tuple[str, Recipe], results.Estimate] = {}
+_ESTIMATED_KL: dict[tuple[str, Recipe], results.Estimate] = {}
 """The KL that was last forecast of allocated recipes, by checkpoint path and the recipe without its name."""
 
 _IMPORTS = threading.Lock()
 _IMPORTED: set[str] = set()
 
 _WARM = (
-    "core.analysis.look", "core.walk.job", "core.export.export", "core.sensitivity.measure",
-    "core.runtime.latency", "transformers.modeling_utils",
-)  # fmt: skip
+    "benchvise.core.analysis.look",
+    "benchvise.core.job.job",
+    "benchvise.core.export.export",
+    "benchvise.core.sensitivity.measure",
+    "benchvise.core.runtime.latency",
+    "transformers.modeling_utils",
+)
 """What takes seconds to import, in the order in which people come to need it."""
 
 Handler = Callable[[Any, Progress], results.Result]
@@ -85,8 +89,8 @@ def answer(request: requests.Request, progress: Progress) -> results.Result:
 
 def _free_memory() -> None:
     """A job needs what a model that is kept loaded for quick answers takes."""
-    if "core.sensitivity.what_if" in _IMPORTED:
-        from core.sensitivity.what_if import forget_loaded
+    if "benchvise.core.sensitivity.what_if" in _IMPORTED:
+        from benchvise.core.sensitivity.what_if import forget_loaded
 
         forget_loaded()
 
@@ -122,9 +126,9 @@ def planned(plan: Plan) -> results.Planned:
 
 def _check(request: requests.CheckRecipe, progress: Progress) -> results.Checked:  # noqa: ARG001 - it goes no steps
     if not request.path:
-        return check_recipe(usual_network(), request, lambda _: Facts())
-    with _importing("core.preflight.gather"):
-        from core.preflight.gather import gather
+        return check_recipe(reference_model(), request, lambda _: Facts())
+    with _importing("benchvise.core.preflight.gather"):
+        from benchvise.core.preflight.gather import gather
 
     return check_recipe(LAST_OPENED.open(request.path), request, lambda plan: gather(plan, request.workspace))
 
@@ -133,36 +137,36 @@ def _allocate(request: requests.Allocate, progress: Progress) -> results.Allocat
     checkpoint = LAST_OPENED.open(request.path)
     allocation = ALLOCATOR.allocate(request, checkpoint)
     found = allocation.answer(planned(make_plan(checkpoint, allocation.recipe, allow_empty=True)))
-    while len(_FORETOLD) >= MOST_FORETOLD:
-        del _FORETOLD[next(iter(_FORETOLD))]
-    _FORETOLD[request.path, found.recipe.unnamed] = found.kl
+    while len(_ESTIMATED_KL) >= MAX_ESTIMATED:
+        del _ESTIMATED_KL[next(iter(_ESTIMATED_KL))]
+    _ESTIMATED_KL[request.path, found.recipe.unnamed] = found.kl
     return found
 
 
-def _keep_foretold(request: requests.Compress) -> None:
+def _keep_estimated(request: requests.Compress) -> None:
     """A dragged budget tells the KL of hundreds of recipes: only that of one which is carried out is kept."""
-    kl = _FORETOLD.pop((request.path, request.recipe.unnamed), None)
+    kl = _ESTIMATED_KL.pop((request.path, request.recipe.unnamed), None)
     if kl is not None:
         _keep_forecast(request.path, request.recipe, request.workspace, "kl", kl)
 
 
 def _compress(request: requests.Compress, progress: Progress) -> results.Run:
-    with _importing("core.walk.job"):
-        from core.walk.job import compress
+    with _importing("benchvise.core.job.job"):
+        from benchvise.core.job.job import compress
 
     if not request.out:
-        _keep_foretold(request)
+        _keep_estimated(request)
         return compress(request, progress)
-    with _importing("core.export.export"):
-        from core.export.export import export, foresee
-        from core.export.folder import check_output
+    with _importing("benchvise.core.export.export"):
+        from benchvise.core.export.export import export, foresee
+        from benchvise.core.export.folder import check_output
 
     for out in (request.out, request.dense):
         if out:
             check_output(out, inputs=(Path(request.path),))
     for warning in foresee(make_plan(LAST_OPENED.open(request.path), request.recipe), request.target).warnings:
         progress.note(warning)
-    _keep_foretold(request)
+    _keep_estimated(request)
     run = compress(request, progress)
     ask = requests.Export(f"{RUN_PREFIX}{run.run}", request.target, request.out, request.workspace)
     exported = dense = export(ask, progress)
@@ -179,25 +183,25 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
 
 
 def _evaluate(request: requests.Evaluate, progress: Progress) -> results.Evaluation:
-    with _importing("core.evaluate.evaluate"):
-        from core.evaluate.evaluate import evaluate
+    with _importing("benchvise.core.evaluate.evaluate"):
+        from benchvise.core.evaluate.evaluate import evaluate
 
     return _keep(evaluate(request, progress), request.source, request.workspace)
 
 
 def _latency(request: requests.MeasureLatency, progress: Progress) -> results.Latency:
-    with _importing("core.runtime.latency"):
-        from core.runtime.latency import measure_latency
+    with _importing("benchvise.core.runtime.latency"):
+        from benchvise.core.runtime.latency import measure_latency
 
     return _keep(measure_latency(request, progress), request.source, request.workspace)
 
 
 def _forecast(request: requests.ForecastLatency, progress: Progress) -> results.LatencyForecast:
-    with _importing("core.runtime.forecast"):
-        from core.runtime.forecast import forecast_latency
+    with _importing("benchvise.core.runtime.forecast"):
+        from benchvise.core.runtime.forecast import forecast_latency
 
     found = forecast_latency(request, progress)
-    if not found.foreign and (found.batch, found.context) == (1, results.USUAL_CONTEXT):
+    if not found.foreign and (found.batch, found.context) == (1, results.DEFAULT_CONTEXT):
         _keep_forecast(request.path, request.recipe, request.workspace, "decode_ms", found.after_ms)
         _keep_forecast(request.path, request.recipe, request.workspace, "speed_up", found.speed_up)
     return found
@@ -223,7 +227,7 @@ def _warm_up(request: requests.WarmUp, progress: Progress) -> results.Ready:  # 
 
 def _keep(result: M, source: str, workspace: str) -> M:
     """Keep a measurement with the run it was made on: the run itself, or a folder that was exported from it."""
-    from core.export.provenance import run_of_export
+    from benchvise.core.export.provenance import run_of_export
 
     kept = Workspace(workspace)
     run = source if source.startswith(RUN_PREFIX) else run_of_export(Path(source))
@@ -237,19 +241,19 @@ _HANDLERS: dict[type, Handler] = {
     requests.MakePlan: _plan,
     requests.CheckRecipe: _check,
     requests.Allocate: _allocate,
-    requests.WhatIf: _in("core.sensitivity.what_if", "what_if"),
-    requests.Look: _in("core.analysis.look", "look"),
-    requests.LookMap: _in("core.analysis.look", "look_map"),
-    requests.LookChannels: _in("core.analysis.look", "look_channels"),
-    requests.MeasureSensitivity: _in("core.sensitivity.measure", "measure_sensitivity"),
+    requests.WhatIf: _in("benchvise.core.sensitivity.what_if", "what_if"),
+    requests.Look: _in("benchvise.core.analysis.look", "look"),
+    requests.LookMap: _in("benchvise.core.analysis.look", "look_map"),
+    requests.LookChannels: _in("benchvise.core.analysis.look", "look_channels"),
+    requests.MeasureSensitivity: _in("benchvise.core.sensitivity.measure", "measure_sensitivity"),
     requests.Compress: _compress,
     requests.Evaluate: _evaluate,
     requests.MeasureLatency: _latency,
     requests.ForecastLatency: _forecast,
-    requests.ForecastCosts: _in("core.runtime.costs", "forecast_costs"),
-    requests.MeasureProfile: _in("core.runtime.standard", "measure_profile"),
-    requests.ForecastJob: _in("core.walk.forecast", "forecast_job"),
-    requests.Generate: _in("core.evaluate.generate", "generate"),
-    requests.Export: _in("core.export.export", "export"),
+    requests.ForecastCosts: _in("benchvise.core.runtime.costs", "forecast_costs"),
+    requests.MeasureProfile: _in("benchvise.core.runtime.measure_profile", "measure_profile"),
+    requests.ForecastJob: _in("benchvise.core.estimate.job_forecast", "forecast_job"),
+    requests.Generate: _in("benchvise.core.evaluate.generate", "generate"),
+    requests.Export: _in("benchvise.core.export.export", "export"),
     requests.WarmUp: _warm_up,
 }

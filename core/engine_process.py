@@ -20,10 +20,21 @@ from multiprocessing.connection import Connection
 
 import psutil
 
-from core.engine import answer
-from core.errors import Cancelled, UserError
-from core.protocol.events import Advanced, Control, Event, Failed, Finished, Note, Partial, Queued, Started, Stopped
-from core.protocol.requests import JOBS, LOOKS, Request, WarmUp
+from benchvise.core.engine import answer
+from benchvise.core.errors import Cancelled, UserError
+from benchvise.core.protocol.events import (
+    Advanced,
+    Control,
+    Event,
+    Failed,
+    Finished,
+    Note,
+    Partial,
+    Queued,
+    Started,
+    Stopped,
+)
+from benchvise.core.protocol.requests import JOBS, READS_WEIGHTS, Request, WarmUp
 
 ADVANCES_PER_SECOND = 10
 
@@ -32,7 +43,7 @@ class Lane(Enum):
     """Requests of one lane are answered one after the other, those of different lanes side by side."""
 
     JOBS = "jobs"
-    LOOKS = "looks"
+    READS_WEIGHTS = "looks"
     QUICK = "quick"
     WARMING = "warming"
 
@@ -41,8 +52,8 @@ def lane_of(request: Request) -> Lane:
     """Where a request queues."""
     if isinstance(request, JOBS):
         return Lane.JOBS
-    if isinstance(request, LOOKS):
-        return Lane.LOOKS
+    if isinstance(request, READS_WEIGHTS):
+        return Lane.READS_WEIGHTS
     return Lane.WARMING if isinstance(request, WarmUp) else Lane.QUICK
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from core.errors import RecipeError
+from benchvise.core.errors import RecipeError
 
 T = TypeVar("T")
 Value = bool | int | float | str

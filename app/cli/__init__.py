@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.cli.commands import COMMANDS
-from app.cli.entry import main
+from benchvise.app.cli.commands import COMMANDS
+from benchvise.app.cli.entry import main
 
 __all__ = ["COMMANDS", "main"]

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from app.cli.exit_codes import OK
+from benchvise.app.cli.exit_codes import OK
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-from app.cli import exit_codes
-from app.cli.command import Command, Reply
-from app.cli.commands import COMMANDS
-from app.cli.strict_json import to_json
-from core.errors import Cancelled, OutputError, UserError
-from core.settings import did_you_mean
+from benchvise.app.cli import exit_codes
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.commands import COMMANDS
+from benchvise.app.cli.strict_json import to_json
+from benchvise.core.errors import Cancelled, OutputError, UserError
+from benchvise.core.settings import did_you_mean
 
 
 class UsageError(Exception):

@@ -6,9 +6,9 @@ import sys
 from argparse import Namespace
 from typing import TypeVar
 
-from app.cli.progress import TerminalProgress, watched
-from core.engine import answer
-from core.protocol.requests import Request
+from benchvise.app.cli.progress import TerminalProgress, watched
+from benchvise.core.engine import answer
+from benchvise.core.protocol.requests import Request
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from core.export.targets import AUTO, TARGETS
-from core.recipe.editing import set_calibration
-from core.recipe.presets import load_preset
-from core.recipe.recipe import Recipe, load_recipe
+from benchvise.core.export.targets import AUTO, TARGETS
+from benchvise.core.recipe.editing import set_calibration
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import Recipe, load_recipe
 
 
 def add_path(parser: ArgumentParser) -> None:

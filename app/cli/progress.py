@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TextIO
 
-from app.cli.quantities import count, duration
-from app.cli.table import width_of
-from core.errors import Cancelled
-from core.protocol.results import LayerCompressed, SensitivityCell
+from benchvise.app.cli.table import width_of
+from benchvise.app.text.cli_numbers import count, duration
+from benchvise.core.errors import Cancelled
+from benchvise.core.protocol.results import LayerCompressed, SensitivityCell
 
 REDRAW_SECONDS = 0.1
 RATE_SECONDS = 5.0

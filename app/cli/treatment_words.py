@@ -13,12 +13,12 @@ from pathlib import Path
 
 import yaml
 
-from core.errors import RecipeError
-from core.recipe.presets import load_preset, preset_names
-from core.recipe.recipe import Treatment, parse_treatment
-from core.recipe.strict_yaml import parse_yaml
-from core.recipe.tags import treatment_of_tag
-from core.settings import validate
+from benchvise.core.errors import RecipeError
+from benchvise.core.recipe.presets import load_preset, preset_names
+from benchvise.core.recipe.recipe import Treatment, parse_treatment
+from benchvise.core.recipe.strict_yaml import parse_yaml
+from benchvise.core.recipe.tags import treatment_of_tag
+from benchvise.core.settings import validate
 
 
 def parse_treatment_words(words: str) -> Treatment:

@@ -6,9 +6,9 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF
 
-from app.plots.axes import NumberAxis
-from app.plots.colours import Table
-from app.theme.theme import Theme
+from benchvise.app.plots.axes import NumberAxis
+from benchvise.app.plots.colours import Table
+from benchvise.app.theme.theme import Theme
 
 BAR_WIDTH, AXIS_WIDTH, GAP = 12, 62, 6
 

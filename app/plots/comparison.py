@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from app.plots.controls import Controls
-from core.recipe.recipe import Treatment
+from benchvise.app.plots.controls import Controls
+from benchvise.core.recipe.recipe import Treatment
 
 if TYPE_CHECKING:
-    from app.document import Document
+    from benchvise.app.state.document import Document
 
 PLANNED, RUN, NOTHING = "planned", "run", "nothing"
 

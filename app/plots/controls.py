@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from app.widgets.flow import FlowLayout
+from benchvise.app.widgets.flow import FlowLayout
 
 
 class Controls(QWidget):

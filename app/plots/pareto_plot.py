@@ -10,11 +10,11 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Signal
 
-from app.plots.axes import NumberAxis
-from app.plots.plot import Plot
-from app.plots.readable import number_text
-from app.plots.saving import Data
-from app.theme.theme import Theme
+from benchvise.app.plots.axes import NumberAxis
+from benchvise.app.plots.plot import Plot
+from benchvise.app.plots.saving import Data
+from benchvise.app.text.plot_numbers import number_text
+from benchvise.app.theme.theme import Theme
 
 LABEL_HEIGHT = 16
 """Pixels that a label takes with what is left free around it."""

@@ -20,9 +20,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.plots.saving import Data, csv_of, image_of, png_of, svg_of, tsv_of, write_whole
-from app.theme.theme import Theme, current_theme, theme_notifier
-from core.errors import OutputError
+from benchvise.app.plots.saving import Data, csv_of, image_of, png_of, svg_of, tsv_of, write_whole
+from benchvise.app.theme.theme import Theme, current_theme, theme_notifier
+from benchvise.core.errors import OutputError
 
 REDRAW_MS = 40
 """At most 25 pictures a second, however fast the data change."""

@@ -10,7 +10,7 @@ from string import Template
 from PySide6.QtGui import QColor, QFont, QPalette
 from PySide6.QtWidgets import QApplication
 
-from app.theme.theme import Choice, Theme, current_theme, theme_notifier
+from benchvise.app.theme.theme import Choice, Theme, current_theme, theme_notifier
 
 _FOLLOWS = "benchviseFollowsTheme"
 UNIT = 8
@@ -197,7 +197,7 @@ QToolTip { background: $raised; color: $text; border: 1px solid $border; padding
 
 def style_sheet(theme: Theme) -> str:
     colours = {name: str(getattr(theme, name)) for name in Theme.__dataclass_fields__}
-    icons = (Path(str(files("resources"))) / "icons").as_posix()
+    icons = (Path(str(files("benchvise.resources"))) / "icons").as_posix()
     return _SHEET.substitute(colours, icons=icons)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import qtawesome
 from PySide6.QtGui import QIcon
 
-from app.theme.theme import current_theme
+from benchvise.app.theme.theme import current_theme
 
 
 def icon(name: str, colour: str = "") -> QIcon:

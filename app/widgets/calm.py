@@ -9,7 +9,7 @@ from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter, QWidget
 
 W = TypeVar("W", bound=QWidget)
-_MOST_VISIBLE = 24
+_MAX_VISIBLE = 24
 
 
 class _FocusedWheel(QObject):
@@ -35,7 +35,7 @@ class CalmComboBox(QComboBox):
         super().__init__(parent)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
-        self.setMaxVisibleItems(_MOST_VISIBLE)
+        self.setMaxVisibleItems(_MAX_VISIBLE)
         calm(self)
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidgetAction,
 )
 
-_WIDEST, _MOST_ROWS = 360, 12
+_WIDEST, _MAX_ROWS = 360, 12
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class CheckList(QPushButton):
                 item.setCheckState(Qt.CheckState.Checked if entry.checked else Qt.CheckState.Unchecked)
                 item.setToolTip(entry.tip or entry.text)
                 self.list.addItem(item)
-        rows = min(_MOST_ROWS, max(1, self.list.count()))
+        rows = min(_MAX_ROWS, max(1, self.list.count()))
         self.list.setFixedHeight(rows * max(20, self.list.sizeHintForRow(0)) + 2 * self.list.frameWidth() + 2)
         self.list.setMinimumWidth(min(_WIDEST, self.list.sizeHintForColumn(0) + 48))
         self._count()

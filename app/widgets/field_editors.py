@@ -20,9 +20,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.theme.icons import icon
-from app.widgets.calm import CalmComboBox, calm
-from core.settings import Setting, Value
+from benchvise.app.theme.icons import icon
+from benchvise.app.widgets.calm import CalmComboBox, calm
+from benchvise.core.settings import Setting, Value
 
 MIXED = "(mixed)"
 _SLIDER_STEPS = 1000
@@ -30,7 +30,7 @@ _WIDEST_SLIDER = 64
 _BOX_WIDTH, _SLIDER_HEIGHT = 76, 22
 _INT_LIMIT = 2**31 - 1
 _DECIMALS = 12
-_LEAST_SHARE = 0.02
+_MIN_SHARE = 0.02
 _WIDE_RATIO = 1000.0
 """Ends of a range that are further apart are on a logarithmic slider."""
 
@@ -325,7 +325,7 @@ def _is_lopsided(declared: Setting) -> bool:
     least, most = declared.minimum, declared.maximum
     if declared.kind != "number" or least is None or most is None or (least > 0 and most / least >= _WIDE_RATIO):
         return False
-    return (float(declared.default) - least) / (most - least) <= _LEAST_SHARE
+    return (float(declared.default) - least) / (most - least) <= _MIN_SHARE
 
 
 def _step(default: float, span: float) -> float:

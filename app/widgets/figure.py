@@ -5,9 +5,9 @@ from __future__ import annotations
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from app.theme.appearance import UNIT, scaled
-from app.theme.icons import icon
-from app.theme.theme import current_theme, theme_notifier
+from benchvise.app.theme.appearance import UNIT, scaled
+from benchvise.app.theme.icons import icon
+from benchvise.app.theme.theme import current_theme, theme_notifier
 
 _NOTHING, _FORECAST, _PLANNED, _MEASURED = "not known", "forecast", "planned", "measured"
 

@@ -9,8 +9,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import QWidget
 
-from app.widgets.calm import CalmComboBox
-from app.widgets.field_editors import MIXED
+from benchvise.app.widgets.calm import CalmComboBox
+from benchvise.app.widgets.field_editors import MIXED
 
 
 class MethodCombo(CalmComboBox):

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFormLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from app.widgets.field_editors import FieldEditor, editor_for
-from app.widgets.labels import LABEL_WIDTH
-from core.settings import Value, applicable, settings_of
+from benchvise.app.widgets.field_editors import FieldEditor, editor_for
+from benchvise.app.widgets.labels import LABEL_WIDTH
+from benchvise.core.settings import Value, applicable, settings_of
 
 
 class SettingsForm(QWidget):

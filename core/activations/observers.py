@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.activations.magnitudes import Magnitudes
-from core.activations.quantise import codes_of, scale_of_range
-from core.activations.relative_entropy import least_divergence
-from core.methods.activations import Activations
+from benchvise.core.activations.magnitudes import Magnitudes
+from benchvise.core.activations.quantise import codes_of, scale_of_range
+from benchvise.core.activations.relative_entropy import least_divergence
+from benchvise.core.methods.activations import Activations
 
 AVERAGED_TOKENS = 256
 """Tokens whose extremes enter the moving average together."""

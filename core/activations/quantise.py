@@ -10,13 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.methods.activations import Activations
+from benchvise.core.methods.activations import Activations
 
 SCALE_OF_ZEROS = float(torch.finfo(torch.float32).eps)
 """The scale of inputs that are all zero."""
 
 _HALF_RANGE = {"int8": 127.5, "fp8": 448.0}
-_LEAST_GREATEST = {"int8": (-128.0, 127.0), "fp8": (-448.0, 448.0)}
+_MIN_GREATEST = {"int8": (-128.0, 127.0), "fp8": (-448.0, 448.0)}
 
 
 def scale_of_range(settings: Activations, greatest: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def codes_of(settings: Activations, x: Tensor, scale: Tensor) -> Tensor:
 
     scale: float32, broadcast against x. Halves go to the even code.
     """
-    codes = (x.float() / scale).clamp_(*_LEAST_GREATEST[settings.format])
+    codes = (x.float() / scale).clamp_(*_MIN_GREATEST[settings.format])
     return codes.round_() if settings.format == "int8" else codes.to(torch.float8_e4m3fn).float()
 
 

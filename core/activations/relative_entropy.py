@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.activations.quantise import codes_of, scale_of_range
-from core.methods.activations import Activations
+from benchvise.core.activations.quantise import codes_of, scale_of_range
+from benchvise.core.methods.activations import Activations
 
 LEVELS = 128
 

@@ -7,24 +7,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.allocate.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
-from core.allocate.hull import Ladder, ladder
-from core.allocate.memory import cache_bytes
-from core.allocate.prediction import Prediction
-from core.allocate.prepared import Prepared, prepare
-from core.allocate.problem import Choice, Floats
-from core.allocate.solve import Solution, solve
-from core.checkpoint.identity import checkpoint_identity
-from core.checkpoint.records import Checkpoint, Layer
-from core.errors import RecipeError
-from core.protocol.requests import Allocate
-from core.protocol.results import Allocated, Alternatives, Estimate, Front, Planned
-from core.recipe.editing import treat
-from core.recipe.fitting import fitted
-from core.recipe.matching import Matching
-from core.recipe.recipe import KEEP, Recipe, Treatment
-from core.workspace.damages import load_damages
-from core.workspace.workspace import Workspace
+from benchvise.core.allocate.hull import Ladder, ladder
+from benchvise.core.allocate.memory import cache_bytes
+from benchvise.core.allocate.prediction import Prediction
+from benchvise.core.allocate.prepared import Prepared, prepare
+from benchvise.core.allocate.problem import Choice, Floats
+from benchvise.core.allocate.solve import Solution, solve
+from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.errors import RecipeError
+from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
+from benchvise.core.protocol.requests import Allocate
+from benchvise.core.protocol.results import Allocated, Alternatives, Estimate, Front, Planned
+from benchvise.core.recipe.editing import treat
+from benchvise.core.recipe.fitting import fitted
+from benchvise.core.recipe.layer_matcher import LayerMatcher
+from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
+from benchvise.core.workspace.sensitivities import load_sensitivities
+from benchvise.core.workspace.workspace import Workspace
 
 FRONT_POINTS = 400
 
@@ -61,11 +61,11 @@ class Allocation:
             kl=kl,
             cost=self.cost,
             price=self.price * _slope(prediction, self.added),
-            damage=_shares(prepared.damage[rows, self.choice], kl.value),
+            kl_increase=_shares(prepared.kl_increase[rows, self.choice], kl.value),
             front=Front(
                 "bytes" if prepared.costs is None else "ms",
                 self.steps.cost[points] + self.offset,
-                prediction.values(self.steps.damage[points]),
+                prediction.values(self.steps.kl_increase[points]),
             ),
             better=_alternatives(self, better=True),
             cheaper=_alternatives(self, better=False),
@@ -99,7 +99,7 @@ class Allocator:
             prepared,
             choice,
             treat(request.recipe, layers, treatments),
-            float(prepared.damage[np.arange(len(choice)), choice].sum()),
+            float(prepared.kl_increase[np.arange(len(choice)), choice].sum()),
             float(cost[np.arange(len(choice)), choice].sum()) + offset,
             solution.price,
             steps,
@@ -114,7 +114,7 @@ class Allocator:
         asked = replace(request, recipe=Recipe(), budget=Budget(LATENCY if by_time else BYTES, 0.0))
         key = (asked, stamp)
         if self._last is None or self._last[0] != key or self._of is not checkpoint:
-            known = load_damages(file).identity
+            known = load_sensitivities(file).identity
             if known and known != checkpoint_identity(checkpoint):
                 raise RecipeError(
                     "The sensitivities were measured on other weights: the checkpoint has changed since",
@@ -130,7 +130,7 @@ def _bytes_of_others(prepared: Prepared, checkpoint: Checkpoint, recipe: Recipe)
     names = {layer.name for layer in prepared.table.layers}
     others = [layer for layer in checkpoint.layers if layer.name not in names]
     decided = [KEEP] * len(others)
-    known = Matching(others)
+    known = LayerMatcher(others)
     for rule in recipe.rules:
         hits = known.find(rule.targets)[0] - known.find(rule.ignore)[0]
         for index in hits:
@@ -183,7 +183,7 @@ def _least_bytes(prepared: Prepared, steps: Ladder, budget: Budget) -> tuple[Sol
         )
     found = solve(turned, limit)
     price = 1 / found.price if found.price > 0 else 0.0
-    return replace(found, damage=found.cost, cost=found.damage, price=price), _gap_note(found)
+    return replace(found, kl_increase=found.cost, cost=found.kl_increase, price=price), _gap_note(found)
 
 
 def _gap_note(found: Solution) -> tuple[str, ...]:
@@ -233,10 +233,10 @@ def _slope(prediction: Prediction, added: float) -> float:
     return prediction.slope * value / added if added > 0 else 1.0
 
 
-def _shares(damage: Floats, kl: float) -> Floats:
+def _shares(kl_increase: Floats, kl: float) -> Floats:
     """The predicted KL, shared out as the damages are."""
-    total = float(damage.sum())
-    return damage * (kl / total) if total > 0 else np.zeros_like(damage)
+    total = float(kl_increase.sum())
+    return kl_increase * (kl / total) if total > 0 else np.zeros_like(kl_increase)
 
 
 def _thinned(count: int) -> Sequence[int]:
@@ -253,13 +253,13 @@ def _alternatives(allocation: Allocation, *, better: bool) -> Alternatives:
     rows = np.arange(problem.items)
     with np.errstate(invalid="ignore", divide="ignore"):
         cost = problem.cost - problem.cost[rows, item_choice][:, None]
-        damage = problem.damage - problem.damage[rows, item_choice][:, None]
-        fits = (damage < 0) & (cost > 0) if better else (cost < 0) & np.isfinite(damage)
-        rate = np.where(fits, -damage / cost if better else damage / -cost, -np.inf if better else np.inf)
+        kl_increase = problem.kl_increase - problem.kl_increase[rows, item_choice][:, None]
+        fits = (kl_increase < 0) & (cost > 0) if better else (cost < 0) & np.isfinite(kl_increase)
+        rate = np.where(fits, -kl_increase / cost if better else kl_increase / -cost, -np.inf if better else np.inf)
     chosen = rate.argmax(axis=1) if better else rate.argmin(axis=1)
     some = fits.any(axis=1)
     before = prepared.prediction.of(allocation.added).value
-    change = np.where(some, damage[rows, chosen], 0.0)
+    change = np.where(some, kl_increase[rows, chosen], 0.0)
     kl = prepared.prediction.values(np.maximum(0.0, allocation.added + change)) - before
     option = np.where(some, chosen, -1).astype(np.int32)
     place = prepared.place

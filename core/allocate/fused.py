@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.checkpoint.records import Layer
+from benchvise.core.checkpoint.records import Layer
 
 FUSED_ROLES = (("attention.q", "attention.k", "attention.v"), ("mlp.gate", "mlp.up"))
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from core.allocate.problem import Choice, Floats, Problem
+from benchvise.core.allocate.problem import Choice, Floats, Problem
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Ladder:
         return self.problem.totals(self.base)[1] + np.concatenate(([0.0], np.cumsum(self.spent)))
 
     @cached_property
-    def damage(self) -> Floats:
+    def kl_increase(self) -> Floats:
         """After no step, one, two, …: [steps + 1], never negative."""
         least = self.problem.totals(self.base)[0] - np.concatenate(([0.0], np.cumsum(self.won)))
         return np.maximum(least, 0.0)
@@ -63,8 +63,8 @@ def ladder(problem: Problem) -> Ladder:
     options: list[int] = []
     spent: list[float] = []
     won: list[float] = []
-    for item, (damage, cost) in enumerate(zip(problem.damage, problem.cost, strict=True)):
-        hull = _hull(damage, cost)
+    for item, (kl_increase, cost) in enumerate(zip(problem.kl_increase, problem.cost, strict=True)):
+        hull = _hull(kl_increase, cost)
         if not hull:
             raise ValueError(f"item {item} has no option")
         base[item] = hull[0]
@@ -72,7 +72,7 @@ def ladder(problem: Problem) -> Ladder:
             items.append(item)
             options.append(after)
             spent.append(cost[after] - cost[before])
-            won.append(damage[before] - damage[after])
+            won.append(kl_increase[before] - kl_increase[after])
     order = np.argsort(-np.array(won) / np.array(spent), kind="stable") if items else np.empty(0, np.int64)
     return Ladder(
         problem,
@@ -84,21 +84,21 @@ def ladder(problem: Problem) -> Ladder:
     )
 
 
-def _hull(damage: Floats, cost: Floats) -> list[int]:
+def _hull(kl_increase: Floats, cost: Floats) -> list[int]:
     """Options on the lower convex hull, cost rising and damage falling."""
-    allowed = np.flatnonzero(np.isfinite(damage) & np.isfinite(cost))
+    allowed = np.flatnonzero(np.isfinite(kl_increase) & np.isfinite(cost))
     hull: list[int] = []
-    for option in allowed[np.lexsort((damage[allowed], cost[allowed]))].tolist():
-        if hull and damage[option] >= damage[hull[-1]]:
+    for option in allowed[np.lexsort((kl_increase[allowed], cost[allowed]))].tolist():
+        if hull and kl_increase[option] >= kl_increase[hull[-1]]:
             continue
-        while len(hull) > 1 and not _turns(damage, cost, hull[-2], hull[-1], option):
+        while len(hull) > 1 and not _turns(kl_increase, cost, hull[-2], hull[-1], option):
             hull.pop()
         hull.append(option)
     return hull
 
 
-def _turns(damage: Floats, cost: Floats, first: int, middle: int, last: int) -> bool:
+def _turns(kl_increase: Floats, cost: Floats, first: int, middle: int, last: int) -> bool:
     """Whether the middle of three options wins more per unit of cost than what follows it."""
-    one = (damage[first] - damage[middle]) * (cost[last] - cost[middle])
-    other = (damage[middle] - damage[last]) * (cost[middle] - cost[first])
+    one = (kl_increase[first] - kl_increase[middle]) * (cost[last] - cost[middle])
+    other = (kl_increase[middle] - kl_increase[last]) * (cost[middle] - cost[first])
     return bool(one > other)

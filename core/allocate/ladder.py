@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.integer import Integer
-from core.methods.solver import Nearest, Solver
-from core.recipe.recipe import Treatment
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.solver import Nearest, Solver
+from benchvise.core.recipe.recipe import Treatment
 
 LADDER_BITS = (2, 3, 4, 5, 6, 8)
 

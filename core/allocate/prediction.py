@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.allocate.problem import Floats
-from core.protocol.results import Estimate, Together
-from core.workspace.damages import METHODS, Damages, Measured
+from benchvise.core.allocate.problem import Floats
+from benchvise.core.protocol.results import Estimate, JointMeasurement
+from benchvise.core.workspace.sensitivities import METHODS, Damages, Measured
 
-LEAST_POINTS = 3
+MIN_POINTS = 3
 UNCORRECTED = 1.6
 """Without a correction pass, damages that are added up are off by up to about this factor, either way."""
-LEAST_SPREAD = 0.08
-_LEAST_SLOPE, _MOST_SLOPE = 0.6, 1.6
+MIN_SPREAD = 0.08
+_MIN_SLOPE, _MAX_SLOPE = 0.6, 1.6
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Prediction:
         return math.exp((math.log(kl) - self.offset) / self.slope) if kl > 0 else 0.0
 
 
-def fit(points: Sequence[Together]) -> Prediction:
+def fit(points: Sequence[JointMeasurement]) -> Prediction:
     """The line through what was measured together, in logarithms: least squares, and half of a hundredfold range in
     the sums before its slope may leave 1. The spread is twice the root mean square of leaving each point out in turn.
     """
     used = [(math.log(p.added), math.log(p.measured)) for p in points if 0 < p.added < math.inf and p.measured > 0]
-    if len(used) < LEAST_POINTS:
+    if len(used) < MIN_POINTS:
         return Prediction()
     x, y = (np.array(values) for values in zip(*used, strict=True))
     offset, slope = _line(x, y)
@@ -59,13 +59,15 @@ def fit(points: Sequence[Together]) -> Prediction:
         a, b = _line(x[rest], y[rest])
         left_out.append(y[index] - a - b * x[index])
     spread = 2.0 * math.sqrt(float(np.mean(np.square(left_out))))
-    return Prediction(offset, slope, max(spread, LEAST_SPREAD))
+    return Prediction(offset, slope, max(spread, MIN_SPREAD))
 
 
-def together_of(damages: Damages, measured: Sequence[Measured]) -> tuple[Together, ...]:
+def joint_effects_of(kl_increases: Damages, measured: Sequence[Measured]) -> tuple[JointMeasurement, ...]:
     """What was measured together, beside the sums of the single damages as they are known now."""
     return tuple(
-        Together(added, each.kl) for each in measured if math.isfinite(added := _added(damages, each)) and added > 0
+        JointMeasurement(added, each.kl)
+        for each in measured
+        if math.isfinite(added := _added(kl_increases, each)) and added > 0
     )
 
 
@@ -89,14 +91,14 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     centre_x, centre_y = float(x.mean()), float(y.mean())
     dx, dy = x - centre_x, y - centre_y
     slope = (float((dx * dy).sum()) + prior) / (float((dx * dx).sum()) + prior)
-    slope = min(max(slope, _LEAST_SLOPE), _MOST_SLOPE)
+    slope = min(max(slope, _MIN_SLOPE), _MAX_SLOPE)
     return centre_y - slope * centre_x, slope
 
 
-def _added(damages: Damages, measured: Measured) -> float:
+def _added(kl_increases: Damages, measured: Measured) -> float:
     total = 0.0
     for layer, treatment in measured.choice.items():
-        found = next((d for m in METHODS if (d := damages.get(layer, treatment, m)) is not None), None)
+        found = next((d for m in METHODS if (d := kl_increases.get(layer, treatment, m)) is not None), None)
         if found is None:
             return math.nan
         total += found.kl

@@ -9,21 +9,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from core.allocate.budget import LATENCY
-from core.allocate.fused import fused_groups
-from core.allocate.hull import Ladder, ladder
-from core.allocate.prediction import Prediction, fit, together_of
-from core.allocate.problem import Choice, Floats, Problem, joined
-from core.allocate.table import Table, candidates, known_damage
-from core.checkpoint.records import Checkpoint, Layer
-from core.errors import CheckpointError, RecipeError
-from core.protocol.requests import Allocate
-from core.protocol.results import LayerCosts
-from core.recipe.plan import finding_as_sentence
-from core.recipe.recipe import KEEP, Treatment
-from core.workspace.damages import Damages, load_damages
-from core.workspace.layer_costs import load_layer_costs
-from core.workspace.workspace import Workspace
+from benchvise.core.allocate.fused import fused_groups
+from benchvise.core.allocate.hull import Ladder, ladder
+from benchvise.core.allocate.prediction import Prediction, fit, joint_effects_of
+from benchvise.core.allocate.problem import Choice, Floats, Problem, joined
+from benchvise.core.allocate.table import Table, candidates, known_kl_increase
+from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.errors import CheckpointError, RecipeError
+from benchvise.core.protocol.budget import LATENCY
+from benchvise.core.protocol.requests import Allocate
+from benchvise.core.protocol.results import LayerCosts
+from benchvise.core.recipe.plan import finding_as_sentence
+from benchvise.core.recipe.recipe import KEEP, Treatment
+from benchvise.core.workspace.layer_costs import load_layer_costs
+from benchvise.core.workspace.sensitivities import Damages, load_sensitivities
+from benchvise.core.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Prepared:
     """
 
     table: Table
-    damage: Floats
+    kl_increase: Floats
     nbytes: Floats
     place: NDArray[np.int64]
     prediction: Prediction
@@ -50,7 +50,7 @@ class Prepared:
         if self.costs is None:
             raise ValueError("no times were asked for")
         found = _times(self.table, self.costs)
-        return np.where(np.isfinite(self.damage), found, np.inf)
+        return np.where(np.isfinite(self.kl_increase), found, np.inf)
 
     @cached_property
     def by_bytes(self) -> Ladder:
@@ -61,7 +61,7 @@ class Prepared:
         return self._ladder(self.milliseconds)
 
     def _ladder(self, cost: Floats) -> Ladder:
-        return ladder(_joined_by(Problem(self.damage, cost), self.place))
+        return ladder(_joined_by(Problem(self.kl_increase, cost), self.place))
 
     def spread_out(self, choice: Choice) -> Choice:
         """Options of layers from those of items."""
@@ -72,8 +72,8 @@ def prepare(request: Allocate, checkpoint: Checkpoint) -> Prepared:
     """Raises RecipeError for no candidates, locks that contradict each other or name no layer, and layers without any
     option; UserError when nothing was measured; CheckpointError for unknown layers.
     """
-    damages = load_damages(Workspace(request.workspace).sensitivity_file(request.sensitivity))
-    names = request.layers or damages.layers
+    kl_increases = load_sensitivities(Workspace(request.workspace).sensitivity_file(request.sensitivity))
+    names = request.layers or kl_increases.layers
     layers = tuple(_layer(checkpoint, name) for name in names)
     locks = dict(request.locked)
     _refuse_unknown_locks(locks, names, checkpoint)
@@ -83,22 +83,30 @@ def prepare(request: Allocate, checkpoint: Checkpoint) -> Prepared:
         )
     treatments = tuple(dict.fromkeys((KEEP, *request.candidates, *locks.values())))
     table = candidates(layers, treatments)
-    damage, foretold = known_damage(damages, table)
-    notes = _notes(table, damage, foretold, locks)
-    allowed = _allowed(table, damage, locks, request)
-    damage = np.where(allowed, np.nan_to_num(damage, nan=0.0), np.inf)
+    kl_increase, estimated = known_kl_increase(kl_increases, table)
+    notes = _notes(table, kl_increase, estimated, locks)
+    allowed = _allowed(table, kl_increase, locks, request)
+    kl_increase = np.where(allowed, np.nan_to_num(kl_increase, nan=0.0), np.inf)
     nbytes = np.where(allowed, table.nbytes, np.inf)
     groups = fused_groups(layers) if request.fused else ()
     _refuse_contradictions(layers, allowed, groups, locks, treatments)
-    _, place = joined(Problem(damage, nbytes), groups)
+    _, place = joined(Problem(kl_increase, nbytes), groups)
     costs = load_layer_costs(request.workspace, request.costs) if request.budget.kind == LATENCY else None
     return Prepared(
-        table, damage, nbytes, place, _prediction(damages), frozenset(locks), bool(groups), tuple(notes), costs
+        table,
+        kl_increase,
+        nbytes,
+        place,
+        _prediction(kl_increases),
+        frozenset(locks),
+        bool(groups),
+        tuple(notes),
+        costs,
     )
 
 
-def _prediction(damages: Damages) -> Prediction:
-    return fit(together_of(damages, damages.together()))
+def _prediction(kl_increases: Damages) -> Prediction:
+    return fit(joint_effects_of(kl_increases, kl_increases.together()))
 
 
 def _layer(checkpoint: Checkpoint, name: str) -> Layer:
@@ -112,10 +120,10 @@ def _layer(checkpoint: Checkpoint, name: str) -> Layer:
         ) from error
 
 
-def _allowed(table: Table, damage: Floats, locks: Mapping[str, Treatment], request: Allocate) -> NDArray[np.bool_]:
+def _allowed(table: Table, kl_increase: Floats, locks: Mapping[str, Treatment], request: Allocate) -> NDArray[np.bool_]:
     asked = {KEEP, *request.candidates}
     offered = np.array([treatment in asked for treatment in table.treatments])
-    allowed: NDArray[np.bool_] = np.isfinite(damage) & np.isfinite(table.nbytes) & offered
+    allowed: NDArray[np.bool_] = np.isfinite(kl_increase) & np.isfinite(table.nbytes) & offered
     for index, layer in enumerate(table.layers):
         if layer.name in locks:
             option = table.treatments.index(locks[layer.name])
@@ -130,24 +138,24 @@ def _allowed(table: Table, damage: Floats, locks: Mapping[str, Treatment], reque
     return allowed
 
 
-def _notes(table: Table, damage: Floats, foretold: Floats, locks: Mapping[str, Treatment]) -> list[str]:
+def _notes(table: Table, kl_increase: Floats, estimated: Floats, locks: Mapping[str, Treatment]) -> list[str]:
     findings: dict[str, list[str]] = {}
     for i, layer in enumerate(table.layers):
         for j, treatment in enumerate(table.treatments):
             if layer.name in locks:
-                if treatment == locks[layer.name] and np.isnan(damage[i, j]):
+                if treatment == locks[layer.name] and np.isnan(kl_increase[i, j]):
                     findings.setdefault(
                         f"locked to {treatment.tag}, whose damage is not known and not counted", []
                     ).append(layer.name)
             elif table.fitted[i][j] is None:
                 findings.setdefault(f"{treatment.tag} does not fit", []).append(layer.name)
-            elif np.isnan(damage[i, j]):
+            elif np.isnan(kl_increase[i, j]):
                 findings.setdefault(f"{treatment.tag} was not measured and is not chosen", []).append(layer.name)
-            elif np.isinf(damage[i, j]):
+            elif np.isinf(kl_increase[i, j]):
                 findings.setdefault(f"{treatment.tag} breaks the model and is not chosen", []).append(layer.name)
     notes = [finding_as_sentence(finding, names) for finding, names in findings.items()]
-    if foretold.any():
-        notes.append(f"{int(foretold.sum())} of {damage.size} damages are foretold from gradients, not measured")
+    if estimated.any():
+        notes.append(f"{int(estimated.sum())} of {kl_increase.size} damages are foretold from gradients, not measured")
     return notes
 
 

@@ -19,21 +19,21 @@ class Problem:
     damage, cost: float64 [items, options]; both infinite where an option is not allowed.
     """
 
-    damage: Floats
+    kl_increase: Floats
     cost: Floats
 
     @property
     def items(self) -> int:
-        return len(self.damage)
+        return len(self.kl_increase)
 
     def totals(self, choice: Choice) -> tuple[float, float]:
         """(damage, cost) of one option per item."""
         rows = np.arange(self.items)
-        return float(self.damage[rows, choice].sum()), float(self.cost[rows, choice].sum())
+        return float(self.kl_increase[rows, choice].sum()), float(self.cost[rows, choice].sum())
 
     def turned(self) -> Problem:
         """The same with damage and cost in each other's place: what is least for a given damage."""
-        return Problem(self.cost, self.damage)
+        return Problem(self.cost, self.kl_increase)
 
 
 def joined(problem: Problem, groups: Sequence[Sequence[int]]) -> tuple[Problem, NDArray[np.int64]]:
@@ -45,10 +45,10 @@ def joined(problem: Problem, groups: Sequence[Sequence[int]]) -> tuple[Problem, 
     for group in groups:
         place[list(group)] = min(group)
     _, place = np.unique(place, return_inverse=True)
-    shape = (int(place.max(initial=-1)) + 1, problem.damage.shape[1])
-    damage, cost = np.zeros(shape), np.zeros(shape)
-    np.add.at(damage, place, problem.damage)
+    shape = (int(place.max(initial=-1)) + 1, problem.kl_increase.shape[1])
+    kl_increase, cost = np.zeros(shape), np.zeros(shape)
+    np.add.at(kl_increase, place, problem.kl_increase)
     np.add.at(cost, place, problem.cost)
-    forbidden = ~(np.isfinite(damage) & np.isfinite(cost))
-    damage[forbidden] = cost[forbidden] = np.inf
-    return Problem(damage, cost), place
+    forbidden = ~(np.isfinite(kl_increase) & np.isfinite(cost))
+    kl_increase[forbidden] = cost[forbidden] = np.inf
+    return Problem(kl_increase, cost), place

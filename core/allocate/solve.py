@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.allocate.hull import Ladder
-from core.allocate.problem import Choice, Floats
+from benchvise.core.allocate.hull import Ladder
+from benchvise.core.allocate.problem import Choice, Floats
 
 TOLERANCE = 1e-4
 """What an allocation may be worse than the best, relative to its damage: far less than damages can be measured to."""
@@ -24,7 +24,7 @@ class Solution:
     """
 
     choice: Choice
-    damage: float
+    kl_increase: float
     cost: float
     price: float
     gap: float
@@ -47,10 +47,10 @@ def solve(steps: Ladder, budget: float) -> Solution:
     search = _Search(steps, base, price, budget - problem.totals(base)[1])
     search.begin(_filled(steps, count, base, search.room))
     search.carry_out()
-    damage, cost = problem.totals(search.best)
-    gap = max(0.0, damage - search.bound)
-    known = search.proven or gap <= TOLERANCE * damage
-    return Solution(search.best, damage, cost, price, 0.0 if known else gap / damage)
+    kl_increase, cost = problem.totals(search.best)
+    gap = max(0.0, kl_increase - search.bound)
+    known = search.proven or gap <= TOLERANCE * kl_increase
+    return Solution(search.best, kl_increase, cost, price, 0.0 if known else gap / kl_increase)
 
 
 def _filled(steps: Ladder, count: int, base: Choice, room: float) -> Choice:
@@ -59,7 +59,7 @@ def _filled(steps: Ladder, count: int, base: Choice, room: float) -> Choice:
     for step in range(count, len(steps.spent)):
         item, option = int(steps.item[step]), int(steps.option[step])
         extra = problem.cost[item, option] - problem.cost[item, choice[item]]
-        if extra <= room and problem.damage[item, option] < problem.damage[item, choice[item]]:
+        if extra <= room and problem.kl_increase[item, option] < problem.kl_increase[item, choice[item]]:
             choice[item] = option
             room -= extra
     return choice
@@ -85,21 +85,21 @@ class _Search:
         self.room = room
         with np.errstate(invalid="ignore"):
             self._spent: Floats = problem.cost - problem.cost[rows, base][:, None]
-            self._lost: Floats = problem.damage - problem.damage[rows, base][:, None]
+            self._lost: Floats = problem.kl_increase - problem.kl_increase[rows, base][:, None]
             reduced: Floats = self._lost + price * self._spent
-        self._allowed = np.isfinite(problem.cost) & np.isfinite(problem.damage)
+        self._allowed = np.isfinite(problem.cost) & np.isfinite(problem.kl_increase)
         reduced[~self._allowed] = np.inf
         reduced[rows, base] = np.inf
         self._least = reduced.min(axis=1)
         self._problem = problem
-        self._base_damage = problem.totals(base)[0]
-        self.bound = self._base_damage - price * room
+        self._base_kl = problem.totals(base)[0]
+        self.bound = self._base_kl - price * room
         self.proven = False
 
     def begin(self, known: Choice) -> None:
         """known: an allocation within the budget, to be bettered."""
         self.best = known
-        self._best_damage = self._problem.totals(known)[0]
+        self._best_kl = self._problem.totals(known)[0]
 
     def carry_out(self) -> None:
         spent, lost = np.zeros(1), np.zeros(1)
@@ -122,7 +122,7 @@ class _Search:
     @property
     def _enough(self) -> float:
         """Whatever damages this much or more is not looked for."""
-        return self._best_damage * (1 - TOLERANCE)
+        return self._best_kl * (1 - TOLERANCE)
 
     def _extended(
         self, item: int, options: NDArray[np.int32], spent: Floats, lost: Floats
@@ -143,12 +143,12 @@ class _Search:
     def _take_best(self, spent: Floats, lost: Floats, stages: list[_Stage]) -> None:
         """Of the states within the budget the last damages least."""
         state = int(np.searchsorted(spent, self.room, side="right")) - 1
-        if state < 0 or self._base_damage + lost[state] >= self._best_damage:
+        if state < 0 or self._base_kl + lost[state] >= self._best_kl:
             return
         choice = self._base.copy()
         for stage in reversed(stages):
             choice[stage.item] = stage.option[state]
             state = int(stage.parent[state])
-        damage, cost = self._problem.totals(choice)
-        if cost <= self._problem.totals(self._base)[1] + self.room and damage < self._best_damage:
-            self.best, self._best_damage = choice, damage
+        kl_increase, cost = self._problem.totals(choice)
+        if cost <= self._problem.totals(self._base)[1] + self.room and kl_increase < self._best_kl:
+            self.best, self._best_kl = choice, kl_increase

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.allocate.problem import Floats
-from core.checkpoint.records import Layer
-from core.errors import RecipeError
-from core.recipe.fitting import fitted
-from core.recipe.recipe import Treatment
-from core.workspace.damages import FISHER, METHODS, Damages
+from benchvise.core.allocate.problem import Floats
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.errors import RecipeError
+from benchvise.core.recipe.fitting import fitted
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.workspace.sensitivities import FISHER, METHODS, Damages
 
 
 @dataclass(frozen=True)
@@ -41,36 +41,36 @@ def candidates(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> Tabl
     return Table(tuple(layers), tuple(treatments), found, nbytes)
 
 
-def known_damage(damages: Damages, table: Table) -> tuple[Floats, Floats]:
+def known_kl_increase(kl_increases: Damages, table: Table) -> tuple[Floats, Floats]:
     """(KL, share that is foretold and not measured) [layers, treatments]; KL is NaN where nothing is known.
 
     What is kept does no damage. Foretold damages are brought to the level of the measured ones by the median of their
     ratio, where both are known.
     """
-    known = {method: _by_method(damages, table, method) for method in METHODS}
-    found, foretold = np.full(table.nbytes.shape, np.nan), np.zeros(table.nbytes.shape)
+    known = {method: _by_method(kl_increases, table, method) for method in METHODS}
+    found, estimated = np.full(table.nbytes.shape, np.nan), np.zeros(table.nbytes.shape)
     for method, values in known.items():
         if method == FISHER:
             values = values * _level(values, found)  # noqa: PLW2901
-            foretold = (np.isnan(found) & ~np.isnan(values)).astype(np.float64)
+            estimated = (np.isnan(found) & ~np.isnan(values)).astype(np.float64)
         found = np.where(np.isnan(found), values, found)
     kept = [[fit is not None and fit.keeps for fit in row] for row in table.fitted]
-    return np.where(np.array(kept, bool).reshape(found.shape), 0.0, found), foretold
+    return np.where(np.array(kept, bool).reshape(found.shape), 0.0, found), estimated
 
 
-def _by_method(damages: Damages, table: Table, method: str) -> Floats:
+def _by_method(kl_increases: Damages, table: Table, method: str) -> Floats:
     known = np.full(table.nbytes.shape, np.nan)
     for i, (layer, row) in enumerate(zip(table.layers, table.fitted, strict=True)):
         for j, fit in enumerate(row):
-            damage = damages.latest(layer.name, fit, method) if fit is not None else None
-            if damage is not None:
-                known[i, j] = damage.kl
+            kl_increase = kl_increases.latest(layer.name, fit, method) if fit is not None else None
+            if kl_increase is not None:
+                known[i, j] = kl_increase.kl
     return known
 
 
-def _level(foretold: Floats, measured: Floats) -> float:
-    both = (foretold > 0) & (measured > 0) & np.isfinite(foretold) & np.isfinite(measured)
-    return float(np.exp(np.median(np.log(measured[both] / foretold[both])))) if both.any() else 1.0
+def _level(estimated: Floats, measured: Floats) -> float:
+    both = (estimated > 0) & (measured > 0) & np.isfinite(estimated) & np.isfinite(measured)
+    return float(np.exp(np.median(np.log(measured[both] / estimated[both])))) if both.any() else 1.0
 
 
 def _fitted(treatment: Treatment, layer: Layer) -> Treatment | None:

@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from core.analysis.decoding import FloatArray, IntArray, RawArray, check_real, decode
-from core.analysis.source import Source, map_in_order, matrix_shape, size_bytes, watched_blocks
-from core.progress import Progress
-from core.protocol.results import ChannelRanges
+from benchvise.core.analysis.decoding import FloatArray, IntArray, RawArray, check_real, decode
+from benchvise.core.analysis.source import Source, map_in_order, matrix_shape, size_bytes, watched_blocks
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.results import ChannelRanges
 
 _PIECE = 256 * 1024
 

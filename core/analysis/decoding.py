@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.checkpoint.records import DTYPE_BITS
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.records import DTYPE_BITS
+from benchvise.core.errors import CheckpointError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

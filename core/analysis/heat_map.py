@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from core.analysis.decoding import IntArray, RawArray, check_real, decode
-from core.analysis.source import Source, map_in_order, matrix_shape, size_bytes, watched_blocks
-from core.errors import CheckpointError
-from core.progress import Progress
-from core.protocol.results import Floats32, HeatMap
+from benchvise.core.analysis.decoding import IntArray, RawArray, check_real, decode
+from benchvise.core.analysis.source import Source, map_in_order, matrix_shape, size_bytes, watched_blocks
+from benchvise.core.errors import CheckpointError
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.results import Floats32, HeatMap
 
 _Rows = tuple[RawArray, ...]
 

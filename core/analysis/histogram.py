@@ -7,12 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from core.analysis.decoding import FloatArray, IntArray, RawArray, is_wide, split_finite
-from core.analysis.source import Source, flat_pieces, map_in_order, size_bytes, watched_blocks
-from core.analysis.value_counts import PatternCounts, pattern_counts_of
-from core.errors import UserError
-from core.progress import Progress
-from core.protocol.results import Histogram
+from benchvise.core.analysis.decoding import FloatArray, IntArray, RawArray, is_wide, split_finite
+from benchvise.core.analysis.source import Source, flat_pieces, map_in_order, size_bytes, watched_blocks
+from benchvise.core.analysis.value_counts import PatternCounts, pattern_counts_of
+from benchvise.core.errors import UserError
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.results import Histogram
 
 MAX_BINS = 65_536
 PIECE = 128 * 1024

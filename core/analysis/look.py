@@ -7,25 +7,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.analysis.channels import channel_ranges_of
-from core.analysis.heat_map import error_map_of, heat_map_of
-from core.analysis.histogram import histogram_of
-from core.analysis.source import ArraySource, EntrySource, Source
-from core.analysis.statistics import look as look_at
-from core.checkpoint.read import raw_dtype
-from core.checkpoint.records import Layer
-from core.checkpoint.reopen import LAST_OPENED
-from core.checkpoint.tensors import load_tensor, torch_dtype
-from core.compress.apply import treat
-from core.compress.layer_matrix import BLOCK_BYTES, LayerMatrix, as_matrix, matrix_entry
-from core.compress.quality import Quality
-from core.errors import CheckpointError
-from core.progress import Progress
-from core.protocol.requests import Look, LookChannels, LookMap
-from core.protocol.results import Floats, Looked, LookedChannels, LookedMap
-from core.recipe.recipe import Treatment
-from core.schemes.registry import arithmetic_of
-from core.weights.open import open_weights
+from benchvise.core.analysis.channels import channel_ranges_of
+from benchvise.core.analysis.heat_map import error_map_of, heat_map_of
+from benchvise.core.analysis.histogram import histogram_of
+from benchvise.core.analysis.source import ArraySource, EntrySource, Source
+from benchvise.core.analysis.statistics import look as look_at
+from benchvise.core.checkpoint.read import raw_dtype
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.checkpoint.reopen import LAST_OPENED
+from benchvise.core.checkpoint.tensors import load_tensor, torch_dtype
+from benchvise.core.compress.apply import treat
+from benchvise.core.compress.layer_matrix import BLOCK_BYTES, LayerMatrix, as_matrix, matrix_entry
+from benchvise.core.compress.quality import Quality
+from benchvise.core.errors import CheckpointError
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.requests import Look, LookChannels, LookMap
+from benchvise.core.protocol.results import Floats, Looked, LookedChannels, LookedMap
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.weights.open import open_weights
 
 
 def look(request: Look, progress: Progress) -> Looked:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.analysis.decoding import FloatArray, IntArray
+from benchvise.core.analysis.decoding import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)

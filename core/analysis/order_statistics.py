@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.analysis.decoding import FloatArray, IntArray, RawArray
+from benchvise.core.analysis.decoding import FloatArray, IntArray, RawArray
 
 DIGIT_BITS = 16
 Keys = NDArray[Any]

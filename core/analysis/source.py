@@ -9,10 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from core.analysis.decoding import RawArray, values_per_element
-from core.checkpoint.read import block_rows, read_rows
-from core.checkpoint.records import DTYPE_BITS, TensorEntry
-from core.progress import Progress
+from benchvise.core.analysis.decoding import RawArray, values_per_element
+from benchvise.core.checkpoint.read import block_rows, read_rows
+from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
+from benchvise.core.progress import Progress
 
 BLOCK_BYTES = 8 << 20
 """How much one thread works on at a time. Results merge block by block, so it must not depend on the machine."""

@@ -7,10 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from core.analysis.decoding import FloatArray, is_wide
-from core.analysis.histogram import Range, bin_edges, check_bins, histogram_of_counts
-from core.analysis.moments import moments_of_counts
-from core.analysis.order_statistics import (
+from benchvise.core.analysis.decoding import FloatArray, is_wide
+from benchvise.core.analysis.histogram import Range, bin_edges, check_bins, histogram_of_counts
+from benchvise.core.analysis.moments import moments_of_counts
+from benchvise.core.analysis.order_statistics import (
     DIGIT_BITS,
     Quantile,
     Selection,
@@ -18,13 +18,13 @@ from core.analysis.order_statistics import (
     quantiles_of_counts,
     value_of_key,
 )
-from core.analysis.source import Source, map_in_order, size_bytes, watched_blocks
-from core.analysis.survey import Answer, Question, Survey, answer_block, narrow_block, survey_block
-from core.analysis.value_counts import PatternCounts, pattern_counts_of
-from core.checkpoint.read import raw_dtype
-from core.checkpoint.records import DTYPE_BITS
-from core.progress import Progress
-from core.protocol.results import Histogram, Statistics
+from benchvise.core.analysis.source import Source, map_in_order, size_bytes, watched_blocks
+from benchvise.core.analysis.survey import Answer, Question, Survey, answer_block, narrow_block, survey_block
+from benchvise.core.analysis.value_counts import PatternCounts, pattern_counts_of
+from benchvise.core.checkpoint.read import raw_dtype
+from benchvise.core.checkpoint.records import DTYPE_BITS
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.results import Histogram, Statistics
 
 OUTLIER_DEVIATIONS = 6.0
 _FRACTIONS = (0.001, 0.01, 0.5, 0.99, 0.999)

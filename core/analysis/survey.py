@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from core.analysis.decoding import Finite, FloatArray, IntArray, RawArray, split_finite
-from core.analysis.histogram import PIECE, count_in_bins
-from core.analysis.moments import Moments, moments_of
-from core.analysis.order_statistics import DIGIT_BITS, Digits, Selection, sortable_keys
-from core.analysis.source import flat_pieces
-from core.analysis.value_counts import count_patterns
+from benchvise.core.analysis.decoding import Finite, FloatArray, IntArray, RawArray, split_finite
+from benchvise.core.analysis.histogram import PIECE, count_in_bins
+from benchvise.core.analysis.moments import Moments, moments_of
+from benchvise.core.analysis.order_statistics import DIGIT_BITS, Digits, Selection, sortable_keys
+from benchvise.core.analysis.source import flat_pieces
+from benchvise.core.analysis.value_counts import count_patterns
 
 
 @dataclass(frozen=True, slots=True)

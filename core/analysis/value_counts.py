@@ -10,10 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from core.analysis.decoding import FloatArray, IntArray, RawArray, is_wide, value_table, values_per_element
-from core.analysis.source import Source, flat_pieces, map_in_order, size_bytes, watched_blocks
-from core.checkpoint.records import DTYPE_BITS
-from core.progress import Progress
+from benchvise.core.analysis.decoding import FloatArray, IntArray, RawArray, is_wide, value_table, values_per_element
+from benchvise.core.analysis.source import Source, flat_pieces, map_in_order, size_bytes, watched_blocks
+from benchvise.core.checkpoint.records import DTYPE_BITS
+from benchvise.core.progress import Progress
 
 # Larger pieces leave the second-level cache, smaller ones pay for adding up 65,536 counts too often.
 _PIECE = 512 * 1024

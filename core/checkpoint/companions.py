@@ -6,7 +6,7 @@ import json
 from fnmatch import fnmatch
 from pathlib import Path
 
-from core.errors import CheckpointError
+from benchvise.core.errors import CheckpointError
 
 CARRIED = (
     "config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json",

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from core.checkpoint.problems import checkpoint_error
-from core.checkpoint.shard_index import read_index
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.problems import checkpoint_error
+from benchvise.core.checkpoint.shard_index import read_index
+from benchvise.core.errors import CheckpointError
 
 Format = Literal["safetensors", "torch"]
 

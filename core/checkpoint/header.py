@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.checkpoint.records import TensorEntry
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.records import TensorEntry
+from benchvise.core.errors import CheckpointError
 
 MAX_RANK = 64
 """numpy's limit of dimensions."""

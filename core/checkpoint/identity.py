@@ -6,8 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from core.checkpoint.records import Checkpoint, TensorEntry
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.records import Checkpoint, TensorEntry
+from benchvise.core.errors import CheckpointError
 
 
 def tensor_identity(entry: TensorEntry) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from core.checkpoint.records import Layer, TensorEntry
-from core.checkpoint.roles import place_of
-from core.checkpoint.tree_order import OrderKey, block_of, order_key
-from core.checkpoint.tying import tied_head
+from benchvise.core.checkpoint.records import Layer, TensorEntry
+from benchvise.core.checkpoint.roles import place_of
+from benchvise.core.checkpoint.tree_order import OrderKey, block_of, order_key
+from benchvise.core.checkpoint.tying import tied_head
 
 _CONV1D_MODELS = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 _CONV1D_LEAVES = (".c_attn", ".q_attn", ".c_fc", ".c_proj")

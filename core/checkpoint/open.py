@@ -8,15 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.checkpoint.companions import find_companions, quantization_of, read_config
-from core.checkpoint.folder import INDEX_SUFFIXES, TORCH_SUFFIXES, Format, WeightFiles, find_weights, one_of_shards
-from core.checkpoint.header import Header
-from core.checkpoint.layers import layers_of
-from core.checkpoint.records import Checkpoint
-from core.checkpoint.safetensors_header import MAX_HEADER_BYTES, read_header
-from core.checkpoint.shard_index import check_shards
-from core.checkpoint.torch_file import read_torch_header
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.companions import find_companions, quantization_of, read_config
+from benchvise.core.checkpoint.folder import (
+    INDEX_SUFFIXES,
+    TORCH_SUFFIXES,
+    Format,
+    WeightFiles,
+    find_weights,
+    one_of_shards,
+)
+from benchvise.core.checkpoint.header import Header
+from benchvise.core.checkpoint.layers import layers_of
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.checkpoint.safetensors_header import MAX_HEADER_BYTES, read_header
+from benchvise.core.checkpoint.shard_index import check_shards
+from benchvise.core.checkpoint.torch_file import read_torch_header
+from benchvise.core.errors import CheckpointError
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:

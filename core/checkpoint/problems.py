@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.errors import CheckpointError
+from benchvise.core.errors import CheckpointError
 
 SHOWN = 5
 

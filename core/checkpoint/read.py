@@ -14,8 +14,8 @@ from io import FileIO
 import numpy as np
 from numpy.typing import NDArray
 
-from core.checkpoint.records import DTYPE_BITS, TensorEntry
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
+from benchvise.core.errors import CheckpointError
 
 RawArray = NDArray[np.generic]
 

@@ -7,8 +7,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Checkpoint
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Checkpoint
 
 Stamp = tuple[tuple[int, int] | None, ...]
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from core.checkpoint.records import COMPRESSIBLE_DTYPES, Kind
+from benchvise.core.checkpoint.records import COMPRESSIBLE_DTYPES, Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from collections import Counter
 from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
-from core.checkpoint.header import MAX_ELEMENTS, MAX_RANK, Header, reject_pointer
-from core.checkpoint.problems import checkpoint_error
-from core.checkpoint.records import DTYPE_BITS, TensorEntry
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.header import MAX_ELEMENTS, MAX_RANK, Header, reject_pointer
+from benchvise.core.checkpoint.problems import checkpoint_error
+from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
+from benchvise.core.errors import CheckpointError
 
 DTYPES: dict[str, str] = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",

@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 import torch
 
-from core.checkpoint.records import StoredTensor
-from core.checkpoint.safetensors_header import DTYPES
+from benchvise.core.checkpoint.records import StoredTensor
+from benchvise.core.checkpoint.safetensors_header import DTYPES
 
 _CODES = {name: code for code, name in DTYPES.items()}
 

@@ -11,9 +11,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from core.checkpoint.header import Header
-from core.checkpoint.problems import checkpoint_error
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.header import Header
+from benchvise.core.checkpoint.problems import checkpoint_error
+from benchvise.core.errors import CheckpointError
 
 _REMEDY = "Download the checkpoint again, or open a single one of its files."
 

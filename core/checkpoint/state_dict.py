@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from core.checkpoint.torch_pickle import TensorRef
+from benchvise.core.checkpoint.torch_pickle import TensorRef
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params", "params_ema")
 """Keys under which training scripts keep the model's weights, most telling first."""

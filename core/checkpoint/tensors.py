@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from core.checkpoint.read import read_rows, rows
-from core.checkpoint.records import TensorEntry
+from benchvise.core.checkpoint.read import read_rows, rows
+from benchvise.core.checkpoint.records import TensorEntry
 
 
 def load_rows(entry: TensorEntry, start: int, stop: int) -> torch.Tensor:

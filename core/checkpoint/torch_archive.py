@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from core.checkpoint.records import DTYPE_BITS
-from core.checkpoint.torch_pickle import StorageRef, TensorUnpickler
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.records import DTYPE_BITS
+from benchvise.core.checkpoint.torch_pickle import StorageRef, TensorUnpickler
+from benchvise.core.errors import CheckpointError
 
 ZIP_MAGIC = b"PK\x03\x04"
 

@@ -6,13 +6,13 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from core.checkpoint.header import MAX_ELEMENTS, MAX_RANK, Header, reject_pointer
-from core.checkpoint.problems import checkpoint_error
-from core.checkpoint.records import DTYPE_BITS, TensorEntry
-from core.checkpoint.state_dict import flatten, unwrap
-from core.checkpoint.torch_archive import read_archive
-from core.checkpoint.torch_pickle import TensorRef
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.header import MAX_ELEMENTS, MAX_RANK, Header, reject_pointer
+from benchvise.core.checkpoint.problems import checkpoint_error
+from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
+from benchvise.core.checkpoint.state_dict import flatten, unwrap
+from benchvise.core.checkpoint.torch_archive import read_archive
+from benchvise.core.checkpoint.torch_pickle import TensorRef
+from benchvise.core.errors import CheckpointError
 
 _SHOWN = 4
 

@@ -14,8 +14,8 @@ import struct
 from collections import OrderedDict
 from typing import IO, NamedTuple
 
-from core.checkpoint.records import DTYPE_BITS
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.records import DTYPE_BITS
+from benchvise.core.errors import CheckpointError
 
 _SAVE_AGAIN = "If you trust where it comes from, load it in Python and save its `state_dict()` as safetensors."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from core.checkpoint.roles import Place
+from benchvise.core.checkpoint.roles import Place
 
 OrderKey = tuple[int, str, int, int, str, str]
 

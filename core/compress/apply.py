@@ -8,19 +8,19 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from core.checkpoint.records import Layer
-from core.checkpoint.tensors import load_tensor, torch_dtype
-from core.compress.ahead import ahead
-from core.compress.layer_matrix import LayerMatrix, from_matrix
-from core.compress.quality import Quality
-from core.compress.whole_matrix import matrix_of, solve_matrix, streams
-from core.errors import CheckpointError
-from core.progress import NullProgress, Progress
-from core.recipe.recipe import Treatment
-from core.schemes.arithmetic import Shared
-from core.schemes.grid_arithmetic import STREAMED
-from core.schemes.matrix import SolvedRows
-from core.solvers.registry import SOLVE
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.checkpoint.tensors import load_tensor, torch_dtype
+from benchvise.core.compress.ahead import ahead
+from benchvise.core.compress.layer_matrix import LayerMatrix, from_matrix
+from benchvise.core.compress.quality import Quality
+from benchvise.core.compress.whole_matrix import matrix_of, solve_matrix, streams
+from benchvise.core.errors import CheckpointError
+from benchvise.core.progress import NullProgress, Progress
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.schemes.arithmetic import Shared
+from benchvise.core.schemes.grid_arithmetic import STREAMED
+from benchvise.core.schemes.matrix import SolvedRows
+from benchvise.core.solvers.registry import SOLVE
 
 
 @dataclass(frozen=True)

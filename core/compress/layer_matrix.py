@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from core.checkpoint.records import Layer, TensorEntry
-from core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
-from core.compress.ahead import ahead
-from core.errors import CheckpointError
-from core.kernels.quantise import is_finite
-from core.progress import Progress
+from benchvise.core.checkpoint.records import Layer, TensorEntry
+from benchvise.core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
+from benchvise.core.compress.ahead import ahead
+from benchvise.core.errors import CheckpointError
+from benchvise.core.kernels.quantise import is_finite
+from benchvise.core.progress import Progress
 
 BLOCK_BYTES = 16 << 20
 """Of the file, per block. Fixed: blocks decide the order of sums, and results must not depend on the machine."""

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from core.checkpoint.identity import tensor_identity
-from core.checkpoint.records import Layer, StoredTensor
-from core.checkpoint.safetensors_header import read_header
-from core.checkpoint.safetensors_writer import SafetensorsWriter
-from core.errors import CheckpointError
-from core.recipe.recipe import Treatment
-from core.schemes.arithmetic import Shared
-from core.schemes.matrix import SolvedRows
-from core.workspace.places import whole_file
+from benchvise.core.checkpoint.identity import tensor_identity
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.checkpoint.safetensors_header import read_header
+from benchvise.core.checkpoint.safetensors_writer import SafetensorsWriter
+from benchvise.core.errors import CheckpointError
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.schemes.arithmetic import Shared
+from benchvise.core.schemes.matrix import SolvedRows
+from benchvise.core.workspace.atomic_files import whole_file
 
 ARITHMETIC_VERSION = 1
 """Raise when the same treatment gives other bytes than before, so that old records are not taken for new ones."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from core.checkpoint.records import Layer
-from core.checkpoint.tensors import torch_dtype
-from core.compress.layer_matrix import as_matrix, refuse_not_finite
-from core.methods.solver import Nearest
-from core.recipe.recipe import Treatment
-from core.schemes.arithmetic import Shared
-from core.solvers.registry import SOLVE, SOLVE_MATRIX
-from core.solvers.solution import InputStatistics, Solution
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.checkpoint.tensors import torch_dtype
+from benchvise.core.compress.layer_matrix import as_matrix, refuse_not_finite
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.schemes.arithmetic import Shared
+from benchvise.core.solvers.registry import SOLVE, SOLVE_MATRIX
+from benchvise.core.solvers.solution import InputStatistics, Solution
 
 STREAMED_ROWS_BYTES = 4 << 20
 

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.checkpoint.records import Layer
-from core.evaluate.forward import logits_of
-from core.runtime.replace import holder_name
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.evaluate.forward import logits_of
+from benchvise.core.runtime.replace import holder_name
 
 CAPTURE_BYTES = 2 << 30
 _FAULTS = (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError)

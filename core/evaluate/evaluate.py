@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from core.errors import UserError
-from core.evaluate.divergence import Diverged, Score, judge, score_batch
-from core.evaluate.forward import all_logits, diverged, vocabulary_of
-from core.evaluate.text import text_windows
-from core.memory import PeakMemory, release_freed
-from core.progress import Progress
-from core.protocol.requests import Evaluate
-from core.protocol.results import Evaluation
-from core.runtime.build import load_model
-from core.weights.open import open_weights
-from core.weights.weights import Weights
+from benchvise.core.errors import UserError
+from benchvise.core.evaluate.divergence import Diverged, Score, judge, score_batch
+from benchvise.core.evaluate.forward import all_logits, diverged, vocabulary_of
+from benchvise.core.evaluate.text import text_windows
+from benchvise.core.memory import PeakMemory, release_freed
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.requests import Evaluate
+from benchvise.core.protocol.results import Evaluation
+from benchvise.core.runtime.build import load_model
+from benchvise.core.weights.open import open_weights
+from benchvise.core.weights.weights import Weights
 
 KEPT_LOGIT_BYTES = 1 << 30
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from core.errors import CheckpointError
+from benchvise.core.errors import CheckpointError
 
 MAX_BATCH_WINDOWS = 8
 BATCH_LOGIT_BYTES = 256 << 20

@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from core.errors import UserError
-from core.evaluate.divergence import Diverged, log_probabilities
-from core.evaluate.forward import diverged
-from core.evaluate.pieces import text_pieces
-from core.evaluate.text import load_tokenizer
-from core.progress import Progress
-from core.protocol.requests import Generate
-from core.protocol.results import Generation, Generations
-from core.runtime.architecture import architecture_of
-from core.runtime.build import load_model
-from core.weights.open import open_weights
-from core.weights.weights import Weights
+from benchvise.core.errors import UserError
+from benchvise.core.evaluate.divergence import Diverged, log_probabilities
+from benchvise.core.evaluate.forward import diverged
+from benchvise.core.evaluate.pieces import text_pieces
+from benchvise.core.evaluate.text import load_tokenizer
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.requests import Generate
+from benchvise.core.protocol.results import Generation, Generations
+from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.build import load_model
+from benchvise.core.weights.open import open_weights
+from benchvise.core.weights.weights import Weights
 
 
 def generate(request: Generate, progress: Progress) -> Generations:

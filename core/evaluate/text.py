@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from core.checkpoint.records import Checkpoint
-from core.errors import CheckpointError, UserError
-from core.runtime.architecture import architecture_of, model_folder
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.errors import CheckpointError, UserError
+from benchvise.core.runtime.architecture import architecture_of, model_folder
 
-LEAST_TOKENS = 32
+MIN_TOKENS = 32
 _REMEDY = 'Give a UTF-8 .txt file, or a .jsonl file with a "text" in each line; without one the shipped text is used.'
 
 
@@ -38,7 +38,7 @@ def read_text(path: str) -> str:
     "" is the shipped evaluation text. Raises UserError when the file is missing, not text, or empty.
     """
     if not path:
-        return (files("resources") / "sample" / "evaluation.txt").read_text(encoding="utf-8")
+        return (files("benchvise.resources") / "sample" / "evaluation.txt").read_text(encoding="utf-8")
     try:
         content = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -72,12 +72,12 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
 def cut_windows(ids: Tensor, windows: int, window_tokens: int, *, where: str = "") -> Windows:
     """Windows of `window_tokens` tokens, evenly spread over int64 `ids` [tokens], at most `windows` of them.
 
-    Raises UserError when the text is shorter than LEAST_TOKENS and than a window.
+    Raises UserError when the text is shorter than MIN_TOKENS and than a window.
     """
     length = min(window_tokens, len(ids))
-    if length < min(LEAST_TOKENS, window_tokens):
+    if length < min(MIN_TOKENS, window_tokens):
         raise UserError(
-            f"The text is too short: {len(ids)} tokens, where at least {min(LEAST_TOKENS, window_tokens)} are needed",
+            f"The text is too short: {len(ids)} tokens, where at least {min(MIN_TOKENS, window_tokens)} are needed",
             where=where,
             remedy="Give a longer text, in words that the model's tokenizer knows.",
         )

@@ -21,15 +21,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from core.checkpoint.records import Layer, StoredTensor
-from core.methods.activations import INPUT_SCALE, Activations
-from core.methods.floating import Floating
-from core.methods.grouping import words
-from core.methods.integer import Integer
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.methods.scheme import Scheme
-from core.recipe.recipe import Treatment
-from core.settings import settled
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.methods.activations import INPUT_SCALE, Activations
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.grouping import words
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.settings import settled
 
 PACKED = "pack-quantized"
 UNPACKED = "int-quantized"

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from core.checkpoint.records import Layer
-from core.export.compressed_layout import PACKED, UNPACKED, Layout, layout_of
-from core.kernels.packing import pack_rows, unpack_rows
-from core.methods.activations import INPUT_SCALE
-from core.methods.integer import Integer
-from core.recipe.recipe import Treatment
-from core.schemes.integer_grid import unpack_columns
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.export.compressed_layout import PACKED, UNPACKED, Layout, layout_of
+from benchvise.core.kernels.packing import pack_rows, unpack_rows
+from benchvise.core.methods.activations import INPUT_SCALE
+from benchvise.core.methods.integer import Integer
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.schemes.integer_grid import unpack_columns
 
 BLOCK_WEIGHTS = 1 << 22
 """Weights that are unpacked at a time."""

@@ -7,23 +7,23 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.checkpoint.records import Checkpoint
-from core.errors import CheckpointError, OutputError
-from core.export.compressed_layout import quantization_config
-from core.export.folder import check_output, output_folder, require_space
-from core.export.layers import check_written, write_layers
-from core.export.loader_modules import linear_modules
-from core.export.outline import Outline, choose_outline, outline_of_plan
-from core.export.provenance import FOLDER, RUN, Provenance, provenance_of_folder, provenance_of_run
-from core.export.sharded_writer import ShardedWriter, bytes_needed, write_file
-from core.progress import Progress
-from core.protocol.requests import Export
-from core.protocol.results import Exported
-from core.recipe.plan import Plan
-from core.weights.open import open_weights, run_weights
-from core.weights.weights import Weights
-from core.workspace.run_record import RunRecord
-from core.workspace.workspace import RUN_PREFIX, Workspace
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.errors import CheckpointError, OutputError
+from benchvise.core.export.compressed_layout import quantization_config
+from benchvise.core.export.export_plan import Outline, choose_outline, outline_of_plan
+from benchvise.core.export.folder import check_output, output_folder, require_space
+from benchvise.core.export.layers import check_written, write_layers
+from benchvise.core.export.loader_modules import linear_modules
+from benchvise.core.export.provenance import FOLDER, RUN, Provenance, provenance_of_folder, provenance_of_run
+from benchvise.core.export.sharded_writer import ShardedWriter, bytes_needed, write_file
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.requests import Export
+from benchvise.core.protocol.results import Exported
+from benchvise.core.recipe.plan import Plan
+from benchvise.core.weights.open import open_weights, run_weights
+from benchvise.core.weights.weights import Weights
+from benchvise.core.workspace.run_record import RunRecord
+from benchvise.core.workspace.workspace import RUN_PREFIX, Workspace
 
 _CONFIG = "config.json"
 _QUANTIZATION_KEYS = ("quantization_config", "compression_config")

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import OutputError
-from core.workspace.places import writer_lives
+from benchvise.core.errors import OutputError
+from benchvise.core.workspace.atomic_files import writer_lives
 
 _MARK = ".partial-"
 

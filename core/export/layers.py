@@ -9,16 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import DTYPE_BITS
-from core.checkpoint.safetensors_header import read_header
-from core.checkpoint.tensors import torch_dtype
-from core.export.compressed_tensors import layout_blocks
-from core.export.outline import Outline, Part
-from core.export.sharded_writer import ShardedWriter
-from core.progress import Progress
-from core.weights.packed_folder import PackedFolderWeights
-from core.weights.weights import OriginalWeights, Weights
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import DTYPE_BITS
+from benchvise.core.checkpoint.safetensors_header import read_header
+from benchvise.core.checkpoint.tensors import torch_dtype
+from benchvise.core.export.compressed_tensors import layout_blocks
+from benchvise.core.export.export_plan import Outline, Part
+from benchvise.core.export.sharded_writer import ShardedWriter
+from benchvise.core.progress import Progress
+from benchvise.core.weights.packed_folder import PackedFolderWeights
+from benchvise.core.weights.weights import OriginalWeights, Weights
 
 BLOCK_BYTES = 32 << 20
 SAMPLED_LAYERS = 8

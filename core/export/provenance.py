@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.errors import CheckpointError
-from core.recipe.recipe import Recipe
-from core.weights.weights import Weights
-from core.workspace.run_record import MEASUREMENTS, RECIPE, RunRecord
+from benchvise.core.errors import CheckpointError
+from benchvise.core.recipe.recipe import Recipe
+from benchvise.core.weights.weights import Weights
+from benchvise.core.workspace.run_record import MEASUREMENTS, RECIPE, RunRecord
 
 FOLDER = "benchvise"
 RUN = "run.json"

@@ -17,9 +17,9 @@ from typing import Self
 import numpy as np
 from torch import Tensor
 
-from core.checkpoint.records import StoredTensor
-from core.checkpoint.safetensors_writer import SafetensorsWriter
-from core.errors import OutputError
+from benchvise.core.checkpoint.records import StoredTensor
+from benchvise.core.checkpoint.safetensors_writer import SafetensorsWriter
+from benchvise.core.errors import OutputError
 
 INDEX_NAME = "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000

@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from core.checkpoint.records import Layer
-from core.errors import OutputError
-from core.export.compressed_layout import scheme_problem
-from core.recipe.recipe import Treatment
-from core.settings import did_you_mean
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.errors import OutputError
+from benchvise.core.export.compressed_layout import scheme_problem
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.settings import did_you_mean
 
 AUTO = "auto"
 

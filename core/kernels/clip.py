@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.kernels.quantise import grid_of
+from benchvise.core.kernels.quantise import grid_of
 
 _BLOCK_WEIGHTS = 1 << 17
 

@@ -15,8 +15,8 @@ import torch._dynamo
 import torch._inductor.config
 from torch import Tensor
 
-from core.kernels.eager import EagerSteps
-from core.kernels.packing import joined
+from benchvise.core.kernels.eager import EagerSteps
+from benchvise.core.kernels.packing import joined
 
 # The codes of a block, between the loop that finds them and the loop that packs them, stay in the third-level cache;
 # calling a compiled function costs 25 µs, so that smaller blocks lose more than they gain.
@@ -24,7 +24,7 @@ BLOCK_WEIGHTS = 1 << 22
 # With fewer groups than this a compiled loop saves nothing, and a single one would be compiled as a shape of its own.
 FEWEST_GROUPS = 64
 # One for every combination of bits, group size and dtype met in a run; beyond the limit torch refuses.
-_MOST_VARIANTS = 256
+_MAX_VARIANTS = 256
 # The dtypes as wide as eight codes: eight at once, since inductor makes vector instructions of int64 and not of int16.
 _EIGHT_CODES = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
@@ -75,7 +75,7 @@ def _call(function: Callable[..., None], *tensors: Tensor) -> None:
         torch._dynamo.mark_dynamic(tensor, 0)
     # One compiler process is enough for one loop; torch's pool of them would outlive the work.
     with (
-        torch._dynamo.config.patch(recompile_limit=_MOST_VARIANTS),
+        torch._dynamo.config.patch(recompile_limit=_MAX_VARIANTS),
         torch._inductor.config.patch(compile_threads=1),
     ):
         function(*tensors)

@@ -13,8 +13,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from core.kernels.recentre import recentred
-from core.kernels.select import INT4_CPU_GROUPS
+from benchvise.core.kernels.recentre import recentred
+from benchvise.core.kernels.select import INT4_CPU_GROUPS
 
 Laid: TypeAlias = tuple[tuple[Tensor, ...], Callable[[Tensor], Tensor]]
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from core.kernels.packing import pack_rows_into
+from benchvise.core.kernels.packing import pack_rows_into
 
 # A block of this many weights, as float32 and with its codes, takes 7 MB and stays in the third-level cache. Measured
 # from 2^16 to 2^22: half the block costs a quarter more, for calling torch more often, and four times it a third.

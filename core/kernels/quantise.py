@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.kernels.eager import CPU_BLOCK_WEIGHTS, BlockSteps, EagerSteps
-from core.kernels.grid import asymmetric_grid, symmetric_scale
-from core.kernels.packing import words_per_row
-from core.kernels.routes import Route, RouteKind, choose_route
+from benchvise.core.kernels.eager import CPU_BLOCK_WEIGHTS, BlockSteps, EagerSteps
+from benchvise.core.kernels.grid import asymmetric_grid, symmetric_scale
+from benchvise.core.kernels.packing import words_per_row
+from benchvise.core.kernels.routes import Route, RouteKind, choose_route
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def quantise_pack(
         raise ValueError("a zero point was given without a scale")
     given = None if scale is None else _given_grid(scale, zero_point, shape, symmetric, scale_dtype)
     if route.kind is RouteKind.TRITON:
-        from core.kernels.triton_quantise import quantise_pack_triton
+        from benchvise.core.kernels.triton_quantise import quantise_pack_triton
 
         return Packed(*quantise_pack_triton(weight, bits, group_size, symmetric, scale_dtype, given))
     grid = _Grid(*given, given=True) if given else _Grid.empty(weight, shape, symmetric, scale_dtype)
@@ -174,7 +174,7 @@ def _steps_of(route: Route, device: torch.device) -> BlockSteps:
         return EagerSteps(device)
     if device.type != "cpu":
         raise ValueError(f"the compiled route is for the CPU, not for {device}")
-    from core.kernels.compiled import CompiledSteps
+    from benchvise.core.kernels.compiled import CompiledSteps
 
     return CompiledSteps()
 

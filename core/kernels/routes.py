@@ -8,7 +8,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from core.kernels.availability import cxx_compiler, triton_available
+from benchvise.core.kernels.availability import cxx_compiler, triton_available
 
 # What compiling saves and costs, measured on two cores of an AVX-512 server chip with torch 2.13: about 0.1 ns a weight
 # against the eager route, and 8 to 18 s in every process (import, two or three loops; longer on a machine's first time,

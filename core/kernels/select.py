@@ -13,9 +13,9 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from core.kernels.availability import triton_runs_on
-from core.kernels.packing import unpack_rows
-from core.kernels.quantise import Packed, decode
+from benchvise.core.kernels.availability import triton_runs_on
+from benchvise.core.kernels.packing import unpack_rows
+from benchvise.core.kernels.quantise import Packed, decode
 
 # Groups whose scales the CPU's int4 kernel can apply, longest first: fewer scales are read.
 INT4_CPU_GROUPS = (256, 128, 64, 32)
@@ -111,14 +111,14 @@ def prepare_linear(packed: Packed, bits: int, cols: int, dtype: torch.dtype, dev
     zero_point = None if packed.zero_point is None else packed.zero_point.to(device)
     words = packed.packed.to(device)
     if route.kind is MatmulKind.TRITON:
-        from core.kernels.triton_matmul import triton_linear
+        from benchvise.core.kernels.triton_matmul import triton_linear
 
         tensors, multiply = triton_linear(Packed(words, scale, zero_point), bits, cols, dtype)
     elif route.kind is MatmulKind.DENSE:
         dense = decode(unpack_rows(words, bits, cols), scale, zero_point, bits).to(dtype)
         tensors, multiply = (dense,), lambda x: torch.nn.functional.linear(x.to(dtype), dense)
     else:
-        from core.kernels.cpu_matmul import int4_linear, int8_linear
+        from benchvise.core.kernels.cpu_matmul import int4_linear, int8_linear
 
         codes = unpack_rows(words, bits, cols)
         build = int4_linear if route.kind is MatmulKind.INT4_CPU else int8_linear

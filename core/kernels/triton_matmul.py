@@ -22,10 +22,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from core.kernels.availability import triton_interpreted
-from core.kernels.packing import WORD_BITS, pack_rows, unpack_rows
-from core.kernels.quantise import Packed
-from core.kernels.recentre import recentred
+from benchvise.core.kernels.availability import triton_interpreted
+from benchvise.core.kernels.packing import WORD_BITS, pack_rows, unpack_rows
+from benchvise.core.kernels.quantise import Packed
+from benchvise.core.kernels.recentre import recentred
 
 # Up to this many tokens multiplying in registers keeps up with reading the weights.
 FEW_TOKENS = 2

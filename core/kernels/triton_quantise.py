@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from core.kernels.packing import words_per_row
+from benchvise.core.kernels.packing import words_per_row
 
 LANE = 32  # codes that fill whole words at every number of bits
 # The longest group whose weights one program keeps in registers; beyond it statistics take a pass of their own.

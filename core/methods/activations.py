@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from core.checkpoint.records import Layer, StoredTensor
-from core.settings import setting
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.settings import setting
 
 INPUT_SCALE = "input_scale"
 """The stored tensor that holds a fixed scale."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from core.checkpoint.records import Layer, StoredTensor
-from core.errors import RecipeError
-from core.methods.grouping import fit_group, words
-from core.methods.scheme import Scheme
-from core.settings import setting, settled
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.grouping import fit_group, words
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.settings import setting, settled
 
 
 @dataclass(frozen=True)

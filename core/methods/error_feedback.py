@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from core.methods.scheme import Scheme
-from core.methods.solver import Need, Solver
-from core.methods.sparse import Sparse
-from core.settings import setting
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Need, Solver
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.settings import setting
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from core.checkpoint.records import Layer, StoredTensor
-from core.methods.grouping import ALL, cells
-from core.methods.scheme import Scheme
-from core.settings import setting
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.methods.grouping import ALL, cells
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.settings import setting
 
 DTYPES = {"e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2"}
 """What torch calls the formats of 8-bit floats."""

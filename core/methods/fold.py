@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from core.methods.transform import Transform
+from benchvise.core.methods.transform import Transform
 
 
 @dataclass(frozen=True)

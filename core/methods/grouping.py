@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 
-from core.checkpoint.records import Layer
-from core.errors import RecipeError
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.errors import RecipeError
 
 ALL = sys.maxsize
 """Rows or columns of a cell that reaches over the whole matrix."""

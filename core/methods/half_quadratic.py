@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from core.methods.integer import Integer
-from core.methods.scheme import Scheme
-from core.methods.solver import Solver
-from core.settings import setting
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Solver
+from benchvise.core.settings import setting
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from core.checkpoint.records import Layer, StoredTensor
-from core.methods.scheme import Scheme
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.methods.scheme import Scheme
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest, Need, Solver
-from core.settings import setting
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest, Need, Solver
+from benchvise.core.settings import setting
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class LearnedRounding(Solver):
         return True
 
     @property
-    def begins_with(self) -> Solver:
+    def init_solver(self) -> Solver:
         return ErrorFeedback() if self.start == "error_feedback" else Nearest(clip_search=True, importance=True)
 
     @property

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from core.checkpoint.records import Layer, StoredTensor
-from core.errors import RecipeError
-from core.methods.floating import DTYPES
-from core.methods.grouping import cells, words
-from core.methods.scheme import Scheme
-from core.settings import setting
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.floating import DTYPES
+from benchvise.core.methods.grouping import cells, words
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.settings import setting
 
 FP4_BITS = 4
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from core.checkpoint.records import Layer, StoredTensor
-from core.methods.grouping import ALL, cells, fit_group, words
-from core.methods.scheme import Scheme
-from core.settings import setting, settled
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.methods.grouping import ALL, cells, fit_group, words
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.settings import setting, settled
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from core.methods.codebook import Codebook
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.floating import Floating
-from core.methods.fold import Fold
-from core.methods.half_quadratic import HalfQuadratic
-from core.methods.integer import Integer
-from core.methods.keep import Keep
-from core.methods.learned_rounding import LearnedRounding
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.methods.nonlinear import NonLinear
-from core.methods.outliers import Outliers
-from core.methods.rotate import Rotate
-from core.methods.scale import Scale
-from core.methods.scheme import Scheme
-from core.methods.smooth import Smooth
-from core.methods.solver import Nearest, Solver
-from core.methods.sparse import Sparse
-from core.methods.transform import Transform
-from core.methods.vector_codebook import VectorCodebook
+from benchvise.core.methods.codebook import Codebook
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.fold import Fold
+from benchvise.core.methods.half_quadratic import HalfQuadratic
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.keep import Keep
+from benchvise.core.methods.learned_rounding import LearnedRounding
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.methods.nonlinear import NonLinear
+from benchvise.core.methods.outliers import Outliers
+from benchvise.core.methods.rotate import Rotate
+from benchvise.core.methods.scale import Scale
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.smooth import Smooth
+from benchvise.core.methods.solver import Nearest, Solver
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.methods.transform import Transform
+from benchvise.core.methods.vector_codebook import VectorCodebook
 
 SCHEMES: dict[str, type[Scheme]] = {
     scheme.key: scheme

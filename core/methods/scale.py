@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from core.methods.transform import Transform
-from core.settings import setting
+from benchvise.core.methods.transform import Transform
+from benchvise.core.settings import setting
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.checkpoint.records import Layer, StoredTensor
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from core.methods.scheme import Scheme
-from core.settings import setting
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.settings import setting
 
 Need = Literal["weights", "inputs", "block"]
 """What a solver has to see: the weight alone, the layer's inputs on calibration text, or its whole block at work."""
@@ -45,7 +45,7 @@ class Solver(ABC):
         return False
 
     @property
-    def begins_with(self) -> Solver | None:
+    def init_solver(self) -> Solver | None:
         """The solver of single layers whose codes a solver of blocks starts from; None for solvers of single layers."""
         return None
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Literal
 
-from core.checkpoint.records import Layer, StoredTensor
-from core.methods.scheme import Scheme
-from core.settings import setting
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.settings import setting
 
 
 @dataclass(frozen=True)

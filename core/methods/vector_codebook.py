@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from core.checkpoint.records import Layer, StoredTensor
-from core.errors import RecipeError
-from core.methods.grouping import divisors, words
-from core.methods.scheme import Scheme
-from core.settings import setting, settled
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.grouping import divisors, words
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.settings import setting, settled
 
-MOST_DIMENSIONS = 8
-MOST_CODE_BITS = 32
+MAX_DIMENSIONS = 8
+MAX_CODE_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class VectorCodebook(Scheme):
         help="Neighbouring weights of a row that become one code; must divide the layer's inputs.",
         unit="weights",
         minimum=2,
-        maximum=MOST_DIMENSIONS,
+        maximum=MAX_DIMENSIONS,
     )
     bits: int = setting(
         8,
@@ -102,10 +102,10 @@ class VectorCodebook(Scheme):
         return self.group_size if self.granularity == "group" else columns
 
     def fitted(self, layer: Layer) -> tuple[VectorCodebook, tuple[str, ...]]:
-        if self.code_bits > MOST_CODE_BITS:
+        if self.code_bits > MAX_CODE_BITS:
             raise RecipeError(
                 f"{self.books} books of {self.bits} bits take {self.code_bits} bits a vector of '{layer.name}', "
-                f"more than {MOST_CODE_BITS}",
+                f"more than {MAX_CODE_BITS}",
                 where=layer.name,
                 remedy="Use fewer books or fewer bits.",
             )
@@ -129,7 +129,7 @@ class VectorCodebook(Scheme):
         columns = layer.matrix_shape[1]
         if columns % self.dimension == 0:
             return self, ()
-        fits = [size for size in range(2, MOST_DIMENSIONS + 1) if columns % size == 0]
+        fits = [size for size in range(2, MAX_DIMENSIONS + 1) if columns % size == 0]
         if self.indivisible == "refuse" or not fits:
             sizes = " or ".join(map(str, fits))
             remedy = f"Use dimension {sizes}, or {_FALL_BACK}." if fits else "Use another scheme for this layer."

@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from core.methods.integer import Integer
-from core.methods.microscaling import BlockFloat
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest
-from core.recipe.editing import set_calibration, set_polish, set_transforms, treat
-from core.recipe.plan import Plan
-from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
-from core.settings import settled
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.microscaling import BlockFloat
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.recipe.editing import set_calibration, set_polish, set_transforms, treat
+from benchvise.core.recipe.plan import Plan
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.core.settings import settled
 
 Change = Callable[[Treatment], Treatment]
 

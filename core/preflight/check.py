@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from core.checkpoint.records import Checkpoint
-from core.errors import CheckpointError, UserError
-from core.export.outline import Outline, outline_of_plan
-from core.export.targets import target_of
-from core.preflight.facts import Facts
-from core.preflight.fallbacks import effect_findings, fallback_findings, size_findings
-from core.preflight.loading import loading_findings
-from core.preflight.refused import refused_recipe
-from core.preflight.room import disk_findings, memory_findings, time_findings
-from core.preflight.runtimes import Runtime, runtime_of
-from core.preflight.speed import speed_findings
-from core.preflight.text import surprise_findings, text_findings
-from core.protocol.requests import CheckRecipe
-from core.protocol.results import Checked, Finding, Mend
-from core.recipe.plan import Plan, make_plan
-from core.recipe.recipe import Recipe
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.errors import CheckpointError, UserError
+from benchvise.core.export.export_plan import Outline, outline_of_plan
+from benchvise.core.export.targets import target_of
+from benchvise.core.preflight.facts import Facts
+from benchvise.core.preflight.fallbacks import effect_findings, fallback_findings, size_findings
+from benchvise.core.preflight.loading import loading_findings
+from benchvise.core.preflight.refused import refused_recipe
+from benchvise.core.preflight.resources import disk_findings, memory_findings, time_findings
+from benchvise.core.preflight.runtimes import Runtime, runtime_of
+from benchvise.core.preflight.speed import speed_findings
+from benchvise.core.preflight.text import surprise_findings, text_findings
+from benchvise.core.protocol.requests import CheckRecipe
+from benchvise.core.protocol.results import Checked, Finding, Fix
+from benchvise.core.recipe.plan import Plan, make_plan
+from benchvise.core.recipe.recipe import Recipe
 
 LEVELS = ("blocks", "warns", "tells", "fine")
-MOST_MENDS = 4
+MAX_FIXES = 4
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[
         return _checked((Finding("checkpoint", "blocks", error.what, error.remedy),), (), request)
     except UserError as error:
         finding = refused_recipe(checkpoint, request.recipe, error)
-        return _checked((replace(finding, mends=finding.mends[:MOST_MENDS]),), (), request)
+        return _checked((replace(finding, fixes=finding.fixes[:MAX_FIXES]),), (), request)
     facts = gather(plan)
     question = replace(question, modules=facts.modules)
     outline = outline_of_plan(plan, request.target, facts.modules)
@@ -90,17 +90,17 @@ def _of_job(plan: Plan, outline: Outline, facts: Facts, request: CheckRecipe) ->
 def _proven(finding: Finding, question: _Question, recipe: Recipe, before: Sequence[Finding]) -> Finding:
     """The finding with those of its mends that do away with it, and that block nothing instead."""
     blocked = {each.kind for each in before if each.level == "blocks"}
-    mends: list[Mend] = []
+    fixes: list[Fix] = []
     tried: set[tuple[Recipe, str]] = set()
-    for mend in finding.mends:
-        edit = (mend.recipe or recipe, mend.target or question.target)
-        if len(mends) < MOST_MENDS and edit not in tried and _mends(finding, question, edit, blocked):
-            mends.append(mend)
+    for fix in finding.fixes:
+        edit = (fix.recipe or recipe, fix.target or question.target)
+        if len(fixes) < MAX_FIXES and edit not in tried and _fixes(finding, question, edit, blocked):
+            fixes.append(fix)
         tried.add(edit)
-    return replace(finding, mends=tuple(mends))
+    return replace(finding, fixes=tuple(fixes))
 
 
-def _mends(finding: Finding, question: _Question, edit: tuple[Recipe, str], blocked: set[str]) -> bool:
+def _fixes(finding: Finding, question: _Question, edit: tuple[Recipe, str], blocked: set[str]) -> bool:
     recipe, target = edit
     try:
         plan = make_plan(question.checkpoint, recipe)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.errors import UserError
-from core.protocol.results import Estimate
+from benchvise.core.errors import UserError
+from benchvise.core.protocol.results import Estimate
 
 
 @dataclass(frozen=True)

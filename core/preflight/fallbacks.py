@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from core.export.outline import Outline
-from core.export.targets import CompressedTensors, Dense
-from core.preflight import changes
-from core.preflight.wording import are, capital, layers, size, these
-from core.protocol.results import Finding, Mend
-from core.recipe.departure import Departure
-from core.recipe.plan import Plan
-from core.recipe.recipe import Recipe
+from benchvise.core.export.export_plan import Outline
+from benchvise.core.export.targets import CompressedTensors, Dense
+from benchvise.core.preflight import changes
+from benchvise.core.preflight.wording import are, capital, layers, size, these
+from benchvise.core.protocol.results import Finding, Fix
+from benchvise.core.recipe.plan import Plan
+from benchvise.core.recipe.plan_warning import PlanWarning
+from benchvise.core.recipe.recipe import Recipe
 
 USUAL_GROUPS = (128, 64, 32)
 _UNMATCHED = re.compile(r"Rule (\d+): the (target|ignore) '(.*)' matches no layer")
@@ -20,17 +20,17 @@ _UNMATCHED = re.compile(r"Rule (\d+): the (target|ignore) '(.*)' matches no laye
 
 def fallback_findings(plan: Plan, outline: Outline) -> Iterator[Finding]:
     """One finding for each departure that plan and outline tell of, in their own words."""
-    for departure in plan.departures:
-        yield _of_plan(plan, departure)
-    for departure in outline.departures:
-        yield _of_outline(plan, departure)
+    for plan_warning in plan.plan_warnings:
+        yield _of_plan(plan, plan_warning)
+    for plan_warning in outline.plan_warnings:
+        yield _of_outline(plan, plan_warning)
     if outline.refusal:
         yield Finding(
             "refused",
             "blocks",
             "The result cannot be exported packed",
             f"{outline.refusal}.",
-            mends=(Mend("Export dense", target=Dense.key),),
+            fixes=(Fix("Export dense", target=Dense.key),),
         )
 
 
@@ -40,7 +40,7 @@ def effect_findings(plan: Plan) -> Iterator[Finding]:
         return
     names = tuple(row.layer.name for row in plan.treated())
     detail = f"{layers(names)} would be changed, and the checkpoint stays as large: {_change(plan)}."
-    integers = Mend("Use 4-bit integers in groups of 128", _integers(plan, names))
+    integers = Fix("Use 4-bit integers in groups of 128", _integers(plan, names))
     yield Finding("no gain", "warns", "Nothing becomes smaller", detail, names, (integers,))
 
 
@@ -57,37 +57,37 @@ def _change(plan: Plan) -> str:
     return f"{size(plan.bytes_before)} → {size(plan.bytes_after)}, {plan.bits_per_weight:.2f} bits per weight over all"
 
 
-def _of_plan(plan: Plan, departure: Departure) -> Finding:
-    names, reason = departure.layers, f"{capital(departure.reason.rstrip('.'))}."
-    match departure.kind:
+def _of_plan(plan: Plan, plan_warning: PlanWarning) -> Finding:
+    names, reason = plan_warning.layers, f"{capital(plan_warning.reason.rstrip('.'))}."
+    match plan_warning.kind:
         case "fitted":
-            mends = tuple(_divide(plan, names)) if "group size" in departure.reason else ()
-            title = f"{layers(names)}: {departure.reason}"
+            fixes = tuple(_divide(plan, names)) if "group size" in plan_warning.reason else ()
+            title = f"{layers(names)}: {plan_warning.reason}"
             detail = "The recipe says to fall back where groups or blocks do not divide."
-            return Finding("fitted", "tells", title, detail, names, mends)
+            return Finding("fitted", "tells", title, detail, names, fixes)
         case "inputs":
             label = f"Leave the inputs of {these(names)} as they are"
-            leave = Mend(label, changes.changed(plan, names, changes.full_inputs))
+            leave = Fix(label, changes.changed(plan, names, changes.full_inputs))
             title = f"The inputs of {layers(names)} are not quantised"
             return Finding("inputs stay", "warns", title, reason, names, (leave,))
         case "skipped":
             return Finding("skipped", "tells", f"{are(names)} left alone", reason, names)
         case "larger":
-            keep = Mend(f"Keep {these(names)}", changes.keeping(plan, names))
+            keep = Fix(f"Keep {these(names)}", changes.keeping(plan, names))
             return Finding("larger", "warns", f"{layers(names)} would become larger", reason, names, (keep,))
         case "unmatched":
-            mends = tuple(_unnamed(plan, departure.sentence))
-            return Finding("unmatched", "warns", "A pattern matches no layer", reason, mends=mends)
+            fixes = tuple(_unnamed(plan, plan_warning.sentence))
+            return Finding("unmatched", "warns", "A pattern matches no layer", reason, fixes=fixes)
     return Finding("lost", "warns", "Without an architecture, part of the recipe cannot be done", reason, names)
 
 
-def _of_outline(plan: Plan, departure: Departure) -> Finding:
-    names, reason = departure.layers, f"{capital(departure.reason.rstrip('.'))}."
-    match departure.kind:
+def _of_outline(plan: Plan, plan_warning: PlanWarning) -> Finding:
+    names, reason = plan_warning.layers, f"{capital(plan_warning.reason.rstrip('.'))}."
+    match plan_warning.kind:
         case "everything":
             treated = tuple(row.layer.name for row in plan.treated())
-            integers = Mend("Use 4-bit integers in groups of 128", _integers(plan, treated))
-            dense = Mend("Export dense", target=Dense.key)
+            integers = Fix("Use 4-bit integers in groups of 128", _integers(plan, treated))
+            dense = Fix("Export dense", target=Dense.key)
             detail = f"Everything keeps its original dtype. {reason}"
             if not plan.checkpoint.architecture:  # whoever opens plain tensors knows what they are
                 return Finding("everything dense", "tells", "The result can only be exported dense", detail, treated)
@@ -95,39 +95,37 @@ def _of_outline(plan: Plan, departure: Departure) -> Finding:
                 "everything dense", "warns", "Everything is written dense", detail, treated, (integers, dense)
             )
         case "dense":
-            mends = (
-                Mend(f"Keep {these(names)}", changes.keeping(plan, names)),
-                Mend("Use 4-bit integers in groups of 128", _integers(plan, names)),
+            fixes = (
+                Fix(f"Keep {these(names)}", changes.keeping(plan, names)),
+                Fix("Use 4-bit integers in groups of 128", _integers(plan, names)),
             )
             detail = f"{reason} They have the values computed here, in their original dtype."
-            return Finding("written dense", "warns", f"{are(names)} written dense", detail, names, mends)
+            return Finding("written dense", "warns", f"{are(names)} written dense", detail, names, fixes)
         case "adapted":
-            mend = Mend("Use symmetric scales", changes.changed(plan, names, changes.symmetric))
+            fix = Fix("Use symmetric scales", changes.changed(plan, names, changes.symmetric))
             title = f"{are(names)} written otherwise, with the same values"
-            return Finding("adapted", "tells", title, reason, names, (mend,))
-    leave = Mend("Leave the inputs as they are", changes.changed(plan, names, changes.full_inputs))
-    packed = Mend("Export packed", target=CompressedTensors.key)
+            return Finding("adapted", "tells", title, reason, names, (fix,))
+    leave = Fix("Leave the inputs as they are", changes.changed(plan, names, changes.full_inputs))
+    packed = Fix("Export packed", target=CompressedTensors.key)
     title = f"The inputs of {layers(names)} are quantised in the run only"
     return Finding("inputs lost", "warns", title, reason, names, (leave, packed))
 
 
-def _divide(plan: Plan, names: tuple[str, ...]) -> Iterator[Mend]:
+def _divide(plan: Plan, names: tuple[str, ...]) -> Iterator[Fix]:
     """The largest usual group that divides these layers; one scale per channel where none does."""
     wanted = set(names)
     columns = [layer.matrix_shape[1] for layer in plan.checkpoint.layers if layer.name in wanted]
     size = next((size for size in (*USUAL_GROUPS, 16) if not any(count % size for count in columns)), None)
     if size is not None:
-        yield Mend(
-            f"Use groups of {size} (divides {these(names)})", changes.changed(plan, names, changes.grouped(size))
-        )
-    yield Mend(f"Use one scale per channel for {these(names)}", changes.changed(plan, names, changes.per_channel))
+        yield Fix(f"Use groups of {size} (divides {these(names)})", changes.changed(plan, names, changes.grouped(size)))
+    yield Fix(f"Use one scale per channel for {these(names)}", changes.changed(plan, names, changes.per_channel))
 
 
-def _unnamed(plan: Plan, sentence: str) -> Iterator[Mend]:
+def _unnamed(plan: Plan, sentence: str) -> Iterator[Fix]:
     found = _UNMATCHED.match(sentence)
     if found is not None:
         number, key, pattern = int(found[1]) - 1, found[2], found[3]
-        yield Mend(f"Remove '{pattern}'", changes.without_pattern(plan.recipe, number, key, pattern))
+        yield Fix(f"Remove '{pattern}'", changes.without_pattern(plan.recipe, number, key, pattern))
 
 
 def _integers(plan: Plan, names: Collection[str]) -> Recipe:

@@ -9,26 +9,26 @@ from pathlib import Path
 import psutil
 import torch
 
-from core.checkpoint.identity import checkpoint_identity
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Checkpoint
-from core.errors import CheckpointError, UserError
-from core.export.loader_modules import linear_modules
-from core.methods.calibration import Calibration
-from core.preflight.facts import Facts, Surprise, TextFound
-from core.progress import NullProgress
-from core.protocol.results import Estimate
-from core.recipe.plan import Plan
-from core.runtime.architecture import architecture_of
-from core.runtime.build import compute_device
-from core.runtime.machine import machine_key
-from core.walk.calibration import calibration_text
-from core.walk.job import walks
-from core.walk.network import Network
-from core.walk.transforming import Transforms
-from core.walk.watching import watching
-from core.weights.weights import OriginalWeights
-from core.workspace.workspace import Workspace
+from benchvise.core.blockwise.calibration import calibration_text
+from benchvise.core.blockwise.network import Network
+from benchvise.core.blockwise.observed_layers import observed_layers
+from benchvise.core.blockwise.transforming import Transforms
+from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.errors import CheckpointError, UserError
+from benchvise.core.export.loader_modules import linear_modules
+from benchvise.core.job.job import walks
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.preflight.facts import Facts, Surprise, TextFound
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.results import Estimate
+from benchvise.core.recipe.plan import Plan
+from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.build import compute_device
+from benchvise.core.runtime.machine import machine_key
+from benchvise.core.weights.weights import OriginalWeights
+from benchvise.core.workspace.workspace import Workspace
 
 ENDS_BYTES = 1 << 30
 """Float32 bytes around the blocks above which the network is not built for a check."""
@@ -134,7 +134,7 @@ def _blind(plan: Plan, network: Network) -> Iterator[Surprise]:
     """Layers whose inputs cannot be seen although their treatment asks for them."""
     blind: dict[str, list[str]] = {}
     try:
-        for name, reason in watching(network.model, plan.treated()).blind.items():
+        for name, reason in observed_layers(network.model, plan.treated()).blind.items():
             blind.setdefault(reason, []).append(name)
     except UserError as error:
         yield Surprise("calibration", error.what, error.remedy, (error.where,), refuses=True)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.checkpoint.records import Checkpoint, Layer
-from core.errors import UserError
-from core.preflight import changes
-from core.preflight.fallbacks import USUAL_GROUPS
-from core.preflight.wording import these
-from core.protocol.results import Finding, Mend
-from core.recipe.editing import treat
-from core.recipe.plan import Plan, make_plan
-from core.recipe.presets import load_preset
-from core.recipe.recipe import KEEP, Recipe
+from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.errors import UserError
+from benchvise.core.preflight import changes
+from benchvise.core.preflight.fallbacks import USUAL_GROUPS
+from benchvise.core.preflight.wording import these
+from benchvise.core.protocol.results import Finding, Fix
+from benchvise.core.recipe.editing import treat
+from benchvise.core.recipe.plan import Plan, make_plan
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import KEEP, Recipe
 
 _USUAL = "int4-g128"
 
@@ -22,25 +22,25 @@ def refused_recipe(checkpoint: Checkpoint, recipe: Recipe, error: UserError) -> 
     """The refusal as a finding, with mends that can be planned."""
     detail = error.remedy if not error.where else f"{error.where}. {error.remedy}"
     if _plan(checkpoint, recipe, allow_empty=True) is not None:
-        mends = [Mend(f"Use the preset {_USUAL}", load_preset(_USUAL))]
-        return Finding("nothing", "blocks", error.what, detail, mends=_planned(checkpoint, mends))
+        fixes = [Fix(f"Use the preset {_USUAL}", load_preset(_USUAL))]
+        return Finding("nothing", "blocks", error.what, detail, fixes=_planned(checkpoint, fixes))
     layers = _indivisible(checkpoint, recipe)
-    mends = list(_candidates(recipe, layers, checkpoint))
+    fixes = list(_candidates(recipe, layers, checkpoint))
     return Finding(
-        "recipe", "blocks", error.what, detail, tuple(layer.name for layer in layers), _planned(checkpoint, mends)
+        "recipe", "blocks", error.what, detail, tuple(layer.name for layer in layers), _planned(checkpoint, fixes)
     )
 
 
-def _candidates(recipe: Recipe, layers: list[Layer], checkpoint: Checkpoint) -> Iterator[Mend]:
+def _candidates(recipe: Recipe, layers: list[Layer], checkpoint: Checkpoint) -> Iterator[Fix]:
     for size in (*USUAL_GROUPS, 16):
         grouped = changes.in_every_rule(recipe, changes.grouped(size))
         if _plan(checkpoint, grouped) is not None:
-            yield Mend(f"Use groups of {size} (divides all layers)", grouped)
+            yield Fix(f"Use groups of {size} (divides all layers)", grouped)
             break
     if layers:
-        yield Mend(f"Keep {these([layer.name for layer in layers])}", treat(recipe, layers, [KEEP] * len(layers)))
-    yield Mend("Fall back where groups do not divide", changes.in_every_rule(recipe, changes.to_divisors))
-    yield Mend("Use one scale per channel", changes.in_every_rule(recipe, changes.per_channel))
+        yield Fix(f"Keep {these([layer.name for layer in layers])}", treat(recipe, layers, [KEEP] * len(layers)))
+    yield Fix("Fall back where groups do not divide", changes.in_every_rule(recipe, changes.to_divisors))
+    yield Fix("Use one scale per channel", changes.in_every_rule(recipe, changes.per_channel))
 
 
 def _indivisible(checkpoint: Checkpoint, recipe: Recipe) -> list[Layer]:
@@ -48,12 +48,14 @@ def _indivisible(checkpoint: Checkpoint, recipe: Recipe) -> list[Layer]:
     plan = _plan(checkpoint, changes.in_every_rule(recipe, changes.to_divisors))
     if plan is None:
         return []
-    fitted = {name for departure in plan.departures if departure.kind == "fitted" for name in departure.layers}
+    fitted = {
+        name for plan_warning in plan.plan_warnings if plan_warning.kind == "fitted" for name in plan_warning.layers
+    }
     return [layer for layer in checkpoint.layers if layer.name in fitted]
 
 
-def _planned(checkpoint: Checkpoint, mends: list[Mend]) -> tuple[Mend, ...]:
-    return tuple(mend for mend in mends if mend.recipe is not None and _plan(checkpoint, mend.recipe) is not None)
+def _planned(checkpoint: Checkpoint, fixes: list[Fix]) -> tuple[Fix, ...]:
+    return tuple(fix for fix in fixes if fix.recipe is not None and _plan(checkpoint, fix.recipe) is not None)
 
 
 def _plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = False) -> Plan | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.errors import UserError
-from core.export.compressed_layout import FP8, MXFP4, MXFP8, NVFP4, PACKED, UNPACKED
-from core.export.targets import CompressedTensors, Dense
-from core.settings import did_you_mean
+from benchvise.core.errors import UserError
+from benchvise.core.export.compressed_layout import FP8, MXFP4, MXFP8, NVFP4, PACKED, UNPACKED
+from benchvise.core.export.targets import CompressedTensors, Dense
+from benchvise.core.settings import did_you_mean
 
 INT8_INPUTS = frozenset({"int8 dynamic", "int8 static"})
 FP8_INPUTS = frozenset({"fp8 dynamic", "fp8 static"})

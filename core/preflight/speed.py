@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.export.compressed_layout import layout_of
-from core.export.outline import Outline
-from core.preflight.matching import match
-from core.preflight.runtimes import Form, Runtime
-from core.preflight.wording import capital, layers
-from core.protocol.results import Finding
+from benchvise.core.export.compressed_layout import layout_of
+from benchvise.core.export.export_plan import Outline
+from benchvise.core.preflight.runtime_match import match
+from benchvise.core.preflight.runtimes import Form, Runtime
+from benchvise.core.preflight.wording import capital, layers
+from benchvise.core.protocol.results import Finding
 
 
 def speed_findings(outline: Outline, runtime: Runtime) -> Iterator[Finding]:

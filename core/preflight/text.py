@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from core.preflight import changes
-from core.preflight.facts import Facts, Surprise
-from core.protocol.results import Finding, Mend
-from core.recipe.editing import set_transforms
-from core.recipe.plan import Plan
+from benchvise.core.preflight import changes
+from benchvise.core.preflight.facts import Facts, Surprise
+from benchvise.core.protocol.results import Finding, Fix
+from benchvise.core.recipe.editing import set_transforms
+from benchvise.core.recipe.plan import Plan
 
 Level = Literal["warns", "tells", "blocks"]
 
@@ -22,23 +22,23 @@ def text_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
     asked, found = plan.calibration, facts.text
     if asked is None or found is None:
         return
-    nearest = Mend("Use nearest rounding, which needs no text", changes.without_text(plan.recipe))
-    shipped = (Mend("Use the shipped text", changes.with_text(plan.recipe, "")),) if asked.text else ()
+    nearest = Fix("Use nearest rounding, which needs no text", changes.without_text(plan.recipe))
+    shipped = (Fix("Use the shipped text", changes.with_text(plan.recipe, "")),) if asked.text else ()
     if found.refusal is not None:
         refusal = found.refusal
         where = f"{refusal.where}. " if refusal.where else ""
-        yield Finding("calibration", "blocks", refusal.what, f"{where}{refusal.remedy}", mends=(*shipped, nearest))
+        yield Finding("calibration", "blocks", refusal.what, f"{where}{refusal.remedy}", fixes=(*shipped, nearest))
         return
     for note in found.notes:
         short = found.windows < asked.windows and "fills only" in note
-        fewer = Mend(f"Use {found.windows} windows", changes.with_windows(plan.recipe, found.windows))
-        shorter = Mend(
+        fewer = Fix(f"Use {found.windows} windows", changes.with_windows(plan.recipe, found.windows))
+        shorter = Fix(
             f"Use windows of {found.window_tokens} tokens", changes.with_window_tokens(plan.recipe, found.window_tokens)
         )
         level: Level = "warns" if short and found.windows <= MAX_WINDOWS_SHORT * asked.windows else "tells"
-        mends = (fewer, *shipped) if short else (shorter,)
+        fixes = (fewer, *shipped) if short else (shorter,)
         title = f"{found.windows} of {asked.windows} calibration windows" if short else "Shorter calibration windows"
-        yield Finding("calibration", level, title, f"{note.rstrip('.')}.", mends=mends)
+        yield Finding("calibration", level, title, f"{note.rstrip('.')}.", fixes=fixes)
     if not found.notes:
         tokens = found.windows * found.window_tokens
         title = f"Calibration: {found.windows:,} windows of {found.window_tokens:,} tokens"
@@ -54,8 +54,8 @@ def surprise_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _without(plan: Plan, surprise: Surprise) -> Iterator[Mend]:
+def _without(plan: Plan, surprise: Surprise) -> Iterator[Fix]:
     if surprise.kind == "transform" and surprise.refuses:
-        yield Mend("Leave transforms out", set_transforms(plan.recipe, ()))
+        yield Fix("Leave transforms out", set_transforms(plan.recipe, ()))
     elif surprise.layers:
-        yield Mend("Leave their inputs as they are", changes.changed(plan, surprise.layers, changes.full_inputs))
+        yield Fix("Leave their inputs as they are", changes.changed(plan, surprise.layers, changes.full_inputs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.protocol.results import Result
+from benchvise.core.protocol.results import Result
 
 
 @dataclass(frozen=True)

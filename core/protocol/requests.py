@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from core.allocate.budget import Budget
-from core.methods.calibration import Calibration
-from core.protocol.results import USUAL_CONTEXT
-from core.recipe.recipe import Recipe, Treatment
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.protocol.budget import Budget
+from benchvise.core.protocol.results import DEFAULT_CONTEXT
+from benchvise.core.recipe.recipe import Recipe, Treatment
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class MeasureLatency:
     against: str = ""
     tokens: int = 32
     repetitions: int = 0
-    context: int = USUAL_CONTEXT
+    context: int = DEFAULT_CONTEXT
     workspace: str = ""
     batch: int = 1
 
@@ -208,7 +208,7 @@ class ForecastLatency:
     recipe: Recipe
     workspace: str = ""
     batch: int = 1
-    context: int = USUAL_CONTEXT
+    context: int = DEFAULT_CONTEXT
     prompt: int = 0
     profile: str = ""
 
@@ -225,7 +225,7 @@ class ForecastCosts:
     treatments: tuple[Treatment, ...]
     layers: tuple[str, ...] = ()
     batch: int = 1
-    context: int = USUAL_CONTEXT
+    context: int = DEFAULT_CONTEXT
     profile: str = ""
     workspace: str = ""
 
@@ -324,5 +324,5 @@ JOBS = (
 )
 """Requests that queue one behind the other; all others are answered beside a running job."""
 
-LOOKS = (Look, LookMap, LookChannels, WhatIf, CheckRecipe)
+READS_WEIGHTS = (Look, LookMap, LookChannels, WhatIf, CheckRecipe)
 """Requests that read weights or text, which may take seconds: a queue of their own, so nothing quick waits for them."""

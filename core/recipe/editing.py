@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from core.checkpoint.records import Layer
-from core.methods.calibration import Calibration
-from core.methods.polish import Polish
-from core.methods.transform import Transform
-from core.recipe.matching import is_name, naming
-from core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.transform import Transform
+from benchvise.core.recipe.layer_matcher import is_name, naming
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 
 
 def treat(recipe: Recipe, layers: Sequence[Layer], treatments: Sequence[Treatment]) -> Recipe:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from core.checkpoint.records import Layer
-from core.recipe.recipe import Treatment
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.recipe.recipe import Treatment
 
 
 def fitted(treatment: Treatment, layer: Layer, *, runs: bool = True) -> tuple[Treatment, tuple[str, ...]]:
@@ -14,14 +14,14 @@ def fitted(treatment: Treatment, layer: Layer, *, runs: bool = True) -> tuple[Tr
     runs: whether the checkpoint names an architecture, so that its layers can be seen at work. Raises RecipeError when
     the scheme cannot be carried out, naming the layer and a remedy.
     """
-    scheme, departures = treatment.scheme.fitted(layer)
+    scheme, plan_warnings = treatment.scheme.fitted(layer)
     found = treatment if scheme is treatment.scheme else replace(treatment, scheme=scheme)
     if found.activations is None:
-        return found, departures
+        return found, plan_warnings
     obstacle = _inputs_stay(found, layer, runs=runs)
     if not obstacle:
-        return found, departures
-    return replace(found, activations=None), (*departures, f"inputs are not quantised: {obstacle}")
+        return found, plan_warnings
+    return replace(found, activations=None), (*plan_warnings, f"inputs are not quantised: {obstacle}")
 
 
 def _inputs_stay(treatment: Treatment, layer: Layer, *, runs: bool) -> str:

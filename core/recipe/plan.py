@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from core.checkpoint.records import Checkpoint, Layer
-from core.errors import CheckpointError, RecipeError
-from core.methods.calibration import Calibration
-from core.recipe.departure import Departure
-from core.recipe.fitting import fitted
-from core.recipe.matching import WORDS, Matching
-from core.recipe.recipe import KEEP, Recipe, Treatment
-from core.settings import did_you_mean
+from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.errors import CheckpointError, RecipeError
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.recipe.fitting import fitted
+from benchvise.core.recipe.layer_matcher import WORDS, LayerMatcher
+from benchvise.core.recipe.plan_warning import PlanWarning
+from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
+from benchvise.core.settings import did_you_mean
 
 MAX_LISTED = 8
 _NO_MATRIX = "kept as they are, being no floating-point matrices"
@@ -49,12 +49,12 @@ class Plan:
     choice: tuple[int, ...]
     bytes_per_layer: tuple[int, ...]
     rules: tuple[int, ...]
-    departures: tuple[Departure, ...]
+    plan_warnings: tuple[PlanWarning, ...]
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """The departures as sentences."""
-        return tuple(departure.sentence for departure in self.departures)
+        return tuple(plan_warning.sentence for plan_warning in self.plan_warnings)
 
     def row(self, index: int) -> PlanRow:
         rule = self.rules[index]
@@ -121,16 +121,16 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
     for number, rule in enumerate(recipe.rules, start=1):
         rule.treatment.refuse_mismatch(f"rule {number}")
     decided = [-1] * len(layers)
-    departures: list[Departure] = []
-    known = Matching(layers)
+    plan_warnings: list[PlanWarning] = []
+    known = LayerMatcher(layers)
     for number, rule in enumerate(recipe.rules):
         hits, unmatched = known.find(rule.targets)
         ignored, unmatched_ignores = known.find(rule.ignore)
-        departures += [_unmatched(number, "target", p, checkpoint) for p in unmatched]
-        departures += [_unmatched(number, "ignore", p, checkpoint) for p in unmatched_ignores]
+        plan_warnings += [_unmatched(number, "target", p, checkpoint) for p in unmatched]
+        plan_warnings += [_unmatched(number, "ignore", p, checkpoint) for p in unmatched_ignores]
         for index in hits - ignored:
             decided[index] = number
-    plan = _resolve(checkpoint, recipe, decided, departures)
+    plan = _resolve(checkpoint, recipe, decided, plan_warnings)
     if not allow_empty and not any(not plan.treatments[choice].keeps for choice in plan.choice):
         raise RecipeError(
             "The recipe treats no layer of this checkpoint",
@@ -138,7 +138,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
             remedy=" ".join(plan.warnings[:3]) or "Add a rule with targets, for example 'targets: [linears]'.",
         )
     lost = _lost_without_architecture(plan)
-    return replace(plan, departures=(*plan.departures, Departure("lost", lost, lost))) if lost else plan
+    return replace(plan, plan_warnings=(*plan.plan_warnings, PlanWarning("lost", lost, lost))) if lost else plan
 
 
 def _lost_without_architecture(plan: Plan) -> str:
@@ -164,7 +164,7 @@ def already_quantised(checkpoint: Checkpoint) -> CheckpointError:
     )
 
 
-def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], departures: list[Departure]) -> Plan:
+def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], plan_warnings: list[PlanWarning]) -> Plan:
     treatments: list[Treatment] = [KEEP]
     places: dict[Treatment, int] = {KEEP: 0}
     choice: list[int] = []
@@ -195,11 +195,13 @@ def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], departu
             findings.setdefault(("larger", grown), []).append(layer.name)
     if problems:
         raise _together(problems)
-    departures += [
-        Departure(kind, finding_as_sentence(reason, names), reason, tuple(names))
+    plan_warnings += [
+        PlanWarning(kind, finding_as_sentence(reason, names), reason, tuple(names))
         for (kind, reason), names in findings.items()
     ]
-    return Plan(checkpoint, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(departures))
+    return Plan(
+        checkpoint, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(plan_warnings)
+    )
 
 
 def _together(problems: list[RecipeError]) -> RecipeError:
@@ -218,11 +220,11 @@ def finding_as_sentence(finding: str, names: list[str]) -> str:
     return f"{count}: {finding}: {', '.join(names[:MAX_LISTED])}{more}"
 
 
-def _unmatched(number: int, key: str, pattern: str, checkpoint: Checkpoint) -> Departure:
+def _unmatched(number: int, key: str, pattern: str, checkpoint: Checkpoint) -> PlanWarning:
     known = {*WORDS, *(f"role:{layer.role}" for layer in checkpoint.layers)}
     if len(checkpoint.layers) < 5000:  # comparing with more names takes longer than the plan itself
         known.update(layer.name for layer in checkpoint.layers)
     hint = did_you_mean(pattern, known)
     hint = hint if hint.startswith("Did") else ""
     sentence = f"Rule {number + 1}: the {key} '{pattern}' matches no layer. {hint}".rstrip()
-    return Departure("unmatched", sentence, sentence)
+    return PlanWarning("unmatched", sentence, sentence)

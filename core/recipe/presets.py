@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from core.checkpoint.records import Layer, TensorEntry
-from core.errors import RecipeError
-from core.recipe.recipe import Recipe, parse_recipe
-from core.settings import did_you_mean
+from benchvise.core.checkpoint.records import Layer, TensorEntry
+from benchvise.core.errors import RecipeError
+from benchvise.core.recipe.recipe import Recipe, parse_recipe
+from benchvise.core.settings import did_you_mean
 
 _SHAPE = (4096, 4096)
 _SIZES = ((2.75, "About 2 bits"), (3.75, "About 3 bits"), (6.5, "About 4 bits"), (11.0, "About 8 bits"))
@@ -46,7 +46,7 @@ def presets() -> tuple[Preset, ...]:
 @cache
 def preset_names() -> tuple[str, ...]:
     """Names of the shipped recipes, sorted."""
-    folder = files("resources") / "presets"
+    folder = files("benchvise.resources") / "presets"
     return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
 
 
@@ -56,7 +56,7 @@ def load_preset(name: str) -> Recipe:
     known = preset_names()
     if name not in known:
         raise RecipeError(f"There is no preset '{name}'", remedy=did_you_mean(name, known))
-    text = (files("resources") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (files("benchvise.resources") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     return parse_recipe(text, where=f"preset {name}")
 
 

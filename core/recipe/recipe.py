@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 
 import yaml
 
-from core.checkpoint.records import Layer, StoredTensor
-from core.errors import RecipeError
-from core.methods.activations import Activations
-from core.methods.calibration import Calibration
-from core.methods.keep import Keep
-from core.methods.polish import Polish
-from core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest, Solver
-from core.methods.transform import Transform
-from core.recipe.strict_yaml import parse_yaml, write_yaml
-from core.settings import did_you_mean, parse_settings, settings_of, to_mapping
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.keep import Keep
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest, Solver
+from benchvise.core.methods.transform import Transform
+from benchvise.core.recipe.strict_yaml import parse_yaml, write_yaml
+from benchvise.core.settings import did_you_mean, parse_settings, settings_of, to_mapping
 
 VERSION = 1
 T = TypeVar("T")
@@ -87,7 +87,7 @@ KEEP = Treatment(Keep())
 class Rule:
     """These layers → this treatment. A layer takes the last rule that matches it.
 
-    targets, ignore: names, globs, `re:` and `role:` patterns, or the words of `core.recipe.matching`.
+    targets, ignore: names, globs, `re:` and `role:` patterns, or the words of `core.recipe.layer_matcher`.
     """
 
     targets: tuple[str, ...]

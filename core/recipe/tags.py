@@ -14,11 +14,11 @@ from decimal import Decimal
 from itertools import islice, product
 from typing import TypeVar
 
-from core.methods.activations import Activations
-from core.methods.registry import SCHEMES, SOLVERS
-from core.methods.solver import Nearest, Solver
-from core.recipe.recipe import Treatment
-from core.settings import Setting, Value, applicable, settings_of, settled
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.registry import SCHEMES, SOLVERS
+from benchvise.core.methods.solver import Nearest, Solver
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.settings import Setting, Value, applicable, settings_of, settled
 
 T = TypeVar("T")
 

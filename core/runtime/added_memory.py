@@ -7,7 +7,7 @@ from typing import Self
 
 import torch
 
-from core.memory import PeakMemory, release_freed, rss_bytes
+from benchvise.core.memory import PeakMemory, release_freed, rss_bytes
 
 
 class AddedMemory:

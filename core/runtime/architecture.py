@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, logging
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from core.checkpoint.records import Checkpoint
-from core.errors import CheckpointError
-from core.settings import did_you_mean
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.errors import CheckpointError
+from benchvise.core.settings import did_you_mean
 
 WHAT_STILL_WORKS = "Everything that looks at weights alone still works: inspect, histogram, plan, compress, export."
 

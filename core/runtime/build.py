@@ -9,13 +9,13 @@ from types import EllipsisType
 import torch
 from torch import Tensor, nn
 
-from core.checkpoint.records import Layer
-from core.errors import Cancelled, CheckpointError, UserError
-from core.progress import NullProgress, Progress
-from core.runtime.architecture import WHAT_STILL_WORKS, Architecture, architecture_of
-from core.runtime.experts import expert_places
-from core.runtime.quantised_inputs import quantise_inputs
-from core.weights.weights import Weights
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.errors import Cancelled, CheckpointError, UserError
+from benchvise.core.progress import NullProgress, Progress
+from benchvise.core.runtime.architecture import WHAT_STILL_WORKS, Architecture, architecture_of
+from benchvise.core.runtime.experts import expert_places
+from benchvise.core.runtime.quantised_inputs import quantise_inputs
+from benchvise.core.weights.weights import Weights
 
 MAX_NAMED = 4
 

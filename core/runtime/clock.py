@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import torch
 
-from core.runtime.decode import settle
+from benchvise.core.runtime.decode import settle
 
 Moment: TypeAlias = float | torch.cuda.Event
 

@@ -9,25 +9,25 @@ from dataclasses import asdict
 
 import numpy as np
 
-from core.checkpoint.identity import checkpoint_identity
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Checkpoint
-from core.errors import RecipeError
-from core.progress import Progress
-from core.protocol.requests import ForecastCosts
-from core.protocol.results import LayerCosts
-from core.recipe.fitting import fitted
-from core.recipe.recipe import KEEP, Treatment
-from core.runtime.build import compute_device
-from core.runtime.elsewhere import Elsewhere
-from core.runtime.forecast import LEAST_DOUBT, REMEDY, times_for
-from core.runtime.machine import machine_key
-from core.runtime.places import LinearPlace
-from core.runtime.ranges import at_least, plus, total
-from core.runtime.subject import Subject
-from core.settings import did_you_mean
-from core.workspace.layer_costs import has_layer_costs, layer_costs_key, load_layer_costs, save_layer_costs
-from core.workspace.machine_profiles import load_profile
+from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.errors import RecipeError
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.requests import ForecastCosts
+from benchvise.core.protocol.results import LayerCosts
+from benchvise.core.recipe.fitting import fitted
+from benchvise.core.recipe.recipe import KEEP, Treatment
+from benchvise.core.runtime.build import compute_device
+from benchvise.core.runtime.forecast import MIN_DOUBT, REMEDY, times_for
+from benchvise.core.runtime.latency_target import LatencyTarget
+from benchvise.core.runtime.linear_layers import LinearPlace
+from benchvise.core.runtime.machine import machine_key
+from benchvise.core.runtime.profiled_timing import ProfiledTiming
+from benchvise.core.runtime.ranges import at_least, plus, total
+from benchvise.core.settings import did_you_mean
+from benchvise.core.workspace.layer_costs import has_layer_costs, layer_costs_key, load_layer_costs, save_layer_costs
+from benchvise.core.workspace.machine_profiles import load_profile
 
 
 def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
@@ -56,7 +56,7 @@ def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
     indices = [subject.places.index(place) for place in chosen.values()]
     others = [time for index, time in enumerate(step.linears[0]) if index not in set(indices)]
     whole = plus(step.rest, total(step.linears[0]))
-    doubt = times.doubt if isinstance(times, Elsewhere) else LEAST_DOUBT
+    doubt = times.doubt if isinstance(times, ProfiledTiming) else MIN_DOUBT
     costs = LayerCosts(
         layers=names,
         tags=tuple(treatment.tag for treatment in request.treatments),
@@ -74,7 +74,7 @@ def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
     return costs
 
 
-def _chosen(subject: Subject, names: Sequence[str], checkpoint: Checkpoint) -> dict[str, LinearPlace]:
+def _chosen(subject: LatencyTarget, names: Sequence[str], checkpoint: Checkpoint) -> dict[str, LinearPlace]:
     places = {place.layer.name: place for place in subject.places if place.layer is not None}
     wanted = names or tuple(places)
     for name in wanted:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from core.checkpoint.records import Layer
-from core.runtime.checkpoint_names import names_of
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.runtime.checkpoint_names import names_of
 
 
 @dataclass(frozen=True)

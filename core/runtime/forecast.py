@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Checkpoint
-from core.progress import Progress
-from core.protocol.requests import ForecastLatency
-from core.protocol.results import Estimate, LatencyForecast
-from core.recipe.plan import make_plan
-from core.recipe.recipe import Treatment
-from core.runtime.build import compute_device
-from core.runtime.elsewhere import Elsewhere, subject_elsewhere
-from core.runtime.here import Here, StepTimes
-from core.runtime.machine import machine_key
-from core.runtime.profile import Profile
-from core.runtime.ranges import at_least, plus, total
-from core.runtime.subject import Subject, subject_of
-from core.workspace.machine_profiles import load_profile
-from core.workspace.workspace import Workspace
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.requests import ForecastLatency
+from benchvise.core.protocol.results import Estimate, LatencyForecast
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.runtime.build import compute_device
+from benchvise.core.runtime.latency_target import LatencyTarget, latency_target_of
+from benchvise.core.runtime.local_timing import LocalTiming, StepTimes
+from benchvise.core.runtime.machine import machine_key
+from benchvise.core.runtime.profile import Profile
+from benchvise.core.runtime.profiled_timing import ProfiledTiming, latency_target_elsewhere
+from benchvise.core.runtime.ranges import at_least, plus, total
+from benchvise.core.workspace.machine_profiles import load_profile
+from benchvise.core.workspace.workspace import Workspace
 
-LEAST_DOUBT = LatencyForecast.doubt
+MIN_DOUBT = LatencyForecast.doubt
 """What forecasts on this machine were seen to be off by when nothing disturbed it; no range is narrower."""
 
 REMEDY = "Ask for a shorter context or prompt."
@@ -66,26 +66,26 @@ def forecast_latency(request: ForecastLatency, progress: Progress) -> LatencyFor
 
 def times_for(
     checkpoint: Checkpoint, profile: str, workspace: str, progress: Progress
-) -> tuple[Subject, Here | Elsewhere]:
+) -> tuple[LatencyTarget, LocalTiming | ProfiledTiming]:
     """The checkpoint's model and its times: on this machine, or on that of a profile, which may turn out to be this."""
     device = compute_device()
     found = load_profile(profile) if profile else None
     if found is not None and found.key != machine_key(device):
-        subject = subject_elsewhere(checkpoint, found)
-        return subject, Elsewhere(subject, found)
-    subject = subject_of(checkpoint, device)
-    return subject, Here(subject, Profile(Workspace(workspace).profile_file(), machine_key(device)), progress)
+        subject = latency_target_elsewhere(checkpoint, found)
+        return subject, ProfiledTiming(subject, found)
+    subject = latency_target_of(checkpoint, device)
+    return subject, LocalTiming(subject, Profile(Workspace(workspace).profile_file(), machine_key(device)), progress)
 
 
-def _sums(times: StepTimes, machine: Here | Elsewhere) -> tuple[Estimate, ...]:
+def _sums(times: StepTimes, machine: LocalTiming | ProfiledTiming) -> tuple[Estimate, ...]:
     return tuple(at_least(plus(times.rest, total(linears)), _doubt(machine)) for linears in times.linears)
 
 
-def _doubt(machine: Here | Elsewhere) -> float:
-    return machine.doubt if isinstance(machine, Elsewhere) else LEAST_DOUBT
+def _doubt(machine: LocalTiming | ProfiledTiming) -> float:
+    return machine.doubt if isinstance(machine, ProfiledTiming) else MIN_DOUBT
 
 
-def _fallbacks(subject: Subject, treatments: Mapping[str, Treatment]) -> tuple[str, ...]:
+def _fallbacks(subject: LatencyTarget, treatments: Mapping[str, Treatment]) -> tuple[str, ...]:
     reasons: Counter[str] = Counter()
     for place in subject.places:
         reason = subject.refusal(place, subject.treatment(place, treatments))

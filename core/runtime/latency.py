@@ -6,22 +6,22 @@ from statistics import median
 
 import torch
 
-from core.errors import UserError
-from core.progress import Progress
-from core.protocol.requests import MeasureLatency
-from core.protocol.results import Latency, Timing
-from core.runtime.added_memory import AddedMemory
-from core.runtime.architecture import architecture_of
-from core.runtime.build import compute_device
-from core.runtime.decode import Decoded, decode, random_prompt
-from core.runtime.machine import device_name
-from core.runtime.profile import steady
-from core.runtime.running import RunningModel, load_running
-from core.weights.open import open_weights
-from core.weights.weights import Weights
+from benchvise.core.errors import UserError
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.requests import MeasureLatency
+from benchvise.core.protocol.results import Latency, Timing
+from benchvise.core.runtime.added_memory import AddedMemory
+from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.build import compute_device
+from benchvise.core.runtime.decode import Decoded, decode, random_prompt
+from benchvise.core.runtime.machine import device_name
+from benchvise.core.runtime.profile import steady
+from benchvise.core.runtime.running import RunningModel, load_running
+from benchvise.core.weights.open import open_weights
+from benchvise.core.weights.weights import Weights
 
 WARM_UP_TOKENS = 4
-LEAST_REPETITIONS, MOST_REPETITIONS = 5, 25
+MIN_REPETITIONS, MAX_REPETITIONS = 5, 25
 UNSTEADY_SECONDS = 4.0
 """After so much decoding of one model no more repetitions follow the least."""
 
@@ -42,7 +42,7 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
     for each in opened:
         _check_positions(each, request)
     tokens = max(1, request.tokens)
-    most = request.repetitions or MOST_REPETITIONS
+    most = request.repetitions or MAX_REPETITIONS
     progress.start(len(opened) * (most * tokens + WARM_UP_TOKENS), "tokens")
     vocabulary = int(architecture_of(weights.checkpoint).config.get_text_config().vocab_size)
     batch = max(1, request.batch)
@@ -81,7 +81,7 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
 
 def _enough(times: list[list[Decoded]], tokens: int) -> bool:
     """Whether further repetitions would tell little that is new."""
-    if len(times[0]) < LEAST_REPETITIONS:
+    if len(times[0]) < MIN_REPETITIONS:
         return False
     steps = [[each.step_ms for each in found] for found in times]
     seconds = max(sum(found) for found in steps) * tokens / 1000

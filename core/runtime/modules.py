@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from core.kernels.select import PreparedLinear
+from benchvise.core.kernels.select import PreparedLinear
 
 
 class CompressedLinear(nn.Module):

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from core.checkpoint.records import Layer, TensorEntry
-from core.checkpoint.tensors import torch_dtype
-from core.kernels.quantise import Packed
-from core.kernels.select import INT4_CPU_GROUPS, MatmulKind, PreparedLinear, choose_matmul, prepare_linear
-from core.methods.integer import Integer
-from core.recipe.recipe import Treatment
-from core.schemes.integer import IntegerArithmetic
+from benchvise.core.checkpoint.records import Layer, TensorEntry
+from benchvise.core.checkpoint.tensors import torch_dtype
+from benchvise.core.kernels.quantise import Packed
+from benchvise.core.kernels.select import INT4_CPU_GROUPS, MatmulKind, PreparedLinear, choose_matmul, prepare_linear
+from benchvise.core.methods.integer import Integer
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.schemes.integer import IntegerArithmetic
 
 
 def dense_route(dtype: torch.dtype) -> str:

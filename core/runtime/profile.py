@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from core.protocol.results import Estimate
-from core.runtime.machine import last_level_cache_bytes
-from core.workspace.places import write_text
+from benchvise.core.protocol.results import Estimate
+from benchvise.core.runtime.machine import last_level_cache_bytes
+from benchvise.core.workspace.atomic_files import write_text
 
 CACHES_FILLED = 4
 UNSTEADY = 0.15

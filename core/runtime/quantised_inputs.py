@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from core.activations.quantise import quantised
-from core.checkpoint.records import Layer
-from core.errors import CheckpointError
-from core.methods.activations import Activations
-from core.progress import Progress
-from core.runtime.replace import parameter_name
-from core.weights.weights import Weights
+from benchvise.core.activations.quantise import quantised
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.errors import CheckpointError
+from benchvise.core.methods.activations import Activations
+from benchvise.core.progress import Progress
+from benchvise.core.runtime.replace import parameter_name
+from benchvise.core.weights.weights import Weights
 
 MAX_NAMED = 4
 

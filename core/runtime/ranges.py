@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from core.protocol.results import Estimate
+from benchvise.core.protocol.results import Estimate
 
 
 def plus(one: Estimate, other: Estimate) -> Estimate:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from core.checkpoint.records import Layer
-from core.errors import CheckpointError
-from core.runtime.checkpoint_names import names_of
-from core.runtime.experts import expert_place, read_expert, spellings, write_expert
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.errors import CheckpointError
+from benchvise.core.runtime.checkpoint_names import names_of
+from benchvise.core.runtime.experts import expert_place, read_expert, spellings, write_expert
 
 
 def parameter_name(model: nn.Module, layer: Layer) -> str | None:

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from core.checkpoint.records import Layer
-from core.methods.integer import Integer
-from core.progress import Progress
-from core.runtime.architecture import architecture_of
-from core.runtime.build import load_model
-from core.runtime.modules import CompressedLinear, bias_of
-from core.runtime.places import LinearPlace, linear_places, parameter_bytes, running_dtype, set_module
-from core.runtime.prepare import dense_route, prepare, refusal
-from core.runtime.quantised_inputs import quantiser_of
-from core.weights.weights import Weights
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.methods.integer import Integer
+from benchvise.core.progress import Progress
+from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.build import load_model
+from benchvise.core.runtime.linear_layers import LinearPlace, linear_places, parameter_bytes, running_dtype, set_module
+from benchvise.core.runtime.modules import CompressedLinear, bias_of
+from benchvise.core.runtime.prepare import dense_route, prepare, refusal
+from benchvise.core.runtime.quantised_inputs import quantiser_of
+from benchvise.core.weights.weights import Weights
 
 
 @dataclass(frozen=True)

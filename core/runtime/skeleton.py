@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from core.errors import CheckpointError
-from core.runtime.architecture import Architecture
-from core.runtime.places import is_linear, set_module
+from benchvise.core.errors import CheckpointError
+from benchvise.core.runtime.architecture import Architecture
+from benchvise.core.runtime.linear_layers import is_linear, set_module
 
 MAX_LEFT_BYTES = 1 << 30
 

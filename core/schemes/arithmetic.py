@@ -10,11 +10,11 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from core.methods.scheme import Scheme
-from core.schemes.clip_search import ClipSearch
-from core.schemes.grid import Grid
-from core.schemes.learning import Learnable
-from core.schemes.matrix import Matrix, SolvedRows
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.learning import Learnable
+from benchvise.core.schemes.matrix import Matrix, SolvedRows
 
 S = TypeVar("S", bound=Scheme)
 

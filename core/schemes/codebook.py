@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from core.kernels.packing import unpack_rows
-from core.methods.codebook import Codebook
-from core.schemes.arithmetic import Tunable
-from core.schemes.clip_search import ClipSearch
-from core.schemes.codebook_grid import CodebookGrid, distinct_sorted
-from core.schemes.grid import Grid
-from core.schemes.grid_arithmetic import GridArithmetic
-from core.schemes.normal_float import NormalFloatGrid, normal_float_levels
+from benchvise.core.kernels.packing import unpack_rows
+from benchvise.core.methods.codebook import Codebook
+from benchvise.core.schemes.arithmetic import Tunable
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.codebook_grid import CodebookGrid, distinct_sorted
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.grid_arithmetic import GridArithmetic
+from benchvise.core.schemes.normal_float import NormalFloatGrid, normal_float_levels
 
 
 class CodebookArithmetic(GridArithmetic[Codebook]):

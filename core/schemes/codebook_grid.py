@@ -7,12 +7,12 @@ from math import gcd
 import torch
 from torch import Tensor
 
-from core.kernels.packing import pack_rows
-from core.methods.codebook import Codebook
-from core.schemes.grid import Grid
-from core.schemes.integer_grid import scale_dtype
-from core.schemes.levels import kmeans_levels, quantile_levels
-from core.schemes.normal_float import middles
+from benchvise.core.kernels.packing import pack_rows
+from benchvise.core.methods.codebook import Codebook
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.integer_grid import scale_dtype
+from benchvise.core.schemes.normal_float import middles
+from benchvise.core.schemes.scalar_codebook_fit import kmeans_levels, quantile_levels
 
 _SAMPLE = 1 << 22
 """Weights of a whole tensor that its levels are found from; more hardly move them."""

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.kernels.packing import pack_rows, unpack_rows
-from core.schemes.level_table import LevelTable
+from benchvise.core.kernels.packing import pack_rows, unpack_rows
+from benchvise.core.schemes.level_table import LevelTable
 
 
 class Element(Protocol):

@@ -6,12 +6,12 @@ from functools import lru_cache
 
 import torch
 
-from core.kernels.clip import shrink_factors
-from core.methods.floating import DTYPES, Floating
-from core.schemes.clip_search import ClipSearch
-from core.schemes.element import Float8
-from core.schemes.scale_rule import RealScale
-from core.schemes.scaled import ScaledArithmetic
+from benchvise.core.kernels.clip import shrink_factors
+from benchvise.core.methods.floating import DTYPES, Floating
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.element import Float8
+from benchvise.core.schemes.scale_rule import RealScale
+from benchvise.core.schemes.scaled import ScaledArithmetic
 
 
 class FloatingArithmetic(ScaledArithmetic[Floating]):

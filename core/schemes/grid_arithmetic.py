@@ -7,10 +7,10 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from core.methods.scheme import Scheme
-from core.schemes.arithmetic import SchemeArithmetic
-from core.schemes.grid import Grid
-from core.schemes.matrix import SolvedRows
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.schemes.arithmetic import SchemeArithmetic
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.matrix import SolvedRows
 
 S = TypeVar("S", bound=Scheme)
 

@@ -8,18 +8,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from core.kernels.clip import fit_clipped, grid_of_range, shrink_factors, squared_error
-from core.kernels.packing import unpack_rows
-from core.kernels.quantise import decode, quantise_pack
-from core.methods.integer import Integer
-from core.schemes.arithmetic import Tunable
-from core.schemes.clip_search import ClipSearch
-from core.schemes.grid import Grid
-from core.schemes.grid_arithmetic import GridArithmetic
-from core.schemes.integer_grid import IntegerGrid, pack_columns, scale_dtype, unpack_columns
-from core.schemes.integer_learning import learnable, spread_rows
-from core.schemes.learning import Learnable
-from core.schemes.matrix import SolvedRows
+from benchvise.core.kernels.clip import fit_clipped, grid_of_range, shrink_factors, squared_error
+from benchvise.core.kernels.packing import unpack_rows
+from benchvise.core.kernels.quantise import decode, quantise_pack
+from benchvise.core.methods.integer import Integer
+from benchvise.core.schemes.arithmetic import Tunable
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.grid_arithmetic import GridArithmetic
+from benchvise.core.schemes.integer_grid import IntegerGrid, pack_columns, scale_dtype, unpack_columns
+from benchvise.core.schemes.integer_learning import learnable, spread_rows
+from benchvise.core.schemes.learning import Learnable
+from benchvise.core.schemes.matrix import SolvedRows
 
 
 class IntegerArithmetic(GridArithmetic[Integer]):

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from core.kernels.clip import grid_of_range, shrink_factors
-from core.kernels.packing import pack_rows, unpack_rows
-from core.methods.integer import Integer
-from core.schemes.clip_search import ClipSearch
-from core.schemes.grid import Grid
+from benchvise.core.kernels.clip import grid_of_range, shrink_factors
+from benchvise.core.kernels.packing import pack_rows, unpack_rows
+from benchvise.core.methods.integer import Integer
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.grid import Grid
 
 _CHUNK_WEIGHTS = 1 << 18
 """Searched at a time: a few float32 copies of them lie in the caches."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from core.kernels.packing import pack_rows, unpack_rows
-from core.methods.integer import Integer
-from core.schemes.learning import Learnable, as_stored, rounded
+from benchvise.core.kernels.packing import pack_rows, unpack_rows
+from benchvise.core.methods.integer import Integer
+from benchvise.core.schemes.learning import Learnable, as_stored, rounded
 
 _INSIDE = 0.45
 """How near to the border of its code a weight may begin, in steps: at the border the least offset would flip it."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 _SIGN_AND_EXPONENT_BITS = 9
 _MANTISSA_BITS = 23
-_MOST_PRECISION = 10
+_MAX_PRECISION = 10
 """Mantissa bits that tell cells apart: a table of 2^19 cells is the largest."""
 
 
@@ -34,7 +34,7 @@ class LevelTable:
         bounds = np.array(thresholds, np.float32)
         if len(bounds) != len(levels) - 1 or len(levels) > 256 or not (np.diff(bounds) > 0).all():
             raise ValueError(f"{len(levels)} levels need thresholds in ascending order between them, not {bounds}")
-        precision = next((bits for bits in range(_MOST_PRECISION + 1) if _one_each(bounds, bits)), None)
+        precision = next((bits for bits in range(_MAX_PRECISION + 1) if _one_each(bounds, bits)), None)
         if precision is None:
             raise ValueError(f"the thresholds {bounds} lie too close together")
         self._shift = _MANTISSA_BITS - precision

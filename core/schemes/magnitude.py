@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.schemes.matrix import Matrix
+from benchvise.core.schemes.matrix import Matrix
 
 _DIGIT = 16
 _DIGIT_VALUES = 1 << _DIGIT

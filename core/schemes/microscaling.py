@@ -6,12 +6,12 @@ from functools import lru_cache
 
 import torch
 
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.schemes.clip_search import ClipSearch
-from core.schemes.element import Element, Float4
-from core.schemes.floating import float8
-from core.schemes.scale_rule import PowerOfTwoScale, TwoLevelScale
-from core.schemes.scaled import ScaledArithmetic
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.element import Element, Float4
+from benchvise.core.schemes.floating import float8
+from benchvise.core.schemes.scale_rule import PowerOfTwoScale, TwoLevelScale
+from benchvise.core.schemes.scaled import ScaledArithmetic
 
 _LARGEST_EXPONENT = {"e2m1": 2, "e4m3": 8, "e5m2": 15}
 """Of the largest power of two in each element format. Source: OCP MX v1.0, section 5.3."""

@@ -8,20 +8,20 @@ from itertools import pairwise
 
 import torch
 
-from core.methods.nonlinear import NonLinear
-from core.schemes.clip_search import ClipSearch
-from core.schemes.element import Levels
-from core.schemes.integer_grid import scale_dtype
-from core.schemes.level_table import LevelTable, midpoints
-from core.schemes.scale_rule import PowerOfTwoScale, RealScale, ScaleRule
-from core.schemes.scaled import ScaledArithmetic
+from benchvise.core.methods.nonlinear import NonLinear
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.element import Levels
+from benchvise.core.schemes.integer_grid import scale_dtype
+from benchvise.core.schemes.level_table import LevelTable, midpoints
+from benchvise.core.schemes.scale_rule import PowerOfTwoScale, RealScale, ScaleRule
+from benchvise.core.schemes.scaled import ScaledArithmetic
 
 _RATIO = 1.12
 _COARSE = tuple(_RATIO**power for power in sorted(range(-20, 4), key=abs))
 """Where the outermost level may lie, as a fraction of the largest magnitude: 1 first, then from 1.4 down to 0.1."""
 
 _FINE = tuple(_RATIO ** (quarter / 4) for quarter in (1, -1, 2, -2, 3, -3))
-_LEAST_FLOAT = 2.0**-149
+_MIN_FLOAT = 2.0**-149
 _WINDOW_OFFSETS = (0, 1, -1, -2, -3)
 
 
@@ -59,7 +59,7 @@ def _levels(curve: str, bits: int, half_steps: bool, rounding: str) -> Levels:
     levels, between = _logarithmic(bits, half_steps) if curve == "logarithmic" else _tanh(bits, curve == "sigmoid")
     thresholds = between if rounding == "curve" else midpoints(levels)
     # Zero is a tie between the two levels around it: it goes up, as round((tanh(0) + 1) / 2 · (2ᵇ − 1)) to even does.
-    thresholds[len(thresholds) // 2] = -_LEAST_FLOAT
+    thresholds[len(thresholds) // 2] = -_MIN_FLOAT
     return Levels(LevelTable(levels, thresholds), bits)
 
 

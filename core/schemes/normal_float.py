@@ -8,12 +8,12 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from core.kernels.clip import shrink_factors
-from core.kernels.packing import pack_rows
-from core.methods.codebook import Codebook
-from core.schemes.clip_search import ClipSearch
-from core.schemes.grid import Grid
-from core.schemes.integer_grid import scale_dtype
+from benchvise.core.kernels.clip import shrink_factors
+from benchvise.core.kernels.packing import pack_rows
+from benchvise.core.methods.codebook import Codebook
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.integer_grid import scale_dtype
 
 NF4 = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,

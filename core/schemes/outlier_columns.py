@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.schemes.matrix import Matrix
-from core.schemes.normal_float import last_sums
+from benchvise.core.schemes.matrix import Matrix
+from benchvise.core.schemes.normal_float import last_sums
 
 
 def largest_columns(score: Tensor, count: int) -> Tensor:

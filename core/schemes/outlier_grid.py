@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.methods.outliers import Outliers
-from core.schemes.clip_search import ClipSearch
-from core.schemes.grid import Grid
-from core.schemes.integer_grid import IntegerGrid
-from core.schemes.outlier_columns import (
+from benchvise.core.methods.outliers import Outliers
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.integer_grid import IntegerGrid
+from benchvise.core.schemes.outlier_columns import (
     importance_score,
     kept_dtype,
     kept_values,

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from core.methods.outliers import Outliers
-from core.schemes.arithmetic import SchemeArithmetic, Tunable
-from core.schemes.clip_search import ClipSearch
-from core.schemes.grid import Grid
-from core.schemes.integer import IntegerArithmetic
-from core.schemes.matrix import SolvedRows
-from core.schemes.outlier_columns import WithoutColumns, kept_values, largest_columns, magnitude_score
-from core.schemes.outlier_grid import OutlierGrid
+from benchvise.core.methods.outliers import Outliers
+from benchvise.core.schemes.arithmetic import SchemeArithmetic, Tunable
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.integer import IntegerArithmetic
+from benchvise.core.schemes.matrix import SolvedRows
+from benchvise.core.schemes.outlier_columns import WithoutColumns, kept_values, largest_columns, magnitude_score
+from benchvise.core.schemes.outlier_grid import OutlierGrid
 
 
 class OutliersArithmetic(SchemeArithmetic[Outliers]):

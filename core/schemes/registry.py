@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.methods.scheme import Scheme
-from core.schemes.arithmetic import SchemeArithmetic
-from core.schemes.codebook import CodebookArithmetic
-from core.schemes.floating import FloatingArithmetic
-from core.schemes.integer import IntegerArithmetic
-from core.schemes.microscaling import MicroscalingArithmetic, NvFloat4Arithmetic
-from core.schemes.nonlinear import NonLinearArithmetic
-from core.schemes.outliers import OutliersArithmetic
-from core.schemes.sparse import SparseArithmetic
-from core.schemes.vector_codebook import VectorCodebookArithmetic
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.schemes.arithmetic import SchemeArithmetic
+from benchvise.core.schemes.codebook import CodebookArithmetic
+from benchvise.core.schemes.floating import FloatingArithmetic
+from benchvise.core.schemes.integer import IntegerArithmetic
+from benchvise.core.schemes.microscaling import MicroscalingArithmetic, NvFloat4Arithmetic
+from benchvise.core.schemes.nonlinear import NonLinearArithmetic
+from benchvise.core.schemes.outliers import OutliersArithmetic
+from benchvise.core.schemes.sparse import SparseArithmetic
+from benchvise.core.schemes.vector_codebook import VectorCodebookArithmetic
 
 ARITHMETIC: dict[type[Scheme], type[SchemeArithmetic[Any]]] = {
     arithmetic.scheme: arithmetic

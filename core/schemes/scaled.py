@@ -9,13 +9,13 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from core.methods.scheme import Scheme
-from core.schemes.arithmetic import SchemeArithmetic, Tunable
-from core.schemes.clip_search import ClipSearch
-from core.schemes.element import Element
-from core.schemes.matrix import SolvedRows
-from core.schemes.scale_rule import ScaleRule, stored_steps
-from core.schemes.scaled_grid import ScaledGrid, spread
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.schemes.arithmetic import SchemeArithmetic, Tunable
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.element import Element
+from benchvise.core.schemes.matrix import SolvedRows
+from benchvise.core.schemes.scale_rule import ScaleRule, stored_steps
+from benchvise.core.schemes.scaled_grid import ScaledGrid, spread
 
 S = TypeVar("S", bound=Scheme)
 

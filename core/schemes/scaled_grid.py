@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from core.schemes.element import Element
-from core.schemes.grid import Grid
-from core.schemes.scale_rule import ScaleRule
+from benchvise.core.schemes.element import Element
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.scale_rule import ScaleRule
 
 Passes = Callable[[], Iterator[tuple[int, Tensor]]]
 """Reads a matrix once more: (first row, float32 rows [n, columns]), in order."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from core.methods.sparse import Sparse
-from core.schemes.arithmetic import SchemeArithmetic, Shared
-from core.schemes.magnitude import kth_magnitude, passes
-from core.schemes.matrix import Matrix, SolvedRows
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.schemes.arithmetic import SchemeArithmetic, Shared
+from benchvise.core.schemes.magnitude import kth_magnitude, passes
+from benchvise.core.schemes.matrix import Matrix, SolvedRows
 
 
 class SparseArithmetic(SchemeArithmetic[Sparse]):

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from core.methods.vector_codebook import VectorCodebook
-from core.schemes.arithmetic import SchemeArithmetic, Tunable
-from core.schemes.clip_search import ClipSearch
-from core.schemes.grid import Grid
-from core.schemes.matrix import SolvedRows
-from core.schemes.vector_grid import VectorGrid, parted, sums_of, unpack_planes
+from benchvise.core.methods.vector_codebook import VectorCodebook
+from benchvise.core.schemes.arithmetic import SchemeArithmetic, Tunable
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.matrix import SolvedRows
+from benchvise.core.schemes.vector_grid import VectorGrid, parted, sums_of, unpack_planes
 
 
 class VectorCodebookArithmetic(SchemeArithmetic[VectorCodebook]):

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.kernels.packing import pack_rows, unpack_rows
-from core.methods.grouping import words
-from core.methods.vector_codebook import VectorCodebook
-from core.schemes.grid import Grid
-from core.schemes.integer_grid import scale_dtype
-from core.schemes.normal_float import last_sums
-from core.schemes.vectors import encode_vectors, fit_books
+from benchvise.core.kernels.packing import pack_rows, unpack_rows
+from benchvise.core.methods.grouping import words
+from benchvise.core.methods.vector_codebook import VectorCodebook
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.integer_grid import scale_dtype
+from benchvise.core.schemes.normal_float import last_sums
+from benchvise.core.schemes.vector_kmeans import encode_vectors, fit_books
 
 _SAMPLE_MOST = 1 << 17
 _SAMPLE_SCORES = 1 << 28

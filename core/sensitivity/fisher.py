@@ -14,17 +14,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from core.checkpoint.records import Layer
-from core.compress.whole_matrix import matrix_of, solve_matrix
-from core.evaluate.forward import batches, vocabulary_of
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.solver import Nearest
-from core.progress import Progress
-from core.recipe.recipe import Treatment
-from core.runtime.quantised_inputs import linear_of
-from core.solvers.moments import factor, unusable
-from core.walk.taps import input_rows
-from core.weights.weights import Weights
+from benchvise.core.blockwise.input_hooks import input_rows
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.compress.whole_matrix import matrix_of, solve_matrix
+from benchvise.core.evaluate.forward import batches, vocabulary_of
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.progress import Progress
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.runtime.quantised_inputs import linear_of
+from benchvise.core.solvers.moments import factor, unusable
+from benchvise.core.weights.weights import Weights
 
 DENSE_SIDE = 4096
 """Up to this many rows the second moments of gradients are kept whole; beyond, their diagonal."""
@@ -92,7 +92,7 @@ class _Seeing:
 
 
 @torch.no_grad()
-def foretold(weights: Weights, layer: Layer, treatment: Treatment, known: Factors) -> float:
+def estimated(weights: Weights, layer: Layer, treatment: Treatment, known: Factors) -> float:
     """KL in nats per token that the treatment of this layer alone will bring.
 
     Where the solver lets later weights make good the errors of earlier ones, rounding to nearest stands for it, and

@@ -9,19 +9,19 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from core.checkpoint.records import Layer
-from core.evaluate.forward import diverged, logits_of
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.integer import Integer
-from core.progress import NullProgress, Progress
-from core.recipe.plan import PlanRow
-from core.recipe.recipe import Treatment
-from core.solvers.solution import InputStatistics
-from core.walk.batching import Batching
-from core.walk.block_run import EndRun
-from core.walk.statistics import Collector, Learned, NotFinite, Stream
-from core.walk.taps import in_order
-from core.walk.watching import watching
+from benchvise.core.blockwise.batching import Batching
+from benchvise.core.blockwise.block_run import EndRun
+from benchvise.core.blockwise.input_hooks import in_order
+from benchvise.core.blockwise.observed_layers import observed_layers
+from benchvise.core.blockwise.statistics import Collector, Learned, NotFinite, Stream
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.evaluate.forward import diverged, logits_of
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.integer import Integer
+from benchvise.core.progress import NullProgress, Progress
+from benchvise.core.recipe.plan import PlanRow
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.solvers.solution import InputStatistics
 
 MOMENT_BYTES = 2 << 30
 """What the moments of the layers that are learned about at once may take."""
@@ -55,7 +55,7 @@ class InputMoments:
         chunk = list(self._chunk(first))
         self._asked = {layer.name for layer in chunk}
         rows = [PlanRow(layer, _WATCHED, 0, None) for layer in chunk]
-        watched = watching(self.model, rows)
+        watched = observed_layers(self.model, rows)
         run = EndRun(self.model, partial(logits_of, self.model))
         with torch.no_grad():
             taps = in_order(self.model, watched.taps, lambda: run(self.ids[:1]))

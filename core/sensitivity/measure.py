@@ -14,28 +14,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.allocate.prediction import rank_correlation, together_of
-from core.checkpoint.identity import checkpoint_identity
-from core.checkpoint.records import Checkpoint, Layer
-from core.checkpoint.tensors import load_tensor
-from core.errors import RecipeError
-from core.evaluate.forward import diverged
-from core.evaluate.text import text_windows
-from core.progress import Progress
-from core.protocol.requests import MeasureSensitivity
-from core.protocol.results import Sensitivity, SensitivityCell
-from core.recipe.plan import already_quantised
-from core.recipe.recipe import Treatment
-from core.sensitivity.fisher import factors, foretold
-from core.sensitivity.laboratory import Laboratory
-from core.sensitivity.reference import Changes, Reference
-from core.sensitivity.tasks import Task, chosen_layers, tasks_of
-from core.sensitivity.together import choices_to_measure
-from core.walk.calibration import CalibrationText, calibration_text
-from core.weights.open import open_weights
-from core.weights.weights import Weights
-from core.workspace.damages import DISABLE_ONE, ENABLE_ONE, FISHER, Damage, Damages, Measured, treatment_key
-from core.workspace.workspace import Workspace
+from benchvise.core.allocate.prediction import joint_effects_of, rank_correlation
+from benchvise.core.blockwise.calibration import CalibrationText, calibration_text
+from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.checkpoint.tensors import load_tensor
+from benchvise.core.errors import RecipeError
+from benchvise.core.evaluate.forward import diverged
+from benchvise.core.evaluate.text import text_windows
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.requests import MeasureSensitivity
+from benchvise.core.protocol.results import Sensitivity, SensitivityCell
+from benchvise.core.recipe.plan import already_quantised
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.sensitivity.context import SensitivityContext
+from benchvise.core.sensitivity.fisher import estimated, factors
+from benchvise.core.sensitivity.joint_effects import choices_to_measure
+from benchvise.core.sensitivity.reference import Changes, Reference
+from benchvise.core.sensitivity.tasks import Task, chosen_layers, tasks_of
+from benchvise.core.weights.open import open_weights
+from benchvise.core.weights.weights import Weights
+from benchvise.core.workspace.sensitivities import (
+    DISABLE_ONE,
+    ENABLE_ONE,
+    FISHER,
+    Damage,
+    Damages,
+    Measured,
+    treatment_key,
+)
+from benchvise.core.workspace.workspace import Workspace
 
 AUTO = "auto"
 METHODS = (ENABLE_ONE, DISABLE_ONE, FISHER, AUTO)
@@ -87,25 +95,25 @@ class _Measuring:
     def carry_out(self) -> Sensitivity:
         started, request = time.perf_counter(), self.request
         checkpoint = self.weights.checkpoint
-        self.tasks, departures = tasks_of(chosen_layers(checkpoint, request.layers), request.treatments)
+        self.tasks, plan_warnings = tasks_of(chosen_layers(checkpoint, request.layers), request.treatments)
         windows = text_windows(checkpoint, request.text, request.windows, request.window_tokens)
         self.ids, self.tokens = windows.ids, windows.tokens
         self.shown = self._calibration()
         self.key = measurement_key(checkpoint, self.ids)
-        self.damages = Damages(Workspace(request.workspace).sensitivity_file(self.key))
-        self.warnings = [*departures, *windows.notes, *(self.shown.notes if self.shown is not None else ())]
+        self.kl_increases = Damages(Workspace(request.workspace).sensitivity_file(self.key))
+        self.warnings = [*plan_warnings, *windows.notes, *(self.shown.notes if self.shown is not None else ())]
         self._look_at_content()
         for warning in self.warnings:
             self.progress.note(warning)
-        self.damages.describe(checkpoint_identity(checkpoint), self.tokens)
+        self.kl_increases.describe(checkpoint_identity(checkpoint), self.tokens)
         order = dict.fromkeys(task.layer for task in self.tasks)
         shown = None if self.shown is None else self.shown.ids
-        self._lab = Laboratory(self.weights, self.ids, shown, tuple(order), self.progress)
+        self._lab = SensitivityContext(self.weights, self.ids, shown, tuple(order), self.progress)
         try:
             cells = self._cells()
             together = self._together() if request.correct else ()
         finally:
-            self.damages.save()
+            self.kl_increases.save()
         compared = self._compared()
         return Sensitivity(
             cells,
@@ -115,7 +123,7 @@ class _Measuring:
             self.key,
             rank_correlation(compared) if len(compared) > 2 else None,
             len(compared),
-            together_of(self.damages, together),
+            joint_effects_of(self.kl_increases, together),
         )
 
     def _calibration(self) -> CalibrationText | None:
@@ -125,7 +133,7 @@ class _Measuring:
 
     def _look_at_content(self) -> None:
         layers = {task.layer.name: task.layer for task in self.tasks}
-        changed = [name for name, layer in layers.items() if not self.damages.see(name, content_of(layer))]
+        changed = [name for name, layer in layers.items() if not self.kl_increases.see(name, content_of(layer))]
         if changed:
             self.warnings.append(
                 f"{len(changed)} layers have changed since they were measured and are measured again; what others do "
@@ -144,7 +152,7 @@ class _Measuring:
         self.progress.start(self.tokens * (len(cells) + passes), "tokens")
         self.progress.advance(self.tokens * len(cells))
         if open_:
-            carry_out = {ENABLE_ONE: self._one_by_one, DISABLE_ONE: self._sparing_one, FISHER: self._foretelling}
+            carry_out = {ENABLE_ONE: self._one_by_one, DISABLE_ONE: self._sparing_one, FISHER: self._estimating}
             cells += carry_out[method](open_)
         return tuple(cells)
 
@@ -152,23 +160,23 @@ class _Measuring:
         cells: list[SensitivityCell] = []
         open_: list[Task] = []
         for task in tasks:
-            damage = self.damages.get(task.layer.name, self._key(task), method)
-            if damage is None:
+            kl_increase = self.kl_increases.get(task.layer.name, self._key(task), method)
+            if kl_increase is None:
                 open_.append(task)
             else:
-                cells.append(self._hand_on(task, method, damage, cached=True))
+                cells.append(self._hand_on(task, method, kl_increase, cached=True))
         return cells, open_
 
     def _as_time_allows(self) -> tuple[SensitivityCell, ...]:
         """All foretold, then as many measured as the seconds allow: some at random, then the most damaging."""
         end = time.monotonic() + self.request.seconds
         measured, unmeasured = self._known(self.tasks, ENABLE_ONE)
-        foretold_, unknown = self._known(unmeasured, FISHER)
+        estimated_, unknown = self._known(unmeasured, FISHER)
         self.progress.start(self.tokens * (len(self.tasks) + 2), "tokens")
         self.progress.advance(self.tokens * len(measured))
         if unknown:
-            foretold_ += self._foretelling(unknown, counted=0)
-        worst = {(cell.layer, cell.treatment): cell.kl for cell in foretold_}
+            estimated_ += self._estimating(unknown, counted=0)
+        worst = {(cell.layer, cell.treatment): cell.kl for cell in estimated_}
         order = sorted(unmeasured, key=lambda task: -worst.get((task.layer.name, task.treatment.tag), 0.0))
         drawn = random.Random(0).sample(order, round(_AT_RANDOM * len(order)))  # noqa: S311 - no secret
         middle = time.monotonic() + _AT_RANDOM * max(0.0, end - time.monotonic())
@@ -178,8 +186,8 @@ class _Measuring:
         found += self._one_by_one(rest, until=end) if rest else []
         done |= {(cell.layer, cell.treatment) for cell in found}
         self.progress.advance(self.tokens * (len(unmeasured) - len(found)))
-        foretold_ = [cell for cell in foretold_ if (cell.layer, cell.treatment) not in done]
-        return (*measured, *found, *foretold_)
+        estimated_ = [cell for cell in estimated_ if (cell.layer, cell.treatment) not in done]
+        return (*measured, *found, *estimated_)
 
     def _one_by_one(self, tasks: Sequence[Task], until: float = float("inf")) -> list[SensitivityCell]:
         cells = []
@@ -199,17 +207,17 @@ class _Measuring:
         for treatment in dict.fromkeys(task.treatment for task in tasks):
             everywhere = {task.layer: task.fitted for task in self.tasks if task.treatment == treatment}
             changes = self._changes(everywhere)
-            whole = self._lab.reference.divergence_together(changes)
+            whole = self._lab.reference.joint_divergence(changes)
             for task in (task for task in tasks if task.treatment == treatment):
                 self.progress.check_cancelled()
                 spared = {layer: change for layer, change in changes.items() if layer != task.layer}
-                kl = max(0.0, whole - self._lab.reference.divergence_together(spared)) if np.isfinite(whole) else whole
+                kl = max(0.0, whole - self._lab.reference.joint_divergence(spared)) if np.isfinite(whole) else whole
                 treated = self._lab.layers.of(task.layer, task.fitted)
                 cells.append(self._keep(task, DISABLE_ONE, Damage(kl, treated.output_error, treated.sqnr_db)))
                 self.progress.advance(self.tokens)
         return cells
 
-    def _foretelling(self, tasks: Sequence[Task], counted: int | None = None) -> list[SensitivityCell]:
+    def _estimating(self, tasks: Sequence[Task], counted: int | None = None) -> list[SensitivityCell]:
         """counted: the tokens that each cell stands for."""
         cells = []
         layers = {task.layer.name: task.layer for task in tasks}
@@ -222,7 +230,7 @@ class _Measuring:
             if known is None or task.fitted.activations is not None:
                 cells += self._one_by_one((task,))
             else:
-                cells.append(self._keep(task, FISHER, Damage(foretold(self.weights, task.layer, task.fitted, known))))
+                cells.append(self._keep(task, FISHER, Damage(estimated(self.weights, task.layer, task.fitted, known))))
                 self.progress.advance(self.tokens if counted is None else counted)
         return cells
 
@@ -233,16 +241,16 @@ class _Measuring:
         """
         tasks = {(task.layer.name, self._key(task)): task for task in self.tasks}
         measured = []
-        for choice in choices_to_measure(self.damages, self.tasks, self._key):
-            kl = self.damages.known_together(choice)
+        for choice in choices_to_measure(self.kl_increases, self.tasks, self._key):
+            kl = self.kl_increases.known_joint_effects(choice)
             if kl is None:
                 self.progress.check_cancelled()
                 chosen = [tasks[each] for each in choice.items()]
                 changes = self._changes({task.layer: task.fitted for task in chosen})
-                kl = float(np.mean([each.divergence_together(changes) for each in self._both]))
+                kl = float(np.mean([each.joint_divergence(changes) for each in self._both]))
             if np.isfinite(kl):
                 measured.append(Measured(choice, kl))
-                self.damages.put_together(measured[-1])
+                self.kl_increases.put_joint_effects(measured[-1])
         return measured
 
     @cached_property
@@ -260,7 +268,7 @@ class _Measuring:
         """(foretold, measured) of the cells for which both are known."""
         pairs = []
         for task in self.tasks:
-            both = [self.damages.get(task.layer.name, self._key(task), method) for method in (FISHER, ENABLE_ONE)]
+            both = [self.kl_increases.get(task.layer.name, self._key(task), method) for method in (FISHER, ENABLE_ONE)]
             if both[0] is not None and both[1] is not None:
                 pairs.append((both[0].kl, both[1].kl))
         return pairs
@@ -268,15 +276,21 @@ class _Measuring:
     def _depth(self, task: Task) -> int:
         return -1 if task.layer.depth is None else task.layer.depth
 
-    def _keep(self, task: Task, method: str, damage: Damage) -> SensitivityCell:
-        if not np.isfinite(damage.kl):
+    def _keep(self, task: Task, method: str, kl_increase: Damage) -> SensitivityCell:
+        if not np.isfinite(kl_increase.kl):
             self.warnings.append(f"{task.layer.name}: with {task.treatment.tag} the outputs are no numbers any more")
-        self.damages.put(task.layer.name, self._key(task), method, damage)
-        return self._hand_on(task, method, damage)
+        self.kl_increases.put(task.layer.name, self._key(task), method, kl_increase)
+        return self._hand_on(task, method, kl_increase)
 
-    def _hand_on(self, task: Task, method: str, damage: Damage, *, cached: bool = False) -> SensitivityCell:
+    def _hand_on(self, task: Task, method: str, kl_increase: Damage, *, cached: bool = False) -> SensitivityCell:
         cell = SensitivityCell(
-            task.layer.name, task.treatment.tag, damage.kl, cached, method, damage.output_error, damage.sqnr_db
+            task.layer.name,
+            task.treatment.tag,
+            kl_increase.kl,
+            cached,
+            method,
+            kl_increase.output_error,
+            kl_increase.sqnr_db,
         )
         self.progress.result(cell)
         return cell

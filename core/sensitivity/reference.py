@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.activations.observers import observer_of
-from core.checkpoint.records import Layer
-from core.errors import CheckpointError
-from core.evaluate.blocks import Blocks, Captured, capture, find_blocks, first_affected, resumable, resume
-from core.evaluate.divergence import Diverged, kl_divergence, log_probabilities
-from core.evaluate.forward import batches, diverged, logits_of, vocabulary_of
-from core.methods.activations import Activations
-from core.runtime.quantised_inputs import InputQuantiser, linear_of, quantised_input
-from core.runtime.replace import replaced_weight
+from benchvise.core.activations.observers import observer_of
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.errors import CheckpointError
+from benchvise.core.evaluate.blocks import Blocks, Captured, capture, find_blocks, first_affected, resumable, resume
+from benchvise.core.evaluate.divergence import Diverged, kl_divergence, log_probabilities
+from benchvise.core.evaluate.forward import batches, diverged, logits_of, vocabulary_of
+from benchvise.core.methods.activations import Activations
+from benchvise.core.runtime.quantised_inputs import InputQuantiser, linear_of, quantised_input
+from benchvise.core.runtime.replace import replaced_weight
 
 Changes = Mapping[Layer, tuple[Tensor, Activations | None]]
 """By layer the weight it gets and how its inputs are quantised meanwhile."""
@@ -54,9 +54,9 @@ class Reference:
         activations: how the layer's inputs are quantised meanwhile; fixed scales are found on the same text.
         Infinite when the outputs are no numbers any more.
         """
-        return self.divergence_together({layer: (weight, activations)})
+        return self.joint_divergence({layer: (weight, activations)})
 
-    def divergence_together(self, changes: Changes) -> float:
+    def joint_divergence(self, changes: Changes) -> float:
         """The same with several layers changed at once. 0 for none."""
         if not changes:
             return 0.0

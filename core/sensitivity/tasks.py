@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.checkpoint.records import Checkpoint, Layer
-from core.errors import CheckpointError, RecipeError
-from core.recipe.fitting import fitted
-from core.recipe.matching import matching
-from core.recipe.plan import finding_as_sentence
-from core.recipe.recipe import Treatment
-from core.sensitivity.treated import solved_alone
+from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.errors import CheckpointError, RecipeError
+from benchvise.core.recipe.fitting import fitted
+from benchvise.core.recipe.layer_matcher import matching
+from benchvise.core.recipe.plan import finding_as_sentence
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.sensitivity.treated import solved_alone
 
 
 @dataclass(frozen=True)

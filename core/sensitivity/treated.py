@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from core.checkpoint.records import Layer
-from core.compress.layer_matrix import from_matrix
-from core.compress.quality import Quality
-from core.compress.whole_matrix import matrix_of, solve_matrix
-from core.recipe.recipe import Treatment
-from core.sensitivity.inputs import InputMoments
-from core.solvers.solution import InputStatistics
-from core.weights.weights import Weights
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.compress.layer_matrix import from_matrix
+from benchvise.core.compress.quality import Quality
+from benchvise.core.compress.whole_matrix import matrix_of, solve_matrix
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.sensitivity.inputs import InputMoments
+from benchvise.core.solvers.solution import InputStatistics
+from benchvise.core.weights.weights import Weights
 
 KEPT_BYTES = 1 << 30
 
@@ -74,7 +74,7 @@ class TreatedLayers:
 
 def solved_alone(treatment: Treatment) -> tuple[Treatment, tuple[str, ...]]:
     """The treatment with a solver of single layers in the place of one of whole blocks, and what that means."""
-    solver = treatment.solver.begins_with
+    solver = treatment.solver.init_solver
     if solver is None:
         return treatment, ()
     return replace(treatment, solver=solver), (f"as {treatment.solver.title.lower()} begins, before it learns",)

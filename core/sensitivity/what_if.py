@@ -9,21 +9,21 @@ from dataclasses import dataclass, replace
 import psutil
 import torch
 
-from core.checkpoint.identity import checkpoint_identity
-from core.checkpoint.records import Checkpoint, Layer
-from core.errors import CheckpointError
-from core.evaluate.text import text_windows
-from core.progress import NullProgress, Progress
-from core.protocol.requests import WhatIf
-from core.protocol.results import WhatIfAnswer
-from core.recipe.fitting import fitted
-from core.recipe.plan import already_quantised
-from core.recipe.recipe import Treatment
-from core.sensitivity.laboratory import Laboratory
-from core.sensitivity.treated import Treated, TreatedLayers, solved_alone
-from core.walk.calibration import calibration_text
-from core.weights.open import open_weights
-from core.weights.weights import Weights
+from benchvise.core.blockwise.calibration import calibration_text
+from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.errors import CheckpointError
+from benchvise.core.evaluate.text import text_windows
+from benchvise.core.progress import NullProgress, Progress
+from benchvise.core.protocol.requests import WhatIf
+from benchvise.core.protocol.results import WhatIfAnswer
+from benchvise.core.recipe.fitting import fitted
+from benchvise.core.recipe.plan import already_quantised
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.sensitivity.context import SensitivityContext
+from benchvise.core.sensitivity.treated import Treated, TreatedLayers, solved_alone
+from benchvise.core.weights.open import open_weights
+from benchvise.core.weights.weights import Weights
 
 SHOWN_TOKENS = 2048
 """What solvers are shown here at most: enough for an idea of what they do."""
@@ -47,24 +47,24 @@ def what_if(request: WhatIf, progress: Progress) -> WhatIfAnswer:
     treatment, notes = fitted(request.treatment, layer, runs=bool(checkpoint.architecture))
     notes = (*notes, *solved_alone(treatment)[1])
     obstacle = _obstacle(checkpoint)
-    laboratory = None
+    context = None
     if not obstacle:
         try:
-            laboratory = _RESIDENT.laboratory(request, weights, progress)
+            context = _RESIDENT.context(request, weights, progress)
         except CheckpointError as error:
             obstacle = f"{error.what}"
-    if laboratory is None:
+    if context is None:
         treated = TreatedLayers(weights, None, None).of(layer, treatment)
         why = f"no divergence at the output: {obstacle}"
         return _answer(request, layer, treatment, treated, (*notes, *treated.notes, why), started)
     with _RESIDENT.lock:
         progress.check_cancelled()
-        treated = laboratory.layers.of(layer, treatment)
-        kl = laboratory.reference.divergence(layer, treated.weight, treatment.activations)
+        treated = context.layers.of(layer, treatment)
+        kl = context.reference.divergence(layer, treated.weight, treatment.activations)
     if treatment.needs_calibration:
         notes = (*notes, f"learned from no more than {SHOWN_TOKENS:,} tokens of the calibration text")
     found = _answer(request, layer, treatment, treated, (*notes, *treated.notes), started)
-    return replace(found, kl=kl, tokens=laboratory.ids.numel())
+    return replace(found, kl=kl, tokens=context.ids.numel())
 
 
 def forget_loaded() -> None:
@@ -114,12 +114,12 @@ class _Resident:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self._question: _Question | None = None
-        self._laboratory: Laboratory | None = None
+        self._context: SensitivityContext | None = None
 
     def holds(self, checkpoint: Checkpoint) -> bool:
         return self._question is not None and self._question.identity == checkpoint_identity(checkpoint)
 
-    def laboratory(self, request: WhatIf, weights: Weights, progress: Progress) -> Laboratory:
+    def context(self, request: WhatIf, weights: Weights, progress: Progress) -> SensitivityContext:
         """Raises CheckpointError when the checkpoint cannot be run, UserError for a bad text."""
         checkpoint = weights.checkpoint
         question = _Question(
@@ -131,22 +131,22 @@ class _Resident:
             request.seed,
         )
         with self.lock:
-            if self._laboratory is None or question != self._question:
+            if self._context is None or question != self._question:
                 self.forget()
                 ids = text_windows(checkpoint, request.text, request.windows, request.window_tokens).ids
                 few = max(1, SHOWN_TOKENS // request.calibration.window_tokens)
                 calibration = replace(request.calibration, windows=min(few, request.calibration.windows))
                 shown = calibration_text(checkpoint, calibration, request.seed).ids
                 order = [layer for layer in checkpoint.layers if layer.kind == "linear"]
-                made = Laboratory(weights, ids, shown, order, NullProgress())
+                made = SensitivityContext(weights, ids, shown, order, NullProgress())
                 progress.check_cancelled()
                 made.prepare()
-                self._question, self._laboratory = question, made
-            return self._laboratory
+                self._question, self._context = question, made
+            return self._context
 
     def forget(self) -> None:
         with self.lock:
-            self._question = self._laboratory = None
+            self._question = self._context = None
 
 
 _RESIDENT = _Resident()

@@ -12,14 +12,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.scheme import Scheme
-from core.schemes.clip_search import ClipSearch
-from core.schemes.grid import Grid
-from core.schemes.registry import arithmetic_of
-from core.solvers.moments import Factored, descent, factor, original_target, unusable
-from core.solvers.solution import InputStatistics, Solution
-from core.solvers.whole_nearest import project
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.solvers.moments import Factored, descent, factor, original_target, unusable
+from benchvise.core.solvers.solution import InputStatistics, Solution
+from benchvise.core.solvers.whole_nearest import project
 
 _FEW_COLUMNS = 16
 """Rounded one by one with a product of a few columns each; more are halved, and halves meet in larger products."""

@@ -14,10 +14,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.methods.half_quadratic import HalfQuadratic
-from core.methods.integer import Integer
-from core.schemes.integer_grid import IntegerGrid
-from core.solvers.solution import InputStatistics, Solution
+from benchvise.core.methods.half_quadratic import HalfQuadratic
+from benchvise.core.methods.integer import Integer
+from benchvise.core.schemes.integer_grid import IntegerGrid
+from benchvise.core.solvers.solution import InputStatistics, Solution
 
 _CHUNK_WEIGHTS = 1 << 19
 

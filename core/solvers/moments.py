@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_LEAST_PIVOT = 1e-5
+_MIN_PIVOT = 1e-5
 """Of the damped moments, whose diagonal has a mean of about 1: below it float32 leaves nothing but rounding errors."""
 
 
@@ -61,7 +61,7 @@ def factor(hessian: Tensor, order: Tensor, step: int, damping: float) -> Factore
     while True:
         flipped.diagonal().copy_((diagonal + damping).flip(0))
         lower, info = torch.linalg.cholesky_ex(flipped)
-        if int(info) == 0 and float(lower.diagonal().min()) ** 2 >= _LEAST_PIVOT:
+        if int(info) == 0 and float(lower.diagonal().min()) ** 2 >= _MIN_PIVOT:
             break
         if damping > 1e12:
             raise ValueError("moments that no damping makes positive definite")

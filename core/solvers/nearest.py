@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest
-from core.schemes.arithmetic import SchemeArithmetic, Shared
-from core.schemes.clip_search import ClipSearch
-from core.schemes.matrix import Matrix, SolvedRows
-from core.schemes.registry import arithmetic_of
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.schemes.arithmetic import SchemeArithmetic, Shared
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.matrix import Matrix, SolvedRows
+from benchvise.core.schemes.registry import arithmetic_of
 
 
 def nearest(

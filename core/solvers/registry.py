@@ -7,16 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.half_quadratic import HalfQuadratic
-from core.methods.solver import Nearest, Solver
-from core.schemes.arithmetic import SchemeArithmetic, Shared
-from core.schemes.matrix import Matrix, SolvedRows
-from core.solvers.error_feedback import error_feedback
-from core.solvers.half_quadratic import half_quadratic
-from core.solvers.nearest import nearest
-from core.solvers.solution import InputStatistics, Solution
-from core.solvers.whole_nearest import whole_nearest
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.half_quadratic import HalfQuadratic
+from benchvise.core.methods.solver import Nearest, Solver
+from benchvise.core.schemes.arithmetic import SchemeArithmetic, Shared
+from benchvise.core.schemes.matrix import Matrix, SolvedRows
+from benchvise.core.solvers.error_feedback import error_feedback
+from benchvise.core.solvers.half_quadratic import half_quadratic
+from benchvise.core.solvers.nearest import nearest
+from benchvise.core.solvers.solution import InputStatistics, Solution
+from benchvise.core.solvers.whole_nearest import whole_nearest
 
 Solve = Callable[[Matrix, Any, Any, Shared | None], tuple[Iterator[SolvedRows], SchemeArithmetic[Any]]]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest
-from core.schemes.clip_search import ClipSearch
-from core.schemes.registry import arithmetic_of
-from core.solvers.solution import InputStatistics, Solution
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.solvers.solution import InputStatistics, Solution
 
 
 def whole_nearest(weight: Tensor, scheme: Scheme, solver: Nearest, statistics: InputStatistics | None) -> Solution:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from core.methods.fold import Fold
-from core.transforms.fold_norms import fold_norms
-from core.transforms.outline import Outline
-from core.transforms.transform import NetworkTransform
+from benchvise.core.methods.fold import Fold
+from benchvise.core.transforms.fold_norms import fold_norms
+from benchvise.core.transforms.model_structure import Outline
+from benchvise.core.transforms.transform import NetworkTransform
 
 
 class FoldNorms(NetworkTransform[Fold]):

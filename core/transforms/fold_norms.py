@@ -7,9 +7,9 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
-from core.transforms.feeds import Feed, Structure
+from benchvise.core.transforms.coupling import CoupledGroup, Structure
 
-_LEAST_GAIN = 1e-4
+_MIN_GAIN = 1e-4
 
 
 def fold_norms(structure: Structure, root: nn.Module, tied: Collection[str] = ()) -> tuple[str, ...]:
@@ -28,7 +28,7 @@ def fold_norms(structure: Structure, root: nn.Module, tied: Collection[str] = ()
     return tuple(notes)
 
 
-def fold(structure: Structure, root: nn.Module, feed: Feed) -> bool:
+def fold(structure: Structure, root: nn.Module, feed: CoupledGroup) -> bool:
     """Move the norm's gain into its readers, float32, in place. False and nothing done where that is impossible.
 
     The bias goes along where every reader has one; otherwise it stays, divided by the gain, which must not be near 0.
@@ -44,7 +44,7 @@ def fold(structure: Structure, root: nn.Module, feed: Feed) -> bool:
                 if reader.bias is not None:
                     reader.bias.add_(reader.matrix @ bias)
             bias.zero_()
-        elif float(gain.abs().min()) > _LEAST_GAIN * float(gain.abs().max()):
+        elif float(gain.abs().min()) > _MIN_GAIN * float(gain.abs().max()):
             bias.div_(gain)
         else:
             return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from core.transforms.linear import bias_of, close
+from benchvise.core.transforms.linear import bias_of, close
 
 
 @dataclass(frozen=True)

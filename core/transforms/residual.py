@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from core.transforms.feeds import Feed, Structure
-from core.transforms.fold_norms import fold_norms
-from core.transforms.linear import bias_of, close
-from core.transforms.rehearsal import Rehearsal, Stage, tried
-from core.transforms.rotation import Rotation
+from benchvise.core.transforms.coupling import CoupledGroup, Structure
+from benchvise.core.transforms.fold_norms import fold_norms
+from benchvise.core.transforms.linear import bias_of, close
+from benchvise.core.transforms.random_copy import Rehearsal, Stage, tried
+from benchvise.core.transforms.rotation import Rotation
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -91,7 +91,7 @@ def _turn_convolution(module: nn.Module, turn: Rotation) -> None:
         shift.copy_(turn(shift))
 
 
-def residual_feeds(structure: Structure, width: int) -> tuple[Feed, ...]:
+def residual_feeds(structure: Structure, width: int) -> tuple[CoupledGroup, ...]:
     """Norms over the whole width with what reads them."""
     return tuple(feed for feed in structure.feeds if feed.norm and len(feed.rows) == width)
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from core.errors import RecipeError
-from core.methods.rotate import Rotate
-from core.transforms.feeds import Feed, Structure, rotate_heads
-from core.transforms.fold_norms import fold_norms
-from core.transforms.outline import Outline
-from core.transforms.residual import Residual, residual_feeds, turn_residual
-from core.transforms.rotation import Rotation
-from core.transforms.transform import NetworkTransform
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.rotate import Rotate
+from benchvise.core.transforms.coupling import CoupledGroup, Structure, rotate_heads
+from benchvise.core.transforms.fold_norms import fold_norms
+from benchvise.core.transforms.model_structure import Outline
+from benchvise.core.transforms.residual import Residual, residual_feeds, turn_residual
+from benchvise.core.transforms.rotation import Rotation
+from benchvise.core.transforms.transform import NetworkTransform
 
 
 class RotateNetwork(NetworkTransform[Rotate]):
@@ -62,7 +62,7 @@ class RotateNetwork(NetworkTransform[Rotate]):
         self.notes += (f"the residual stream is not turned: {reason}",)
 
 
-def _head_feeds(structure: Structure) -> list[Feed]:
+def _head_feeds(structure: Structure) -> list[CoupledGroup]:
     return [feed for feed in structure.feeds if not feed.norm and feed.head > 1]
 
 

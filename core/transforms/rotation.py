@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from core.transforms.hadamard import odd_part, small_hadamard
+from benchvise.core.transforms.hadamard import odd_part, small_hadamard
 
 
 class Rotation:

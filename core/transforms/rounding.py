@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.activations.quantise import quantised, scale_of_range
-from core.methods.activations import Activations
-from core.methods.keep import Keep
-from core.methods.scheme import Scheme
-from core.schemes.registry import arithmetic_of
+from benchvise.core.activations.quantise import quantised, scale_of_range
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.keep import Keep
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.schemes.registry import arithmetic_of
 
 
 class RoundedLayer:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from core.methods.scale import Scale
-from core.transforms.balance import Balance, Proposal, Readers
+from benchvise.core.methods.scale import Scale
+from benchvise.core.transforms.channel_scaling import ChannelScaling, Proposal, Readers
 
 _LEAST = 1e-4
 
 
-class ScaleBlock(Balance[Scale]):
+class ScaleBlock(ChannelScaling[Scale]):
     """Powers from 0 to 1, judged by the rounding error of what the readers give on sampled tokens.
 
     The paper judges by the whole block's output; the readers' own outputs need no forward pass for each power, so that

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.methods.smooth import Smooth
-from core.transforms.balance import Balance, Proposal, Readers
+from benchvise.core.methods.smooth import Smooth
+from benchvise.core.transforms.channel_scaling import ChannelScaling, Proposal, Readers
 
 _LEAST = 1e-5
 
 
-class SmoothBlock(Balance[Smooth]):
+class SmoothBlock(ChannelScaling[Smooth]):
     """One proposal for each source.
 
     Source: SmoothQuant, arXiv 2211.10438, equation 4.

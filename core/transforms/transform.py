@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 
 from torch import nn
 
-from core.methods.activations import Activations
-from core.methods.scheme import Scheme
-from core.methods.transform import Transform
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.transform import Transform
 
 T = TypeVar("T", bound=Transform)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.checkpoint.identity import checkpoint_identity
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Checkpoint
-from core.errors import CheckpointError
-from core.recipe.plan import make_plan
-from core.weights.packed_folder import PackedFolderWeights
-from core.weights.weights import OriginalWeights, RunWeights, Weights
-from core.workspace.run_record import RunRecord
-from core.workspace.workspace import RUN_PREFIX, Workspace
+from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.errors import CheckpointError
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.weights.packed_folder import PackedFolderWeights
+from benchvise.core.weights.weights import OriginalWeights, RunWeights, Weights
+from benchvise.core.workspace.run_record import RunRecord
+from benchvise.core.workspace.workspace import RUN_PREFIX, Workspace
 
 
 def open_weights(source: str, workspace: str = "") -> Weights:

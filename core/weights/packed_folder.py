@@ -12,16 +12,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from core.checkpoint.layers import layers_of
-from core.checkpoint.records import Checkpoint, Layer
-from core.checkpoint.tensors import torch_dtype
-from core.compress.layer_matrix import from_matrix
-from core.methods.activations import INPUT_SCALE
-from core.recipe.recipe import KEEP, Treatment
-from core.schemes.registry import arithmetic_of
-from core.weights.packed_layer import PARTS, PackedLayer
-from core.weights.quantization_config import treatment_reader
-from core.weights.weights import BLOCK_BYTES, OriginalWeights, row_ranges
+from benchvise.core.checkpoint.layers import layers_of
+from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.checkpoint.tensors import torch_dtype
+from benchvise.core.compress.layer_matrix import from_matrix
+from benchvise.core.methods.activations import INPUT_SCALE
+from benchvise.core.recipe.recipe import KEEP, Treatment
+from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.weights.packed_layer import PARTS, PackedLayer
+from benchvise.core.weights.quantization_config import treatment_reader
+from benchvise.core.weights.weights import BLOCK_BYTES, OriginalWeights, row_ranges
 
 
 class PackedFolderWeights:

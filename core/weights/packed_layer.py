@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from core.checkpoint.records import DTYPE_BITS, TensorEntry
-from core.checkpoint.tensors import load_rows, load_tensor
-from core.errors import CheckpointError
-from core.kernels.packing import pack_rows
-from core.methods.activations import INPUT_SCALE, Activations
-from core.methods.floating import Floating
-from core.methods.grouping import cells, words
-from core.methods.integer import Integer
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.schemes.integer_grid import pack_columns
+from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
+from benchvise.core.checkpoint.tensors import load_rows, load_tensor
+from benchvise.core.errors import CheckpointError
+from benchvise.core.kernels.packing import pack_rows
+from benchvise.core.methods.activations import INPUT_SCALE, Activations
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.grouping import cells, words
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.schemes.integer_grid import pack_columns
 
 PARTS = (
     "weight", "weight_packed", "weight_scale", "weight_global_scale", "weight_zero_point", "weight_shape", INPUT_SCALE,

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.errors import CheckpointError
-from core.methods.activations import Activations
-from core.methods.floating import Floating
-from core.methods.integer import Integer
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.settings import parse_settings
-from core.weights.packed_layer import PackedScheme
+from benchvise.core.errors import CheckpointError
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.settings import parse_settings
+from benchvise.core.weights.packed_layer import PackedScheme
 
 _PACKED = ("pack-quantized", "mxfp4-pack-quantized", "nvfp4-pack-quantized")
 _FORMATS = (*_PACKED, "int-quantized", "float-quantized", "mxfp8-quantized", "mixed-precision")

@@ -10,14 +10,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from core.checkpoint.records import Checkpoint, Layer, TensorEntry
-from core.checkpoint.safetensors_header import read_header
-from core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
-from core.compress.layer_matrix import from_matrix, matrix_entry
-from core.errors import CheckpointError
-from core.methods.activations import INPUT_SCALE
-from core.recipe.recipe import KEEP, Treatment
-from core.schemes.registry import arithmetic_of
+from benchvise.core.checkpoint.records import Checkpoint, Layer, TensorEntry
+from benchvise.core.checkpoint.safetensors_header import read_header
+from benchvise.core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
+from benchvise.core.compress.layer_matrix import from_matrix, matrix_entry
+from benchvise.core.errors import CheckpointError
+from benchvise.core.methods.activations import INPUT_SCALE
+from benchvise.core.recipe.recipe import KEEP, Treatment
+from benchvise.core.schemes.registry import arithmetic_of
 
 BLOCK_BYTES = 32 << 20
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.protocol.results import Comparison, Estimate
-from core.workspace.places import cannot_write
+from benchvise.core.protocol.results import Comparison, Estimate
+from benchvise.core.workspace.atomic_files import cannot_write
 
 KINDS = ("bytes", "kl", "decode_ms", "speed_up", "peak_bytes", "seconds")
 TARGETS = {"bytes": 0.0, "kl": 0.25, "decode_ms": 0.2, "speed_up": 0.2, "peak_bytes": 0.15, "seconds": 0.3}

@@ -7,8 +7,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from core.protocol.results import LayerCompressed
-from core.workspace.places import cannot_write
+from benchvise.core.protocol.results import LayerCompressed
+from benchvise.core.workspace.atomic_files import cannot_write
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import UserError
-from core.protocol.results import Estimate, LayerCosts
-from core.recipe.recipe import Treatment
-from core.workspace.places import workspace_path, write_text
+from benchvise.core.errors import UserError
+from benchvise.core.protocol.results import Estimate, LayerCosts
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.workspace.atomic_files import workspace_path, write_text
 
 
 def layer_costs_key(

@@ -11,12 +11,12 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.errors import UserError
-from core.protocol.results import LinearTime, MachineProfile, RestTime
-from core.workspace.places import workspace_path, write_text
+from benchvise.core.errors import UserError
+from benchvise.core.protocol.results import LinearTime, MachineProfile, RestTime
+from benchvise.core.workspace.atomic_files import workspace_path, write_text
 
 FORMAT, VERSION = "benchvise machine profile", 1
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 
 _REMEDY = "Write it anew on that machine with `benchvise profile --out FILE`."
 _PLAIN = {"str": str, "int": int, "float": float, "bool": bool}
@@ -28,7 +28,7 @@ def load_profile(path: str | Path) -> MachineProfile:
     """Raises UserError for a file that is not there, no profile, damaged, or of another version."""
     where = Path(path).expanduser()
     try:
-        if where.stat().st_size > MOST_BYTES:
+        if where.stat().st_size > MAX_BYTES:
             raise _refused("The file is too large to be a machine profile", where)
         stored = json.loads(where.read_text(encoding="utf-8"))
     except OSError as error:

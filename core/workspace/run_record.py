@@ -10,9 +10,9 @@ from typing import Any
 
 import psutil
 
-from core.errors import UserError
-from core.protocol.results import (
-    USUAL_CONTEXT,
+from benchvise.core.errors import UserError
+from benchvise.core.protocol.results import (
+    DEFAULT_CONTEXT,
     Comparison,
     Evaluation,
     Exported,
@@ -21,10 +21,10 @@ from core.protocol.results import (
     Run,
     RunSummary,
 )
-from core.recipe.recipe import KEEP, Recipe, parse_recipe
-from core.workspace import journal
-from core.workspace.forecasts import ForecastBook, Measured, compared
-from core.workspace.places import write_text
+from benchvise.core.recipe.recipe import KEEP, Recipe, parse_recipe
+from benchvise.core.workspace import journal
+from benchvise.core.workspace.atomic_files import write_text
+from benchvise.core.workspace.forecasts import ForecastBook, Measured, compared
 
 MANIFEST, RECIPE, JOURNAL, MEASUREMENTS = "run.json", "recipe.yaml", "journal.jsonl", "measurements.json"
 LATENCY = "latency"
@@ -212,7 +212,7 @@ def _name(result: Measurement) -> str:
     """Under which a measurement is kept. Latency under other conditions than the usual ones, which forecasts that are
     kept and tables of runs are about, does not take their place.
     """
-    if isinstance(result, Latency) and (result.batch, result.context) != (1, USUAL_CONTEXT):
+    if isinstance(result, Latency) and (result.batch, result.context) != (1, DEFAULT_CONTEXT):
         return f"{LATENCY} {result.batch} × {result.context}"
     return type(result).__name__.lower()
 

@@ -8,15 +8,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.checkpoint.identity import checkpoint_identity
-from core.checkpoint.records import Checkpoint
-from core.errors import OutputError, UserError
-from core.protocol.results import Estimate, RunSummary
-from core.recipe.plan import Plan
-from core.recipe.recipe import Recipe
-from core.workspace.forecasts import ForecastBook, bias
-from core.workspace.places import cannot_write, workspace_path, write_text
-from core.workspace.run_record import (
+from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.errors import OutputError, UserError
+from benchvise.core.protocol.results import Estimate, RunSummary
+from benchvise.core.recipe.plan import Plan
+from benchvise.core.recipe.recipe import Recipe
+from benchvise.core.workspace.atomic_files import cannot_write, workspace_path, write_text
+from benchvise.core.workspace.forecasts import ForecastBook, bias
+from benchvise.core.workspace.run_record import (
     MANIFEST,
     RECIPE,
     Manifest,

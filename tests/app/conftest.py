@@ -6,7 +6,7 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
 import pytest
 
-from app.settings.preferences import FILE_VARIABLE
+from benchvise.app.state.preferences import FILE_VARIABLE
 
 HARMLESS = "This plugin does not support "
 """The offscreen platform says so of sizes, stacking and grabbing the keyboard."""

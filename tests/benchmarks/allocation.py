@@ -18,14 +18,14 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 
-from core.allocate.budget import BITS, Budget
-from core.engine import answer
-from core.methods.calibration import Calibration
-from core.progress import NullProgress
-from core.protocol.requests import Allocate, MeasureSensitivity
-from core.protocol.results import Allocated, Sensitivity
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.recipe.tags import treatment_of_tag
+from benchvise.core.engine import answer
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.budget import BITS, Budget
+from benchvise.core.protocol.requests import Allocate, MeasureSensitivity
+from benchvise.core.protocol.results import Allocated, Sensitivity
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.recipe.tags import treatment_of_tag
 from tests.benchmarks.quality import SHARED, measured
 
 LADDER = [f"int{bits} g128 asym gptq" for bits in (2, 3, 4, 5, 6, 8)]

@@ -22,34 +22,34 @@ from pathlib import Path
 
 import numpy as np
 
-from core.checkpoint.identity import checkpoint_identity
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Checkpoint
-from core.methods.integer import Integer
-from core.protocol.events import Finished
-from core.protocol.requests import MeasureSensitivity
-from core.protocol.results import Ready, Sensitivity, SensitivityCell
-from core.recipe.recipe import Treatment
-from core.workspace.damages import ENABLE_ONE, Damage, Damages, treatment_key
-from core.workspace.workspace import Workspace
+from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.methods.integer import Integer
+from benchvise.core.protocol.events import Finished
+from benchvise.core.protocol.requests import MeasureSensitivity
+from benchvise.core.protocol.results import Ready, Sensitivity, SensitivityCell
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.workspace.sensitivities import ENABLE_ONE, Damage, Damages, treatment_key
+from benchvise.core.workspace.workspace import Workspace
 from tests.benchmarks.big_checkpoint import make_sparse_checkpoint
 
 BLOCKS = 43
 LAYERS, CANDIDATES = 7 * BLOCKS, 12
 BITS, GROUPS = (2, 3, 4, 5, 6, 8), (64, 128)
 KEY = "made-up"
-PATIENCE_SECONDS = 300
+TIMEOUT_SECONDS = 300
 
 
 def candidates() -> tuple[Treatment, ...]:
     return tuple(Treatment(Integer(bits=bits, group_size=group)) for bits in BITS for group in GROUPS)
 
 
-def make_up_damages(checkpoint: Checkpoint, workspace: str) -> Sensitivity:
+def make_up_kl_increases(checkpoint: Checkpoint, workspace: str) -> Sensitivity:
     """Damages as they are found: spread over two decades between layers, four times less for each bit more."""
     spread = np.random.default_rng(0)
-    damages = Damages(Workspace(workspace).sensitivity_file(KEY))
-    damages.describe(checkpoint_identity(checkpoint), 512)
+    kl_increases = Damages(Workspace(workspace).sensitivity_file(KEY))
+    kl_increases.describe(checkpoint_identity(checkpoint), 512)
     cells = []
     linears = [layer for layer in checkpoint.layers if layer.kind == "linear" and layer.depth is not None]
     for layer in linears:
@@ -57,9 +57,9 @@ def make_up_damages(checkpoint: Checkpoint, workspace: str) -> Sensitivity:
         for treatment in candidates():
             wobble = spread.uniform(0.9, 1.1) * (1.1 if treatment.scheme.group_size == GROUPS[-1] else 1.0)
             kl = float(fragility * 4.0 ** (2 - treatment.scheme.bits) * wobble)
-            damages.put(layer.name, treatment_key(treatment, ""), ENABLE_ONE, Damage(kl, kl / 10, 20.0))
+            kl_increases.put(layer.name, treatment_key(treatment, ""), ENABLE_ONE, Damage(kl, kl / 10, 20.0))
             cells.append(SensitivityCell(layer.name, treatment.tag, kl, output_error=kl / 10, sqnr_db=20.0))
-    damages.save()
+    kl_increases.save()
     return Sensitivity(tuple(cells), 512, 1.0, key=KEY)
 
 
@@ -72,9 +72,9 @@ class Stage:
     """The real window on the generated checkpoint, its budget open."""
 
     def __init__(self, folder: Path, theme: str = "light") -> None:
-        from app.settings.preferences import Preferences
-        from app.start import make_application, make_bench, show_window
-        from app.theme.appearance import apply_theme
+        from benchvise.app.shell.start import make_application, make_bench, show_window
+        from benchvise.app.state.preferences import Preferences
+        from benchvise.app.theme.appearance import apply_theme
 
         workspace = str(folder / "workspace")
         self.application = make_application()
@@ -88,9 +88,9 @@ class Stage:
         document = self.bench.document
         self.window.opening.open(str(path))
         self.run_until(lambda: document.plan is not None)
-        self._measure(make_up_damages(open_checkpoint(str(path)), workspace))
+        self._measure(make_up_kl_increases(open_checkpoint(str(path)), workspace))
         self.window.show_plot(self.window.plot_titles().index("Budget"))
-        from app.panels.budget import BudgetPanel
+        from benchvise.app.budget.panel import BudgetPanel
 
         panel = self.window.plots.panel("Budget")
         assert isinstance(panel, BudgetPanel)
@@ -107,7 +107,7 @@ class Stage:
         self.bench.client.event.emit(Finished(number, sensitivity))
 
     def run_until(self, ready: Callable[[], bool]) -> None:
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + TIMEOUT_SECONDS
         while not ready():
             if time.monotonic() > end:
                 raise TimeoutError("the window did not get there")

@@ -26,7 +26,7 @@ HIDDEN, FEED_FORWARD, VOCABULARY = 4096, 11008, 32000
 COMMAND = """
 import re, sys
 from pathlib import Path
-from app.cli.entry import main
+from benchvise.app.cli.entry import main
 code = main(sys.argv[1:])
 sys.stderr.write(" " + re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 sys.exit(code)

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.integer import Integer
-from core.solvers.error_feedback import error_feedback
-from core.solvers.solution import InputStatistics
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.integer import Integer
+from benchvise.core.solvers.error_feedback import error_feedback
+from benchvise.core.solvers.solution import InputStatistics
 
 GROUP_SIZE = 128
 REFERENCE = "Cholesky + product"

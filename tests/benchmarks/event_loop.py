@@ -23,16 +23,16 @@ from tests.benchmarks.big_checkpoint import make_many_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
 TICK_MS = 5
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 
 START_ONCE = """
 import sys, time, psutil
-from app.start import make_application, make_bench
-from app.settings.preferences import Preferences
-from app.theme.appearance import apply_theme
+from benchvise.app.shell.start import make_application, make_bench
+from benchvise.app.state.preferences import Preferences
+from benchvise.app.theme.appearance import apply_theme
 application = make_application()
 apply_theme(application, "light")
-from app.main_window import MainWindow
+from benchvise.app.shell.main_window import MainWindow
 window = MainWindow(make_bench(Preferences()))
 window.show()
 while not window._painted:
@@ -48,10 +48,10 @@ class Window:
     def __init__(self, folder: Path) -> None:
         from PySide6.QtCore import QTimer
 
-        from app.main_window import MainWindow
-        from app.settings.preferences import Preferences
-        from app.start import make_application, make_bench
-        from app.theme.appearance import apply_theme
+        from benchvise.app.shell.main_window import MainWindow
+        from benchvise.app.shell.start import make_application, make_bench
+        from benchvise.app.state.preferences import Preferences
+        from benchvise.app.theme.appearance import apply_theme
 
         self.application = make_application()
         apply_theme(self.application, "light")
@@ -63,7 +63,7 @@ class Window:
         self.timer = QTimer(interval=TICK_MS)
         self.timer.timeout.connect(lambda: self.ticks.append(time.perf_counter()))
 
-    def run_until(self, ready, patience: float = PATIENCE_SECONDS) -> None:
+    def run_until(self, ready, patience: float = TIMEOUT_SECONDS) -> None:
         """A real event loop, as in the program, until `ready`."""
         from PySide6.QtCore import QEventLoop, QTimer
 
@@ -156,7 +156,7 @@ def while_compressing(window: Window, path: Path, most_seconds: float) -> dict[s
 
 
 def while_measuring(window: Window, most_seconds: float) -> dict[str, dict[str, float]]:
-    from app.actions.opening import sample_path
+    from benchvise.app.shell.commands.opening import sample_path
 
     window.open(Path(sample_path()))
     window.window.opening.use_preset("int4-g128")

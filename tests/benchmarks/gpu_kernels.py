@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from core.kernels import reference
-from core.kernels.availability import triton_available
-from core.kernels.packing import unpack_rows
-from core.kernels.quantise import Packed, quantise_pack
-from core.kernels.routes import Route, RouteKind
+from benchvise.core.kernels import reference
+from benchvise.core.kernels.availability import triton_available
+from benchvise.core.kernels.packing import unpack_rows
+from benchvise.core.kernels.quantise import Packed, quantise_pack
+from benchvise.core.kernels.routes import Route, RouteKind
 
 GPU = torch.device("cuda")
 EAGER = Route(RouteKind.EAGER_CHUNKED, "asked for by the benchmark")
@@ -77,7 +77,7 @@ def _check_same(weight: Tensor, bits: int, group_size: int, symmetric: bool) -> 
 
 def check_multiplying() -> int:
     """Compare every setting with the decoded weight in float64; the number of settings compared."""
-    from core.kernels.triton_matmul import multiply_packed
+    from benchvise.core.kernels.triton_matmul import multiply_packed
 
     count = 0
     for dtype, tolerance in TOLERANCE.items():
@@ -151,7 +151,7 @@ def time_quantising(rows: int, cols: int, repeats: int) -> list[Timing]:
 
 def time_multiplying(rows: int, cols: int, repeats: int) -> list[Timing]:
     """Against torch's dense bfloat16 product."""
-    from core.kernels.triton_matmul import multiply_packed
+    from benchvise.core.kernels.triton_matmul import multiply_packed
 
     dense = torch.randn(rows, cols, device=GPU).to(torch.bfloat16)
     timings = []

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from core.analysis.histogram import histogram_of
-from core.analysis.source import ArraySource, usable_cores
-from core.analysis.statistics import look
-from core.progress import NullProgress
+from benchvise.core.analysis.histogram import histogram_of
+from benchvise.core.analysis.source import ArraySource, usable_cores
+from benchvise.core.analysis.statistics import look
+from benchvise.core.progress import NullProgress
 
 BINS = 512
 

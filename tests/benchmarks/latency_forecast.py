@@ -17,13 +17,13 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from core.errors import RecipeError
-from core.progress import NullProgress
-from core.protocol.requests import Compress, ForecastLatency, MeasureLatency
-from core.recipe.presets import load_preset
-from core.runtime.forecast import forecast_latency
-from core.runtime.latency import measure_latency
-from core.walk.job import compress
+from benchvise.core.errors import RecipeError
+from benchvise.core.job.job import compress
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress, ForecastLatency, MeasureLatency
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.runtime.forecast import forecast_latency
+from benchvise.core.runtime.latency import measure_latency
 
 SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
 

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from core.kernels.quantise import quantise_pack
-from core.kernels.select import prepare_linear
+from benchvise.core.kernels.quantise import quantise_pack
+from benchvise.core.kernels.select import prepare_linear
 
 CPU = torch.device("cpu")
 # Bits and group size of the compressed weights; 0: one group a row.

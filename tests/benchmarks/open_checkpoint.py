@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OPEN_ONCE = """
 import json, re, sys, time
 from pathlib import Path
-from core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.open import open_checkpoint
 def peak_kb():  # not getrusage: that counts what the parent had before exec
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = peak_kb()
@@ -41,7 +41,7 @@ COMMAND_ONCE = """
 import json, re, sys, time
 from pathlib import Path
 begin = time.perf_counter()
-from app.cli.entry import main
+from benchvise.app.cli.entry import main
 code = main(sys.argv[2:] if sys.argv[1] == "nothing" else ["inspect", sys.argv[1], "--json"])
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 sys.stderr.write(json.dumps({"command_seconds": time.perf_counter() - begin, "command_peak_mb": peak / 1024}))
@@ -53,9 +53,9 @@ WINDOW_ONCE = """
 import json, os, sys, tempfile, time
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 import psutil
-from app.main_window import MainWindow
-from app.settings.preferences import Preferences
-from app.start import make_application, make_bench
+from benchvise.app.shell.main_window import MainWindow
+from benchvise.app.state.preferences import Preferences
+from benchvise.app.shell.start import make_application, make_bench
 application = make_application()
 folder = tempfile.mkdtemp()
 bench = make_bench(Preferences(), workspace=folder)

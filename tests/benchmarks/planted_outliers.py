@@ -22,18 +22,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from core.activations.quantise import quantised
-from core.evaluate.blocks import find_blocks
-from core.methods.activations import Activations
-from core.methods.integer import Integer
-from core.methods.rotate import Rotate
-from core.methods.scale import Scale
-from core.methods.scheme import Scheme
-from core.methods.smooth import Smooth
-from core.methods.transform import Transform
-from core.transforms.outline import Outline
-from core.transforms.registry import BLOCK, NETWORK
-from core.transforms.rounding import nearest
+from benchvise.core.activations.quantise import quantised
+from benchvise.core.evaluate.blocks import find_blocks
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.rotate import Rotate
+from benchvise.core.methods.scale import Scale
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.smooth import Smooth
+from benchvise.core.methods.transform import Transform
+from benchvise.core.transforms.model_structure import Outline
+from benchvise.core.transforms.registry import BLOCK, NETWORK
+from benchvise.core.transforms.rounding import nearest
 
 TOKENS, WINDOWS, CALIBRATION_WINDOWS, BATCH = 256, 48, 64, 8
 CHANNELS, FACTOR = 3, 30.0

@@ -18,14 +18,14 @@ from pathlib import Path
 
 import torch
 
-from core.checkpoint.open import open_checkpoint
-from core.evaluate.evaluate import evaluate
-from core.progress import NullProgress
-from core.protocol.requests import Compress, Evaluate
-from core.recipe.plan import make_plan
-from core.recipe.presets import load_preset
-from core.recipe.recipe import Recipe
-from core.walk.job import compress
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.evaluate.evaluate import evaluate
+from benchvise.core.job.job import compress
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress, Evaluate
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import Recipe
 
 SHARED = Path(__file__).parents[3] / "shared"
 PRESETS = [

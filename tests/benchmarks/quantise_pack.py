@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from core.kernels.availability import cxx_compiler
-from core.kernels.quantise import Packed, quantise_pack
-from core.kernels.routes import Route, RouteKind
+from benchvise.core.kernels.availability import cxx_compiler
+from benchvise.core.kernels.quantise import Packed, quantise_pack
+from benchvise.core.kernels.routes import Route, RouteKind
 
 BASELINE = "whole tensor, eager"
 GROUP_SIZE = 128

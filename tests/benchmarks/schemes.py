@@ -11,23 +11,23 @@ import argparse
 import tempfile
 from dataclasses import replace
 
-from core.checkpoint.open import open_checkpoint
-from core.evaluate.evaluate import evaluate
-from core.methods.codebook import Codebook
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.floating import Floating
-from core.methods.integer import Integer
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.methods.nonlinear import NonLinear
-from core.methods.outliers import Outliers
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest, Solver
-from core.methods.vector_codebook import VectorCodebook
-from core.progress import NullProgress
-from core.protocol.requests import Compress, Evaluate
-from core.recipe.plan import make_plan
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.walk.job import compress
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.evaluate.evaluate import evaluate
+from benchvise.core.job.job import compress
+from benchvise.core.methods.codebook import Codebook
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.methods.nonlinear import NonLinear
+from benchvise.core.methods.outliers import Outliers
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest, Solver
+from benchvise.core.methods.vector_codebook import VectorCodebook
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress, Evaluate
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from tests.benchmarks.quality import SHARED
 
 SCHEMES: tuple[Scheme, ...] = (

@@ -16,15 +16,15 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from app.track_record import TITLES, summary_text
-from core.allocate.budget import BITS as BITS_PER_WEIGHT
-from core.allocate.budget import Budget
-from core.engine import answer
-from core.errors import UserError
-from core.methods.calibration import Calibration
-from core.methods.learned_rounding import LearnedRounding
-from core.progress import NullProgress
-from core.protocol.requests import (
+from benchvise.app.text.track_record import TITLES, summary_text
+from benchvise.core.engine import answer
+from benchvise.core.errors import UserError
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.learned_rounding import LearnedRounding
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.budget import BITS as BITS_PER_WEIGHT
+from benchvise.core.protocol.budget import Budget
+from benchvise.core.protocol.requests import (
     Allocate,
     Compress,
     Evaluate,
@@ -33,11 +33,11 @@ from core.protocol.requests import (
     MeasureLatency,
     MeasureSensitivity,
 )
-from core.protocol.results import Allocated, Evaluation, Run, Sensitivity
-from core.recipe.presets import load_preset
-from core.recipe.recipe import Recipe, Treatment
-from core.workspace.forecasts import track_record
-from core.workspace.workspace import Workspace
+from benchvise.core.protocol.results import Allocated, Evaluation, Run, Sensitivity
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import Recipe, Treatment
+from benchvise.core.workspace.forecasts import track_record
+from benchvise.core.workspace.workspace import Workspace
 
 SHARED = Path(__file__).parents[3] / "shared"
 SILENT = NullProgress()

@@ -9,18 +9,18 @@ from typing import get_args
 import pytest
 from safetensors.torch import load_file
 
-from core.checkpoint.open import open_checkpoint
-from core.engine import _HANDLERS, LAYERS_PER_PART, answer
-from core.engine_process import Lane, lane_of
-from core.errors import OutputError, UserError
-from core.methods.integer import Integer
-from core.progress import NullProgress
-from core.protocol import requests, results
-from core.recipe.plan import make_plan
-from core.recipe.presets import load_preset
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.weights.open import open_weights
-from core.workspace.workspace import Workspace
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.engine import _HANDLERS, LAYERS_PER_PART, answer
+from benchvise.core.engine_process import Lane, lane_of
+from benchvise.core.errors import OutputError, UserError
+from benchvise.core.methods.integer import Integer
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol import requests, results
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.weights.open import open_weights
+from benchvise.core.workspace.workspace import Workspace
 
 SAMPLE = str(Path(__file__).parents[2] / "resources" / "sample")
 RECIPE = Recipe((Rule(("linears",), Treatment(Integer(bits=8, granularity="channel"))),), name="int8")
@@ -50,7 +50,7 @@ def run(workspace: str, tmp_path_factory: pytest.TempPathFactory) -> results.Run
 
 def test_layers_come_before_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     assert LAYERS_PER_PART >= 100
-    monkeypatch.setattr("core.engine.LAYERS_PER_PART", 7)
+    monkeypatch.setattr("benchvise.core.engine.LAYERS_PER_PART", 7)
     parts = Parts()
     opened = answer(requests.Open(SAMPLE), parts)
     assert isinstance(opened, results.Opened)

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from core.engine_process import ADVANCES_PER_SECOND, Engine, PipeProgress, Task, main
-from core.errors import UserError
-from core.methods.integer import Integer
-from core.methods.solver import Nearest
-from core.protocol import events, requests, results
-from core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.engine_process import ADVANCES_PER_SECOND, Engine, PipeProgress, Task, main
+from benchvise.core.errors import UserError
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.protocol import events, requests, results
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 
 SAMPLE = str(Path(__file__).parents[2] / "resources" / "sample")
 SLOW = Recipe(
@@ -339,7 +339,7 @@ def test_errors_become_sentences(error: Exception, said: str, monkeypatch: pytes
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("core.engine_process.answer", fails)
+    monkeypatch.setattr("benchvise.core.engine_process.answer", fails)
     ear = Ear()
     listening(ear)._answer(Task(3, requests.WarmUp()))
     started, failed = ear.heard
@@ -349,7 +349,7 @@ def test_errors_become_sentences(error: Exception, said: str, monkeypatch: pytes
 
 
 def test_a_result_that_no_pipe_carries_is_told_as_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.engine_process.answer", lambda *_: lambda: None)
+    monkeypatch.setattr("benchvise.core.engine_process.answer", lambda *_: lambda: None)
     ear = Ear(refused=events.Finished)
     listening(ear)._answer(Task(3, requests.WarmUp()))
     assert "cannot pickle" in ear.heard[-1].what

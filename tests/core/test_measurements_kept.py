@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.engine import answer
-from core.progress import NullProgress
-from core.protocol.requests import Compress, Evaluate
-from core.protocol.results import Evaluation, Run
-from core.recipe.presets import load_preset
-from core.workspace.workspace import Workspace
+from benchvise.core.engine import answer
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress, Evaluate
+from benchvise.core.protocol.results import Evaluation, Run
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.workspace.workspace import Workspace
 
 SAMPLE = str(Path(__file__).parents[2] / "resources" / "sample")
 

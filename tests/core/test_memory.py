@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from core.memory import PeakMemory, rss_bytes
+from benchvise.core.memory import PeakMemory, rss_bytes
 
 
 def test_peak_of_a_section() -> None:

@@ -5,8 +5,8 @@ from typing import Literal
 
 import pytest
 
-from core.errors import RecipeError
-from core.settings import (
+from benchvise.core.errors import RecipeError
+from benchvise.core.settings import (
     applicable,
     did_you_mean,
     parse_settings,

@@ -11,12 +11,12 @@ import pytest
 from PySide6.QtCore import QSettings
 from pytestqt.qtbot import QtBot
 
-from app.main_window import MainWindow
-from app.settings.preferences import Preferences
-from app.start import make_bench
+from benchvise.app.shell.main_window import MainWindow
+from benchvise.app.shell.start import make_bench
+from benchvise.app.state.preferences import Preferences
 
 SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
-PATIENCE_MS = 120_000
+TIMEOUT_MS = 120_000
 
 
 @pytest.fixture

@@ -15,25 +15,25 @@ from PySide6.QtGui import QDropEvent
 from pytestqt.qtbot import QtBot
 from transformers import AutoModelForCausalLM
 
-from app.cli.entry import main as run_command
-from app.jobs import DONE, FAILED, STOPPED, Job
-from app.main_window import MainWindow
-from core.protocol.requests import Compress, Evaluate, Export, MeasureLatency
-from core.protocol.results import Evaluation, Latency
-from core.recipe.presets import load_preset
-from core.weights.open import open_weights
-from tests.end_to_end.conftest import PATIENCE_MS, SAMPLE
+from benchvise.app.cli.entry import main as run_command
+from benchvise.app.shell.main_window import MainWindow
+from benchvise.app.state.jobs import DONE, FAILED, STOPPED, Job
+from benchvise.core.protocol.requests import Compress, Evaluate, Export, MeasureLatency
+from benchvise.core.protocol.results import Evaluation, Latency
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.weights.open import open_weights
+from tests.end_to_end.conftest import SAMPLE, TIMEOUT_MS
 
 
 def open_sample(window: MainWindow, qtbot: QtBot) -> None:
     window.opening.open(str(SAMPLE))
-    qtbot.waitUntil(lambda: window.bench.document.plan is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: window.bench.document.plan is not None, timeout=TIMEOUT_MS)
 
 
 def choose(window: MainWindow, qtbot: QtBot, preset: str) -> None:
     document = window.bench.document
     document.set_recipe(load_preset(preset), f"Preset {preset}")
-    qtbot.waitUntil(lambda: document.plan_is_current, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: document.plan_is_current, timeout=TIMEOUT_MS)
 
 
 def last_job(window: MainWindow, kind: type) -> Job:
@@ -49,14 +49,14 @@ def press_run(window: MainWindow, qtbot: QtBot) -> None:
 
     before = runs()
     window.commands["run"].callback()
-    qtbot.waitUntil(lambda: runs() > before or preflight.waits_for_decision, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: runs() > before or preflight.waits_for_decision, timeout=TIMEOUT_MS)
     if preflight.dialog is not None:
         preflight.dialog.run_button.click()
-    qtbot.waitUntil(lambda: runs() > before, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: runs() > before, timeout=TIMEOUT_MS)
 
 
 def wait_for(window: MainWindow, qtbot: QtBot, kind: type) -> Job:
-    qtbot.waitUntil(lambda: last_job(window, kind).ended, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: last_job(window, kind).ended, timeout=TIMEOUT_MS)
     job = last_job(window, kind)
     assert job.state == DONE, job.failure
     return job
@@ -82,7 +82,7 @@ def test_whole_way(window: MainWindow, qtbot: QtBot, workspace: str, tmp_path: P
     document.undo.undo()
     assert document.recipe.rules == ()
     document.undo.redo()
-    qtbot.waitUntil(lambda: document.plan_is_current, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: document.plan_is_current, timeout=TIMEOUT_MS)
 
     press_run(window, qtbot)
     run = wait_for(window, qtbot, Compress)
@@ -130,15 +130,15 @@ def assert_transformers_computes_what_the_run_does(out: Path, source: str, works
 
 
 def test_sensitivity_fills_the_map_and_is_kept(window: MainWindow, qtbot: QtBot) -> None:
-    from core.protocol.requests import MeasureSensitivity
-    from core.recipe.recipe import parse_treatment
+    from benchvise.core.protocol.requests import MeasureSensitivity
+    from benchvise.core.recipe.recipe import parse_treatment
 
     open_sample(window, qtbot)
     document = window.bench.document
     treatment = parse_treatment({"scheme": {"method": "integer", "bits": 2, "granularity": "channel"}}, "test")
     request = MeasureSensitivity(str(SAMPLE), "", (treatment,), windows=2, workspace=document.workspace)
     window.bench.client.ask(request)
-    qtbot.waitUntil(lambda: len(document.sensitivity) > 3, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: len(document.sensitivity) > 3, timeout=TIMEOUT_MS)
     assert not last_job(window, MeasureSensitivity).ended or len(document.sensitivity) == 36
     wait_for(window, qtbot, MeasureSensitivity)
     assert all(cell.kl >= 0 for cell in document.sensitivity.values())
@@ -154,7 +154,7 @@ def test_dropping_a_folder_opens_it(window: MainWindow, qtbot: QtBot) -> None:
     data.setUrls([QUrl.fromLocalFile(str(SAMPLE))])
     copy, left, none = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     window.dropEvent(QDropEvent(QPointF(100, 100), copy, data, left, none))
-    qtbot.waitUntil(lambda: window.bench.document.checkpoint is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: window.bench.document.checkpoint is not None, timeout=TIMEOUT_MS)
 
 
 def test_a_broken_file_gives_a_card_and_keeps_what_was_open(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_broken_file_gives_a_card_and_keeps_what_was_open(window: MainWindow, 
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes((1 << 63).to_bytes(8, "little") + b"{}")
     window.opening.open(str(broken))
-    qtbot.waitUntil(lambda: window.bench.problems.count > 0, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: window.bench.problems.count > 0, timeout=TIMEOUT_MS)
     assert window.bench.document.checkpoint is not None
     assert window.bench.document.checkpoint.path == str(SAMPLE)
 
@@ -172,14 +172,14 @@ def test_engine_killed_in_a_job_is_said_and_the_run_resumes(
 ) -> None:
     document = window.bench.document
     window.opening.open(str(big_checkpoint))
-    qtbot.waitUntil(lambda: document.plan is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: document.plan is not None, timeout=TIMEOUT_MS)
     choose(window, qtbot, "int4-g128-clip")
     press_run(window, qtbot)
-    qtbot.waitUntil(lambda: len(last_job(window, Compress).layers) >= 2, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: len(last_job(window, Compress).layers) >= 2, timeout=TIMEOUT_MS)
     for child in psutil.Process().children(recursive=True):
         if "spawn_main" in " ".join(child.cmdline()):
             child.send_signal(signal.SIGKILL)
-    qtbot.waitUntil(lambda: last_job(window, Compress).ended, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: last_job(window, Compress).ended, timeout=TIMEOUT_MS)
     assert last_job(window, Compress).state == FAILED
     assert "signal 9" in str(last_job(window, Compress).failure)
 
@@ -208,17 +208,17 @@ def test_engine_killed_in_a_job_is_said_and_the_run_resumes(
 def test_pause_and_cancel_keep_finished_layers(window: MainWindow, qtbot: QtBot, big_checkpoint: Path) -> None:
     document = window.bench.document
     window.opening.open(str(big_checkpoint))
-    qtbot.waitUntil(lambda: document.plan is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: document.plan is not None, timeout=TIMEOUT_MS)
     choose(window, qtbot, "int4-g128-clip")
     press_run(window, qtbot)
-    qtbot.waitUntil(lambda: len(last_job(window, Compress).layers) >= 1, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: len(last_job(window, Compress).layers) >= 1, timeout=TIMEOUT_MS)
     window.bench.jobs.toggle_pause()
-    qtbot.waitUntil(lambda: last_job(window, Compress).state == "paused", timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: last_job(window, Compress).state == "paused", timeout=TIMEOUT_MS)
     finished = len(last_job(window, Compress).layers)
     qtbot.wait(500)
     assert len(last_job(window, Compress).layers) <= finished + 1
     window.work.cancel()
-    qtbot.waitUntil(lambda: last_job(window, Compress).state == STOPPED, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: last_job(window, Compress).state == STOPPED, timeout=TIMEOUT_MS)
     document.refresh_runs()
     assert document.runs[0].state == "cancelled"
 
@@ -226,10 +226,10 @@ def test_pause_and_cancel_keep_finished_layers(window: MainWindow, qtbot: QtBot,
 def test_closing_while_a_job_runs_ends_the_engine(window: MainWindow, qtbot: QtBot, big_checkpoint: Path) -> None:
     document = window.bench.document
     window.opening.open(str(big_checkpoint))
-    qtbot.waitUntil(lambda: document.plan is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: document.plan is not None, timeout=TIMEOUT_MS)
     choose(window, qtbot, "int4-g128-clip")
     press_run(window, qtbot)
-    qtbot.waitUntil(lambda: len(last_job(window, Compress).layers) >= 1, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: len(last_job(window, Compress).layers) >= 1, timeout=TIMEOUT_MS)
     engines = [
         child for child in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(child.cmdline())
     ]

@@ -49,7 +49,7 @@ def _imported(room: str) -> Iterator[tuple[str, str]]:
             yield from ((name.partition(".")[0], f"{path.relative_to(ROOT)}:{node.lineno}") for name in names)
 
 
-@pytest.mark.parametrize("room", ["app", "core"])
+@pytest.mark.parametrize("room", ["app", "core", "benchvise"])
 def test_whatever_is_imported_is_installed_with_the_program(room: str) -> None:
     """What only the tests install is not there after `make run`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -57,7 +57,7 @@ def test_whatever_is_imported_is_installed_with_the_program(room: str) -> None:
     providers = packages_distributions()
     missing = {}
     for name, where in _imported(room):
-        if name in sys.stdlib_module_names or name in ("app", "core", "resources"):
+        if name in sys.stdlib_module_names or name == "benchvise":
             continue
         found = {each.lower().replace("_", "-") for each in providers.get(name, [name])}
         found |= {BROUGHT_ALONG[each] for each in found & set(BROUGHT_ALONG)}

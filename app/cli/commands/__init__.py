@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from app.cli.command import Command
-from app.cli.commands.check import CHECK
-from app.cli.commands.compress import COMPRESS
-from app.cli.commands.evaluate import EVALUATE
-from app.cli.commands.export import EXPORT
-from app.cli.commands.forecast import FORECAST
-from app.cli.commands.generate import GENERATE
-from app.cli.commands.histogram import HISTOGRAM
-from app.cli.commands.inspect import INSPECT
-from app.cli.commands.latency import LATENCY
-from app.cli.commands.methods import METHODS
-from app.cli.commands.plan import PLAN
-from app.cli.commands.presets import PRESETS
-from app.cli.commands.profile import PROFILE
-from app.cli.commands.runs import RUNS
-from app.cli.commands.screenshot import SCREENSHOT
-from app.cli.commands.sensitivity import SENSITIVITY
+from benchvise.app.cli.command import Command
+from benchvise.app.cli.commands.check import CHECK
+from benchvise.app.cli.commands.compress import COMPRESS
+from benchvise.app.cli.commands.evaluate import EVALUATE
+from benchvise.app.cli.commands.export import EXPORT
+from benchvise.app.cli.commands.forecast import FORECAST
+from benchvise.app.cli.commands.generate import GENERATE
+from benchvise.app.cli.commands.histogram import HISTOGRAM
+from benchvise.app.cli.commands.inspect import INSPECT
+from benchvise.app.cli.commands.latency import LATENCY
+from benchvise.app.cli.commands.methods import METHODS
+from benchvise.app.cli.commands.plan import PLAN
+from benchvise.app.cli.commands.presets import PRESETS
+from benchvise.app.cli.commands.profile import PROFILE
+from benchvise.app.cli.commands.runs import RUNS
+from benchvise.app.cli.commands.screenshot import SCREENSHOT
+from benchvise.app.cli.commands.sensitivity import SENSITIVITY
 
 COMMANDS: dict[str, Command] = {
     command.name: command

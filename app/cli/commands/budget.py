@@ -7,26 +7,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.cli.job import carry_out
-from app.cli.options import add_workspace, chosen_recipe, whole
-from app.cli.quantities import significant, size
-from app.cli.table import number, table, text
-from app.cli.treatment_words import parse_treatment_words
-from core.allocate.budget import BITS, LATENCY, Budget, parse_budget
-from core.allocate.ladder import bit_ladder
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Checkpoint, Layer
-from core.errors import OutputError, RecipeError
-from core.protocol.requests import Allocate, ForecastCosts, MeasureSensitivity
-from core.protocol.results import Allocated, Alternatives, LayerCosts, Sensitivity
-from core.recipe.matching import matching
-from core.recipe.recipe import KEEP, Recipe, Treatment
-from core.settings import did_you_mean
-from core.workspace import damages
-from core.workspace.places import write_text
-from core.workspace.workspace import Workspace
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_workspace, chosen_recipe, whole
+from benchvise.app.cli.table import number, table, text
+from benchvise.app.cli.treatment_words import parse_treatment_words
+from benchvise.app.text.cli_numbers import significant, size
+from benchvise.core.allocate.ladder import bit_ladder
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.errors import OutputError, RecipeError
+from benchvise.core.protocol.budget import BITS, LATENCY, Budget, parse_budget
+from benchvise.core.protocol.requests import Allocate, ForecastCosts, MeasureSensitivity
+from benchvise.core.protocol.results import Allocated, Alternatives, LayerCosts, Sensitivity
+from benchvise.core.recipe.layer_matcher import matching
+from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
+from benchvise.core.settings import did_you_mean
+from benchvise.core.workspace import sensitivities
+from benchvise.core.workspace.atomic_files import write_text
+from benchvise.core.workspace.workspace import Workspace
 
-METHODS = ("auto", *damages.METHODS)
+METHODS = ("auto", *sensitivities.METHODS)
 
 
 def add_budget(parser: ArgumentParser) -> None:
@@ -197,7 +197,7 @@ def budget_data(shared: Shared) -> dict[str, object]:
             {
                 "name": layer,
                 "treatment": allocated.tags[allocated.choice[index]],
-                "damage": float(allocated.damage[index]),
+                "kl_increase": float(allocated.kl_increase[index]),
                 "better": _alternative(allocated, allocated.better, index),
                 "cheaper": _alternative(allocated, allocated.cheaper, index),
             }
@@ -232,12 +232,12 @@ def budget_lines(shared: Shared, layers: dict[str, Layer], out: str) -> Iterator
         text("next cheaper"),
     )
     unit = allocated.front.unit
-    total = float(allocated.damage.sum()) or 1.0
+    total = float(allocated.kl_increase.sum()) or 1.0
     rows = (
         (
             layer,
             allocated.tags[allocated.choice[index]],
-            f"{allocated.damage[index] / total:.1%}",
+            f"{allocated.kl_increase[index] / total:.1%}",
             _in_words(allocated, allocated.better, index, unit),
             _in_words(allocated, allocated.cheaper, index, unit),
         )

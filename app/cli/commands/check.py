@@ -6,16 +6,16 @@ import textwrap
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.command import Command, Reply
-from app.cli.commands.job_forecast import add_forecast, forecast_of
-from app.cli.exit_codes import BLOCKED, OK
-from app.cli.job import carry_out
-from app.cli.options import add_target, add_workspace, named_recipe
-from core.export.targets import AUTO
-from core.preflight.runtimes import RUNTIMES
-from core.preflight.usual import IN_WORDS
-from core.protocol.requests import CheckRecipe
-from core.protocol.results import Checked, Finding, Mend
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.commands.job_forecast import add_forecast, forecast_of
+from benchvise.app.cli.exit_codes import BLOCKED, OK
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_target, add_workspace, named_recipe
+from benchvise.core.export.targets import AUTO
+from benchvise.core.preflight.reference_model import IN_WORDS
+from benchvise.core.preflight.runtimes import RUNTIMES
+from benchvise.core.protocol.requests import CheckRecipe
+from benchvise.core.protocol.results import Checked, Finding, Fix
 
 MAX_NAMED = 4
 _WIDTH = 110
@@ -67,16 +67,16 @@ def _as_data(request: CheckRecipe, checked: Checked) -> dict[str, object]:
                 "title": finding.title,
                 "detail": finding.detail,
                 "layers": list(finding.layers),
-                "mends": [_mend_as_data(mend) for mend in finding.mends],
+                "fixes": [_fix_as_data(fix) for fix in finding.fixes],
             }
             for finding in checked.findings
         ],
     }
 
 
-def _mend_as_data(mend: Mend) -> dict[str, object]:
-    recipe = mend.recipe.to_mapping() if mend.recipe is not None else None
-    return {"label": mend.label, "recipe": recipe, "target": mend.target}
+def _fix_as_data(fix: Fix) -> dict[str, object]:
+    recipe = fix.recipe.to_mapping() if fix.recipe is not None else None
+    return {"label": fix.label, "recipe": recipe, "target": fix.target}
 
 
 def _lines(request: CheckRecipe, checked: Checked) -> Iterator[str]:
@@ -103,8 +103,8 @@ def finding_lines(finding: Finding) -> Iterator[str]:
     if finding.layers:
         more = f" and {len(finding.layers) - MAX_NAMED:,} more" if len(finding.layers) > MAX_NAMED else ""
         yield f"{indent}{', '.join(finding.layers[:MAX_NAMED])}{more}"
-    for mend in finding.mends:
-        yield f"{indent}· {mend.label}"
+    for fix in finding.fixes:
+        yield f"{indent}· {fix.label}"
 
 
 CHECK = Command(

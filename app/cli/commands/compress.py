@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from app.cli.command import Command, Reply
-from app.cli.commands.check import finding_lines
-from app.cli.job import carry_out
-from app.cli.options import add_calibration, add_path, add_recipe, add_target, add_workspace, chosen_recipe
-from app.cli.quantities import decibels, duration, size
-from app.cli.strict_json import fields_of
-from app.cli.table import number, table, text
-from core.export.targets import AUTO
-from core.preflight.room import NOT_FORECAST
-from core.protocol.requests import CheckRecipe, Compress
-from core.protocol.results import Checked, Run
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.commands.check import finding_lines
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_calibration, add_path, add_recipe, add_target, add_workspace, chosen_recipe
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.app.cli.table import number, table, text
+from benchvise.app.text.cli_numbers import decibels, duration, size
+from benchvise.core.export.targets import AUTO
+from benchvise.core.preflight.resources import NOT_FORECAST
+from benchvise.core.protocol.requests import CheckRecipe, Compress
+from benchvise.core.protocol.results import Checked, Run
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -47,18 +47,18 @@ def _run(arguments: Namespace) -> Reply:
         dense=_beside(arguments.out) if arguments.dense else "",
     )
     if not arguments.json:
-        sys.stderr.writelines(f"{line}\n" for line in _foretold(request, arguments))
+        sys.stderr.writelines(f"{line}\n" for line in _estimated(request, arguments))
     run = carry_out(request, Run, arguments)
     return Reply(fields_of(run), _lines(run))
 
 
-def _foretold(request: Compress, arguments: Namespace) -> Iterator[str]:
+def _estimated(request: Compress, arguments: Namespace) -> Iterator[str]:
     """What the run will do otherwise than the recipe says. What blocks it, the run itself says."""
     ask = CheckRecipe(request.path, request.recipe, request.target, out=request.out, workspace=request.workspace)
     checked = carry_out(ask, Checked, arguments)
     for finding in checked.findings if checked.may_run else ():
         if finding.level in ("warns", "tells") and finding.kind not in NOT_FORECAST:
-            yield from finding_lines(replace(finding, mends=()))
+            yield from finding_lines(replace(finding, fixes=()))
 
 
 def _beside(out: str) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.command import Command, Reply
-from app.cli.job import carry_out
-from app.cli.options import add_against, add_source, add_text, add_windows, add_workspace
-from app.cli.quantities import duration, significant, size
-from app.cli.strict_json import fields_of
-from app.cli.table import pairs
-from core.protocol.requests import Evaluate
-from core.protocol.results import Evaluation
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_against, add_source, add_text, add_windows, add_workspace
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.app.cli.table import pairs
+from benchvise.app.text.cli_numbers import duration, significant, size
+from benchvise.core.protocol.requests import Evaluate
+from benchvise.core.protocol.results import Evaluation
 
 _COMPARED = (
     "kl_mean", "kl_p99", "top1_agreement", "against",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.command import Command, Reply
-from app.cli.job import carry_out
-from app.cli.options import add_target, add_workspace
-from app.cli.quantities import size
-from app.cli.strict_json import fields_of
-from core.protocol.requests import Export
-from core.protocol.results import Exported
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_target, add_workspace
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.app.text.cli_numbers import size
+from benchvise.core.protocol.requests import Export
+from benchvise.core.protocol.results import Exported
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

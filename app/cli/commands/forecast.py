@@ -5,14 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.command import Command, Reply
-from app.cli.job import carry_out
-from app.cli.options import add_path, add_recipe, add_workspace, chosen_recipe, whole
-from app.cli.quantities import size
-from app.cli.strict_json import fields_of
-from app.cli.table import number, table, text
-from core.protocol.requests import ForecastLatency
-from core.protocol.results import Estimate, LatencyForecast
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_path, add_recipe, add_workspace, chosen_recipe, whole
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.app.cli.table import number, table, text
+from benchvise.app.text.cli_numbers import size
+from benchvise.core.protocol.requests import ForecastLatency
+from benchvise.core.protocol.results import Estimate, LatencyForecast
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

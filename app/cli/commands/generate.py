@@ -5,12 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.command import Command, Reply
-from app.cli.job import carry_out
-from app.cli.options import add_source, add_workspace, whole
-from app.cli.strict_json import fields_of
-from core.protocol.requests import Generate
-from core.protocol.results import Generation, Generations
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_source, add_workspace, whole
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.core.protocol.requests import Generate
+from benchvise.core.protocol.results import Generation, Generations
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

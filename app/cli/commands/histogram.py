@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from app.cli.command import Command, Reply
-from app.cli.job import carry_out
-from app.cli.options import add_path, whole
-from app.cli.quantities import significant
-from app.cli.strict_json import fields_of
-from app.cli.table import pairs
-from core.protocol.requests import Look
-from core.protocol.results import Histogram, Looked, Statistics
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_path, whole
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.app.cli.table import pairs
+from benchvise.app.text.cli_numbers import significant
+from benchvise.core.protocol.requests import Look
+from benchvise.core.protocol.results import Histogram, Looked, Statistics
 
 SHOWN_ROWS = 24
 BAR_CELLS = 48

@@ -5,12 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.command import Command, Reply
-from app.cli.options import add_path
-from app.cli.quantities import size
-from app.cli.table import number, table, text
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Checkpoint, Layer
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.options import add_path
+from benchvise.app.cli.table import number, table, text
+from benchvise.app.text.cli_numbers import size
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Checkpoint, Layer
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.job import carry_out
-from app.cli.quantities import duration, size
-from app.cli.strict_json import fields_of
-from core.protocol.requests import ForecastJob
-from core.protocol.results import JobForecast
-from core.recipe.recipe import Recipe
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.app.text.cli_numbers import duration, size
+from benchvise.core.protocol.requests import ForecastJob
+from benchvise.core.protocol.results import JobForecast
+from benchvise.core.recipe.recipe import Recipe
 
 
 def add_forecast(parser: ArgumentParser) -> None:

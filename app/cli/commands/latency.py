@@ -5,14 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.command import Command, Reply
-from app.cli.job import carry_out
-from app.cli.options import add_against, add_source, add_workspace, whole
-from app.cli.quantities import size
-from app.cli.strict_json import fields_of
-from app.cli.table import number, table, text
-from core.protocol.requests import MeasureLatency
-from core.protocol.results import Latency, Timing
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_against, add_source, add_workspace, whole
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.app.cli.table import number, table, text
+from benchvise.app.text.cli_numbers import size
+from benchvise.core.protocol.requests import MeasureLatency
+from benchvise.core.protocol.results import Latency, Timing
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
 
-from app.cli.command import Command, Reply
-from app.cli.strict_json import fields_of
-from core.methods.activations import Activations
-from core.methods.calibration import Calibration
-from core.methods.polish import Polish
-from core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
-from core.methods.scheme import Scheme
-from core.methods.solver import Solver
-from core.methods.transform import Transform
-from core.settings import Setting, settings_of
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Solver
+from benchvise.core.methods.transform import Transform
+from benchvise.core.settings import Setting, settings_of
 
 Method = type[Scheme] | type[Solver] | type[Transform]
 _SECTIONS: dict[str, type[object]] = {"activations": Activations, "calibration": Calibration, "polish": Polish}

@@ -6,20 +6,20 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from app.cli.command import Command, Reply
-from app.cli.commands.budget import Shared, add_budget, budget_data, budget_lines, share_out
-from app.cli.commands.job_forecast import add_forecast, forecast_data, forecast_lines, forecast_of
-from app.cli.options import add_calibration, add_path, add_recipe, add_target, chosen_recipe
-from app.cli.quantities import size
-from app.cli.table import number, table, text
-from core.allocate.budget import BYTES
-from core.checkpoint.open import open_checkpoint
-from core.errors import RecipeError
-from core.export.outline import Outline, outline_of_plan
-from core.export.targets import AUTO
-from core.recipe.plan import Plan, PlanRow, make_plan
-from core.recipe.recipe import Recipe
-from core.settings import to_mapping
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.commands.budget import Shared, add_budget, budget_data, budget_lines, share_out
+from benchvise.app.cli.commands.job_forecast import add_forecast, forecast_data, forecast_lines, forecast_of
+from benchvise.app.cli.options import add_calibration, add_path, add_recipe, add_target, chosen_recipe
+from benchvise.app.cli.table import number, table, text
+from benchvise.app.text.cli_numbers import size
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.errors import RecipeError
+from benchvise.core.export.export_plan import Outline, outline_of_plan
+from benchvise.core.export.targets import AUTO
+from benchvise.core.protocol.budget import BYTES
+from benchvise.core.recipe.plan import Plan, PlanRow, make_plan
+from benchvise.core.recipe.recipe import Recipe
+from benchvise.core.settings import to_mapping
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.command import Command, Reply
-from app.cli.table import number, table, text
-from core.recipe.presets import Preset, load_preset, presets
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.table import number, table, text
+from benchvise.core.recipe.presets import Preset, load_preset, presets
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.command import Command, Reply
-from app.cli.job import carry_out
-from app.cli.options import add_workspace
-from app.cli.strict_json import fields_of
-from app.cli.table import number, table, text
-from app.cli.treatment_words import parse_treatment_words
-from core.protocol.requests import MeasureProfile
-from core.protocol.results import MachineProfile
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_workspace
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.app.cli.table import number, table, text
+from benchvise.app.cli.treatment_words import parse_treatment_words
+from benchvise.core.protocol.requests import MeasureProfile
+from benchvise.core.protocol.results import MachineProfile
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.command import Command, Reply
-from app.cli.options import add_workspace
-from app.cli.quantities import significant, size
-from app.cli.strict_json import fields_of
-from app.cli.table import number, table, text
-from app.track_record import TITLES, quantity_text, summary_text
-from core.protocol.results import Comparison, RunSummary
-from core.workspace.forecasts import Record, track_record
-from core.workspace.workspace import Workspace
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.options import add_workspace
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.app.cli.table import number, table, text
+from benchvise.app.text.cli_numbers import significant, size
+from benchvise.app.text.track_record import TITLES, quantity_text, summary_text
+from benchvise.core.protocol.results import Comparison, RunSummary
+from benchvise.core.workspace.forecasts import Record, track_record
+from benchvise.core.workspace.workspace import Workspace
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

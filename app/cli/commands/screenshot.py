@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
-from app.cli.command import Command, Reply
-from app.cli.options import add_workspace
-from core.preflight.runtimes import RUNTIMES
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.options import add_workspace
+from benchvise.core.preflight.runtimes import RUNTIMES
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> Reply:
-    from app.screenshot import take  # Qt is loaded for this command only
+    from benchvise.app.shell.screenshot import take  # Qt is loaded for this command only
 
     take(
         arguments.out,

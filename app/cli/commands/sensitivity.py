@@ -5,21 +5,21 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.cli.command import Command, Reply
-from app.cli.commands.budget import METHODS
-from app.cli.job import carry_out
-from app.cli.options import add_path, add_text, add_windows, add_workspace
-from app.cli.quantities import duration, significant
-from app.cli.strict_json import fields_of
-from app.cli.table import number, table, text
-from app.cli.treatment_words import parse_treatment_words
-from core.checkpoint.open import open_checkpoint
-from core.errors import RecipeError
-from core.methods.calibration import Calibration
-from core.protocol.requests import MeasureSensitivity
-from core.protocol.results import Sensitivity
-from core.recipe.matching import matching
-from core.settings import did_you_mean
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.commands.budget import METHODS
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_path, add_text, add_windows, add_workspace
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.app.cli.table import number, table, text
+from benchvise.app.cli.treatment_words import parse_treatment_words
+from benchvise.app.text.cli_numbers import duration, significant
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.protocol.requests import MeasureSensitivity
+from benchvise.core.protocol.results import Sensitivity
+from benchvise.core.recipe.layer_matcher import matching
+from benchvise.core.settings import did_you_mean
 
 DEFAULT_TREATMENT = "int4 g128"
 METHOD_WORDS = {"enable_one": "treating it alone", "disable_one": "sparing it alone", "fisher": "foretelling"}

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from core.protocol.results.allocation import Allocated, Alternatives, Front
-from core.protocol.results.basis import USUAL_CONTEXT, Counts, Estimate, Floats, Floats32
-from core.protocol.results.checking import Checked, Finding, Mend
-from core.protocol.results.jobs import Comparison, Exported, JobForecast, LayerCompressed, Ready, Run, RunSummary
-from core.protocol.results.judging import Evaluation, Generation, Generations
-from core.protocol.results.latency import (
+from benchvise.core.protocol.results.allocation import Allocated, Alternatives, Front
+from benchvise.core.protocol.results.basis import DEFAULT_CONTEXT, Counts, Estimate, Floats, Floats32
+from benchvise.core.protocol.results.checking import Checked, Finding, Fix
+from benchvise.core.protocol.results.jobs import (
+    Comparison,
+    Exported,
+    JobForecast,
+    LayerCompressed,
+    Ready,
+    Run,
+    RunSummary,
+)
+from benchvise.core.protocol.results.judging import Evaluation, Generation, Generations
+from benchvise.core.protocol.results.latency import (
     Latency,
     LatencyForecast,
     LayerCosts,
@@ -16,7 +24,7 @@ from core.protocol.results.latency import (
     RestTime,
     Timing,
 )
-from core.protocol.results.looking import (
+from benchvise.core.protocol.results.looking import (
     ChannelRanges,
     HeatMap,
     Histogram,
@@ -25,11 +33,11 @@ from core.protocol.results.looking import (
     LookedMap,
     Statistics,
 )
-from core.protocol.results.opening import LayersOpened, Opened, Planned
-from core.protocol.results.sensitivity import Sensitivity, SensitivityCell, Together, WhatIfAnswer
+from benchvise.core.protocol.results.opening import LayersOpened, Opened, Planned
+from benchvise.core.protocol.results.sensitivity import JointMeasurement, Sensitivity, SensitivityCell, WhatIfAnswer
 
 __all__ = [
-    "USUAL_CONTEXT",
+    "DEFAULT_CONTEXT",
     "Allocated",
     "Alternatives",
     "ChannelRanges",
@@ -40,6 +48,7 @@ __all__ = [
     "Evaluation",
     "Exported",
     "Finding",
+    "Fix",
     "Floats",
     "Floats32",
     "Front",
@@ -48,6 +57,7 @@ __all__ = [
     "HeatMap",
     "Histogram",
     "JobForecast",
+    "JointMeasurement",
     "Latency",
     "LatencyForecast",
     "LayerCompressed",
@@ -58,7 +68,6 @@ __all__ = [
     "LookedChannels",
     "LookedMap",
     "MachineProfile",
-    "Mend",
     "Opened",
     "Planned",
     "Ready",
@@ -70,7 +79,6 @@ __all__ = [
     "SensitivityCell",
     "Statistics",
     "Timing",
-    "Together",
     "WhatIfAnswer",
 ]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.protocol.results.basis import Estimate, Floats
-from core.protocol.results.opening import Planned
-from core.recipe.recipe import Recipe
+from benchvise.core.protocol.results.basis import Estimate, Floats
+from benchvise.core.protocol.results.opening import Planned
+from benchvise.core.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Allocated:
     kl: Estimate
     cost: float
     price: float
-    damage: Floats
+    kl_increase: Floats
     front: Front
     better: Alternatives
     cheaper: Alternatives

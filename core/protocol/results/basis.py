@@ -12,7 +12,7 @@ Floats32 = NDArray[np.float32]
 Counts = NDArray[np.int64]
 
 
-USUAL_CONTEXT = 32
+DEFAULT_CONTEXT = 32
 """Tokens before the one that is decoded, where nothing else is asked: measured and forecast alike."""
 
 

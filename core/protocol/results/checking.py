@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from core.recipe.recipe import Recipe
+from benchvise.core.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Mend:
+class Fix:
     """One way to do away with a finding: another recipe, ready to be put in place, or another export target."""
 
     label: str
@@ -32,7 +32,7 @@ class Finding:
     title: str
     detail: str = ""
     layers: tuple[str, ...] = ()
-    mends: tuple[Mend, ...] = ()
+    fixes: tuple[Fix, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from core.protocol.results.basis import Estimate
+from benchvise.core.protocol.results.basis import Estimate
 
 
 @dataclass(frozen=True)

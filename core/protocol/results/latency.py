@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.protocol.results.basis import Counts, Estimate, Floats
+from benchvise.core.protocol.results.basis import Counts, Estimate, Floats
 
 
 @dataclass(frozen=True)

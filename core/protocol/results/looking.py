@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.protocol.results.basis import Counts, Floats, Floats32
+from benchvise.core.protocol.results.basis import Counts, Floats, Floats32
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.checkpoint.records import Checkpoint, Layer
 
 
 @dataclass(frozen=True)

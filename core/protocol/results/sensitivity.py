@@ -24,7 +24,7 @@ class SensitivityCell:
 
 
 @dataclass(frozen=True)
-class Together:
+class JointMeasurement:
     """What several treated layers do at once: the sum of their single damages, and the KL that was measured."""
 
     added: float
@@ -47,7 +47,7 @@ class Sensitivity:
     key: str = ""
     rank_correlation: float | None = None
     compared: int = 0
-    together: tuple[Together, ...] = ()
+    together: tuple[JointMeasurement, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.cli import main
+from benchvise.app.cli import main
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 

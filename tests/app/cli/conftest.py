@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_runs import Shell
+
+from tests.app.cli.cli_runs import Shell
 
 
 @pytest.fixture

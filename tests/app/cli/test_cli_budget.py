@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.entry import main
-from core.checkpoint.open import open_checkpoint
-from core.recipe.plan import make_plan
-from core.recipe.recipe import load_recipe
+from benchvise.app.cli.entry import main
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import load_recipe
 
 SAMPLE = str(Path(__file__).parents[3] / "resources" / "sample")
 FEW = ["--candidates", "int2 channel", "int4 channel", "int8 channel", "--windows", "2", "--window-tokens", "32"]

@@ -1,7 +1,8 @@
 """`benchvise check`: findings, and what the shell is told."""
 
 import pytest
-from cli_runs import SAMPLE
+
+from tests.app.cli.cli_runs import SAMPLE
 
 BLOCKED = 5
 
@@ -35,8 +36,8 @@ def test_a_checkpoint_its_text_and_its_disk(shell, tmp_path):
     assert answer["may_run"]
     (calibration,) = findings(answer, "calibration")
     assert "121 of 128" in calibration["title"]
-    (mend,) = calibration["mends"]
-    assert mend["recipe"]["calibration"]["windows"] == 121
+    (fix,) = calibration["fixes"]
+    assert fix["recipe"]["calibration"]["windows"] == 121
     (disk,) = findings(answer, "disk")
     assert disk["level"] == "fine"
     assert not (tmp_path / "out").exists()

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import torch
-from cli_runs import SAMPLE, Shell
 from safetensors.torch import load_file
 
-from core.weights.open import open_weights
+from benchvise.core.weights.open import open_weights
+from tests.app.cli.cli_runs import SAMPLE, Shell
 
 
 def test_a_dense_folder_lies_beside_the_packed_one(shell: Shell, tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_runs import SAMPLE, Shell
 
-from core.runtime import standard
-from core.runtime.standard import Build
-from core.workspace.machine_profiles import load_profile, save_profile
+from benchvise.core.runtime import measure_profile
+from benchvise.core.runtime.measure_profile import Build
+from benchvise.core.workspace.machine_profiles import load_profile, save_profile
+from tests.app.cli.cli_runs import SAMPLE, Shell
 from tests.core.runtime.synthetic_profile import rest_ms, synthetic_profile
 
 FORECAST = ("forecast", SAMPLE, "--preset", "int8-channel")
@@ -53,7 +53,7 @@ def test_several_sequences_are_measured(shell: Shell) -> None:
 
 
 def test_a_profile_of_this_machine_is_written(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standard, "BUILDS", (Build(128, 2, 1), Build(256, 1, 1)))
+    monkeypatch.setattr(measure_profile, "BUILDS", (Build(128, 2, 1), Build(256, 1, 1)))
     file = tmp_path / "here.json"
     found = shell.json(
         "profile", "--quick", "--name", "Bench", "--treatment", "int3 g128", "--out", file, "--workspace", tmp_path

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_runs import SAMPLE, Shell
 from safetensors.numpy import load_file
+
+from tests.app.cli.cli_runs import SAMPLE, Shell
 
 DOWN = "model.layers.0.mlp.down_proj"
 
@@ -143,7 +144,7 @@ def test_histogram_is_exact(shell: Shell) -> None:
 def test_quick_commands_never_load_torch_or_qt(command: list[str]) -> None:
     code = (
         "import sys\n"
-        "from app.__main__ import main\n"
+        "from benchvise.app.__main__ import main\n"
         f"assert main({[*command, '--json']!r}) == 0\n"
         "heavy = ('torch', 'transformers', 'triton', 'PySide6', 'pyqtgraph')\n"
         "print([name for name in sys.modules if name.split('.')[0] in heavy], file=sys.stderr)\n"

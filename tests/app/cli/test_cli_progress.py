@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from app.cli.progress import TerminalProgress, watched
-from core.errors import Cancelled
-from core.protocol.results import LayerCompressed, SensitivityCell
+from benchvise.app.cli.progress import TerminalProgress, watched
+from benchvise.core.errors import Cancelled
+from benchvise.core.protocol.results import LayerCompressed, SensitivityCell
 
 
 class Terminal(io.StringIO):

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_runs import SAMPLE, Shell, strict
 
-from app.cli import COMMANDS, main
-from core.errors import UserError
+from benchvise.app.cli import COMMANDS, main
+from benchvise.core.errors import UserError
+from tests.app.cli.cli_runs import SAMPLE, Shell, strict
 
 RULE = "benchvise: 1\nrules:\n- {targets: [linears], scheme: {method: integer, %s}}\n"
 
@@ -177,7 +177,7 @@ def test_a_run_that_is_not_there(shell: Shell, tmp_path: Path) -> None:
 def test_an_answer_that_cannot_be_written() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "app", "presets"],
+            [sys.executable, "-m", "benchvise", "presets"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -192,7 +192,7 @@ def test_a_reader_that_goes_away_is_no_failure() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "app", "methods"],
+        [sys.executable, "-m", "benchvise", "methods"],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
@@ -204,7 +204,7 @@ def test_a_reader_that_goes_away_is_no_failure() -> None:
 
 def test_a_terminal_without_unicode_still_gets_an_answer() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "app", "inspect", str(SAMPLE)],
+        [sys.executable, "-m", "benchvise", "inspect", str(SAMPLE)],
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
         cwd=SAMPLE.parents[1],
@@ -219,7 +219,7 @@ def test_a_fault_of_ours_is_reported_with_its_traceback(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("surprise")
 
-    monkeypatch.setattr("app.cli.commands.inspect.open_checkpoint", fail)
+    monkeypatch.setattr("benchvise.app.cli.commands.inspect.open_checkpoint", fail)
     said = shell.run("inspect", SAMPLE)
     assert said.code == 1
     assert "Traceback" in said.err
@@ -235,7 +235,7 @@ def test_what_libraries_print_stays_out_of_the_answer(shell: Shell, monkeypatch:
         print("loading…")
         raise UserError("It is not there")
 
-    monkeypatch.setattr("app.cli.commands.inspect.open_checkpoint", chatter)
+    monkeypatch.setattr("benchvise.app.cli.commands.inspect.open_checkpoint", chatter)
     said = shell.run("inspect", SAMPLE, "--json")
     assert strict(said.out)["error"]["what"] == "It is not there"
     assert "loading…" in said.err

@@ -6,14 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_runs import SAMPLE, Shell, strict
+
+from tests.app.cli.cli_runs import SAMPLE, Shell, strict
 
 
 def test_a_picture_of_the_real_window(tmp_path: Path) -> None:
     picture = tmp_path / "window.png"
     words = ["screenshot", str(picture), str(SAMPLE), "--size", "1200x700", "--theme", "dark", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "app", *words], capture_output=True, text=True, cwd=SAMPLE.parents[1], timeout=120
+        [sys.executable, "-m", "benchvise", *words], capture_output=True, text=True, cwd=SAMPLE.parents[1], timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert strict(done.stdout) == {"out": str(picture)}
@@ -35,7 +36,7 @@ def test_a_place_that_is_not_there(shell: Shell, tmp_path: Path) -> None:
 def test_a_size_too_small_for_the_window(tmp_path: Path) -> None:
     words = ["screenshot", str(tmp_path / "window.png"), str(SAMPLE), "--size", "700x500", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "app", *words], capture_output=True, text=True, cwd=SAMPLE.parents[1], timeout=120
+        [sys.executable, "-m", "benchvise", *words], capture_output=True, text=True, cwd=SAMPLE.parents[1], timeout=120
     )
     assert done.returncode == 3
     assert "cannot be 700x500" in strict(done.stdout)["error"]["what"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_runs import SAMPLE, Shell
+
+from tests.app.cli.cli_runs import SAMPLE, Shell
 
 PRESET = ("--preset", "int8-channel")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_runs import SAMPLE, Shell, finite, strict
 from safetensors.numpy import save_file
+
+from tests.app.cli.cli_runs import SAMPLE, Shell, finite, strict
 
 ROOT = SAMPLE.parents[1]
 TEXT = SAMPLE / "evaluation.txt"
@@ -138,7 +139,7 @@ def test_ctrl_c_keeps_finished_layers_and_resume_goes_on(shell: Shell, tmp_path:
     save_file({f"layers.{i}.up.weight": random.standard_normal((256, 2048), np.float32) for i in range(16)}, model)
     words = ["compress", str(model), "--preset", "int4-g32-asym-clip", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "app", *words, "-v"],
+        [sys.executable, "-m", "benchvise", *words, "-v"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -169,7 +170,7 @@ def test_ctrl_c_keeps_finished_layers_and_resume_goes_on(shell: Shell, tmp_path:
 
 def test_a_real_process_answers_json_alone(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "app", "compress", str(SAMPLE), "--preset", "int4-g128", "--out", "out", "--json"],
+        [sys.executable, "-m", "benchvise", "compress", str(SAMPLE), "--preset", "int4-g128", "--out", "out", "--json"],
         capture_output=True,
         text=True,
         cwd=tmp_path,

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.cli.quantities import count, decibels, duration, significant, size
-from app.cli.strict_json import fields_of, to_json
-from app.cli.table import number, pairs, table, text, width_of
-from app.cli.treatment_words import parse_treatment_words
-from core.errors import RecipeError
-from core.methods.integer import Integer
-from core.methods.keep import Keep
-from core.methods.solver import Nearest
-from core.methods.sparse import Sparse
-from core.recipe.presets import load_preset
-from core.recipe.recipe import Treatment
+from benchvise.app.cli.strict_json import fields_of, to_json
+from benchvise.app.cli.table import number, pairs, table, text, width_of
+from benchvise.app.cli.treatment_words import parse_treatment_words
+from benchvise.app.text.cli_numbers import count, decibels, duration, significant, size
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.keep import Keep
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import Treatment
 
 
 @dataclass(frozen=True)

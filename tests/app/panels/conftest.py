@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QObject, Signal
 
-from app.measured import Measurement
-from app.theme.theme import theme_notifier
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Checkpoint, Layer
-from core.engine import answer
-from core.errors import UserError
-from core.methods.integer import Integer
-from core.progress import NullProgress
-from core.protocol.events import Failed, Stopped
-from core.protocol.requests import MeasureSensitivity, Request
-from core.protocol.results import Planned, RunSummary, SensitivityCell
-from core.recipe.recipe import KEEP, Recipe, Treatment
+from benchvise.app.state.sensitivity_results import Measurement
+from benchvise.app.theme.theme import theme_notifier
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.engine import answer
+from benchvise.core.errors import UserError
+from benchvise.core.methods.integer import Integer
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.events import Failed, Stopped
+from benchvise.core.protocol.requests import MeasureSensitivity, Request
+from benchvise.core.protocol.results import Planned, RunSummary, SensitivityCell
+from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 

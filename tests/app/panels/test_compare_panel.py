@@ -6,9 +6,9 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 
-from app.panels.compare import COLUMNS, ComparePanel
-from app.plots.pareto_plot import framing
-from core.protocol.results import RunSummary
+from benchvise.app.compare.panel import COLUMNS, ComparePanel
+from benchvise.app.plots.pareto_plot import framing
+from benchvise.core.protocol.results import RunSummary
 
 
 def summary(run, bits, kl, **more):
@@ -49,7 +49,7 @@ def panel(qtbot, shown, plots_document):
 def test_points_and_front(panel):
     assert [point.run for point in panel.plot.points] == ["a", "b", "c"]
     assert [point.run for point in panel.plot.front] == ["b", "a"]
-    panel.damage.setCurrentIndex(2)
+    panel.kl_increase.setCurrentIndex(2)
     panel.cost.setCurrentIndex(2)
     assert [point.run for point in panel.plot.points] == ["b"]
 

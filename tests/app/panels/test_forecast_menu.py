@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from app.conditions import Conditions
-from app.document import Document
-from app.panels.forecast_menu import THIS_MACHINE, ForecastMenu
-from app.worker import EngineClient
-from core.checkpoint.open import open_checkpoint
-from core.workspace.machine_profiles import kept_profiles, save_profile
+from benchvise.app.budget.forecast_menu import THIS_MACHINE, ForecastMenu
+from benchvise.app.engine.client import EngineClient
+from benchvise.app.state.decode_conditions import Conditions
+from benchvise.app.state.document import Document
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.workspace.machine_profiles import kept_profiles, save_profile
 from tests.core.runtime.synthetic_profile import synthetic_profile
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from PySide6.QtGui import QTextCursor
 
-from app.panels.generations import GenerationsPanel
-from core.protocol.events import Failed
-from core.protocol.results import Generation, Generations
+from benchvise.app.compare.generations_panel import GenerationsPanel
+from benchvise.core.protocol.events import Failed
+from benchvise.core.protocol.results import Generation, Generations
 
 
 @pytest.fixture

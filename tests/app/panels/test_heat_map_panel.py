@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.panels.channels import ChannelsPanel
-from app.panels.heat_map import HeatMapPanel
-from core.protocol.events import Failed
-from core.protocol.results import ChannelRanges, LookedChannels
+from benchvise.app.weights.channels_panel import ChannelsPanel
+from benchvise.app.weights.heat_map_panel import HeatMapPanel
+from benchvise.core.protocol.events import Failed
+from benchvise.core.protocol.results import ChannelRanges, LookedChannels
 
 DOWN = "layers.0.mlp.down_proj"
 

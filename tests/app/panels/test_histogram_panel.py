@@ -8,19 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.panels.histogram import MAX_COMPARED, HistogramPanel
-from app.theme.theme import theme_notifier
-from core.engine import answer
-from core.methods.integer import Integer
-from core.methods.polish import Polish
-from core.methods.solver import Nearest
-from core.methods.sparse import Sparse
-from core.progress import NullProgress
-from core.protocol.events import Failed
-from core.protocol.requests import Look, MakePlan
-from core.protocol.results import Histogram, Looked, Statistics
-from core.recipe.presets import load_preset
-from core.recipe.recipe import Recipe, Treatment
+from benchvise.app.theme.theme import theme_notifier
+from benchvise.app.weights.histogram_panel import MAX_COMPARED, HistogramPanel
+from benchvise.core.engine import answer
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.events import Failed
+from benchvise.core.protocol.requests import Look, MakePlan
+from benchvise.core.protocol.results import Histogram, Looked, Statistics
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import Recipe, Treatment
 
 DOWN = "layers.0.mlp.down_proj"
 

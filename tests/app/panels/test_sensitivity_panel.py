@@ -7,15 +7,15 @@ import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QGuiApplication
 
-from app.measured import Measurement
-from app.panels.sensitivity import SensitivityPanel
-from app.panels.sensitivity_choices import AT_FIRST
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.integer import Integer
-from core.protocol.events import Failed
-from core.protocol.requests import MeasureSensitivity
-from core.protocol.results import Sensitivity, SensitivityCell
-from core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.app.sensitivity.choices import AT_FIRST
+from benchvise.app.sensitivity.panel import SensitivityPanel
+from benchvise.app.state.sensitivity_results import Measurement
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.integer import Integer
+from benchvise.core.protocol.events import Failed
+from benchvise.core.protocol.requests import MeasureSensitivity
+from benchvise.core.protocol.results import Sensitivity, SensitivityCell
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.panels.compare import NO_RECORD, ComparePanel
-from app.track_record import quantity_text, summary_text
-from core.protocol.results import Comparison, Estimate, RunSummary
-from core.workspace.forecasts import Record
+from benchvise.app.compare.panel import NO_RECORD, ComparePanel
+from benchvise.app.text.track_record import quantity_text, summary_text
+from benchvise.core.protocol.results import Comparison, Estimate, RunSummary
+from benchvise.core.workspace.forecasts import Record
 
 
 def summary(run: str, *comparisons: Comparison) -> RunSummary:

@@ -9,15 +9,15 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import numpy as np
 import pytest
 
-from app.plots.channels_plot import ChannelsPlot
-from app.plots.front_plot import FrontPlot, FrontView
-from app.plots.heat_map_plot import HeatMapPlot
-from app.plots.histogram_plot import HistogramPlot, Trace
-from app.plots.pareto_plot import ParetoPlot, Point
-from app.plots.sensitivity_plot import SensitivityPlot
-from app.plots.sensitivity_table import table_of
-from app.theme.theme import theme_notifier
-from core.protocol.results import (
+from benchvise.app.budget.front_plot import FrontPlot, FrontView
+from benchvise.app.plots.pareto_plot import ParetoPlot, Point
+from benchvise.app.sensitivity.plot import SensitivityPlot
+from benchvise.app.sensitivity.table import table_of
+from benchvise.app.theme.theme import theme_notifier
+from benchvise.app.weights.channels_plot import ChannelsPlot
+from benchvise.app.weights.heat_map_plot import HeatMapPlot
+from benchvise.app.weights.histogram_plot import HistogramPlot, Trace
+from benchvise.core.protocol.results import (
     ChannelRanges,
     Estimate,
     Front,

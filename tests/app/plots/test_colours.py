@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.plots.colours import diverging, magnitude, oklab, series
-from app.theme.theme import DARK, LIGHT
+from benchvise.app.plots.colours import diverging, magnitude, oklab, series
+from benchvise.app.theme.theme import DARK, LIGHT
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

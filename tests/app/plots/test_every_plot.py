@@ -12,9 +12,9 @@ from PySide6.QtCore import QPointF
 from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QFileDialog
 
-from app.plots.plot import REDRAW_MS
-from app.theme.theme import theme_notifier
-from core.errors import OutputError
+from benchvise.app.plots.plot import REDRAW_MS
+from benchvise.app.theme.theme import theme_notifier
+from benchvise.core.errors import OutputError
 
 
 def test_png_has_twice_the_pixels_and_something_in_it(any_plot, tmp_path):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPointF
 
-from app.plots.colours import diverging
-from app.theme.theme import theme_notifier
-from core.protocol.results import HeatMap, LookedMap
+from benchvise.app.plots.colours import diverging
+from benchvise.app.theme.theme import theme_notifier
+from benchvise.core.protocol.results import HeatMap, LookedMap
 
 
 def test_exported_cells_read_back_to_the_same_floats(make_plot, make_map, tmp_path):

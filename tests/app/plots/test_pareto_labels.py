@@ -1,6 +1,6 @@
 """Names beside points that do not stand on each other."""
 
-from app.plots.pareto_plot import apart
+from benchvise.app.plots.pareto_plot import apart
 
 
 def test_a_label_that_would_stand_on_an_earlier_one_is_left_out():

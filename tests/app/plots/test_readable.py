@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from app.plots.axes import CountAxis, NameAxis, NumberAxis
-from app.plots.readable import number_text, percent_text, si_text, whole_text
+from benchvise.app.plots.axes import CountAxis, NameAxis, NumberAxis
+from benchvise.app.text.plot_numbers import number_text, percent_text, si_text, whole_text
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,28 @@
 
 import numpy as np
 
-from core.allocate.budget import BITS
-from core.engine import planned
-from core.methods.integer import Integer
-from core.protocol.requests import MeasureSensitivity
-from core.protocol.results import Allocated, Alternatives, Estimate, Front, Sensitivity, SensitivityCell, Together
-from core.recipe.editing import treat
-from core.recipe.fitting import fitted
-from core.recipe.plan import make_plan
-from core.recipe.recipe import KEEP, Treatment
+from benchvise.core.engine import planned
+from benchvise.core.methods.integer import Integer
+from benchvise.core.protocol.budget import BITS
+from benchvise.core.protocol.requests import MeasureSensitivity
+from benchvise.core.protocol.results import (
+    Allocated,
+    Alternatives,
+    Estimate,
+    Front,
+    JointMeasurement,
+    Sensitivity,
+    SensitivityCell,
+)
+from benchvise.core.recipe.editing import treat
+from benchvise.core.recipe.fitting import fitted
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import KEEP, Treatment
 
 RUNGS = tuple(Treatment(Integer(bits=bits, group_size=32)) for bits in (2, 4, 8))
 
 
-def damage_of(place, treatment):
+def kl_increase_of(place, treatment):
     return 0.0 if treatment.keeps else 0.1 * (place + 1) * 4.0**-treatment.scheme.bits
 
 
@@ -26,12 +34,12 @@ def linears(checkpoint):
 def sensitivity(checkpoint, key="measured"):
     """Every linear layer on every rung; all layers at 4 bits were measured together."""
     cells = tuple(
-        SensitivityCell(layer.name, rung.tag, damage_of(place, rung), output_error=0.01, sqnr_db=20.0)
+        SensitivityCell(layer.name, rung.tag, kl_increase_of(place, rung), output_error=0.01, sqnr_db=20.0)
         for place, layer in enumerate(linears(checkpoint))
         for rung in RUNGS
     )
     added = sum(cell.kl for cell in cells if cell.treatment == RUNGS[1].tag)
-    return Sensitivity(cells, 512, 1.0, key=key, together=(Together(added, 1.1 * added),))
+    return Sensitivity(cells, 512, 1.0, key=key, together=(JointMeasurement(added, 1.1 * added),))
 
 
 def measurement(checkpoint):
@@ -44,7 +52,7 @@ def allocate(checkpoint, request):
     options = (*request.candidates, KEEP)
     locked = dict(request.locked)
     sizes = np.array([[_bytes(option, layer) for option in options] for layer in layers])
-    damage = np.array([[damage_of(place, option) for option in options] for place in range(len(layers))])
+    kl_increase = np.array([[kl_increase_of(place, option) for option in options] for place in range(len(layers))])
     bits = 8 * sizes.sum(axis=0) / sum(layer.parameters for layer in layers)
     target = request.budget.value if request.budget.kind == BITS else 4.25
     affordable = [place for place in range(len(options)) if bits[place] <= target + 1e-9]
@@ -58,7 +66,7 @@ def allocate(checkpoint, request):
     cost = sizes.sum(axis=0)[order] + beside
     finer = int(order[min(list(order).index(best) + 1, len(order) - 1)])
     coarser = int(order[max(list(order).index(best) - 1, 0)])
-    total = float(damage[rows, choice].sum())
+    total = float(kl_increase[rows, choice].sum())
     return Allocated(
         tuple(layer.name for layer in layers),
         tuple(option.tag for option in options),
@@ -68,10 +76,10 @@ def allocate(checkpoint, request):
         Estimate(total, 0.8 * total, 1.3 * total),
         float(sizes[:, best].sum() + beside),
         1e-8,
-        damage[rows, choice],
-        Front("bytes", cost.astype(float), damage.sum(axis=0)[order]),
-        _others(finer, best, sizes, damage),
-        _others(coarser, best, sizes, damage),
+        kl_increase[rows, choice],
+        Front("bytes", cost.astype(float), kl_increase.sum(axis=0)[order]),
+        _others(finer, best, sizes, kl_increase),
+        _others(coarser, best, sizes, kl_increase),
     )
 
 
@@ -79,6 +87,8 @@ def _bytes(option, layer):
     return layer.nbytes if option.keeps else fitted(option, layer)[0].bytes_after(layer)
 
 
-def _others(other, best, sizes, damage):
+def _others(other, best, sizes, kl_increase):
     choice = np.full(len(sizes), other if other != best else -1, np.int32)
-    return Alternatives(choice, (sizes[:, other] - sizes[:, best]).astype(float), damage[:, other] - damage[:, best])
+    return Alternatives(
+        choice, (sizes[:, other] - sizes[:, best]).astype(float), kl_increase[:, other] - kl_increase[:, best]
+    )

@@ -1,10 +1,10 @@
 import pytest
 
-from app.bench import Bench
-from app.document import Document
-from app.jobs import Jobs
-from app.problems import Problems
-from app.settings.preferences import Preferences
+from benchvise.app.state.document import Document
+from benchvise.app.state.jobs import Jobs
+from benchvise.app.state.preferences import Preferences
+from benchvise.app.state.problems import Problems
+from benchvise.app.state.session import Session
 from tests.app.shell.fake_engine import FakeClient, network
 
 
@@ -27,7 +27,7 @@ def document(client, tmp_path):
 
 @pytest.fixture
 def bench(client, document):
-    return Bench(client, document, Jobs(client), Problems(client), Preferences())
+    return Session(client, document, Jobs(client), Problems(client), Preferences())
 
 
 @pytest.fixture
@@ -39,6 +39,6 @@ def opened(client, document, checkpoint, qtbot):
 
 
 def _plan_kind():
-    from core.protocol.requests import MakePlan
+    from benchvise.core.protocol.requests import MakePlan
 
     return MakePlan

@@ -2,12 +2,12 @@
 
 from PySide6.QtCore import QObject, Signal
 
-from app.worker import EngineClient
-from core.checkpoint.records import Checkpoint, Layer, TensorEntry
-from core.protocol.events import Failed, Finished, Partial, Started
-from core.protocol.requests import MakePlan, Open
-from core.protocol.results import LayersOpened, Opened
-from core.recipe.plan import make_plan
+from benchvise.app.engine.client import EngineClient
+from benchvise.core.checkpoint.records import Checkpoint, Layer, TensorEntry
+from benchvise.core.protocol.events import Failed, Finished, Partial, Started
+from benchvise.core.protocol.requests import MakePlan, Open
+from benchvise.core.protocol.results import LayersOpened, Opened
+from benchvise.core.recipe.plan import make_plan
 
 
 class FakeClient(QObject):
@@ -70,7 +70,7 @@ class FakeClient(QObject):
 
     def plan(self, checkpoint):
         """Answer the last request for a plan as the engine would."""
-        from core.engine import planned
+        from benchvise.core.engine import planned
 
         number = self.last(MakePlan)
         self.say(Finished(number, planned(make_plan(checkpoint, self.requests[number].recipe, allow_empty=True))))

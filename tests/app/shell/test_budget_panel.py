@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 
-from app.budget_kinds import front_of
-from app.conditions import Conditions
-from app.figures import kl_text
-from app.ladder import ladder
-from app.panels.budget import BudgetPanel
-from core.allocate.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
-from core.protocol.events import Failed, Finished, Started, Stopped
-from core.protocol.requests import Allocate, ForecastCosts, MakePlan, MeasureSensitivity
-from core.protocol.results import Estimate, LayerCosts
-from core.recipe.recipe import KEEP
+from benchvise.app.budget.kinds import front_of
+from benchvise.app.budget.panel import BudgetPanel
+from benchvise.app.state.candidate_treatments import ladder
+from benchvise.app.state.decode_conditions import Conditions
+from benchvise.app.text.numbers import kl_text
+from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
+from benchvise.core.protocol.events import Failed, Finished, Started, Stopped
+from benchvise.core.protocol.requests import Allocate, ForecastCosts, MakePlan, MeasureSensitivity
+from benchvise.core.protocol.results import Estimate, LayerCosts
+from benchvise.core.recipe.recipe import KEEP
 from tests.app.shell.allocations import RUNGS, allocate, linears, measurement, sensitivity
 
 
@@ -254,7 +254,9 @@ def test_refusals_stand_in_the_panel_and_not_among_the_problems(panel, client, b
 def test_uniform_recipes_stand_where_they_were_measured(panel, checkpoint):
     (point,) = panel.plot._view.uniform
     assert point.label == "int4 g32"
-    expected = sum(damage.kl for damage in sensitivity(checkpoint).cells if damage.treatment == "int4 g32")
+    expected = sum(
+        kl_increase.kl for kl_increase in sensitivity(checkpoint).cells if kl_increase.treatment == "int4 g32"
+    )
     assert point.y == pytest.approx(1.1 * expected)
 
 

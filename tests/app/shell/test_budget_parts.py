@@ -6,17 +6,27 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QObject, Qt
 
-from app.allocator import Allocator, Question
-from app.budget_kinds import KINDS, STEPS, budget_at, choices_of, front_of, range_of, step_of, unit_of, value_at
-from app.ladder import ladder, offered
-from app.models.allocation_model import AllocationModel, allocation_of, change_text, cost_text, why
-from app.widgets.checklist import CheckList, Entry
-from core.allocate.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.integer import Integer
-from core.protocol.events import Finished, Stopped
-from core.protocol.requests import Allocate
-from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.app.budget.allocation_requests import Allocator, Question
+from benchvise.app.budget.kinds import (
+    KINDS,
+    STEPS,
+    budget_at,
+    choices_of,
+    front_of,
+    range_of,
+    step_of,
+    unit_of,
+    value_at,
+)
+from benchvise.app.budget.model import AllocationModel, allocation_of, change_text, cost_text, why
+from benchvise.app.state.candidate_treatments import ladder, offered
+from benchvise.app.widgets.checklist import CheckList, Entry
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.integer import Integer
+from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
+from benchvise.core.protocol.events import Finished, Stopped
+from benchvise.core.protocol.requests import Allocate
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 from tests.app.shell.allocations import RUNGS, allocate, linears
 
 KIND = {kind.key: kind for kind in KINDS}

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.engine import planned
-from core.methods.integer import Integer
-from core.protocol.events import Failed, Finished, Partial, Started
-from core.protocol.requests import Compress, MakePlan, MeasureSensitivity
-from core.protocol.results import (
+from benchvise.core.engine import planned
+from benchvise.core.methods.integer import Integer
+from benchvise.core.protocol.events import Failed, Finished, Partial, Started
+from benchvise.core.protocol.requests import Compress, MakePlan, MeasureSensitivity
+from benchvise.core.protocol.results import (
     Allocated,
     Alternatives,
     Estimate,
@@ -16,10 +16,10 @@ from core.protocol.results import (
     Sensitivity,
     SensitivityCell,
 )
-from core.recipe.editing import treat
-from core.recipe.plan import make_plan
-from core.recipe.presets import load_preset
-from core.recipe.recipe import KEEP, Treatment
+from benchvise.core.recipe.editing import treat
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import KEEP, Treatment
 
 INT4 = Treatment(Integer(bits=4, group_size=32))
 INT8 = Treatment(Integer(bits=8, group_size=32))
@@ -72,8 +72,8 @@ def test_quick_edits_ask_for_one_plan(opened, client, qtbot):
 
 
 def test_the_answer_to_an_old_recipe_is_not_shown(opened, client, checkpoint, qtbot):
-    from core.engine import planned
-    from core.recipe.plan import make_plan
+    from benchvise.core.engine import planned
+    from benchvise.core.recipe.plan import make_plan
 
     opened.treat((2,), (INT4,), "x")
     qtbot.waitUntil(lambda: len(client.numbers(MakePlan)) == 2)
@@ -183,7 +183,7 @@ def test_opening_another_checkpoint_starts_afresh(opened, client, checkpoint):
 
 
 def test_patterns_of_a_recipe_are_resolved_as_the_plan_does(opened, checkpoint):
-    from core.recipe.plan import make_plan
+    from benchvise.core.recipe.plan import make_plan
 
     for name in ("int4-mlp-int8-attention", "magnitude-50", "int8-channel"):
         recipe = load_preset(name)

@@ -9,14 +9,14 @@ import psutil
 import pytest
 from PySide6.QtCore import QObject
 
-from app import worker
-from app.engine_child import EngineProcess
-from app.engine_thread import PROGRESS_INTERVAL
-from app.worker import EngineClient
-from core.protocol.events import Advanced, Failed, Finished, Partial, Started, Stopped
-from core.protocol.requests import Compress, MakePlan, WarmUp
-from core.protocol.results import LayerCompressed, Ready
-from core.recipe.recipe import Recipe
+from benchvise.app.engine import client as client_module
+from benchvise.app.engine.child import EngineProcess
+from benchvise.app.engine.client import EngineClient
+from benchvise.app.engine.thread import PROGRESS_INTERVAL
+from benchvise.core.protocol.events import Advanced, Failed, Finished, Partial, Started, Stopped
+from benchvise.core.protocol.requests import Compress, MakePlan, WarmUp
+from benchvise.core.protocol.results import LayerCompressed, Ready
+from benchvise.core.recipe.recipe import Recipe
 
 READY = Ready("CPU", 1, 1)
 REQUEST = Compress("/models/tiny", Recipe())
@@ -52,7 +52,7 @@ class PlayedEngine:
 @pytest.fixture
 def client(qapp, monkeypatch):
     PlayedEngine.living = []
-    monkeypatch.setattr(worker, "EngineProcess", PlayedEngine)
+    monkeypatch.setattr(client_module, "EngineProcess", PlayedEngine)
     made = EngineClient()
     made.moveToThread(qapp.thread())
     yield made
@@ -150,7 +150,7 @@ def test_closing_cancels_and_returns_soon(client, qtbot):
 
 @pytest.mark.parametrize("in_process", [False, True])
 def test_the_real_engine_answers_and_leaves_nothing_behind(qtbot, in_process):
-    from app.actions.opening import sample_path
+    from benchvise.app.shell.commands.opening import sample_path
 
     before = set(psutil.Process().children(recursive=True))
     client = EngineClient(in_process=in_process)
@@ -164,7 +164,7 @@ def test_the_real_engine_answers_and_leaves_nothing_behind(qtbot, in_process):
 
 
 def test_a_killed_child_is_replaced(qtbot, monkeypatch):
-    from app.actions.opening import sample_path
+    from benchvise.app.shell.commands.opening import sample_path
 
     made = []
 
@@ -173,7 +173,7 @@ def test_a_killed_child_is_replaced(qtbot, monkeypatch):
             super().__init__()
             made.append(self)
 
-    monkeypatch.setattr(worker, "EngineProcess", Watched)
+    monkeypatch.setattr(client_module, "EngineProcess", Watched)
     client = EngineClient()
     answers, failures = [], []
     client.ask(MakePlan(sample_path(), Recipe()), done=answers.append)

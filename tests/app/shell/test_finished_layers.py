@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from app.models.results_model import RESULT_COLUMNS, ResultsModel
-from app.panels.log import LogPanel, layer_text
-from core.protocol.events import Partial
-from core.protocol.results import LayerCompressed
+from benchvise.app.jobs.log_panel import LogPanel, layer_text
+from benchvise.app.jobs.results_model import RESULT_COLUMNS, ResultsModel
+from benchvise.core.protocol.events import Partial
+from benchvise.core.protocol.results import LayerCompressed
 
 PLAIN = LayerCompressed("model.q", "int4 g128", 20.06, 0.1, 0, 100, 50, 4.125, 1.0)
 CALIBRATED = replace(PLAIN, name="model.k", output_error=0.00123, notes=("damping 0.01", "clip 0.85"))

@@ -4,7 +4,7 @@ import pytest
 from PySide6.QtCore import QRect, QSize
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from app.widgets.flow import FlowLayout
+from benchvise.app.widgets.flow import FlowLayout
 
 
 class Block(QWidget):

@@ -4,13 +4,13 @@ from typing import ClassVar
 import pytest
 from PySide6.QtCore import Qt
 
-from app.panels.inspector import InspectorPanel
-from core.methods.activations import Activations
-from core.methods.integer import Integer
-from core.methods.keep import Keep
-from core.methods.registry import SOLVERS
-from core.methods.solver import Nearest, Solver
-from core.recipe.recipe import Treatment
+from benchvise.app.treatment.panel import InspectorPanel
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.keep import Keep
+from benchvise.core.methods.registry import SOLVERS
+from benchvise.core.methods.solver import Nearest, Solver
+from benchvise.core.recipe.recipe import Treatment
 
 
 @dataclass(frozen=True)

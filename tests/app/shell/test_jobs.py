@@ -1,12 +1,12 @@
 import pytest
 
-from app.jobs import DONE, FAILED, PAUSED, QUEUED, RUNNING, STOPPED
-from app.panels.jobs import JobsPanel, progress_text
-from app.problems import Problem
-from core.protocol.events import Advanced, Failed, Finished, Partial, Queued, Started, Stopped
-from core.protocol.requests import Compress, ForecastLatency, Look
-from core.protocol.results import Estimate, LatencyForecast, LayerCompressed, Run
-from core.recipe.recipe import Recipe
+from benchvise.app.jobs.panel import JobsPanel, progress_text
+from benchvise.app.state.jobs import DONE, FAILED, PAUSED, QUEUED, RUNNING, STOPPED
+from benchvise.app.state.problems import Problem
+from benchvise.core.protocol.events import Advanced, Failed, Finished, Partial, Queued, Started, Stopped
+from benchvise.core.protocol.requests import Compress, ForecastLatency, Look
+from benchvise.core.protocol.results import Estimate, LatencyForecast, LayerCompressed, Run
+from benchvise.core.recipe.recipe import Recipe
 
 ASK = Compress("/models/tiny", Recipe(name="int4-g128"))
 

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
 
-from app.models import layer_columns as columns
-from app.models.layer_facts import damages_by_layer
-from app.models.layer_filter import LayerFilter
-from app.models.layer_model import BAR_ROLE, LOCKED_ROLE, LayerModel, prepare
-from app.models.layer_tree import BUCKET, build_tree
-from core.protocol.results import LayerCompressed, SensitivityCell
-from core.recipe.plan import make_plan
-from core.recipe.presets import load_preset
+from benchvise.app.layers import columns
+from benchvise.app.layers.facts import kl_increases_by_layer
+from benchvise.app.layers.filter import LayerFilter
+from benchvise.app.layers.model import BAR_ROLE, LOCKED_ROLE, LayerModel, prepare
+from benchvise.app.layers.tree import BUCKET, build_tree
+from benchvise.core.protocol.results import LayerCompressed, SensitivityCell
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.presets import load_preset
 from tests.app.shell.fake_engine import layer
 
 
@@ -21,7 +21,7 @@ def model(qapp, checkpoint):
 
 
 def planned(checkpoint, name="int8-channel"):
-    from core.engine import planned as as_columns
+    from benchvise.core.engine import planned as as_columns
 
     return as_columns(make_plan(checkpoint, load_preset(name)))
 
@@ -106,7 +106,7 @@ def test_columns_show_the_plan(model, checkpoint):
 def test_sensitivity_bar_is_full_at_the_greatest(model, checkpoint):
     names = [layer.name for layer in checkpoint.layers]
     cells = [SensitivityCell(names[2], "t", 0.1), SensitivityCell(names[3], "t", 0.001)]
-    model.set_sensitivity(damages_by_layer(cells))
+    model.set_sensitivity(kl_increases_by_layer(cells))
     bars = [model.index_of_layer(i).siblingAtColumn(columns.SENSITIVITY).data(BAR_ROLE) for i in (2, 3, 4)]
     assert bars[0] == 1.0
     assert bars[1] == pytest.approx(1 / 3)
@@ -117,7 +117,7 @@ def test_sensitivity_of_kept_layers_is_none_once_others_are_treated(model, check
     names = [layer.name for layer in checkpoint.layers]
     tags = {2: "keep", 3: "keep"}
     cells = [SensitivityCell(names[i], tag, kl) for i in (2, 3) for tag, kl in (("int4", 0.1), ("int8", 0.001))]
-    model.set_sensitivity(damages_by_layer(cells), lambda layer: tags[layer])
+    model.set_sensitivity(kl_increases_by_layer(cells), lambda layer: tags[layer])
 
     def shown_kl():
         return [model.index_of_layer(i).siblingAtColumn(columns.SENSITIVITY).data() for i in (2, 3)]
@@ -216,9 +216,9 @@ def test_bars_follow_what_each_layer_has_and_infinite_damage_is_full(checkpoint)
     model.set_layers(prepare(checkpoint.layers))
     name = checkpoint.layers[2].name
     cells = [SensitivityCell(name, "int8 g32", 0.001), SensitivityCell(name, "int2 g32", np.inf)]
-    model.set_sensitivity(damages_by_layer(cells), lambda _: "int8 g32")
+    model.set_sensitivity(kl_increases_by_layer(cells), lambda _: "int8 g32")
     index = model.index_of_layer(2).siblingAtColumn(columns.SENSITIVITY)
     assert model.data(index) == "0.0010"
-    model.set_sensitivity(damages_by_layer(cells), lambda _: "int2 g32")
+    model.set_sensitivity(kl_increases_by_layer(cells), lambda _: "int2 g32")
     assert model.data(index) == "∞"
     assert model.data(index, BAR_ROLE) == 1.0

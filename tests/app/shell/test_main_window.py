@@ -7,14 +7,14 @@ from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
 
-from app.conditions import Conditions
-from app.main_window import MainWindow
-from app.models.layer_columns import DTYPE, ROLE, SENSITIVITY, SQNR
-from app.panels.layer_view import DECISION
-from app.theme.appearance import apply_theme
-from app.theme.theme import current_theme, theme_notifier
-from core.protocol.events import Failed, Finished, Note, Partial, Started, Stopped
-from core.protocol.requests import (
+from benchvise.app.layers.columns import DTYPE, ROLE, SENSITIVITY, SQNR
+from benchvise.app.layers.view import DECISION
+from benchvise.app.shell.main_window import MainWindow
+from benchvise.app.state.decode_conditions import Conditions
+from benchvise.app.theme.appearance import apply_theme
+from benchvise.app.theme.theme import current_theme, theme_notifier
+from benchvise.core.protocol.events import Failed, Finished, Note, Partial, Started, Stopped
+from benchvise.core.protocol.requests import (
     CheckRecipe,
     Compress,
     Evaluate,
@@ -24,8 +24,8 @@ from core.protocol.requests import (
     MeasureSensitivity,
     Open,
 )
-from core.protocol.results import Checked, Estimate, LatencyForecast, LayerCompressed, SensitivityCell
-from core.recipe.presets import load_preset
+from benchvise.core.protocol.results import Checked, Estimate, LatencyForecast, LayerCompressed, SensitivityCell
+from benchvise.core.recipe.presets import load_preset
 
 
 def finish(window):
@@ -308,7 +308,7 @@ def test_nothing_is_cut(filled, qtbot, size):
 def test_the_window_is_there_without_torch():
     code = (
         "import sys\n"
-        "from app.start import *\n"
+        "from benchvise.app.shell.start import *\n"
         "app = make_application(); apply_theme(app, 'light'); window = MainWindow(make_bench(Preferences()))\n"
         "window.show(); app.processEvents()\n"
         "print(window.isVisible(), 'torch' in sys.modules)\n"

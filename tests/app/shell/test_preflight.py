@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from PySide6.QtWidgets import QPushButton, QWidget
 
-from app.dialogs.preflight import PreflightDialog
-from app.preflight import Preflight
-from app.theme.appearance import apply_theme
-from app.widgets.finding_card import FindingCard
-from app.widgets.flow import FlowLayout
-from core.protocol.events import Failed, Finished
-from core.protocol.requests import CheckRecipe, ForecastJob
-from core.protocol.results import Checked, Estimate, Finding, JobForecast, Mend
-from core.recipe.presets import load_preset
+from benchvise.app.preflight.controller import Preflight
+from benchvise.app.preflight.dialog import PreflightDialog
+from benchvise.app.preflight.finding_card import FindingCard
+from benchvise.app.theme.appearance import apply_theme
+from benchvise.app.widgets.flow import FlowLayout
+from benchvise.core.protocol.events import Failed, Finished
+from benchvise.core.protocol.requests import CheckRecipe, ForecastJob
+from benchvise.core.protocol.results import Checked, Estimate, Finding, Fix, JobForecast
+from benchvise.core.recipe.presets import load_preset
 
 INT8 = load_preset("int8-channel")
 MENDED = load_preset("int4-g128")
@@ -27,7 +27,7 @@ WARNS = Checked(
             "vLLM loads these layers under a condition",
             "Why.",
             LAYERS,
-            (Mend("Use 4 bits", MENDED), Mend("Export dense", target="dense")),
+            (Fix("Use 4 bits", MENDED), Fix("Export dense", target="dense")),
         ),
         Finding("disk", "fine", "Fits on the disk"),
     ),

@@ -1,10 +1,10 @@
 from PySide6.QtWidgets import QMenu
 
-from app.actions.preset_menu import fill_preset_menu
-from app.panels.layers import LayersPanel
-from core.methods.polish import Polish
-from core.recipe.editing import set_polish
-from core.recipe.presets import load_preset, preset_names, presets
+from benchvise.app.layers.panel import LayersPanel
+from benchvise.app.shell.preset_menu import fill_preset_menu
+from benchvise.core.methods.polish import Polish
+from benchvise.core.recipe.editing import set_polish
+from benchvise.core.recipe.presets import load_preset, preset_names, presets
 
 
 def entries(menu):

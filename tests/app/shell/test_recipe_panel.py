@@ -3,16 +3,16 @@ from typing import ClassVar
 
 import pytest
 
-from app.panels.recipe import RecipePanel, learners_of
-from core.methods.activations import Activations
-from core.methods.calibration import Calibration
-from core.methods.integer import Integer
-from core.methods.polish import Polish
-from core.methods.registry import TRANSFORMS
-from core.methods.solver import Nearest
-from core.methods.transform import Transform
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.settings import setting
+from benchvise.app.treatment.recipe_panel import RecipePanel, learners_of
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.registry import TRANSFORMS
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.methods.transform import Transform
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.settings import setting
 
 
 @dataclass(frozen=True)

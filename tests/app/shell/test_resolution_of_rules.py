@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from app.resolution import Resolution
-from core.checkpoint.open import open_checkpoint
-from core.methods.integer import Integer
-from core.recipe.plan import make_plan
-from core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.app.state.rule_lookup import Resolution
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.methods.integer import Integer
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 
 SAMPLE = str(Path(__file__).parents[3] / "resources" / "sample")
 Q0, K0, UP1 = (

@@ -4,8 +4,8 @@ import sys
 import pytest
 from PySide6.QtGui import QImage
 
-from app.screenshot import take
-from core.errors import OutputError, RecipeError
+from benchvise.app.shell.screenshot import take
+from benchvise.core.errors import OutputError, RecipeError
 
 
 def test_the_command_draws_the_real_window(tmp_path):
@@ -13,7 +13,7 @@ def test_the_command_draws_the_real_window(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "app",
+        "benchvise",
         "screenshot",
         str(out),
         "--preset",

@@ -5,7 +5,7 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QLabel
 
-from app.widgets.field_editors import (
+from benchvise.app.widgets.field_editors import (
     MIXED,
     BooleanEditor,
     ChoiceEditor,
@@ -14,16 +14,16 @@ from app.widgets.field_editors import (
     SuggestedEditor,
     TextEditor,
 )
-from app.widgets.settings_form import SettingsForm
-from core.methods.activations import Activations
-from core.methods.calibration import Calibration
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.integer import Integer
-from core.methods.polish import Polish
-from core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
-from core.methods.solver import Nearest
-from core.methods.sparse import Sparse
-from core.settings import settings_of
+from benchvise.app.widgets.settings_form import SettingsForm
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.settings import settings_of
 
 
 @pytest.fixture

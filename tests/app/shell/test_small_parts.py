@@ -4,19 +4,19 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMainWindow, QPushButton
 
-from app.__main__ import opens_window
-from app.actions.command import Command, Commands
-from app.dialogs.evaluate import EvaluateDialog
-from app.dialogs.export import ExportDialog
-from app.dialogs.shortcuts import shortcut_lines
-from app.figures import byte_text, count_text, duration_text, kl_text, plural, rate_text
-from app.models.log_model import LogModel
-from app.problems import Problem
-from app.settings.preferences import MOST_RECENT, Preferences
-from app.theme.appearance import apply_theme
-from app.theme.theme import DARK, LIGHT
-from app.widgets.command_palette import CommandPalette, rank
-from app.widgets.error_card import MOST_CARDS, CardStack
+from benchvise.app.__main__ import opens_window
+from benchvise.app.compare.evaluate_dialog import EvaluateDialog
+from benchvise.app.compare.export_dialog import ExportDialog
+from benchvise.app.jobs.error_card import MAX_CARDS, CardStack
+from benchvise.app.jobs.log_model import LogModel
+from benchvise.app.shell.command import Command, Commands
+from benchvise.app.shell.command_palette import CommandPalette, rank
+from benchvise.app.shell.shortcuts import shortcut_lines
+from benchvise.app.state.preferences import MAX_RECENT, Preferences
+from benchvise.app.state.problems import Problem
+from benchvise.app.text.numbers import byte_text, count_text, duration_text, kl_text, plural, rate_text
+from benchvise.app.theme.appearance import apply_theme
+from benchvise.app.theme.theme import DARK, LIGHT
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_text_can_be_read(theme, ink, ground):
 
 def test_recent_files_are_bounded_newest_first(tmp_path):
     preferences = Preferences(tmp_path / "p.ini")
-    for number in range(MOST_RECENT + 3):
+    for number in range(MAX_RECENT + 3):
         preferences.add_recent(f"/models/{number}")
     preferences.add_recent("/models/9")
     assert preferences.recent[0] == "/models/9"
-    assert len(preferences.recent) == MOST_RECENT
-    assert len(set(preferences.recent)) == MOST_RECENT
+    assert len(preferences.recent) == MAX_RECENT
+    assert len(set(preferences.recent)) == MAX_RECENT
     preferences.clear_recent()
     assert preferences.recent == ()
 
@@ -146,16 +146,16 @@ def test_two_commands_of_one_name_are_refused(window):
 
 def test_cards_stack_at_the_lower_right(window):
     stack = CardStack(window)
-    for number in range(MOST_CARDS + 2):
+    for number in range(MAX_CARDS + 2):
         stack.show(Problem(f"Problem {number}", "somewhere", "Do this", "Traceback …"))
-    assert len(stack.cards) == MOST_CARDS
+    assert len(stack.cards) == MAX_CARDS
     for card in stack.cards:
         assert window.rect().contains(card.geometry())
     lower, upper = stack.cards[-1], stack.cards[-2]
     assert lower.geometry().top() > upper.geometry().bottom()
     assert {button.text() for button in lower.findChildren(QPushButton)} == {"Details", "Copy"}
     assert stack.dismiss_newest()
-    assert len(stack.cards) == MOST_CARDS - 1
+    assert len(stack.cards) == MAX_CARDS - 1
 
 
 def test_the_same_problem_is_not_carded_twice(window):

@@ -1,6 +1,6 @@
 """A label that keeps its height while its text changes."""
 
-from app.widgets.labels import steady, wrapped
+from benchvise.app.widgets.labels import steady, wrapped
 
 
 def test_steady_label_stays_as_high_as_it_was(qtbot):

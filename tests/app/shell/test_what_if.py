@@ -2,12 +2,12 @@
 
 import pytest
 
-from app.panels.inspector import InspectorPanel
-from core.methods.integer import Integer
-from core.protocol.events import Failed, Finished
-from core.protocol.requests import WhatIf
-from core.protocol.results import WhatIfAnswer
-from core.recipe.recipe import KEEP, Treatment
+from benchvise.app.treatment.panel import InspectorPanel
+from benchvise.core.methods.integer import Integer
+from benchvise.core.protocol.events import Failed, Finished
+from benchvise.core.protocol.requests import WhatIf
+from benchvise.core.protocol.results import WhatIfAnswer
+from benchvise.core.recipe.recipe import KEEP, Treatment
 
 INT4 = Treatment(Integer(bits=4, group_size=32))
 INT2 = Treatment(Integer(bits=2, group_size=32))

@@ -9,7 +9,7 @@ SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
 def benchvise(*arguments, **extra):
     environment = {name: value for name, value in os.environ.items() if name not in SCREENS} | extra
-    command = [sys.executable, "-m", "app", *arguments]
+    command = [sys.executable, "-m", "benchvise", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
 
 

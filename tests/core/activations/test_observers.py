@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from core.activations.observers import AVERAGED_TOKENS, observer_of
-from core.activations.quantise import codes_of, quantised
-from core.activations.relative_entropy import clipped_divergence, least_divergence
-from core.methods.activations import Activations
+from benchvise.core.activations.observers import AVERAGED_TOKENS, observer_of
+from benchvise.core.activations.quantise import codes_of, quantised
+from benchvise.core.activations.relative_entropy import clipped_divergence, least_divergence
+from benchvise.core.methods.activations import Activations
 
 HALF_RANGE = {"int8": 127.5, "fp8": 448.0}
 OBSERVERS = ("minmax", "moving_average", "percentile", "mse", "entropy")

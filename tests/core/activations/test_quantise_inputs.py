@@ -8,8 +8,8 @@ from compressed_tensors.quantization import QuantizationArgs
 from compressed_tensors.quantization.lifecycle.forward import fake_quantize
 from compressed_tensors.quantization.utils import compute_dynamic_scales_and_zp
 
-from core.activations.quantise import quantised, token_scales
-from core.methods.activations import Activations
+from benchvise.core.activations.quantise import quantised, token_scales
+from benchvise.core.methods.activations import Activations
 
 DYNAMIC = [Activations("int8"), Activations("fp8")]
 STATIC = [Activations("int8", "static"), Activations("fp8", "static")]

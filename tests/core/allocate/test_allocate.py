@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.allocate.allocate import Allocator
-from core.allocate.budget import Budget, parse_budget
-from core.checkpoint.identity import checkpoint_identity
-from core.checkpoint.open import open_checkpoint
-from core.engine import answer
-from core.errors import CheckpointError, RecipeError, UserError
-from core.methods.integer import Integer
-from core.progress import NullProgress
-from core.protocol.requests import Allocate
-from core.protocol.results import Allocated, Estimate, LayerCosts
-from core.recipe.plan import make_plan
-from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
-from core.workspace.damages import ENABLE_ONE, FISHER, Damage, Damages, Measured, treatment_key
-from core.workspace.layer_costs import save_layer_costs
-from core.workspace.workspace import Workspace
+from benchvise.core.allocate.allocate import Allocator
+from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.engine import answer
+from benchvise.core.errors import CheckpointError, RecipeError, UserError
+from benchvise.core.methods.integer import Integer
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.budget import Budget, parse_budget
+from benchvise.core.protocol.requests import Allocate
+from benchvise.core.protocol.results import Allocated, Estimate, LayerCosts
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.core.workspace.layer_costs import save_layer_costs
+from benchvise.core.workspace.sensitivities import ENABLE_ONE, FISHER, Damage, Damages, Measured, treatment_key
+from benchvise.core.workspace.workspace import Workspace
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 CHECKPOINT = open_checkpoint(SAMPLE)
@@ -40,16 +40,16 @@ def made_up(index: int, treatment: Treatment) -> float:
 
 
 def ask(
-    workspace: Path, budget: str, damage: Callable[[int, Treatment], float | None] = made_up, **changes: object
+    workspace: Path, budget: str, kl_increase: Callable[[int, Treatment], float | None] = made_up, **changes: object
 ) -> Allocate:
-    damages = Damages(Workspace(str(workspace)).sensitivity_file("key"))
-    damages.describe(checkpoint_identity(CHECKPOINT), 100)
+    kl_increases = Damages(Workspace(str(workspace)).sensitivity_file("key"))
+    kl_increases.describe(checkpoint_identity(CHECKPOINT), 100)
     for index, name in enumerate(NAMES):
         for treatment in CANDIDATES:
-            kl = damage(index, treatment)
+            kl = kl_increase(index, treatment)
             if kl is not None:
-                damages.put(name, treatment_key(treatment, ""), ENABLE_ONE, Damage(kl))
-    damages.save()
+                kl_increases.put(name, treatment_key(treatment, ""), ENABLE_ONE, Damage(kl))
+    kl_increases.save()
     request = Allocate(str(SAMPLE), Recipe(), "key", CANDIDATES, parse_budget(budget), workspace=str(workspace))
     return replace(request, **changes)  # type: ignore[arg-type]
 
@@ -204,12 +204,12 @@ def test_without_a_measurement_there_is_nothing_to_share_out(tmp_path: Path) -> 
 
 
 def test_what_breaks_the_model_or_is_not_known_is_not_chosen(tmp_path: Path) -> None:
-    def damage(index: int, treatment: Treatment) -> float | None:
+    def kl_increase(index: int, treatment: Treatment) -> float | None:
         if index == 0 and treatment == CANDIDATES[0]:
             return math.inf
         return None if index == 1 and treatment == CANDIDATES[0] else made_up(index, treatment)
 
-    found = allocated(ask(tmp_path, "2.6bpw", damage))
+    found = allocated(ask(tmp_path, "2.6bpw", kl_increase))
     tags = [found.tags[option] for option in found.choice]
     assert CANDIDATES[0].tag not in tags[:2]
     assert any("breaks the model" in note and NAMES[0] in note for note in found.notes)
@@ -224,20 +224,20 @@ def test_layers_without_damage_take_the_fewest_bytes(tmp_path: Path) -> None:
 
 def test_measured_on_other_weights_is_told(tmp_path: Path) -> None:
     request = ask(tmp_path, "4bpw")
-    damages = Damages(Workspace(str(tmp_path)).sensitivity_file("key"))
-    damages.describe("another", 100)
-    damages.save()
+    kl_increases = Damages(Workspace(str(tmp_path)).sensitivity_file("key"))
+    kl_increases.describe("another", 100)
+    kl_increases.save()
     with pytest.raises(RecipeError, match="measured on other weights"):
         allocated(request)
 
 
 def test_foretold_damages_are_told_and_brought_to_the_measured_level(tmp_path: Path) -> None:
     request = ask(tmp_path, "4bpw", lambda i, t: made_up(i, t) if i % 2 else None)
-    damages = Damages(Workspace(str(tmp_path)).sensitivity_file("key"))
+    kl_increases = Damages(Workspace(str(tmp_path)).sensitivity_file("key"))
     for index, name in enumerate(NAMES):
         for treatment in CANDIDATES:
-            damages.put(name, treatment_key(treatment, ""), FISHER, Damage(5 * made_up(index, treatment)))
-    damages.save()
+            kl_increases.put(name, treatment_key(treatment, ""), FISHER, Damage(5 * made_up(index, treatment)))
+    kl_increases.save()
     found = allocated(request)
     whole = allocated(ask(tmp_path / "whole", "4bpw"))
     assert found.kl.value == pytest.approx(whole.kl.value)
@@ -246,19 +246,19 @@ def test_foretold_damages_are_told_and_brought_to_the_measured_level(tmp_path: P
 
 def test_the_correction_changes_the_prediction_and_not_the_choice(tmp_path: Path) -> None:
     plain = allocated(ask(tmp_path, "3.3bpw"))
-    damages = Damages(Workspace(str(tmp_path)).sensitivity_file("key"))
+    kl_increases = Damages(Workspace(str(tmp_path)).sensitivity_file("key"))
     for treatment in CANDIDATES:
         choice = {name: treatment_key(treatment, "") for name in NAMES}
         added = sum(made_up(index, treatment) for index in range(len(NAMES)))
-        damages.put_together(Measured(choice, 2 * added))
-    damages.save()
+        kl_increases.put_joint_effects(Measured(choice, 2 * added))
+    kl_increases.save()
     found = allocated(
         Allocate(str(SAMPLE), Recipe(), "key", CANDIDATES, parse_budget("3.3bpw"), workspace=str(tmp_path))
     )
     assert found.choice.tolist() == plain.choice.tolist()
     assert found.kl.value == pytest.approx(2 * plain.kl.value, rel=1e-6)
     assert found.kl.high / found.kl.value < plain.kl.high / plain.kl.value
-    assert found.damage.sum() == pytest.approx(found.kl.value)
+    assert found.kl_increase.sum() == pytest.approx(found.kl.value)
 
 
 def test_the_reasons_are_what_the_other_choice_would_change(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_the_front_holds_every_budget_s_answer(tmp_path: Path) -> None:
 
 
 def test_what_is_prepared_is_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.allocate import allocate as room
+    from benchvise.core.allocate import allocate as room
 
     allocator, request = Allocator(), ask(tmp_path, "4bpw")
     first = allocator.allocate(request, CHECKPOINT)

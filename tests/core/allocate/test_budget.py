@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.allocate.budget import Budget, parse_budget
-from core.errors import RecipeError
+from benchvise.core.errors import RecipeError
+from benchvise.core.protocol.budget import Budget, parse_budget
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from core.allocate.prediction import UNCORRECTED, Prediction, fit, rank_correlation
-from core.protocol.results import Together
+from benchvise.core.allocate.prediction import UNCORRECTED, Prediction, fit, rank_correlation
+from benchvise.core.protocol.results import JointMeasurement
 
 
 def test_a_law_is_found_again() -> None:
-    law = [Together(added, 1.3 * added**1.1) for added in np.geomspace(1e-5, 1e-1, 9)]
+    law = [JointMeasurement(added, 1.3 * added**1.1) for added in np.geomspace(1e-5, 1e-1, 9)]
     found = fit(law)
     for point in law:
         assert found.of(point.added).value == pytest.approx(point.measured, rel=0.02)
@@ -25,7 +25,7 @@ def test_a_law_is_found_again() -> None:
 
 def test_the_range_holds_what_scatters() -> None:
     rng = np.random.default_rng(0)
-    points = [Together(a, a * math.exp(rng.normal(0, 0.1))) for a in np.geomspace(1e-4, 1e-1, 40)]
+    points = [JointMeasurement(a, a * math.exp(rng.normal(0, 0.1))) for a in np.geomspace(1e-4, 1e-1, 40)]
     found = fit(points)
     inside = sum(found.of(p.added).low <= p.measured <= found.of(p.added).high for p in points)
     assert inside >= 36
@@ -33,7 +33,7 @@ def test_the_range_holds_what_scatters() -> None:
 
 
 def test_without_a_correction_sums_stand_with_a_wide_range() -> None:
-    found = fit([Together(0.1, 0.2), Together(0.01, 0.03)])
+    found = fit([JointMeasurement(0.1, 0.2), JointMeasurement(0.01, 0.03)])
     assert found == Prediction()
     estimate = found.of(0.1)
     assert estimate.value == pytest.approx(0.1)
@@ -48,7 +48,7 @@ def test_no_damage_is_no_divergence() -> None:
 
 def test_points_that_lie_together_do_not_bend_the_line() -> None:
     rng = np.random.default_rng(1)
-    points = [Together(0.01 * (1 + 0.01 * k), 0.012 * math.exp(rng.normal(0, 0.2))) for k in range(5)]
+    points = [JointMeasurement(0.01 * (1 + 0.01 * k), 0.012 * math.exp(rng.normal(0, 0.2))) for k in range(5)]
     assert 0.8 < fit(points).slope < 1.2
 
 

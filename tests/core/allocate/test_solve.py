@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from core.allocate.hull import ladder
-from core.allocate.problem import Problem, joined
-from core.allocate.solve import solve
+from benchvise.core.allocate.hull import ladder
+from benchvise.core.allocate.problem import Problem, joined
+from benchvise.core.allocate.solve import solve
 
 
 def all_totals(problem: Problem) -> list[tuple[float, float]]:
-    options = range(problem.damage.shape[1])
+    options = range(problem.kl_increase.shape[1])
     return [problem.totals(np.array(choice, np.int32)) for choice in product(options, repeat=problem.items)]
 
 
@@ -29,8 +29,8 @@ def test_nothing_within_the_budget_damages_less(items: int, options: int, seed: 
     budget = steps.cost[0] + share * (steps.cost[-1] - steps.cost[0])
     found = solve(steps, budget)
     assert found.cost <= budget
-    assert (found.damage, found.cost) == problem.totals(found.choice)
-    assert found.damage == min(damage for damage, cost in all_totals(problem) if cost <= budget)
+    assert (found.kl_increase, found.cost) == problem.totals(found.choice)
+    assert found.kl_increase == min(kl_increase for kl_increase, cost in all_totals(problem) if cost <= budget)
     assert found.gap == 0
 
 
@@ -43,7 +43,7 @@ def test_equals_an_integer_programme_on_300_layers(seed: int) -> None:
     rows = np.kron(np.eye(300), np.ones(12))
     cost = problem.cost.ravel()
     exact = milp(
-        problem.damage.ravel() / found.damage,
+        problem.kl_increase.ravel() / found.kl_increase,
         integrality=np.ones(3600),
         bounds=Bounds(0, 1),
         constraints=(LinearConstraint(rows, 1, 1), LinearConstraint(cost[None] / budget, -np.inf, 1)),
@@ -58,27 +58,27 @@ def test_equals_an_integer_programme_on_300_layers(seed: int) -> None:
 def realistic(rng: np.random.Generator, items: int, options: int) -> Problem:
     bits = np.linspace(2, 8, options)
     cost = np.floor(rng.integers(10**6, 5 * 10**7, items)[:, None] * (bits + 0.25) / 8)
-    damage = np.exp(rng.normal(0, 1.5, items))[:, None] * 1e-3 * 4.0 ** -(bits - 2)
-    return Problem(damage * np.exp(rng.normal(0, 0.2, (items, options))), cost)
+    kl_increase = np.exp(rng.normal(0, 1.5, items))[:, None] * 1e-3 * 4.0 ** -(bits - 2)
+    return Problem(kl_increase * np.exp(rng.normal(0, 0.2, (items, options))), cost)
 
 
 def test_every_point_of_the_front_is_the_best_of_its_cost() -> None:
     problem = Problem(*np.random.default_rng(1).integers(0, 50, (2, 4, 4)).astype(np.float64))
     steps = ladder(problem)
     assert (np.diff(steps.cost) > 0).all()
-    assert (np.diff(steps.damage) < 0).all()
-    for count, (cost, damage) in enumerate(zip(steps.cost, steps.damage, strict=True)):
-        assert problem.totals(steps.after(count)) == (pytest.approx(damage), pytest.approx(cost))
-        assert damage == pytest.approx(min(d for d, c in all_totals(problem) if c <= cost))
+    assert (np.diff(steps.kl_increase) < 0).all()
+    for count, (cost, kl_increase) in enumerate(zip(steps.cost, steps.kl_increase, strict=True)):
+        assert problem.totals(steps.after(count)) == (pytest.approx(kl_increase), pytest.approx(cost))
+        assert kl_increase == pytest.approx(min(d for d, c in all_totals(problem) if c <= cost))
 
 
 def test_options_that_are_not_allowed_are_never_taken() -> None:
-    damage = np.array([[0.0, 1.0, 5.0], [np.inf, 2.0, 4.0]])
+    kl_increase = np.array([[0.0, 1.0, 5.0], [np.inf, 2.0, 4.0]])
     cost = np.array([[9.0, 3.0, 1.0], [np.inf, 3.0, 1.0]])
-    steps = ladder(Problem(damage, cost))
+    steps = ladder(Problem(kl_increase, cost))
     for budget in (2.0, 4.0, 6.0, 12.0, 100.0):
         assert solve(steps, budget).choice[1] != 0
-    assert solve(steps, 100.0).damage == 2.0
+    assert solve(steps, 100.0).kl_increase == 2.0
 
 
 def test_a_budget_below_the_cheapest_is_no_solution() -> None:
@@ -100,11 +100,11 @@ def test_what_does_no_damage_takes_the_cheapest() -> None:
 
 
 def test_joined_items_take_one_option_and_add_up() -> None:
-    damage = np.array([[3.0, 1.0], [4.0, np.inf], [5.0, 0.5]])
+    kl_increase = np.array([[3.0, 1.0], [4.0, np.inf], [5.0, 0.5]])
     cost = np.array([[1.0, 2.0], [1.0, np.inf], [1.0, 9.0]])
-    problem, place = joined(Problem(damage, cost), [[0, 2]])
+    problem, place = joined(Problem(kl_increase, cost), [[0, 2]])
     assert place.tolist() == [0, 1, 0]
-    assert problem.damage.tolist() == [[8.0, 1.5], [4.0, np.inf]]
+    assert problem.kl_increase.tolist() == [[8.0, 1.5], [4.0, np.inf]]
     assert problem.cost.tolist() == [[2.0, 11.0], [1.0, np.inf]]
 
 
@@ -114,5 +114,5 @@ def test_the_price_is_what_the_next_bit_of_budget_wins() -> None:
     at = len(steps.spent) // 2
     found = solve(steps, float(steps.cost[at]))
     assert found.price == pytest.approx(
-        (steps.damage[at] - steps.damage[at + 1]) / (steps.cost[at + 1] - steps.cost[at])
+        (steps.kl_increase[at] - steps.kl_increase[at + 1]) / (steps.cost[at + 1] - steps.cost[at])
     )

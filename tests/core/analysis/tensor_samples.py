@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from core.analysis.source import ArraySource
-from core.errors import Cancelled
-from core.progress import NullProgress
+from benchvise.core.analysis.source import ArraySource
+from benchvise.core.errors import Cancelled
+from benchvise.core.progress import NullProgress
 
 FLOATS = ("bfloat16", "float16", "float8_e4m3fn", "float8_e5m2", "float32", "float64")
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensor_samples import DTYPES, SILENT, sample
 
-from core.analysis import source as source_module
-from core.analysis.channels import channel_ranges_of
-from core.analysis.heat_map import error_map_of, heat_map_of
-from core.analysis.source import ArraySource, EntrySource, map_in_order, matrix_shape, size_bytes
-from core.analysis.statistics import look
-from core.checkpoint.records import TensorEntry
-from core.errors import CheckpointError
+from benchvise.core.analysis import source as source_module
+from benchvise.core.analysis.channels import channel_ranges_of
+from benchvise.core.analysis.heat_map import error_map_of, heat_map_of
+from benchvise.core.analysis.source import ArraySource, EntrySource, map_in_order, matrix_shape, size_bytes
+from benchvise.core.analysis.statistics import look
+from benchvise.core.checkpoint.records import TensorEntry
+from benchvise.core.errors import CheckpointError
+from tests.core.analysis.tensor_samples import DTYPES, SILENT, sample
 
 
 def stored(folder: Path, source: ArraySource) -> EntrySource:
@@ -93,5 +93,5 @@ def test_results_come_in_order_and_few_items_are_under_way() -> None:
 
 def test_looking_does_without_torch() -> None:
     rooms = "channels, heat_map, histogram, source, statistics, value_counts"
-    script = f"import sys; from core.analysis import {rooms}; assert 'torch' not in sys.modules"
+    script = f"import sys; from benchvise.core.analysis import {rooms}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[3])

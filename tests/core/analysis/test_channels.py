@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tensor_samples import DTYPES, SILENT, Recorder, sample
 
-from core.analysis import source as source_module
-from core.analysis.channels import channel_ranges_of
-from core.analysis.source import ArraySource
-from core.protocol.results import ChannelRanges
+from benchvise.core.analysis import source as source_module
+from benchvise.core.analysis.channels import channel_ranges_of
+from benchvise.core.analysis.source import ArraySource
+from benchvise.core.protocol.results import ChannelRanges
+from tests.core.analysis.tensor_samples import DTYPES, SILENT, Recorder, sample
 
 
 def assert_ranges(found: ChannelRanges, channels: list[np.ndarray]) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.analysis.decoding import decode, split_finite, value_table
-from core.errors import CheckpointError
+from benchvise.core.analysis.decoding import decode, split_finite, value_table
+from benchvise.core.errors import CheckpointError
 
 TORCH_8 = {
     "float8_e4m3fn": torch.float8_e4m3fn,

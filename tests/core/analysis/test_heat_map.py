@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tensor_samples import DTYPES, SILENT, Recorder, sample
 
-from core.analysis import source as source_module
-from core.analysis.heat_map import error_map_of, heat_map_of
-from core.analysis.source import ArraySource
-from core.errors import CheckpointError
-from core.protocol.results import HeatMap
+from benchvise.core.analysis import source as source_module
+from benchvise.core.analysis.heat_map import error_map_of, heat_map_of
+from benchvise.core.analysis.source import ArraySource
+from benchvise.core.errors import CheckpointError
+from benchvise.core.protocol.results import HeatMap
+from tests.core.analysis.tensor_samples import DTYPES, SILENT, Recorder, sample
 
 
 def assert_shows(found: HeatMap, matrix: np.ndarray) -> None:

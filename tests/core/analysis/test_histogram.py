@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tensor_samples import DTYPES, SILENT, Recorder, sample
 
-from core.analysis import source as source_module
-from core.analysis.histogram import bin_edges, count_in_bins, histogram_of, histogram_of_counts
-from core.analysis.source import ArraySource
-from core.analysis.value_counts import pattern_counts_of
-from core.errors import Cancelled, UserError
+from benchvise.core.analysis import source as source_module
+from benchvise.core.analysis.histogram import bin_edges, count_in_bins, histogram_of, histogram_of_counts
+from benchvise.core.analysis.source import ArraySource
+from benchvise.core.analysis.value_counts import pattern_counts_of
+from benchvise.core.errors import Cancelled, UserError
+from tests.core.analysis.tensor_samples import DTYPES, SILENT, Recorder, sample
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

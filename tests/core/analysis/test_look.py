@@ -9,18 +9,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.analysis.look import look, look_channels, look_map
-from core.checkpoint.open import open_checkpoint
-from core.compress.apply import treated_weight
-from core.errors import CheckpointError
-from core.methods.integer import Integer
-from core.methods.solver import Nearest
-from core.methods.sparse import Sparse
-from core.progress import NullProgress
-from core.protocol.requests import Compress, Look, LookChannels, LookMap
-from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
-from core.walk.job import compress
-from core.weights.open import open_weights
+from benchvise.core.analysis.look import look, look_channels, look_map
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.compress.apply import treated_weight
+from benchvise.core.errors import CheckpointError
+from benchvise.core.job.job import compress
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress, Look, LookChannels, LookMap
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.core.weights.open import open_weights
 
 SILENT = NullProgress()
 INT3 = Treatment(Integer(bits=3, symmetric=False, group_size=8), Nearest(clip_search=True, clip_steps=5))

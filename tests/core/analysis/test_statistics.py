@@ -9,14 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tensor_samples import DTYPES, FLOATS, SILENT, Recorder, sample
 
-from core.analysis import source as source_module
-from core.analysis.histogram import histogram_of
-from core.analysis.source import ArraySource
-from core.analysis.statistics import look, statistics_of
-from core.errors import Cancelled, CheckpointError
-from core.protocol.results import Statistics
+from benchvise.core.analysis import source as source_module
+from benchvise.core.analysis.histogram import histogram_of
+from benchvise.core.analysis.source import ArraySource
+from benchvise.core.analysis.statistics import look, statistics_of
+from benchvise.core.errors import Cancelled, CheckpointError
+from benchvise.core.protocol.results import Statistics
+from tests.core.analysis.tensor_samples import DTYPES, FLOATS, SILENT, Recorder, sample
 
 FRACTIONS = (0.001, 0.01, 0.5, 0.99, 0.999)
 

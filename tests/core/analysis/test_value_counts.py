@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tensor_samples import SILENT, sample
 
-from core.analysis.source import ArraySource
-from core.analysis.value_counts import pattern_counts_of
+from benchvise.core.analysis.source import ArraySource
+from benchvise.core.analysis.value_counts import pattern_counts_of
+from tests.core.analysis.tensor_samples import SILENT, sample
 
 NARROW = ("bfloat16", "float16", "float8_e4m3fn", "float8_e5m2", "int8", "uint8", "int16", "uint16", "bool")
 

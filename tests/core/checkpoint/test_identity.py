@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from checkpoint_samples import two_tensors
 
-from core.checkpoint.identity import checkpoint_identity, tensor_identity
-from core.checkpoint.open import open_checkpoint
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.identity import checkpoint_identity, tensor_identity
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.errors import CheckpointError
+from tests.core.checkpoint.checkpoint_samples import two_tensors
 
 
 def test_every_change_shows(tmp_path: Path) -> None:

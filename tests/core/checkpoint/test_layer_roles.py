@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 import transformers as tf
-from checkpoint_samples import described, write_safetensors
 from safetensors.torch import save_file
 from transformers.pytorch_utils import Conv1D
 
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Layer
-from core.checkpoint.tying import tied_head
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.checkpoint.tying import tied_head
+from tests.core.checkpoint.checkpoint_samples import described, write_safetensors
 
 WIDTHS = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
           "num_attention_heads": 2, "max_position_embeddings": 16}  # fmt: skip

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_samples import two_tensors, write_safetensors
 from safetensors.torch import save_file
 
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.tensors import load_tensor
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.tensors import load_tensor
+from benchvise.core.errors import CheckpointError
+from tests.core.checkpoint.checkpoint_samples import two_tensors, write_safetensors
 
 SAMPLE = Path(__file__).resolve().parents[3] / "resources" / "sample"
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -52,7 +52,7 @@ def test_the_sample_model() -> None:
 
 
 def test_opening_needs_no_torch() -> None:
-    program = "import sys; from core.checkpoint.open import open_checkpoint; open_checkpoint(sys.argv[1]); "
+    program = "import sys; from benchvise.core.checkpoint.open import open_checkpoint; open_checkpoint(sys.argv[1]); "
     program += "sys.exit(any(name in sys.modules for name in ('torch', 'safetensors', 'transformers')))"
     root = Path(__file__).resolve().parents[3]
     assert subprocess.run([sys.executable, "-c", program, str(SAMPLE)], cwd=root).returncode == 0

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.checkpoint import read
-from core.checkpoint.read import block_rows, iter_raw, raw_dtype, read_rows
-from core.checkpoint.records import DTYPE_BITS, TensorEntry
-from core.errors import CheckpointError
+from benchvise.core.checkpoint import read
+from benchvise.core.checkpoint.read import block_rows, iter_raw, raw_dtype, read_rows
+from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
+from benchvise.core.errors import CheckpointError
 
 VALUES = np.random.default_rng(0).integers(0, 2**16, 4096, dtype=np.uint16)
 START = 24

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from core.checkpoint import reopen
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.reopen import LastOpened
-from core.errors import CheckpointError
+from benchvise.core.checkpoint import reopen
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.reopen import LastOpened
+from benchvise.core.errors import CheckpointError
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoint_samples import described, two_tensors, write_safetensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.safetensors_header import read_header
-from core.checkpoint.tensors import load_tensor
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.safetensors_header import read_header
+from benchvise.core.checkpoint.tensors import load_tensor
+from benchvise.core.errors import CheckpointError
+from tests.core.checkpoint.checkpoint_samples import described, two_tensors, write_safetensors
 
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2,

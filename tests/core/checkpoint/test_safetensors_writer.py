@@ -12,9 +12,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from core.checkpoint.records import StoredTensor
-from core.checkpoint.safetensors_header import read_header
-from core.checkpoint.safetensors_writer import SafetensorsWriter
+from benchvise.core.checkpoint.records import StoredTensor
+from benchvise.core.checkpoint.safetensors_header import read_header
+from benchvise.core.checkpoint.safetensors_writer import SafetensorsWriter
 
 
 @pytest.mark.parametrize(

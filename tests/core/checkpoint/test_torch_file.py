@@ -17,10 +17,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.read import iter_raw
-from core.checkpoint.tensors import load_rows, load_tensor
-from core.errors import CheckpointError
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.read import iter_raw
+from benchvise.core.checkpoint.tensors import load_rows, load_tensor
+from benchvise.core.errors import CheckpointError
 
 BASE = torch.arange(48, dtype=torch.float32).reshape(6, 8)
 TENSORS: dict[str, torch.Tensor] = {

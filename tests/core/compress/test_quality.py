@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.compress.quality import Quality
+from benchvise.core.compress.quality import Quality
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.compress.ahead import ahead
+from benchvise.core.compress.ahead import ahead
 
 
 def test_order_and_end() -> None:

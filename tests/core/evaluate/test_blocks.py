@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import ARCHITECTURES, save_tiny
 
-from core.checkpoint.open import open_checkpoint
-from core.evaluate import blocks as room
-from core.evaluate.blocks import capture, find_blocks, first_affected, resumable, resume
-from core.evaluate.forward import logits_of
-from core.runtime.build import load_model
-from core.runtime.replace import holder_name, read_weight, replaced_weight
-from core.weights.weights import OriginalWeights
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.evaluate import blocks as room
+from benchvise.core.evaluate.blocks import capture, find_blocks, first_affected, resumable, resume
+from benchvise.core.evaluate.forward import logits_of
+from benchvise.core.runtime.build import load_model
+from benchvise.core.runtime.replace import holder_name, read_weight, replaced_weight
+from benchvise.core.weights.weights import OriginalWeights
+from tests.core.runtime.tiny_models import ARCHITECTURES, save_tiny
 
 IDS = (torch.arange(60).reshape(2, 30) * 11) % 61
 

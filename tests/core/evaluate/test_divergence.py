@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.evaluate import divergence
-from core.evaluate.divergence import Diverged, judge, score_batch
+from benchvise.core.evaluate import divergence
+from benchvise.core.evaluate.divergence import Diverged, judge, score_batch
 
 
 def written_out(ref: Tensor, cand: Tensor, x: Tensor) -> dict[str, float]:

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.errors import Cancelled, CheckpointError, UserError
-from core.evaluate import evaluate as room
-from core.evaluate.evaluate import evaluate
-from core.evaluate.text import read_text
-from core.progress import NullProgress
-from core.protocol.requests import Evaluate
+from benchvise.core.errors import Cancelled, CheckpointError, UserError
+from benchvise.core.evaluate import evaluate as room
+from benchvise.core.evaluate.evaluate import evaluate
+from benchvise.core.evaluate.text import read_text
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Evaluate
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 WINDOWS, TOKENS = 12, 64

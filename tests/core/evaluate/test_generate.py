@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.errors import UserError
-from core.evaluate.generate import first_difference, generate
-from core.progress import NullProgress
-from core.protocol.requests import Generate
+from benchvise.core.errors import UserError
+from benchvise.core.evaluate.generate import first_difference, generate
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Generate
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 PROMPT = "Once upon a time"

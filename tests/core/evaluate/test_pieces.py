@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.evaluate.pieces import text_pieces
+from benchvise.core.evaluate.pieces import text_pieces
 
 
 def bytewise(ids: Sequence[int]) -> str:

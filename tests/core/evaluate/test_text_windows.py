@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.checkpoint.open import open_checkpoint
-from core.errors import CheckpointError, UserError
-from core.evaluate.text import cut_windows, load_tokenizer, read_text, text_windows
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.errors import CheckpointError, UserError
+from benchvise.core.evaluate.text import cut_windows, load_tokenizer, read_text, text_windows
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 

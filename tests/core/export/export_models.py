@@ -12,14 +12,14 @@ import transformers
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-from core.export.export import export
-from core.methods.integer import Integer
-from core.progress import NullProgress
-from core.protocol.requests import Compress, Export
-from core.protocol.results import Exported
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.walk.job import compress
-from core.weights.open import open_weights
+from benchvise.core.export.export import export
+from benchvise.core.job.job import compress
+from benchvise.core.methods.integer import Integer
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress, Export
+from benchvise.core.protocol.results import Exported
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.weights.open import open_weights
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 TOKENS = torch.arange(24).view(2, 12) % 60

@@ -8,7 +8,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_models import (
+from safetensors.torch import load_file, save_file
+
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.tensors import load_tensor
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.fold import Fold
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.rotate import Rotate
+from benchvise.core.methods.transform import Transform
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.runtime.build import load_model
+from benchvise.core.weights.open import open_weights
+from tests.core.export.export_models import (
     SAMPLE,
     SIZES,
     export_run,
@@ -18,20 +32,6 @@ from export_models import (
     save_model,
     workbench_logits,
 )
-from safetensors.torch import load_file, save_file
-
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.tensors import load_tensor
-from core.methods.activations import Activations
-from core.methods.calibration import Calibration
-from core.methods.fold import Fold
-from core.methods.integer import Integer
-from core.methods.polish import Polish
-from core.methods.rotate import Rotate
-from core.methods.transform import Transform
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.runtime.build import load_model
-from core.weights.open import open_weights
 
 FEW = Calibration(windows=4, window_tokens=24)
 INT8 = Integer(8, granularity="channel")

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_models import SAMPLE, export_run, loaded_logits, make_run, workbench_logits
 
-from core.analysis.look import look
-from core.methods.floating import Floating
-from core.methods.integer import Integer
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.methods.nonlinear import NonLinear
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest
-from core.progress import NullProgress
-from core.protocol.requests import Look
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.runtime.prepare import prepare
-from core.runtime.running import load_running
-from core.schemes.registry import arithmetic_of
-from core.weights.open import open_weights
+from benchvise.core.analysis.look import look
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.methods.nonlinear import NonLinear
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Look
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.runtime.prepare import prepare
+from benchvise.core.runtime.running import load_running
+from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.weights.open import open_weights
+from tests.core.export.export_models import SAMPLE, export_run, loaded_logits, make_run, workbench_logits
 
 LAYER = "model.layers.1.mlp.down_proj"
 SCHEMES: list[tuple[Scheme, float]] = [

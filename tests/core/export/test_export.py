@@ -12,22 +12,31 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_models import SAMPLE, SIZES, export_run, fingerprint, integer_recipe, loaded_logits, make_run, save_model
 from safetensors.torch import load_file, save_file
 
-from core.checkpoint.open import open_checkpoint
-from core.errors import Cancelled, CheckpointError, OutputError, UserError
-from core.export.export import export, foresee
-from core.export.sharded_writer import ShardedWriter
-from core.methods.integer import Integer
-from core.methods.sparse import Sparse
-from core.progress import NullProgress
-from core.protocol.requests import Export
-from core.protocol.results import Evaluation
-from core.recipe.plan import make_plan
-from core.recipe.recipe import Recipe, Rule, Treatment, load_recipe
-from core.weights.open import open_weights
-from core.workspace.workspace import Workspace
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.errors import Cancelled, CheckpointError, OutputError, UserError
+from benchvise.core.export.export import export, foresee
+from benchvise.core.export.sharded_writer import ShardedWriter
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Export
+from benchvise.core.protocol.results import Evaluation
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment, load_recipe
+from benchvise.core.weights.open import open_weights
+from benchvise.core.workspace.workspace import Workspace
+from tests.core.export.export_models import (
+    SAMPLE,
+    SIZES,
+    export_run,
+    fingerprint,
+    integer_recipe,
+    loaded_logits,
+    make_run,
+    save_model,
+)
 
 INT8 = integer_recipe(("linears", Integer(bits=8, granularity="channel")))
 REPOSITORY = Path(__file__).parents[3]
@@ -173,14 +182,16 @@ def test_tensors_that_a_torch_file_shares_are_both_written(tmp_path: Path) -> No
 
 def test_asymmetric_layers_keep_their_values_in_wider_codes(tmp_path: Path) -> None:
     recipe = integer_recipe(("linears", Integer(bits=3, symmetric=False, group_size=32, indivisible="divisor")))
-    foreseen = foresee(make_plan(open_checkpoint(SAMPLE), recipe), "auto")
+    estimated_cost = foresee(make_plan(open_checkpoint(SAMPLE), recipe), "auto")
     run = make_run(SAMPLE, recipe, tmp_path / "ws")
     progress = Remembering()
     exported = export(Export(run, "compressed-tensors", str(tmp_path / "out"), str(tmp_path / "ws")), progress)
     assert any("4-bit symmetric codes" in warning for warning in exported.warnings)
     assert progress.notes == list(exported.warnings)
-    assert (foreseen.target, foreseen.warnings) == (exported.target, exported.warnings), "said before the work"
-    assert foreseen.nbytes == open_checkpoint(tmp_path / "out").nbytes
+    assert (estimated_cost.target, estimated_cost.warnings) == (exported.target, exported.warnings), (
+        "said before the work"
+    )
+    assert estimated_cost.nbytes == open_checkpoint(tmp_path / "out").nbytes
     ours, theirs = open_weights(f"run:{run}", str(tmp_path / "ws")), open_weights(str(tmp_path / "out"))
     for layer in ours.checkpoint.layers:
         mirror = theirs.checkpoint.layer(layer.name)
@@ -217,10 +228,10 @@ def in_process(run: str, out: Path, workspace: Path, before: str = "") -> subpro
     """Export in a process of its own, after the statements `before`; prints the error's sentence."""
     code = f"""
 import resource, sys, time
-from core.errors import UserError
-from core.progress import NullProgress
-from core.protocol.requests import Export
-from core.export.export import export
+from benchvise.core.errors import UserError
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Export
+from benchvise.core.export.export import export
 class Slow(NullProgress):
     def advance(self, units):
         print("written", units, flush=True)
@@ -275,7 +286,7 @@ def test_disk_full(tmp_path: Path, finished: tuple[Path, str], monkeypatch: pyte
         pytest.skip("a disk of 1 MB can only be mounted as root")
     try:
         if not known:
-            monkeypatch.setattr("core.export.export.require_space", lambda *_: None)
+            monkeypatch.setattr("benchvise.core.export.export.require_space", lambda *_: None)
         with pytest.raises(OutputError, match="bytes left" if known else "disk is full") as caught:
             export_run(run, disk / "out", workspace, "dense")
         assert caught.value.remedy
@@ -287,7 +298,7 @@ def test_disk_full(tmp_path: Path, finished: tuple[Path, str], monkeypatch: pyte
 def test_large_checkpoints_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = save_model(tmp_path / "model", "Llama", torch.bfloat16, **SIZES)
     run = make_run(checkpoint, INT8, tmp_path / "ws")
-    monkeypatch.setattr("core.export.export.ShardedWriter", partial(ShardedWriter, shard_bytes=50_000))
+    monkeypatch.setattr("benchvise.core.export.export.ShardedWriter", partial(ShardedWriter, shard_bytes=50_000))
     exported = export_run(run, tmp_path / "out", tmp_path / "ws")
     assert "model.safetensors.index.json" in exported.files
     assert torch.isfinite(loaded_logits(tmp_path / "out")).all()

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_models import SIZES, export_run, loaded_logits, make_run, save_model, workbench_logits
 
-from core.errors import OutputError
-from core.methods.activations import Activations
-from core.methods.floating import Floating
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.methods.scheme import Scheme
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.weights.open import open_weights
+from benchvise.core.errors import OutputError
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.weights.open import open_weights
+from tests.core.export.export_models import SIZES, export_run, loaded_logits, make_run, save_model, workbench_logits
 
 SMALL = SIZES | {"intermediate_size": 96}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import Cancelled, OutputError
-from core.export.folder import check_output, output_folder, require_space
+from benchvise.core.errors import Cancelled, OutputError
+from benchvise.core.export.folder import check_output, output_folder, require_space
 
 
 def test_it_appears_at_the_end(tmp_path: Path) -> None:

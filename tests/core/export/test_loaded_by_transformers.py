@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_models import (
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from benchvise.core.errors import OutputError
+from benchvise.core.methods.integer import Integer
+from tests.core.export.export_models import (
     SAMPLE,
     SIZES,
     export_run,
@@ -18,11 +23,6 @@ from export_models import (
     save_model,
     workbench_logits,
 )
-from safetensors import safe_open
-from safetensors.torch import load_file
-
-from core.errors import OutputError
-from core.methods.integer import Integer
 
 # Weights are equal bit for bit; a strided weight may take another matrix product, which rounds once differently.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}

@@ -9,25 +9,25 @@ from typing import Any
 
 import pytest
 import torch
-from export_models import SAMPLE, SIZES, TOKENS, export_run, loaded_logits, make_run, save_model
 
-from core.checkpoint.records import Checkpoint
-from core.export.export import config_text, foresee
-from core.export.layers import check_written, write_layers
-from core.export.outline import choose_outline
-from core.export.sharded_writer import ShardedWriter
-from core.methods.activations import Activations
-from core.methods.integer import Integer
-from core.methods.scheme import Scheme
-from core.progress import NullProgress
-from core.recipe.plan import make_plan
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.runtime.build import load_model
-from core.weights.open import open_weights
-from core.weights.weights import Weights
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.export.export import config_text, foresee
+from benchvise.core.export.export_plan import choose_outline
+from benchvise.core.export.layers import check_written, write_layers
+from benchvise.core.export.sharded_writer import ShardedWriter
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.progress import NullProgress
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.runtime.build import load_model
+from benchvise.core.weights.open import open_weights
+from benchvise.core.weights.weights import Weights
+from tests.core.export.export_models import SAMPLE, SIZES, TOKENS, export_run, loaded_logits, make_run, save_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
-from static_runs import static_weights
+from tests.core.runtime.static_runs import static_weights
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2}
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from core.checkpoint.records import StoredTensor
-from core.errors import OutputError
-from core.export.sharded_writer import ShardedWriter, bytes_needed, split
+from benchvise.core.checkpoint.records import StoredTensor
+from benchvise.core.errors import OutputError
+from benchvise.core.export.sharded_writer import ShardedWriter, bytes_needed, split
 
 DTYPES = (
     torch.bool, torch.uint8, torch.int8, torch.float8_e5m2, torch.float8_e4m3fn, torch.float8_e8m0fnu,

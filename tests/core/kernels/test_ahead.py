@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from core.kernels.availability import triton_available
+from benchvise.core.kernels.availability import triton_available
 
 if not triton_available():
     pytest.skip("Triton is not installed", allow_module_level=True)
 
 import torch
 
-from core.kernels import triton_matmul, triton_quantise
-from core.kernels.ahead import CompiledFacts, compile_ahead
+from benchvise.core.kernels import triton_matmul, triton_quantise
+from benchvise.core.kernels.ahead import CompiledFacts, compile_ahead
 
 ARCHITECTURES = (80, 90, 100)
 # Shared memory that one program may take on the smallest of them.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.kernels.availability import cxx_compiler
-from core.kernels.quantise import quantise_pack
-from core.kernels.routes import COMPILING_PAYS_WEIGHTS, Route, RouteKind, choose_route
+from benchvise.core.kernels.availability import cxx_compiler
+from benchvise.core.kernels.quantise import quantise_pack
+from benchvise.core.kernels.routes import COMPILING_PAYS_WEIGHTS, Route, RouteKind, choose_route
 from tests.core.kernels.samples import everyday, extremes, ties
 
 pytestmark = pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.kernels import eager, reference
-from core.kernels.packing import unpack_rows
-from core.kernels.quantise import decode, encode, grid_of, is_finite, quantise_pack
-from core.kernels.routes import COMPILING_PAYS_WEIGHTS, Route, RouteKind, choose_route
+from benchvise.core.kernels import eager, reference
+from benchvise.core.kernels.packing import unpack_rows
+from benchvise.core.kernels.quantise import decode, encode, grid_of, is_finite, quantise_pack
+from benchvise.core.kernels.routes import COMPILING_PAYS_WEIGHTS, Route, RouteKind, choose_route
 from tests.core.kernels.samples import DTYPES, everyday, extremes, ties
 
 EAGER = Route(RouteKind.EAGER_CHUNKED, "asked for by a test")
@@ -177,7 +177,7 @@ def test_a_little_work_does_not_wait_for_a_compiler() -> None:
 
 
 def test_without_a_compiler_much_work_is_eager_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.kernels.routes.cxx_compiler", lambda: None)
+    monkeypatch.setattr("benchvise.core.kernels.routes.cxx_compiler", lambda: None)
     route = choose_route(torch.zeros(1, 1), COMPILING_PAYS_WEIGHTS)
     assert route.kind is RouteKind.EAGER_CHUNKED
     assert "no C++ compiler" in route.why

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.kernels import reference
-from core.kernels.packing import pack_rows, unpack_rows
-from core.kernels.quantise import Packed, quantise_pack
-from core.kernels.recentre import recentred
-from core.kernels.select import MatmulKind, choose_matmul, prepare_linear
+from benchvise.core.kernels import reference
+from benchvise.core.kernels.packing import pack_rows, unpack_rows
+from benchvise.core.kernels.quantise import Packed, quantise_pack
+from benchvise.core.kernels.recentre import recentred
+from benchvise.core.kernels.select import MatmulKind, choose_matmul, prepare_linear
 
 CPU = torch.device("cpu")
 # bfloat16 in and out: half a unit in the last place of inputs, scales and result.
@@ -71,7 +71,7 @@ def test_the_route_and_its_reason(bits: int, group_size: int, rows: int, cols: i
 
 
 def test_a_graphics_card_without_triton_gets_a_dense_weight(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.kernels.select.triton_runs_on", lambda _device: False)
+    monkeypatch.setattr("benchvise.core.kernels.select.triton_runs_on", lambda _device: False)
     route = choose_matmul(torch.device("cuda"), 4, 128, 64, 256, True)
     assert route.kind is MatmulKind.DENSE
     assert "Triton" in route.why

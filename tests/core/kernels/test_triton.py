@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.kernels.availability import triton_available
+from benchvise.core.kernels.availability import triton_available
 
 CASES = Path(__file__).parent / "interpreted"
 ROOT = Path(__file__).parents[3]

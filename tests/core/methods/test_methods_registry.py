@@ -6,15 +6,15 @@ import dataclasses
 
 import pytest
 
-from core.methods.activations import Activations
-from core.methods.calibration import Calibration
-from core.methods.keep import Keep
-from core.methods.polish import Polish
-from core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
-from core.methods.scheme import Scheme
-from core.methods.solver import Solver
-from core.methods.transform import Transform
-from core.settings import parse_settings, settings_of, to_mapping, validate
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.keep import Keep
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Solver
+from benchvise.core.methods.transform import Transform
+from benchvise.core.settings import parse_settings, settings_of, to_mapping, validate
 
 METHODS = [*SCHEMES.values(), *SOLVERS.values(), *TRANSFORMS.values()]
 DECLARED = [*METHODS, Activations, Calibration, Polish]

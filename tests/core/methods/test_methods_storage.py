@@ -11,15 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.checkpoint.records import DTYPE_BITS, Kind, Layer, TensorEntry
-from core.errors import RecipeError
-from core.kernels.packing import pack_rows
-from core.methods.integer import Integer
-from core.methods.keep import Keep
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest
-from core.methods.sparse import Sparse
-from core.recipe.recipe import Treatment
+from benchvise.core.checkpoint.records import DTYPE_BITS, Kind, Layer, TensorEntry
+from benchvise.core.errors import RecipeError
+from benchvise.core.kernels.packing import pack_rows
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.keep import Keep
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.recipe.recipe import Treatment
 
 
 def layer(

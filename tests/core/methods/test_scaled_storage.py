@@ -6,13 +6,13 @@ from math import prod
 
 import pytest
 
-from core.checkpoint.records import DTYPE_BITS, Layer, TensorEntry
-from core.errors import RecipeError
-from core.methods.floating import Floating
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.methods.nonlinear import NonLinear
-from core.methods.scheme import Scheme
-from core.settings import parse_settings, to_mapping, validate
+from benchvise.core.checkpoint.records import DTYPE_BITS, Layer, TensorEntry
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.methods.nonlinear import NonLinear
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.settings import parse_settings, to_mapping, validate
 
 
 def layer(*shape: int, dtype: str = "bfloat16") -> Layer:

@@ -7,25 +7,25 @@ from collections import namedtuple
 from dataclasses import replace
 
 import pytest
-from flights import ROOMY, checked, found, kinds, mend, network, recipe
 
-from core.checkpoint.records import Checkpoint
-from core.errors import UserError
-from core.methods.activations import Activations
-from core.methods.codebook import Codebook
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.integer import Integer
-from core.methods.polish import Polish
-from core.methods.smooth import Smooth
-from core.methods.solver import Nearest
-from core.methods.sparse import Sparse
-from core.preflight.check import check_recipe
-from core.preflight.facts import Surprise, TextFound
-from core.preflight.usual import usual_network
-from core.protocol.requests import CheckRecipe
-from core.protocol.results import Estimate
-from core.recipe.presets import load_preset, preset_names
-from core.recipe.recipe import Recipe, Treatment
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.errors import UserError
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.codebook import Codebook
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.smooth import Smooth
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.preflight.check import check_recipe
+from benchvise.core.preflight.facts import Surprise, TextFound
+from benchvise.core.preflight.reference_model import reference_model
+from benchvise.core.protocol.requests import CheckRecipe
+from benchvise.core.protocol.results import Estimate
+from benchvise.core.recipe.presets import load_preset, preset_names
+from benchvise.core.recipe.recipe import Recipe, Treatment
+from tests.core.preflight.preflight_samples import ROOMY, checked, fix, found, kinds, network, recipe
 
 INT4 = Treatment(Integer())
 GPTQ = Treatment(Integer(), ErrorFeedback())
@@ -38,7 +38,7 @@ def test_every_mend_of_every_preset_does_away_with_its_finding(name):
     for runtime in ("", "vllm", "openvino"):
         answer = checked(load_preset(name), runtime, on=usual)
         for finding in answer.findings:
-            for offered in finding.mends:
+            for offered in finding.fixes:
                 after = checked(
                     offered.recipe or load_preset(name), runtime, offered.target or "auto", on=usual, facts=ROOMY
                 )
@@ -64,40 +64,40 @@ def test_groups_that_do_not_divide_block_with_ways_out():
     assert not answer.may_run
     assert len(finding.layers) == 14
     assert "group size 128 does not divide" in finding.title
-    labels = [each.label for each in finding.mends]
+    labels = [each.label for each in finding.fixes]
     assert labels == ["Fall back where groups do not divide", "Use one scale per channel"]
-    assert all(checked(each.recipe, on=odd).may_run for each in finding.mends)
+    assert all(checked(each.recipe, on=odd).may_run for each in finding.fixes)
     partly = found(checked(recipe(("linears", Treatment(Integer(group_size=64)))), on=odd), "recipe")
-    kept = checked(mend(partly, "Keep these 2 layers").recipe, on=odd)
+    kept = checked(fix(partly, "Keep these 2 layers").recipe, on=odd)
     assert kept.may_run
     divides = found(checked(recipe(("linears", INT4)), on=network(192, 384)), "recipe")
-    assert mend(divides, "Use groups of 64 (divides all layers)")
+    assert fix(divides, "Use groups of 64 (divides all layers)")
 
 
 def test_a_recipe_that_does_nothing():
     answer = checked(Recipe())
     assert not answer.may_run
-    assert checked(found(answer, "nothing").mends[0].recipe).may_run
+    assert checked(found(answer, "nothing").fixes[0].recipe).may_run
 
 
 def test_what_stays_as_large_warns():
     answer = checked(recipe(("linears", Treatment(Sparse()))))
     finding = found(answer, "no gain")
     assert finding.level == "warns"
-    assert "no gain" not in kinds(checked(finding.mends[0].recipe), "warns")
+    assert "no gain" not in kinds(checked(finding.fixes[0].recipe), "warns")
 
 
 def test_layers_that_would_become_larger():
     larger = recipe(("role:attention.q", Treatment(Integer(8, symmetric=False, group_size=2))), ("role:mlp.up", INT4))
     finding = found(checked(larger), "larger")
     assert len(finding.layers) == 2
-    assert "larger" not in kinds(checked(mend(finding, "Keep these 2").recipe), "warns")
+    assert "larger" not in kinds(checked(fix(finding, "Keep these 2").recipe), "warns")
 
 
 def test_patterns_that_match_nothing_can_be_removed():
     asked = recipe(("linears", INT4), ("model.layers.9.*", INT4))
     finding = found(checked(asked), "unmatched")
-    assert mend(finding, "Remove").recipe.rules == asked.rules[:1]
+    assert fix(finding, "Remove").recipe.rules == asked.rules[:1]
 
 
 def test_inputs_that_stay():
@@ -107,7 +107,7 @@ def test_inputs_that_stay():
     )
     finding = found(checked(asked), "inputs stay")
     assert finding.layers == ("model.embed_tokens",)
-    assert "inputs stay" not in kinds(checked(finding.mends[0].recipe), "warns")
+    assert "inputs stay" not in kinds(checked(finding.fixes[0].recipe), "warns")
 
 
 def test_dense_layers_and_dense_everything():
@@ -115,7 +115,7 @@ def test_dense_layers_and_dense_everything():
         checked(recipe(("linears", INT4), ("role:mlp.down", Treatment(Codebook(group_size=64))))), "written dense"
     )
     assert len(some.layers) == 2
-    assert [each.label for each in some.mends] == ["Keep these 2 layers", "Use 4-bit integers in groups of 128"]
+    assert [each.label for each in some.fixes] == ["Keep these 2 layers", "Use 4-bit integers in groups of 128"]
     everything = found(checked(recipe(("linears", Treatment(Codebook(group_size=64))))), "everything dense")
     assert len(everything.layers) == 14
     plain = replace(network(), config={})
@@ -137,8 +137,8 @@ def test_text_that_is_missing_blocks_and_is_mended():
     asked = replace(asked, polish=Polish(), transforms=(Smooth(),))
     finding = found(checked(asked, facts=facts), "calibration")
     assert finding.level == "blocks"
-    assert mend(finding, "Use the shipped text").recipe.calibration.text == ""
-    without = mend(finding, "Use nearest rounding").recipe
+    assert fix(finding, "Use the shipped text").recipe.calibration.text == ""
+    without = fix(finding, "Use nearest rounding").recipe
     assert not without.needs_calibration
     assert without.rules[0].treatment == Treatment(Integer(), Nearest(clip_search=True))
 
@@ -148,7 +148,7 @@ def test_text_that_is_short(windows, level):
     text = TextFound(windows, 256, (f"The calibration text fills only {windows} of 128 windows of 256 tokens",))
     finding = found(checked(recipe(("linears", GPTQ)), facts=replace(ROOMY, text=text)), "calibration")
     assert finding.level == level
-    assert mend(finding, "Use").recipe.calibration.windows == windows
+    assert fix(finding, "Use").recipe.calibration.windows == windows
 
 
 def test_text_that_is_enough_is_fine():
@@ -161,7 +161,7 @@ def test_what_a_network_refuses_blocks():
     asked = replace(recipe(("linears", INT4)), transforms=(Smooth(),))
     answer = checked(asked, facts=facts)
     assert not answer.may_run
-    assert mend(found(answer, "transform"), "Leave transforms out").recipe.transforms == ()
+    assert fix(found(answer, "transform"), "Leave transforms out").recipe.transforms == ()
 
 
 def flown(asked, facts, tmp_path, out=""):
@@ -201,7 +201,7 @@ def test_memory_by_its_forecast(peak, level, tmp_path):
     assert finding.level == level
     assert "≈" in finding.title
     if level != "fine":
-        assert not mend(finding, "Use the streaming nearest solver").recipe.needs_calibration
+        assert not fix(finding, "Use the streaming nearest solver").recipe.needs_calibration
 
 
 def test_memory_that_is_surely_not_there(tmp_path):
@@ -210,7 +210,7 @@ def test_memory_that_is_surely_not_there(tmp_path):
     finding = found(flown(asked, facts, tmp_path), "memory")
     assert finding.level == "blocks"
     assert "float32" in finding.detail
-    assert mend(finding, "Do not polish").recipe.polish is None
+    assert fix(finding, "Do not polish").recipe.polish is None
     on_gpu = replace(ROOMY, gpu_free=10**6)
     assert found(flown(asked, on_gpu, tmp_path), "gpu memory").level == "warns"
 
@@ -224,7 +224,7 @@ def test_what_is_not_forecast_is_said_so(tmp_path):
 
 
 def test_the_usual_network_stands_for_checkpoints_to_come():
-    usual = usual_network()
+    usual = reference_model()
     assert isinstance(usual, Checkpoint)
     assert 8.0e9 < usual.parameters < 8.1e9
     assert checked(load_preset("int4-g128"), "vllm", on=usual).loads

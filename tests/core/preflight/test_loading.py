@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from flights import checked, found, kinds, layer, mend, network, recipe
 
-from core.errors import UserError
-from core.methods.activations import Activations
-from core.methods.codebook import Codebook
-from core.methods.floating import Floating
-from core.methods.half_quadratic import HalfQuadratic
-from core.methods.integer import Integer
-from core.methods.microscaling import NvFloat4
-from core.methods.solver import Nearest
-from core.preflight.runtimes import RUNTIMES
-from core.recipe.recipe import KEEP, Treatment
+from benchvise.core.errors import UserError
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.codebook import Codebook
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.half_quadratic import HalfQuadratic
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.microscaling import NvFloat4
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.preflight.runtimes import RUNTIMES
+from benchvise.core.recipe.recipe import KEEP, Treatment
+from tests.core.preflight.preflight_samples import checked, fix, found, kinds, layer, network, recipe
 
 INT4 = Treatment(Integer())
 INT8 = Treatment(Integer(bits=8, granularity="channel"))
@@ -64,8 +64,8 @@ def test_what_vllm_refuses_blocks_and_is_mended(treatment, kind, label):
     assert finding.level == "blocks"
     assert len(finding.layers) == 14
     assert "vLLM" in finding.detail
-    mended = checked(mend(finding, label).recipe, "vllm")
-    assert mended.loads
+    fixed = checked(fix(finding, label).recipe, "vllm")
+    assert fixed.loads
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_what_only_new_versions_load_warns(treatment, label, after):
     assert answer.loads
     assert finding.level == "warns"
     assert "Humming" in finding.detail
-    mended = mend(finding, label).recipe
-    assert [rule.treatment.scheme for rule in mended.rules] == [after]
+    fixed = fix(finding, label).recipe
+    assert [rule.treatment.scheme for rule in fixed.rules] == [after]
     if isinstance(treatment.solver, HalfQuadratic):
-        assert mended.rules[0].treatment.solver == Nearest(clip_search=True)
-    assert "caveat" not in kinds(checked(mended, "vllm"), "warns")
+        assert fixed.rules[0].treatment.solver == Nearest(clip_search=True)
+    assert "caveat" not in kinds(checked(fixed, "vllm"), "warns")
 
 
 def test_fused_layers_must_be_alike_and_get_the_most_bits():
@@ -101,13 +101,13 @@ def test_fused_layers_must_be_alike_and_get_the_most_bits():
     assert attention.title == "Query, key and value are not treated alike in 2 places"
     assert sorted(attention.layers)[:3] == [f"model.layers.0.self_attn.{part}_proj" for part in "kqv"]
     assert len(mlp.layers) == 4
-    mended = mend(attention, "Make query, key and value alike").recipe
-    after = checked(mended, "vllm")
+    fixed = fix(attention, "Make query, key and value alike").recipe
+    after = checked(fixed, "vllm")
     assert [finding.layers for finding in after.findings if finding.kind == "fused"] == [mlp.layers]
-    again = checked(mend(found(after, "fused"), "Make gate and up alike").recipe, "vllm")
+    again = checked(fix(found(after, "fused"), "Make gate and up alike").recipe, "vllm")
     assert again.loads
     assert not found(again, "loads").layers
-    by_name = {target: rule.treatment for rule in mended.rules for target in rule.targets}
+    by_name = {target: rule.treatment for rule in fixed.rules for target in rule.targets}
     assert by_name["model.layers.0.self_attn.q_proj"] == INT8
 
 
@@ -122,8 +122,8 @@ def test_experts_of_one_kind():
     many = network(experts=2)
     odd = checked(recipe(("linears", INT4), ("*.experts.1.*", INT8)), "vllm", "compressed-tensors", on=many)
     assert found(odd, "experts").level == "blocks"
-    mended = mend(found(odd, "experts"), "Make all experts alike").recipe
-    assert "experts" not in kinds(checked(mended, "vllm", "compressed-tensors", on=many), "blocks")
+    fixed = fix(found(odd, "experts"), "Make all experts alike").recipe
+    assert "experts" not in kinds(checked(fixed, "vllm", "compressed-tensors", on=many), "blocks")
 
 
 def test_shapes_that_old_kernels_refuse_warn_and_can_be_kept():
@@ -132,14 +132,14 @@ def test_shapes_that_old_kernels_refuse_warn_and_can_be_kept():
     answer = checked(recipe(("linears", Treatment(Integer(group_size=32)))), "vllm", on=odd)
     finding = found(answer, "shape")
     assert finding.layers == ("model.layers.0.extra",)
-    kept = checked(mend(finding, "Keep this layer").recipe, "vllm", on=odd)
+    kept = checked(fix(finding, "Keep this layer").recipe, "vllm", on=odd)
     assert "shape" not in kinds(kept, "warns")
 
 
 def test_a_packed_head_warns():
     finding = found(checked(recipe(("linears", INT4), ("role:lm_head", INT4)), "vllm"), "head")
     assert finding.layers == ("lm_head",)
-    assert "head" not in kinds(checked(mend(finding, "Keep the output head").recipe, "vllm"), "warns")
+    assert "head" not in kinds(checked(fix(finding, "Keep the output head").recipe, "vllm"), "warns")
 
 
 def test_nvfp4_scales_of_fused_layers_warn():
@@ -171,7 +171,7 @@ def test_files_that_benchvise_does_not_write(runtime):
     finding = found(answer, "format")
     assert not answer.loads
     assert "Benchvise cannot write" in finding.title
-    assert mend(finding, "Export dense").target == "dense"
+    assert fix(finding, "Export dense").target == "dense"
     dense = checked(recipe(("linears", INT4)), runtime, "dense")
     assert dense.loads
     assert found(dense, "convert").level == "warns"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from core.checkpoint.records import DTYPE_BITS, Checkpoint, Kind, Layer, TensorEntry
+from benchvise.core.checkpoint.records import DTYPE_BITS, Checkpoint, Kind, Layer, TensorEntry
 
 
 def layer(

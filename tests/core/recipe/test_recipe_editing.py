@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from network_samples import checkpoint, layer, network
 
-from core.methods.integer import Integer
-from core.methods.sparse import Sparse
-from core.recipe.editing import treat
-from core.recipe.plan import make_plan
-from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.recipe.editing import treat
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from tests.core.recipe.network_samples import checkpoint, layer, network
 
 LAYERS = network()
 TREATABLE = [index for index, one in enumerate(LAYERS) if one.compressible]

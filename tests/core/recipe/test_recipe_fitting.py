@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from network_samples import checkpoint, layer
-
-from core.checkpoint.records import Checkpoint
-from core.methods.activations import Activations
-from core.methods.integer import Integer
-from core.methods.keep import Keep
-from core.recipe.plan import Plan, make_plan
-from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.keep import Keep
+from benchvise.core.recipe.plan import Plan, make_plan
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from tests.core.recipe.network_samples import checkpoint, layer
 
 DYNAMIC = Treatment(Integer(8, granularity="channel"), activations=Activations())
 STATIC = replace(DYNAMIC, activations=Activations(mode="static", observer="mse"))

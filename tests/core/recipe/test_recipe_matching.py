@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from network_samples import layer, network
 
-from core.errors import RecipeError
-from core.recipe.matching import WORDS, is_name, matcher, matching, naming
+from benchvise.core.errors import RecipeError
+from benchvise.core.recipe.layer_matcher import WORDS, is_name, matcher, matching, naming
+from tests.core.recipe.network_samples import layer, network
 
 LAYERS = network()
 

@@ -8,14 +8,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import RecipeError
-from core.methods.integer import Integer
-from core.methods.keep import Keep
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest
-from core.methods.sparse import Sparse
-from core.recipe.recipe import KEEP, Recipe, Rule, Treatment, load_recipe, parse_recipe
-from core.settings import settled
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.keep import Keep
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment, load_recipe, parse_recipe
+from benchvise.core.settings import settled
 
 RULE = "targets: [linears], scheme: {method: integer, bits: 4}"
 

@@ -6,15 +6,15 @@ from itertools import pairwise
 from math import prod
 
 import pytest
-from network_samples import checkpoint, layer, network
 
-from core.checkpoint.open import open_checkpoint
-from core.errors import CheckpointError, RecipeError
-from core.methods.integer import Integer
-from core.methods.sparse import Sparse
-from core.recipe.plan import MAX_LISTED, Plan, make_plan
-from core.recipe.presets import load_preset, preset_names, presets
-from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.errors import CheckpointError, RecipeError
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.recipe.plan import MAX_LISTED, Plan, make_plan
+from benchvise.core.recipe.presets import load_preset, preset_names, presets
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from tests.core.recipe.network_samples import checkpoint, layer, network
 
 INT4 = Treatment(Integer(4, granularity="channel"))
 INT8 = Treatment(Integer(8, granularity="channel"))
@@ -184,9 +184,9 @@ def test_sample_bytes_by_hand() -> None:
 def test_planning_never_loads_torch() -> None:
     code = (
         "import sys\n"
-        "from core.checkpoint.open import open_checkpoint\n"
-        "from core.recipe.plan import make_plan\n"
-        "from core.recipe.presets import load_preset\n"
+        "from benchvise.core.checkpoint.open import open_checkpoint\n"
+        "from benchvise.core.recipe.plan import make_plan\n"
+        "from benchvise.core.recipe.presets import load_preset\n"
         "make_plan(open_checkpoint('resources/sample'), load_preset('int4-g128'))\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'transformers', 'triton')])\n"
     )

@@ -8,22 +8,22 @@ from typing import ClassVar, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from network_samples import checkpoint
 
-from core.errors import RecipeError
-from core.methods.activations import Activations
-from core.methods.calibration import Calibration
-from core.methods.integer import Integer
-from core.methods.polish import Polish
-from core.methods.registry import TRANSFORMS
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest, Need, Solver
-from core.methods.sparse import Sparse
-from core.methods.transform import Transform
-from core.recipe.editing import set_calibration, set_polish, set_transforms, treat
-from core.recipe.plan import make_plan
-from core.recipe.recipe import Recipe, Rule, Treatment, parse_recipe
-from core.settings import setting, settled
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.registry import TRANSFORMS
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest, Need, Solver
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.methods.transform import Transform
+from benchvise.core.recipe.editing import set_calibration, set_polish, set_transforms, treat
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment, parse_recipe
+from benchvise.core.settings import setting, settled
+from tests.core.recipe.network_samples import checkpoint
 
 INT4 = Treatment(Integer(4, granularity="channel"))
 RULES = (Rule(("linears",), INT4),)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from core.methods.activations import Activations
-from core.methods.registry import SCHEMES, SOLVERS
-from core.methods.solver import Nearest
-from core.recipe.recipe import Treatment, parse_treatment
-from core.recipe.tags import treatment_of_tag
-from core.settings import Setting, Value, settings_of, settled
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.registry import SCHEMES, SOLVERS
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.recipe.recipe import Treatment, parse_treatment
+from benchvise.core.recipe.tags import treatment_of_tag
+from benchvise.core.settings import Setting, Value, settings_of, settled
 
 
 def other_values(declared: Setting) -> Iterator[Value]:

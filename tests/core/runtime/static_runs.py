@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from core.checkpoint.open import open_checkpoint
-from core.compress.apply import treat
-from core.progress import NullProgress
-from core.recipe.plan import make_plan
-from core.recipe.recipe import Recipe
-from core.schemes.registry import arithmetic_of
-from core.weights.weights import RunWeights
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.compress.apply import treat
+from benchvise.core.progress import NullProgress
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import Recipe
+from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.weights.weights import RunWeights
 
 
 def static_weights(path: Path, recipe: Recipe, folder: Path, scale: float) -> RunWeights:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.protocol.results import LinearTime, MachineProfile, RestTime
+from benchvise.core.protocol.results import LinearTime, MachineProfile, RestTime
 
 FIXED_MS, BLOCK_MS, VALUE_MS, KEY_MS = 0.5, 0.125, 1e-6, 2e-8
 """Of the rest of a step: for itself, each block, each value of the stream, each value of the keys that is read."""

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from core.runtime.added_memory import AddedMemory
+from benchvise.core.runtime.added_memory import AddedMemory
 
 
 def test_the_most_that_a_section_took() -> None:

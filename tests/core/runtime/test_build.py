@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import ARCHITECTURES, save_tiny
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Layer
-from core.errors import Cancelled, CheckpointError
-from core.progress import NullProgress
-from core.runtime.architecture import architecture_of
-from core.runtime.build import load_model
-from core.weights.weights import OriginalWeights
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.errors import Cancelled, CheckpointError
+from benchvise.core.progress import NullProgress
+from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.build import load_model
+from benchvise.core.weights.weights import OriginalWeights
+from tests.core.runtime.tiny_models import ARCHITECTURES, save_tiny
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 

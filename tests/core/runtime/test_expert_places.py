@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_experts import EXPERT_MODELS, FUSED_MODELS, save_experts
 
-from core.checkpoint.open import open_checkpoint
-from core.runtime.architecture import architecture_of
-from core.runtime.build import load_model
-from core.runtime.experts import expert_places, read_expert, write_expert
-from core.runtime.replace import holder_name, is_mixed, read_weight
-from core.weights.weights import OriginalWeights
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.build import load_model
+from benchvise.core.runtime.experts import expert_places, read_expert, write_expert
+from benchvise.core.runtime.replace import holder_name, is_mixed, read_weight
+from benchvise.core.weights.weights import OriginalWeights
+from tests.core.runtime.tiny_experts import EXPERT_MODELS, FUSED_MODELS, save_experts
 
 
 @pytest.mark.parametrize("model_type", EXPERT_MODELS)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.protocol.results import Estimate
-from core.runtime.machine import device_name, last_level_cache_bytes, machine_key
-from core.runtime.profile import Profile, spread_of, working_set_bytes
+from benchvise.core.protocol.results import Estimate
+from benchvise.core.runtime.machine import device_name, last_level_cache_bytes, machine_key
+from benchvise.core.runtime.profile import Profile, spread_of, working_set_bytes
 
 ONE, TWO = Estimate(1.0, 0.5, 2.0), Estimate(2.0, 1.0, 3.0)
 

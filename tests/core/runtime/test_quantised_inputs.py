@@ -10,22 +10,22 @@ import torch
 from compressed_tensors.quantization import QuantizationArgs
 from compressed_tensors.quantization.lifecycle.forward import fake_quantize
 from compressed_tensors.quantization.utils import compute_dynamic_scales_and_zp
-from static_runs import static_weights
-from tiny_models import save_tiny
 from torch import nn
 
-from core.errors import CheckpointError
-from core.methods.activations import Activations
-from core.methods.integer import Integer
-from core.progress import NullProgress
-from core.protocol.requests import Compress
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.runtime.build import load_model
-from core.runtime.quantised_inputs import quantiser_of
-from core.runtime.running import load_running
-from core.walk.job import compress
-from core.weights.open import open_weights
-from core.weights.weights import RunWeights, Weights
+from benchvise.core.errors import CheckpointError
+from benchvise.core.job.job import compress
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.integer import Integer
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.runtime.build import load_model
+from benchvise.core.runtime.quantised_inputs import quantiser_of
+from benchvise.core.runtime.running import load_running
+from benchvise.core.weights.open import open_weights
+from benchvise.core.weights.weights import RunWeights, Weights
+from tests.core.runtime.static_runs import static_weights
+from tests.core.runtime.tiny_models import save_tiny
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 INT8 = Integer(8, granularity="channel")

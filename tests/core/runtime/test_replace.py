@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import save_tiny
 
-from core.checkpoint.open import open_checkpoint
-from core.errors import CheckpointError
-from core.runtime.build import load_model
-from core.runtime.replace import read_weight, replaced_weight
-from core.weights.weights import OriginalWeights
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.errors import CheckpointError
+from benchvise.core.runtime.build import load_model
+from benchvise.core.runtime.replace import read_weight, replaced_weight
+from benchvise.core.weights.weights import OriginalWeights
+from tests.core.runtime.tiny_models import save_tiny
 
 IDS = torch.arange(30)[None] % 61
 

@@ -6,24 +6,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import save_tiny
 
-from core.errors import UserError
-from core.methods.integer import Integer
-from core.methods.sparse import Sparse
-from core.progress import NullProgress
-from core.protocol.requests import Compress, ForecastLatency, MeasureLatency
-from core.recipe.presets import load_preset
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.runtime import here, latency
-from core.runtime.build import load_model
-from core.runtime.decode import Decoded
-from core.runtime.forecast import forecast_latency
-from core.runtime.latency import measure_latency, speed_up
-from core.runtime.modules import CompressedLinear
-from core.runtime.running import RunningModel, load_running
-from core.walk.job import compress
-from core.weights.open import open_weights
+from benchvise.core.errors import UserError
+from benchvise.core.job.job import compress
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress, ForecastLatency, MeasureLatency
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.runtime import latency, local_timing
+from benchvise.core.runtime.build import load_model
+from benchvise.core.runtime.decode import Decoded
+from benchvise.core.runtime.forecast import forecast_latency
+from benchvise.core.runtime.latency import measure_latency, speed_up
+from benchvise.core.runtime.modules import CompressedLinear
+from benchvise.core.runtime.running import RunningModel, load_running
+from benchvise.core.weights.open import open_weights
+from tests.core.runtime.tiny_models import save_tiny
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 CPU = torch.device("cpu")
@@ -180,7 +180,7 @@ def test_forecast_counts_every_layer_and_is_kept(tmp_path: Path, monkeypatch: py
         assert 0 < estimate.low <= estimate.value <= estimate.high
     running = load_running(open_weights(*run(tmp_path, INT8)), CPU, NullProgress())
     assert found.weight_bytes_after == pytest.approx(running.weight_bytes, rel=0.02)
-    monkeypatch.setattr(here, "Rehearsal", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(local_timing, "Rehearsal", lambda *_: pytest.fail("measured again"))
     assert forecast_latency(request, NullProgress()) == found
 
 

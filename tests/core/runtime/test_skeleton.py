@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import save_tiny
 from torch import nn
 
-from core.checkpoint.open import open_checkpoint
-from core.errors import CheckpointError
-from core.runtime import skeleton as room
-from core.runtime.architecture import architecture_of
-from core.runtime.decode import decode, random_prompt
-from core.runtime.places import linear_places, running_dtype
-from core.runtime.skeleton import skeleton
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.errors import CheckpointError
+from benchvise.core.runtime import skeleton as room
+from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.decode import decode, random_prompt
+from benchvise.core.runtime.linear_layers import linear_places, running_dtype
+from benchvise.core.runtime.skeleton import skeleton
+from tests.core.runtime.tiny_models import save_tiny
 
 CPU = torch.device("cpu")
 

@@ -8,11 +8,11 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from core.methods.floating import Floating
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.methods.nonlinear import NonLinear
-from core.methods.scheme import Scheme
-from core.settings import settled
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.methods.nonlinear import NonLinear
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.settings import settled
 
 FLOATS = [
     Floating(number=number, granularity=where, block_rows=rows, block_columns=columns, scales=scales)  # type: ignore[arg-type]

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Layer
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest
-from core.schemes.arithmetic import Shared
-from core.solvers.nearest import nearest
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.schemes.arithmetic import Shared
+from benchvise.core.solvers.nearest import nearest
 
 DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
 

@@ -8,13 +8,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from integer_oracle import grid, on_grid
-from scheme_samples import DTYPES, solve, weights
 
-from core.kernels.clip import fit_clipped, shrink_factors, squared_error
-from core.methods.integer import Integer
-from core.methods.solver import Nearest
-from core.methods.sparse import Sparse
+from benchvise.core.kernels.clip import fit_clipped, shrink_factors, squared_error
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.methods.sparse import Sparse
+from tests.core.schemes.integer_oracle import grid, on_grid
+from tests.core.schemes.scheme_samples import DTYPES, solve, weights
 
 GROUP = 16
 
@@ -102,7 +102,7 @@ def test_schemes_without_scales_are_not_searched() -> None:
 THREADS = """
 import hashlib, sys, torch
 torch.set_num_threads(int(sys.argv[1]))
-from core.kernels.clip import fit_clipped, squared_error
+from benchvise.core.kernels.clip import fit_clipped, squared_error
 generator = torch.Generator().manual_seed(0)
 digest = hashlib.sha256()
 for rows, columns in ((1, 200_000), (3, 140_000), (5, 40_000), (257, 512)):

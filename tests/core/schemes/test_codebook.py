@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from integer_oracle import rounded, unpacked
-from scheme_samples import DTYPES, layer_in_file, solve, weights
 
-from core.checkpoint.records import Layer, TensorEntry
-from core.errors import RecipeError
-from core.methods.codebook import Codebook
-from core.methods.solver import Nearest
-from core.schemes.codebook import CodebookArithmetic
-from core.schemes.normal_float import NF4, normal_float_levels, quantiles_of_normal
+from benchvise.core.checkpoint.records import Layer, TensorEntry
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.codebook import Codebook
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.schemes.codebook import CodebookArithmetic
+from benchvise.core.schemes.normal_float import NF4, normal_float_levels, quantiles_of_normal
+from tests.core.schemes.integer_oracle import rounded, unpacked
+from tests.core.schemes.scheme_samples import DTYPES, layer_in_file, solve, weights
 
 KINDS = ("normal_float", "quantile", "kmeans")
 GRANULARITIES = ("tensor", "channel", "group")
@@ -190,7 +190,7 @@ def test_fewer_distinct_values_than_levels_are_exact(kind: str, granularity: str
 
 
 def test_one_rare_value_in_a_large_tensor_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.schemes.codebook_grid._SAMPLE", 100)
+    monkeypatch.setattr("benchvise.core.schemes.codebook_grid._SAMPLE", 100)
     values = torch.zeros(40, 50)
     values[7, 13], values[20, 4] = 3.3, -0.1
     assert torch.equal(solve(values, scheme_of("kmeans", 2, "tensor")).decoded, values)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scaled_samples import E2M1, E4M3, E5M2
 
-from core.schemes.element import Float4, Float8
-from core.schemes.level_table import LevelTable, midpoints
+from benchvise.core.schemes.element import Float4, Float8
+from benchvise.core.schemes.level_table import LevelTable, midpoints
+from tests.core.schemes.scaled_samples import E2M1, E4M3, E5M2
 
 FLOATS = {
     "e2m1": (Float4(), E2M1),

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from scheme_samples import InMemory, layer_in_file, solve, weights
 
-from core.methods.integer import Integer
-from core.methods.keep import Keep
-from core.methods.registry import SCHEMES, SOLVERS
-from core.methods.scheme import Scheme
-from core.schemes.registry import ARITHMETIC, arithmetic_of
-from core.solvers.registry import SOLVE, SOLVE_MATRIX
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.keep import Keep
+from benchvise.core.methods.registry import SCHEMES, SOLVERS
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.schemes.registry import ARITHMETIC, arithmetic_of
+from benchvise.core.solvers.registry import SOLVE, SOLVE_MATRIX
+from tests.core.schemes.scheme_samples import InMemory, layer_in_file, solve, weights
 
 TREATING = [scheme for scheme in SCHEMES.values() if scheme is not Keep]
 

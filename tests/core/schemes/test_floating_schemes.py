@@ -10,11 +10,11 @@ from compressed_tensors.compressors.nvfp4.helpers import pack_fp4_to_uint8
 from compressed_tensors.quantization import QuantizationArgs, QuantizationStrategy, QuantizationType
 from compressed_tensors.quantization.lifecycle.forward import fake_quantize
 from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
-from scheme_samples import DTYPES, solve, weights
 
-from core.methods.floating import Floating
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.methods.solver import Nearest
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.methods.solver import Nearest
+from tests.core.schemes.scheme_samples import DTYPES, solve, weights
 
 CLIPPED = Nearest(clip_search=True)
 

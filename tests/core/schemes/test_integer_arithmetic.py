@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from integer_oracle import quantised, rounded, stored_values, unpacked
-from scheme_samples import DTYPES, InMemory, layer_in_file, solve, weights
 
-from core.compress.apply import treat, treated_weight
-from core.methods.integer import Integer
-from core.methods.solver import Nearest
-from core.progress import NullProgress
-from core.recipe.recipe import Treatment
-from core.schemes.integer import IntegerArithmetic
-from core.schemes.integer_grid import pack_columns, unpack_columns
+from benchvise.core.compress.apply import treat, treated_weight
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.progress import NullProgress
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.schemes.integer import IntegerArithmetic
+from benchvise.core.schemes.integer_grid import pack_columns, unpack_columns
+from tests.core.schemes.integer_oracle import quantised, rounded, stored_values, unpacked
+from tests.core.schemes.scheme_samples import DTYPES, InMemory, layer_in_file, solve, weights
 
 GRANULARITIES = ("tensor", "channel", "group")
 SHAPES = ((1, 12), (7, 24), (33, 60))

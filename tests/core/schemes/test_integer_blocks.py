@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from integer_oracle import grid as oracle_grid
-from integer_oracle import on_grid
-from scheme_samples import DTYPES, layer_in_file, solve, weights
 
-from core.kernels.clip import shrink_factors
-from core.methods.integer import Integer
-from core.methods.solver import Nearest
-from core.schemes.clip_search import ClipSearch
-from core.schemes.integer import IntegerArithmetic
+from benchvise.core.kernels.clip import shrink_factors
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.integer import IntegerArithmetic
+from tests.core.schemes.integer_oracle import grid as oracle_grid
+from tests.core.schemes.integer_oracle import on_grid
+from tests.core.schemes.scheme_samples import DTYPES, layer_in_file, solve, weights
 
 ROWS, COLUMNS = 10, 48
 SCHEMES = [

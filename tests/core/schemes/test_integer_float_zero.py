@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scheme_samples import DTYPES, layer_in_file, solve, weights
 
-from core.kernels.clip import shrink_factors
-from core.kernels.packing import unpack_rows
-from core.methods.integer import Integer
-from core.methods.solver import Nearest
-from core.schemes.clip_search import ClipSearch
-from core.schemes.integer import IntegerArithmetic
-from core.schemes.integer_grid import IntegerGrid
+from benchvise.core.kernels.clip import shrink_factors
+from benchvise.core.kernels.packing import unpack_rows
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.integer import IntegerArithmetic
+from benchvise.core.schemes.integer_grid import IntegerGrid
+from tests.core.schemes.scheme_samples import DTYPES, layer_in_file, solve, weights
 
 
 def scheme_of(granularity: str, *, bits: int = 3, **more: object) -> Integer:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.methods.integer import Integer
-from core.methods.solver import Nearest
-from core.schemes.integer import IntegerArithmetic
-from core.solvers.whole_nearest import whole_nearest
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.schemes.integer import IntegerArithmetic
+from benchvise.core.solvers.whole_nearest import whole_nearest
 
 SCHEMES = [
     Integer(bits=3, symmetric=False, group_size=8),

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from scheme_samples import DTYPES, solve, weights
 
-from core.kernels.packing import unpack_rows
-from core.methods.floating import Floating
-from core.methods.nonlinear import NonLinear
-from core.schemes.nonlinear import NonLinearArithmetic
+from benchvise.core.kernels.packing import unpack_rows
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.nonlinear import NonLinear
+from benchvise.core.schemes.nonlinear import NonLinearArithmetic
+from tests.core.schemes.scheme_samples import DTYPES, solve, weights
 
 
 @pytest.mark.parametrize("bits", range(2, 9))

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from integer_oracle import quantised
-from scheme_samples import DTYPES, layer_in_file, solve, weights
 
-from core.checkpoint.records import Layer, TensorEntry
-from core.errors import RecipeError
-from core.methods.integer import Integer
-from core.methods.outliers import Outliers
-from core.methods.solver import Nearest
-from core.schemes.clip_search import ClipSearch
-from core.schemes.integer import IntegerArithmetic
-from core.schemes.outliers import OutliersArithmetic
+from benchvise.core.checkpoint.records import Layer, TensorEntry
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.outliers import Outliers
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.integer import IntegerArithmetic
+from benchvise.core.schemes.outliers import OutliersArithmetic
+from tests.core.schemes.integer_oracle import quantised
+from tests.core.schemes.scheme_samples import DTYPES, layer_in_file, solve, weights
 
 GRANULARITIES = ("tensor", "channel", "group")
 ROWS, COLUMNS, GROUP = 12, 64, 16

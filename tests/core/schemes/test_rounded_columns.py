@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.methods.integer import Integer
-from core.schemes.registry import arithmetic_of
+from benchvise.core.methods.integer import Integer
+from benchvise.core.schemes.registry import arithmetic_of
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

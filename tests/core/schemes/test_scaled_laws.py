@@ -8,17 +8,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scaled_samples import BLOCKS, CURVES, FLOATS, SCALED, SOME, full_steps, levels_of, name_of, nearest_by_looking
-from scheme_samples import DTYPES, InMemory, layer_in_file, solve, weights
 from torch import Tensor
 
-from core.methods.nonlinear import NonLinear
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest
-from core.schemes.clip_search import ClipSearch
-from core.schemes.grid import Grid
-from core.schemes.registry import arithmetic_of
-from core.schemes.scale_rule import stored_steps
+from benchvise.core.methods.nonlinear import NonLinear
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.schemes.scale_rule import stored_steps
+from tests.core.schemes.scaled_samples import (
+    BLOCKS,
+    CURVES,
+    FLOATS,
+    SCALED,
+    SOME,
+    full_steps,
+    levels_of,
+    name_of,
+    nearest_by_looking,
+)
+from tests.core.schemes.scheme_samples import DTYPES, InMemory, layer_in_file, solve, weights
 
 COLUMNS = 48
 CLIP = ClipSearch(12, 0.6)
@@ -226,7 +236,7 @@ def test_a_matrix_is_read_no_more_often_than_needed() -> None:
             Counted.passes += 1
             return super().blocks()
 
-    from core.solvers.nearest import nearest
+    from benchvise.core.solvers.nearest import nearest
 
     for scheme in SCALED:
         Counted.passes = 0

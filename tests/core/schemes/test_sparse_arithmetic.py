@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scheme_samples import DTYPES, InMemory, layer_in_file, solve, weights
 
-from core.compress.apply import treated_weight
-from core.methods.sparse import Sparse
-from core.recipe.recipe import Treatment
-from core.schemes.magnitude import kth_magnitude
-from core.schemes.sparse import SparseArithmetic
+from benchvise.core.compress.apply import treated_weight
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.schemes.magnitude import kth_magnitude
+from benchvise.core.schemes.sparse import SparseArithmetic
+from tests.core.schemes.scheme_samples import DTYPES, InMemory, layer_in_file, solve, weights
 
 
 def zero_places(matrices: list[torch.Tensor], fraction: float) -> list[np.ndarray]:

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from integer_oracle import unpacked
-from scheme_samples import DTYPES, layer_in_file, solve, weights
 
-from core.checkpoint.records import Layer, TensorEntry
-from core.errors import RecipeError
-from core.methods.codebook import Codebook
-from core.methods.vector_codebook import VectorCodebook
-from core.schemes.vector_codebook import VectorCodebookArithmetic
-from core.schemes.vector_grid import pack_planes, unpack_planes
-from core.schemes.vectors import encode_vectors, fit_books, kmeans_vectors, nearest_vectors
+from benchvise.core.checkpoint.records import Layer, TensorEntry
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.codebook import Codebook
+from benchvise.core.methods.vector_codebook import VectorCodebook
+from benchvise.core.schemes.vector_codebook import VectorCodebookArithmetic
+from benchvise.core.schemes.vector_grid import pack_planes, unpack_planes
+from benchvise.core.schemes.vector_kmeans import encode_vectors, fit_books, kmeans_vectors, nearest_vectors
+from tests.core.schemes.integer_oracle import unpacked
+from tests.core.schemes.scheme_samples import DTYPES, layer_in_file, solve, weights
 
 ROWS, COLUMNS = 13, 96
 SCHEMES = [

@@ -11,33 +11,33 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
-from tiny_models import save_tiny
 from transformers import AutoModelForCausalLM
 
-from core.checkpoint.open import open_checkpoint
-from core.checkpoint.records import Layer
-from core.compress.apply import treated_weight
-from core.errors import Cancelled, CheckpointError, RecipeError
-from core.evaluate.text import text_windows
-from core.methods.activations import Activations
-from core.methods.calibration import Calibration
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.integer import Integer
-from core.methods.sparse import Sparse
-from core.progress import NullProgress
-from core.protocol.requests import Compress, MeasureSensitivity
-from core.protocol.results import SensitivityCell
-from core.recipe.matching import naming
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.runtime.build import load_model
-from core.sensitivity import laboratory
-from core.sensitivity.measure import measure_sensitivity
-from core.sensitivity.reference import Reference
-from core.sensitivity.tasks import chosen_layers
-from core.sensitivity.treated import Treated, TreatedLayers
-from core.walk.job import compress
-from core.weights.open import open_weights
-from core.weights.weights import OriginalWeights
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.compress.apply import treated_weight
+from benchvise.core.errors import Cancelled, CheckpointError, RecipeError
+from benchvise.core.evaluate.text import text_windows
+from benchvise.core.job.job import compress
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress, MeasureSensitivity
+from benchvise.core.protocol.results import SensitivityCell
+from benchvise.core.recipe.layer_matcher import naming
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.runtime.build import load_model
+from benchvise.core.sensitivity import context
+from benchvise.core.sensitivity.measure import measure_sensitivity
+from benchvise.core.sensitivity.reference import Reference
+from benchvise.core.sensitivity.tasks import chosen_layers
+from benchvise.core.sensitivity.treated import Treated, TreatedLayers
+from benchvise.core.weights.open import open_weights
+from benchvise.core.weights.weights import OriginalWeights
+from tests.core.runtime.tiny_models import save_tiny
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 INT3 = Treatment(Integer(bits=3, granularity="channel"))
@@ -154,7 +154,7 @@ def test_cancelled_measurement_goes_on_from_the_workspace(tmp_path: Path) -> Non
 
 def test_known_cells_need_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     once = measure_sensitivity(request(tmp_path, INT3), NullProgress())
-    monkeypatch.setattr(laboratory, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(context, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
     again = measure_sensitivity(request(tmp_path, INT3), NullProgress())
     assert [cell.kl for cell in again.cells] == [cell.kl for cell in once.cells]
 
@@ -278,12 +278,12 @@ def test_sparing_one_is_what_the_others_leave(tmp_path: Path) -> None:
 def test_foretold_damages_rank_as_measured_ones(tmp_path: Path) -> None:
     treatments = (INT3, INT8, Treatment(Integer(bits=5, granularity="channel")), Treatment(Integer(bits=2)))
     ask = MeasureSensitivity(str(SAMPLE), "", treatments, (), 4, 64, str(tmp_path), method="fisher")
-    foretold = measure_sensitivity(ask, NullProgress())
-    assert {cell.method for cell in foretold.cells} == {"fisher"}
-    assert foretold.rank_correlation is None
+    estimated = measure_sensitivity(ask, NullProgress())
+    assert {cell.method for cell in estimated.cells} == {"fisher"}
+    assert estimated.rank_correlation is None
     measured = measure_sensitivity(replace(ask, method="enable_one"), NullProgress())
     assert measured.compared == len(measured.cells)
-    expected = spearmanr([cell.kl for cell in foretold.cells], [cell.kl for cell in measured.cells]).statistic
+    expected = spearmanr([cell.kl for cell in estimated.cells], [cell.kl for cell in measured.cells]).statistic
     assert measured.rank_correlation == pytest.approx(expected, abs=1e-9)
     assert expected > 0.9
 

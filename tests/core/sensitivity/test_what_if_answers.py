@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from core.engine import answer
-from core.errors import CheckpointError, RecipeError
-from core.methods.calibration import Calibration
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.integer import Integer
-from core.progress import NullProgress
-from core.protocol.requests import Evaluate, MeasureSensitivity, WhatIf
-from core.protocol.results import Sensitivity, WhatIfAnswer
-from core.recipe.recipe import KEEP, Treatment
-from core.sensitivity import laboratory, what_if
+from benchvise.core.engine import answer
+from benchvise.core.errors import CheckpointError, RecipeError
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.integer import Integer
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Evaluate, MeasureSensitivity, WhatIf
+from benchvise.core.protocol.results import Sensitivity, WhatIfAnswer
+from benchvise.core.recipe.recipe import KEEP, Treatment
+from benchvise.core.sensitivity import context, what_if
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 LAYER = "model.layers.2.mlp.up_proj"
@@ -53,8 +53,8 @@ def test_the_answer_is_what_measuring_says(tmp_path: Path) -> None:
 
 def test_the_model_is_loaded_once_and_given_back_to_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[object] = []
-    true = laboratory.load_model
-    monkeypatch.setattr(laboratory, "load_model", lambda *a, **k: loads.append(a) or true(*a, **k))
+    true = context.load_model
+    monkeypatch.setattr(context, "load_model", lambda *a, **k: loads.append(a) or true(*a, **k))
     request = WhatIf(str(SAMPLE), LAYER, INT3, windows=2, window_tokens=32)
     first = asked(request)
     assert asked(replace(request, treatment=KEEP)).kl == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.schemes.grid import Grid
+from benchvise.core.schemes.grid import Grid
 
 
 def literal_gptq(weight: Tensor, hessian: Tensor, damping: float, grid: Grid, *, fit: bool) -> Tensor:

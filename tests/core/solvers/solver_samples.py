@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.solvers.solution import InputStatistics
+from benchvise.core.solvers.solution import InputStatistics
 
 
 def correlated_inputs(tokens: int, columns: int, *, seed: int = 0) -> Tensor:

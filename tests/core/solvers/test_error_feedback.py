@@ -6,22 +6,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gptq_oracle import literal_gptq
-from solver_samples import correlated_inputs, output_error, statistics_of
 
-from core.checkpoint.records import Layer, TensorEntry
-from core.kernels.packing import unpack_rows
-from core.methods.error_feedback import ErrorFeedback
-from core.methods.integer import Integer
-from core.methods.registry import SCHEMES
-from core.methods.scheme import Scheme
-from core.methods.solver import Nearest
-from core.schemes.clip_search import ClipSearch
-from core.schemes.integer_grid import IntegerGrid
-from core.schemes.registry import arithmetic_of
-from core.solvers.error_feedback import error_feedback
-from core.solvers.solution import InputStatistics, Solution
-from core.solvers.whole_nearest import whole_nearest
+from benchvise.core.checkpoint.records import Layer, TensorEntry
+from benchvise.core.kernels.packing import unpack_rows
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.registry import SCHEMES
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.solver import Nearest
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.integer_grid import IntegerGrid
+from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.solvers.error_feedback import error_feedback
+from benchvise.core.solvers.solution import InputStatistics, Solution
+from benchvise.core.solvers.whole_nearest import whole_nearest
+from tests.core.solvers.gptq_oracle import literal_gptq
+from tests.core.solvers.solver_samples import correlated_inputs, output_error, statistics_of
 
 SERVED = [scheme for key, scheme in SCHEMES.items() if key != "keep" and not ErrorFeedback().refusal(scheme())]
 PLAIN = ErrorFeedback(order="natural", passes=0, original_target=0.0)

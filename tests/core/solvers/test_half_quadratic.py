@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from solver_samples import correlated_inputs, statistics_of
 
-from core.methods.half_quadratic import HalfQuadratic
-from core.methods.integer import Integer
-from core.methods.registry import SCHEMES
-from core.schemes.integer import IntegerArithmetic
-from core.solvers.half_quadratic import half_quadratic
-from core.solvers.whole_nearest import project
+from benchvise.core.methods.half_quadratic import HalfQuadratic
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.registry import SCHEMES
+from benchvise.core.schemes.integer import IntegerArithmetic
+from benchvise.core.solvers.half_quadratic import half_quadratic
+from benchvise.core.solvers.whole_nearest import project
+from tests.core.solvers.solver_samples import correlated_inputs, statistics_of
 
 FLOAT_ZERO = Integer(bits=3, symmetric=False, group_size=32, zero_points="float")
 

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from layouts import LAYOUTS, difference, outputs
-from test_feeds import FEEDS
 from torch import Tensor, nn
 
-from core.methods.activations import Activations
-from core.methods.integer import Integer
-from core.methods.scale import Scale
-from core.methods.smooth import Smooth
-from core.methods.sparse import Sparse
-from core.methods.transform import Transform
-from core.transforms.registry import BLOCK
-from core.transforms.rehearsal import run_block
-from core.transforms.transform import Treated
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.scale import Scale
+from benchvise.core.methods.smooth import Smooth
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.methods.transform import Transform
+from benchvise.core.transforms.random_copy import run_block
+from benchvise.core.transforms.registry import BLOCK
+from benchvise.core.transforms.transform import Treated
+from tests.core.transforms.layouts import LAYOUTS, difference, outputs
+from tests.core.transforms.test_coupling import FEEDS
 
 EIGHT = Integer(bits=8, granularity="channel")
 THREE = Integer(bits=3, granularity="channel")
@@ -51,7 +51,7 @@ def plant_channels(model: nn.Module) -> None:
             parameter[:2] *= 20
 
 
-def balanced(
+def channel_scaled(
     name: str, transform: Transform, activations: Activations | None, scheme: Any
 ) -> tuple[nn.Module, list[str]]:
     """The layout's model with outlier channels after the transform, and all notes."""
@@ -73,7 +73,7 @@ def test_the_function_is_kept_and_every_source_answered_for(
 ) -> None:
     original = LAYOUTS[name].model()
     plant_channels(original)
-    model, notes = balanced(name, transform, activations, scheme)
+    model, notes = channel_scaled(name, transform, activations, scheme)
     assert difference(outputs(model), outputs(original)) < 1e-4
     sources = {feed.split(" > ")[0] for feed in FEEDS[name]}
     told = {note.split(" → ")[0] for note in notes if " → " in note}
@@ -85,7 +85,7 @@ def test_the_function_is_kept_and_every_source_answered_for(
 
 def test_scaled_gains_need_no_more_than_eight_bits() -> None:
     for name in ("llama", "gemma"):
-        model, _ = balanced(name, Scale(steps=4), None, THREE)
+        model, _ = channel_scaled(name, Scale(steps=4), None, THREE)
         original = LAYOUTS[name].model()
         plant_channels(original)
         norms = [part for part in original.state_dict() if part.endswith("layernorm.weight")]

@@ -6,14 +6,14 @@ import copy
 
 import pytest
 import torch
-from layouts import LAYOUTS, Layout, difference, outputs
 from torch import nn
 
-from core.methods.fold import Fold
-from core.methods.rotate import Rotate
-from core.transforms.outline import Outline
-from core.transforms.registry import NETWORK
-from core.transforms.transform import NetworkTransform
+from benchvise.core.methods.fold import Fold
+from benchvise.core.methods.rotate import Rotate
+from benchvise.core.transforms.model_structure import Outline
+from benchvise.core.transforms.registry import NETWORK
+from benchvise.core.transforms.transform import NetworkTransform
+from tests.core.transforms.layouts import LAYOUTS, Layout, difference, outputs
 
 TIED = {"llama tied", "gpt2 tied"}
 SANDWICHED = {"gemma2", "gemma3_text"}

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.activations.quantise import quantised
-from core.methods.activations import Activations
-from core.methods.integer import Integer
-from core.methods.rotate import Rotate
-from core.methods.scale import Scale
-from core.methods.smooth import Smooth
-from core.methods.transform import Transform
-from core.transforms.registry import BLOCK, NETWORK
-from core.transforms.rounding import nearest
+from benchvise.core.activations.quantise import quantised
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.rotate import Rotate
+from benchvise.core.methods.scale import Scale
+from benchvise.core.methods.smooth import Smooth
+from benchvise.core.methods.transform import Transform
+from benchvise.core.transforms.registry import BLOCK, NETWORK
+from benchvise.core.transforms.rounding import nearest
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 EIGHT = (Integer(bits=8, granularity="channel"), Activations())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.transforms.hadamard import odd_part, small_hadamard
-from core.transforms.rotation import Rotation
+from benchvise.core.transforms.hadamard import odd_part, small_hadamard
+from benchvise.core.transforms.rotation import Rotation
 
 WIDTHS = (1, 2, 3, 8, 12, 20, 28, 30, 36, 50, 64, 96, 172, 240)
 

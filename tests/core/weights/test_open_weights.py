@@ -9,17 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.checkpoint.open import open_checkpoint
-from core.compress.apply import treated_weight
-from core.errors import CheckpointError, UserError
-from core.methods.integer import Integer
-from core.methods.sparse import Sparse
-from core.progress import NullProgress
-from core.protocol.requests import Compress
-from core.recipe.recipe import KEEP, Recipe, Rule, Treatment
-from core.walk.job import compress
-from core.weights.open import open_weights
-from core.workspace.workspace import Workspace
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.compress.apply import treated_weight
+from benchvise.core.errors import CheckpointError, UserError
+from benchvise.core.job.job import compress
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.core.weights.open import open_weights
+from benchvise.core.workspace.workspace import Workspace
 
 GROUPS = Treatment(Integer(bits=3, symmetric=False, group_size=8))
 WHOLE = Treatment(Integer(bits=5, symmetric=False, granularity="tensor"))

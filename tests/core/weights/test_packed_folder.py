@@ -12,15 +12,15 @@ from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from safetensors.torch import save_file
 
-from core.checkpoint.tensors import load_tensor
-from core.errors import CheckpointError
-from core.methods.activations import Activations
-from core.methods.floating import Floating
-from core.methods.integer import Integer
-from core.methods.microscaling import Microscaling, NvFloat4
-from core.methods.scheme import Scheme
-from core.weights.open import open_weights
-from core.weights.weights import Weights
+from benchvise.core.checkpoint.tensors import load_tensor
+from benchvise.core.errors import CheckpointError
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.weights.open import open_weights
+from benchvise.core.weights.weights import Weights
 
 ROWS, COLUMNS = 24, 96
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import OutputError
-from core.protocol.results import USUAL_CONTEXT, Comparison, Estimate, Evaluation, Latency, Timing
-from core.workspace import forecasts
-from core.workspace.forecasts import ForecastBook, Measured, bias, compared, track_record
-from core.workspace.workspace import Workspace
-from tests.core.walk.compress_samples import network, run_recipe
+from benchvise.core.errors import OutputError
+from benchvise.core.protocol.results import DEFAULT_CONTEXT, Comparison, Estimate, Evaluation, Latency, Timing
+from benchvise.core.workspace import forecasts
+from benchvise.core.workspace.forecasts import ForecastBook, Measured, bias, compared, track_record
+from benchvise.core.workspace.workspace import Workspace
+from tests.core.job.compress_samples import network, run_recipe
 
 EARLY, LATE = "2026-01-01T00:00:00.000+00:00", "2026-01-03T00:00:00.000+00:00"
 
@@ -121,7 +121,7 @@ def test_latency_is_held_against_forecasts_under_the_conditions_that_these_are_a
     run = run_recipe(network(tmp_path / "c"), tmp_path / "w")
     record = Workspace(str(tmp_path / "w")).run(run.run)
     timing = Timing(2.0, 1.5, 3.0, 1000, ())
-    latency = Latency(f"run:{run.run}", "CPU", 2, USUAL_CONTEXT, 32, timing, replace(timing, median_ms=5.0), 2.5)
+    latency = Latency(f"run:{run.run}", "CPU", 2, DEFAULT_CONTEXT, 32, timing, replace(timing, median_ms=5.0), 2.5)
     record.add_measurement(latency)
     assert {kind: record.measured().values[kind] for kind in ("decode_ms", "speed_up")} == {
         "decode_ms": 2.0,

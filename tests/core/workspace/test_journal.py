@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import OutputError
-from core.protocol.results import LayerCompressed
-from core.workspace.journal import JournalEntry, append, read
+from benchvise.core.errors import OutputError
+from benchvise.core.protocol.results import LayerCompressed
+from benchvise.core.workspace.journal import JournalEntry, append, read
 
 LAYER = LayerCompressed("blöck.0", "int4 g128", 21.5, 0.125, 3, 400, 104, 4.125, 0.5, notes=("on cpu",))
 ENTRIES = tuple(JournalEntry(f"key{number}", replace(LAYER, name=f"blöck.{number}")) for number in range(3))
@@ -44,11 +44,13 @@ def test_cut_anywhere_whole_lines_survive_and_the_next_is_added(tmp_path: Path) 
         assert read(path) == (*survivors, *rescued, ENTRIES[2])
 
 
-@pytest.mark.parametrize("damage", [b"\0\0\0\n", b"{}\n", b'{"key": 1, "result": {}}\n', b"\xff\xfe\n", b"[]\n", b"\n"])
-def test_damaged_lines_hide_no_others(damage: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kl_increase", [b"\0\0\0\n", b"{}\n", b'{"key": 1, "result": {}}\n', b"\xff\xfe\n", b"[]\n", b"\n"]
+)
+def test_damaged_lines_hide_no_others(kl_increase: bytes, tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     whole = written(path)
-    path.write_bytes(damage + whole)
+    path.write_bytes(kl_increase + whole)
     assert read(path) == ENTRIES
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.errors import UserError
-from core.protocol.results import Estimate, LayerCosts
-from core.recipe.recipe import KEEP
-from core.workspace.layer_costs import layer_costs_key, load_layer_costs, save_layer_costs
-from core.workspace.machine_profiles import keep_profile, kept_profiles, load_profile, save_profile
+from benchvise.core.errors import UserError
+from benchvise.core.protocol.results import Estimate, LayerCosts
+from benchvise.core.recipe.recipe import KEEP
+from benchvise.core.workspace.layer_costs import layer_costs_key, load_layer_costs, save_layer_costs
+from benchvise.core.workspace.machine_profiles import keep_profile, kept_profiles, load_profile, save_profile
 from tests.core.runtime.synthetic_profile import synthetic_profile
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.checkpoint.open import open_checkpoint
-from core.errors import OutputError, UserError
-from core.methods.integer import Integer
-from core.protocol.results import Evaluation, Exported, Latency, LayerCompressed, Timing
-from core.recipe.plan import Plan, make_plan
-from core.recipe.recipe import Recipe, Rule, Treatment
-from core.workspace import workspace as workspace_module
-from core.workspace.workspace import Workspace, plan_title
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.errors import OutputError, UserError
+from benchvise.core.methods.integer import Integer
+from benchvise.core.protocol.results import Evaluation, Exported, Latency, LayerCompressed, Timing
+from benchvise.core.recipe.plan import Plan, make_plan
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.workspace import workspace as workspace_module
+from benchvise.core.workspace.workspace import Workspace, plan_title
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 RECIPE = Recipe((Rule(("linears",), Treatment(Integer(bits=4, granularity="channel"))),), name="four")

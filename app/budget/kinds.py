@@ -1,0 +1,146 @@
+"""The kinds of budget as the window shows them: names, units, and between which values a slider moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.errors import RecipeError
+from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
+from benchvise.core.protocol.results import Allocated, Front, Planned
+from benchvise.core.recipe.fitting import fitted
+from benchvise.core.recipe.recipe import Treatment
+
+STEPS = 1000
+_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a budget limits. Equal steps of the slider are equal ratios, so that few bits get as much of it as many."""
+
+    key: str
+    title: str
+    help: str
+
+
+KINDS = (
+    Kind(BITS, "Bits per weight", "Mean over the layers that are allocated, scales and zero points counted"),
+    Kind(BYTES, "Size", "Bytes of the whole checkpoint"),
+    Kind(
+        LATENCY,
+        "Decode time",
+        "Milliseconds per step of decoding, for the sequences, tokens and machine chosen beside it",
+    ),
+    Kind(MEMORY, "Memory at context", "Bytes in memory while decoding after that many tokens"),
+    Kind(DIVERGENCE, "Divergence", "KL from the original at the model's output, nats per token"),
+)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What may be chosen: exact bytes [treatments, layers], the last row for layers that stay as they are.
+
+    rest_bytes: of everything that is not allocated, as the plan has it.
+    """
+
+    bytes_of: NDArray[np.int64]
+    parameters: int
+    rest_bytes: int
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Least and greatest bytes of the layers that are allocated."""
+        return int(self.bytes_of.min(axis=0).sum()), int(self.bytes_of.max(axis=0).sum())
+
+    def bits(self, nbytes: float) -> float:
+        return 8 * nbytes / self.parameters if self.parameters else 0.0
+
+
+def choices_of(
+    checkpoint: Checkpoint, layers: Sequence[int], treatments: Sequence[Treatment], plan: Planned | None
+) -> Choices:
+    """From headers alone. A treatment that does not fit a layer takes no part there."""
+    chosen = [checkpoint.layers[index] for index in layers]
+    kept = np.array([layer.nbytes for layer in chosen], np.int64)
+    table = np.tile(kept, (len(treatments) + 1, 1))
+    for row, treatment in enumerate(treatments):
+        for column, layer in enumerate(chosen):
+            try:
+                table[row, column] = fitted(treatment, layer)[0].bytes_after(layer)
+            except RecipeError:
+                continue
+    if plan is None:
+        rest = checkpoint.nbytes - int(kept.sum())
+    else:
+        rest = int(plan.total_after - plan.bytes_after[list(layers)].sum())
+    return Choices(table, sum(layer.parameters for layer in chosen), rest)
+
+
+def unit_of(kind: str, largest: float) -> tuple[str, float]:
+    """(unit, size of one in the budget's own unit)."""
+    if kind in (BYTES, MEMORY):
+        return next(((unit, size) for unit, size in _SIZES if largest >= size), ("B", 1.0))
+    return {BITS: "bits", LATENCY: "ms"}.get(kind, "nats"), 1.0
+
+
+def range_of(
+    kind: str, choices: Choices, allocated: Allocated | None, kl_increases: Iterable[float], cache_bytes: int = 0
+) -> tuple[float, float]:
+    """Between which budgets of this kind something changes; of times only a forecast knows.
+
+    damages: KL of single cells, where no front is known. cache_bytes: what decoding keeps in memory beside the weights.
+    """
+    low, high = choices.span
+    if kind == BITS:
+        return choices.bits(low), choices.bits(high)
+    if kind in (BYTES, MEMORY):
+        more = cache_bytes if kind == MEMORY else 0
+        return choices.rest_bytes + low + more, choices.rest_bytes + high + more
+    known = allocated.front if allocated is not None else None
+    values = [value for value in (known.kl.tolist() if known is not None else kl_increases) if 0 < value < math.inf]
+    return (min(values), max(values)) if values else (1e-4, 1.0)
+
+
+def front_of(allocated: Allocated) -> Front:
+    """The front with bytes of the whole checkpoint as cost, whatever beside weights the budget had to pay for."""
+    front = allocated.front
+    if front.unit != "bytes":
+        return front
+    return replace(front, cost=front.cost + (allocated.planned.total_after - allocated.cost))
+
+
+def budget_at(kind: str, place: int, allocated: Allocated, choices: Choices, context: tuple[int, int]) -> Budget:
+    """The budget that leads to point `place` of the front, in the kind that is chosen where the front knows it.
+
+    context: tokens, and the bytes that they take in memory beside the weights.
+    """
+    front = front_of(allocated)
+    cost, kl = float(front.cost[place]), float(front.kl[place])
+    if kind == DIVERGENCE and kl > 0:
+        return Budget(DIVERGENCE, kl)
+    if front.unit == "ms":
+        return Budget(LATENCY, cost)
+    if kind == BITS:
+        return Budget(BITS, choices.bits(cost - choices.rest_bytes))
+    if kind == MEMORY:
+        return Budget(MEMORY, cost + context[1], context[0])
+    return Budget(BYTES, cost)
+
+
+def step_of(value: float, low: float, high: float) -> int:
+    """The slider's step for a value, 0 to STEPS."""
+    if not 0 < low < high:
+        return 0
+    share = math.log(max(value, low) / low) / math.log(high / low)
+    return round(STEPS * min(1.0, share))
+
+
+def value_at(step: int, low: float, high: float) -> float:
+    """The value at a step of the slider; `low` where there is no range."""
+    return float(low * (high / low) ** (step / STEPS)) if 0 < low < high else low

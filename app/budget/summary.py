@@ -1,0 +1,74 @@
+"""An allocation in words and among everything else that is known to be possible, and what it needs first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchvise.app.budget.front_plot import FrontView
+from benchvise.app.budget.kinds import Choices, front_of
+from benchvise.app.budget.model import Allocation
+from benchvise.app.plots.pareto_plot import Point
+from benchvise.app.state.candidate_treatments import ladder
+from benchvise.app.state.decode_conditions import Conditions
+from benchvise.app.text.numbers import byte_text, kl_text, plural
+from benchvise.core.protocol.results import Allocated
+
+if TYPE_CHECKING:
+    from benchvise.app.state.document import Document
+
+
+def missing_words(document: Document, failure: str) -> tuple[str, str, str]:
+    """What is needed before a budget can be shared out, or hinders it: heading, text, and what the button does."""
+    assert document.checkpoint is not None
+    known, rungs = len(document.sensitivity), ladder(document.recipe)
+    if document.measuring:
+        layers = sum(layer.kind == "linear" and layer.compressible for layer in document.checkpoint.layers)
+        told = (
+            f"{known:,} of about {layers * len(rungs):,} cells are known. The budget is open once it has finished; "
+            "what is measured stays when you cancel."
+        )
+        return "Measuring what each treatment does", told, "Cancel"
+    begun = f" {plural(known, 'cell')} of layers × treatments are known already." if known else ""
+    needed = (
+        "To share out a budget it has to be known what each treatment does to each layer. This measures "
+        f"{', '.join(treatment.tag for treatment in rungs)}, foretells what time does not allow, and checks what "
+        f"several do at once.{begun}"
+    )
+    heading = "Sensitivity could not be measured" if failure else "Which layers deserve the bits?"
+    return heading, failure or needed, "Measure what is needed"
+
+
+def budget_words(found: Allocation, choices: Choices | None, conditions: Conditions) -> str:
+    """What the allocation comes to, in a line, and its notes below."""
+    allocated = found.allocated
+    plan = allocated.planned
+    bits = choices.bits(int(found.nbytes.sum())) if choices is not None else plan.bits_per_treated_weight
+    parts = [
+        f"{bits:.2f} bits per weight",
+        byte_text(plan.total_after),
+        f"KL ≈{kl_text(allocated.kl.value)} ({kl_text(allocated.kl.low)} to {kl_text(allocated.kl.high)})",
+    ]
+    time = allocated.latency_ms
+    if time is not None:
+        where = f" on {conditions.machine}" if conditions.machine else ""
+        parts.append(f"≈{time.value:.3g} ms a step ({time.low:.3g} to {time.high:.3g}) for {conditions.words}{where}")
+    return " · ".join(parts) + "".join(f"\n{note}" for note in allocated.notes)
+
+
+def front_view(allocated: Allocated, document: Document, uniform: tuple[Point, ...]) -> FrontView:
+    """The front with the allocation on it, uniform recipes (their costs are bytes) and measured runs."""
+    by_time = allocated.front.unit == "ms"
+    cost = float(allocated.planned.total_after)
+    if by_time:
+        cost = allocated.latency_ms.value if allocated.latency_ms is not None else allocated.cost
+    path = document.checkpoint.path if document.checkpoint is not None else ""
+    comparable = not by_time or document.conditions.usual
+    runs = tuple(
+        Point(run.run, run.recipe_name or run.run, x, run.kl_mean)
+        for run in document.runs
+        if comparable
+        and run.kl_mean is not None
+        and run.checkpoint == path
+        and (x := run.decode_ms if by_time else run.bytes_after) is not None
+    )
+    return FrontView(front_of(allocated), (cost, allocated.kl), () if by_time else uniform, runs)

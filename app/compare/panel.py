@@ -1,0 +1,295 @@
+"""The compare panel: every run of the workspace, what it saves and what it damages, as a table and as points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QItemSelection, QItemSelectionModel, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QSplitter,
+    QVBoxLayout,
+)
+
+from benchvise.app.plots.controls import Controls
+from benchvise.app.plots.pareto_plot import ParetoPlot, Point
+from benchvise.app.plots.table import VALUE_ROLE, Column, CopyableTable, RecordTable
+from benchvise.app.text.numbers import byte_text, kl_text
+from benchvise.app.text.plot_numbers import NOTHING, number_text, percent_text
+from benchvise.app.text.track_record import TITLES, quantity_text, summary_text
+from benchvise.app.weights.layer_plot_panel import PlotPanel
+from benchvise.core.protocol.results import Comparison, RunSummary
+from benchvise.core.workspace.forecasts import track_record
+
+if TYPE_CHECKING:
+    from benchvise.app.engine.client import EngineClient
+    from benchvise.app.state.document import Document
+
+EVALUATE, LATENCY, EXPORT = "evaluate", "latency", "export"
+
+Value = Callable[[RunSummary], float | None]
+
+
+def _number(title: str, value: Value, text: Callable[[float], str], tip: str) -> Column[RunSummary]:
+    def shown(run: RunSummary) -> str:
+        found = value(run)
+        return NOTHING if found is None else text(found)
+
+    return Column(title, shown, value, tip)
+
+
+def _word(title: str, value: Callable[[RunSummary], str], tip: str) -> Column[RunSummary]:
+    return Column(title, value, value, tip, numeric=False)
+
+
+COLUMNS: tuple[Column[RunSummary], ...] = (
+    _word("Run", lambda run: run.recipe_name or run.run, "The recipe's name"),
+    _word("State", lambda run: run.state, "How far the run came"),
+    _word("Made", lambda run: run.created.replace("T", " ")[:16], "When the run was started"),
+    _number("Bits", lambda run: run.bits_per_weight, lambda v: f"{v:.2f}", "Bits per weight, over all weights"),
+    _number("Size", lambda run: run.bytes_after, byte_text, "Bytes after"),
+    _number("Of original", lambda run: _ratio(run.bytes_after, run.bytes_before), percent_text, "Size after ÷ before"),
+    _number("Perplexity", lambda run: run.perplexity, number_text, "On the evaluation text"),
+    _number(
+        "Perplexity before",
+        lambda run: run.perplexity_before,
+        number_text,
+        "Perplexity of the original on the same text",
+    ),
+    _number("KL mean", lambda run: run.kl_mean, kl_text, "Mean divergence from the original, nats per token"),
+    _number("KL p99", lambda run: run.kl_p99, kl_text, "99th percentile of the divergence, nats per token"),
+    _number("Top-1", lambda run: run.top1_agreement, percent_text, "How often both think the same token likeliest"),
+    _number("Decode, ms", lambda run: run.decode_ms, number_text, "Milliseconds per decoded token, median"),
+    _number(
+        "Decode before, ms", lambda run: run.decode_ms_before, number_text, "The same of the original, interleaved"
+    ),
+    _number("Speed-up", lambda run: run.speed_up, lambda v: f"× {v:.2f}", "Original ÷ compressed"),
+    _number("Decode memory", lambda run: run.decode_peak_bytes, byte_text, "Most that loading and decoding added"),
+    _number("Decode memory before", lambda run: run.decode_peak_bytes_before, byte_text, "The same of the original"),
+    _number("Peak memory", lambda run: run.peak_rss_bytes, byte_text, "Resident memory of the evaluation at its peak"),
+)
+
+COSTS: tuple[tuple[str, Value], ...] = (
+    ("Size, MB", lambda run: run.bytes_after / 1e6),
+    ("Bits per weight", lambda run: run.bits_per_weight),
+    ("Decode, ms per token", lambda run: run.decode_ms),
+)
+DAMAGES: tuple[tuple[str, Value], ...] = (
+    ("KL mean, nats per token", lambda run: run.kl_mean),
+    ("KL p99, nats per token", lambda run: run.kl_p99),
+    ("Perplexity", lambda run: run.perplexity),
+)
+
+
+@dataclass(frozen=True)
+class Track:
+    """A row of the track record: one forecast of one run."""
+
+    run: RunSummary
+    comparison: Comparison
+
+
+def _quantity(title: str, value: Callable[[Comparison], float], tip: str, *, forecast: bool = False) -> Column[Track]:
+    def shown(track: Track) -> str:
+        found = quantity_text(track.comparison.kind, value(track.comparison))
+        return f"≈ {found}" if forecast else found
+
+    return Column(title, shown, lambda track: value(track.comparison), tip)
+
+
+TRACK_COLUMNS: tuple[Column[Track], ...] = (
+    Column("Run", lambda t: t.run.recipe_name or t.run.run, lambda t: t.run.recipe_name, "The recipe's name", False),
+    Column("What", lambda t: TITLES[t.comparison.kind], lambda t: t.comparison.kind, "What was forecast", False),
+    _quantity("Forecast", lambda c: c.forecast.value, "As it was said before the run", forecast=True),
+    _quantity("From", lambda c: c.forecast.low, "The range that was forecast"),
+    _quantity("To", lambda c: c.forecast.high, "The range that was forecast"),
+    _quantity("Measured", lambda c: c.measured, "On the finished run"),
+    Column(
+        "Error",
+        lambda t: f"{t.comparison.error:+.1%}".replace("%", " %"),
+        lambda t: abs(t.comparison.error),
+        "Forecast ÷ measured − 1; sorted by size",
+    ),
+    Column(
+        "In range",
+        lambda t: "yes" if t.comparison.inside else "no",
+        lambda t: "yes" if t.comparison.inside else "no",
+        "Whether the measured lies within the range that was forecast",
+        False,
+    ),
+)
+
+NO_RECORD = (
+    "Nothing was forecast before a run yet. Forecast the decode speed, allocate a budget or check a recipe before "
+    "Run, and what comes of it will stand here."
+)
+
+
+class ComparePanel(PlotPanel):
+    """wanted: (action, run id) that the person asked for: "evaluate", "latency" or "export"."""
+
+    title = "Compare"
+    icon = "mdi6.scale-balance"
+    wanted = Signal(str, str)
+
+    def __init__(self, document: Document, client: EngineClient) -> None:
+        super().__init__(document, client)
+        self.controls = Controls(self._draw)
+        self.cost = self.controls.choice("Over", "What goes to the right", COSTS)
+        self.kl_increase = self.controls.choice("Show", "What goes up", DAMAGES)
+        self.logarithmic = self.controls.check("Log scale", "The upward axis in powers of ten", on=True)
+        self.track_record = QCheckBox("Track record")
+        self.track_record.setToolTip("What was forecast before each run, beside what was measured on it")
+        self.track_record.toggled.connect(lambda _: self._draw())
+        self._button_row = QHBoxLayout()
+        self._button_row.setContentsMargins(8, 6, 8, 4)
+        self._button_row.setSpacing(8)
+        self.buttons = {
+            action: self._button(text, tip, action)
+            for action, text, tip in (
+                (EVALUATE, "Evaluate", "Measure perplexity and divergence of the active run against the original"),
+                (LATENCY, "Measure latency", "Measure the decoding speed of the active run beside the original"),
+                (EXPORT, "Export…", "Write the active run as a checkpoint"),
+            )
+        }
+        self.model = RecordTable(COLUMNS, self)
+        self.sorted = QSortFilterProxyModel(self)
+        self.sorted.setSourceModel(self.model)
+        self.sorted.setSortRole(VALUE_ROLE)
+        self.table = CopyableTable()
+        self.table.setModel(self.sorted)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSortingEnabled(True)
+        self.table.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.table.setAccessibleName("Runs")
+        self.table.insertActions(self.table.actions()[0], self._table_actions())
+        self.table.selectionModel().selectionChanged.connect(self._row_selected)
+        self.plot = ParetoPlot()
+        self.plot.run_clicked.connect(self.document.set_active_run)
+        split = QSplitter(Qt.Orientation.Vertical)
+        split.addWidget(self.table)
+        split.addWidget(self.plot)
+        self.split = split
+        self._make_track_record()
+        split.setStretchFactor(0, 2)
+        split.setStretchFactor(1, 3)
+        layout = QVBoxLayout(self.content)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        self._button_row.addStretch(1)
+        self._button_row.addWidget(self.track_record)
+        layout.addWidget(self.controls)
+        layout.addLayout(self._button_row)
+        layout.addWidget(split, 1)
+        layout.addWidget(self.track_summary)
+        layout.addWidget(self.track_table, 1)
+        document.runs_changed.connect(self.refresh_soon)
+        document.checkpoint_changed.connect(self.refresh_soon)
+        document.active_run_changed.connect(self._follow_active)
+
+    def refresh(self) -> None:
+        if not self.document.runs:
+            self.say_empty(
+                "No run yet",
+                "Choose treatments and press Run. Each run then stands here with its size, perplexity, divergence "
+                "and speed, measured, beside all others.",
+            )
+            return
+        self.show_content()
+        if self.model.records != self.document.runs:
+            self.model.show(self.document.runs)
+            tracks = [Track(run, comparison) for run in self.document.runs for comparison in run.comparisons]
+            self.track_model.show(tracks)
+            records = track_record(track.comparison for track in tracks)
+            self.track_summary.setText(f"{summary_text(records)}." if records else NO_RECORD)
+        self._follow_active()
+
+    def _make_track_record(self) -> None:
+        self.track_model = RecordTable(TRACK_COLUMNS, self)
+        self.track_sorted = QSortFilterProxyModel(self)
+        self.track_sorted.setSourceModel(self.track_model)
+        self.track_sorted.setSortRole(VALUE_ROLE)
+        self.track_table = CopyableTable()
+        self.track_table.setModel(self.track_sorted)
+        self.track_table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.track_table.setSortingEnabled(True)
+        self.track_table.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        self.track_table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.track_table.setAccessibleName("Track record")
+        self.track_summary = QLabel(wordWrap=True)
+        self.track_summary.setContentsMargins(8, 0, 8, 0)
+        self.track_summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._show_track_record()
+
+    def _show_track_record(self) -> None:
+        """One of both: the runs, or how well they were forecast."""
+        on = self.track_record.isChecked()
+        labels = (self.controls.label_of(box) for box in (self.cost, self.kl_increase))
+        of_runs = (self.split, self.cost, self.kl_increase, self.logarithmic, *labels, *self.buttons.values())
+        for widget in of_runs:
+            widget.setVisible(not on)
+        for widget in (self.track_summary, self.track_table):
+            widget.setVisible(on)
+
+    def _draw(self) -> None:
+        self._show_track_record()
+        cost_title, kl_increase_title = self.cost.currentText(), self.kl_increase.currentText()
+        cost, kl_increase = dict(COSTS)[cost_title], dict(DAMAGES)[kl_increase_title]
+        points = []
+        for run in self.document.runs:
+            x, y = cost(run), kl_increase(run)
+            if x is not None and y is not None:
+                points.append(Point(run.run, run.recipe_name or run.run, x, y))
+        self.plot.show_points(
+            points,
+            titles=(cost_title, kl_increase_title),
+            active=self.document.active_run,
+            logarithmic=self.logarithmic.isChecked(),
+        )
+
+    def _follow_active(self) -> None:
+        active = self.document.active_run
+        for button in self.buttons.values():
+            button.setEnabled(bool(active))
+        row = next((row for row, run in enumerate(self.model.records) if run.run == active), None)
+        selection = self.table.selectionModel()
+        if row is not None:
+            index = self.sorted.mapFromSource(self.model.index(row, 0))
+            if not selection.isRowSelected(index.row()):
+                flags = QItemSelectionModel.SelectionFlag
+                selection.select(index, flags.ClearAndSelect | flags.Rows)
+        self._draw()
+
+    def _row_selected(self, selected: QItemSelection, _: QItemSelection) -> None:
+        """The row that was just selected becomes the active run; several stay selected for copying."""
+        if selected.indexes():
+            row = self.sorted.mapToSource(selected.indexes()[0]).row()
+            self.document.set_active_run(self.model.records[row].run)
+
+    def _button(self, text: str, tip: str, action: str) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tip)
+        button.clicked.connect(lambda: self.wanted.emit(action, self.document.active_run))
+        self._button_row.addWidget(button)
+        return button
+
+    def _table_actions(self) -> list[QAction]:
+        actions = []
+        for action, button in self.buttons.items():
+            entry = QAction(button.text(), self.table)
+            entry.triggered.connect(lambda _=False, action=action: self.wanted.emit(action, self.document.active_run))
+            actions.append(entry)
+        return actions
+
+
+def _ratio(after: int, before: int) -> float | None:
+    return after / before if before else None

@@ -1,0 +1,196 @@
+"""The one background worker thread: owns the engine, passes requests on, and turns what it says into Qt signals."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from typing import Any
+
+from PySide6.QtCore import QObject, QThread, Signal
+
+from benchvise.app.engine.child import Engine
+from benchvise.core.protocol.events import Advanced, Control, Event, Failed, Finished, Stopped
+from benchvise.core.protocol.requests import Compress, Evaluate, Export, MeasureLatency, MeasureSensitivity, Request
+
+PROGRESS_INTERVAL = 1 / 30
+"""Seconds between two deliveries of progress; results are not held back."""
+CANCEL_GRACE = 1.5
+END_GRACE = 1.0
+_BATCH = 64
+_MIN_LIFE = 3.0
+
+_DOING: dict[type, str] = {
+    Compress: "compressing",
+    Evaluate: "evaluating",
+    Export: "exporting",
+    MeasureLatency: "measuring latency",
+    MeasureSensitivity: "measuring sensitivity",
+}
+
+
+@dataclass(frozen=True)
+class _Close:
+    """The last word to the thread."""
+
+
+class EngineThread(QThread):
+    """Pumps between the window and the engine; restarts the engine when it ended by itself.
+
+    delivered: a list of events in the order in which the engine sent them.
+    """
+
+    delivered = Signal(object)
+
+    def __init__(self, start_engine: Callable[[], Engine], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("engine-thread")
+        self._start_engine = start_engine
+        self._engine: Engine | None = None
+        self._engine_since = 0.0
+        self._orders: deque[tuple[int, Request] | Control | _Close] = deque()
+        self._wake_read, self._wake_write = Pipe(duplex=False)
+        self._in_flight: dict[int, Request] = {}
+        self._progress: dict[int, Advanced] = {}
+        self._next_progress = 0.0
+
+    def order(self, order: tuple[int, Request] | Control) -> None:
+        """Pass a request or a control on. Called on the GUI thread."""
+        self._orders.append(order)
+        self._wake_write.send_bytes(b"o")
+
+    def close(self) -> None:
+        """Ask the thread to cancel what runs, end the engine and finish. Called on the GUI thread."""
+        self._orders.append(_Close())
+        self._wake_write.send_bytes(b"c")
+
+    def run(self) -> None:
+        """The thread's life."""
+        try:
+            closing = False
+            self._living_engine()
+            while not closing:
+                self._wait()
+                closing = self._pass_orders()
+                self._collect()
+                self._deliver_progress()
+            self._end()
+        finally:
+            self._wake_read.close()
+
+    def _wait(self) -> None:
+        sources: list[Any] = [self._wake_read]
+        if self._engine is not None:
+            sources += [self._engine.connection, *self._engine.waitables()]
+        timeout = max(0.0, self._next_progress - time.monotonic()) if self._progress else None
+        if self._wake_read in wait(sources, timeout):
+            self._wake_read.recv_bytes()
+
+    def _pass_orders(self) -> bool:
+        while self._orders:
+            order = self._orders.popleft()
+            if isinstance(order, _Close):
+                return True
+            if isinstance(order, tuple):
+                self._in_flight[order[0]] = order[1]
+            elif order.request not in self._in_flight:
+                continue
+            self._send(order)
+        return False
+
+    def _send(self, order: tuple[int, Request] | Control) -> None:
+        try:
+            self._living_engine().connection.send(order)
+        except OSError:
+            self._engine_ended()
+
+    def _living_engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = self._start_engine()
+            self._engine_since = time.monotonic()
+        return self._engine
+
+    def _collect(self) -> None:
+        """Read what the engine has said; a long burst is delivered in parts."""
+        engine = self._engine
+        if engine is None:
+            return
+        events: list[Event] = []
+        try:
+            while len(events) < _BATCH and engine.connection.poll():
+                self._take(engine.connection.recv(), events)
+        except (EOFError, OSError):
+            self._deliver(events)
+            self._engine_ended()
+            return
+        self._deliver(events)
+        if not engine.alive() and not engine.connection.poll():
+            self._engine_ended()
+
+    def _take(self, event: Event, events: list[Event]) -> None:
+        if isinstance(event, Advanced):
+            self._progress[event.request] = event
+            return
+        if isinstance(event, Finished | Stopped | Failed):
+            self._in_flight.pop(event.request, None)
+            last = self._progress.pop(event.request, None)
+            if last is not None:
+                events.append(last)
+        events.append(event)
+
+    def _deliver(self, events: list[Event]) -> None:
+        if events:
+            self.delivered.emit(events)
+
+    def _deliver_progress(self) -> None:
+        now = time.monotonic()
+        if self._progress and now >= self._next_progress:
+            self._deliver(list(self._progress.values()))
+            self._progress.clear()
+            self._next_progress = now + PROGRESS_INTERVAL
+
+    def _engine_ended(self) -> None:
+        """Tell every request in flight, and start anew unless the engine cannot even stay alive."""
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        cause = engine.cause_of_end()
+        engine.end(0.0)
+        self._progress.clear()
+        failures = [_failure(number, request, cause) for number, request in self._in_flight.items()]
+        self._in_flight.clear()
+        self._deliver(list(failures))
+        if time.monotonic() - self._engine_since > _MIN_LIFE:
+            self._living_engine()
+
+    def _end(self) -> None:
+        """Cancel what runs, give it a moment to put its work down in order, then end the engine."""
+        engine = self._engine
+        if engine is None:
+            return
+        try:
+            for number in self._in_flight:
+                engine.connection.send(Control(number, "cancel"))
+            deadline = time.monotonic() + CANCEL_GRACE
+            while self._in_flight and (left := deadline - time.monotonic()) > 0:
+                if engine.connection in wait([engine.connection], left):
+                    self._take(engine.connection.recv(), [])
+        except (EOFError, OSError):
+            self._in_flight.clear()
+        engine.end(END_GRACE)
+
+
+def _failure(number: int, request: Request, cause: str) -> Failed:
+    doing = _DOING.get(type(request), "answering")
+    if isinstance(request, Compress):
+        return Failed(
+            number,
+            f"The engine stopped ({cause}) while {doing}; finished layers are kept",
+            request.path,
+            "Press Run to resume.",
+        )
+    remedy = "Try again. If it happens again, close other programs: the machine may have run out of memory."
+    return Failed(number, f"The engine stopped ({cause}) while {doing}", "", remedy)

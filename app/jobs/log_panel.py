@@ -1,0 +1,88 @@
+"""LOG: what happened, line by line."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QFontDatabase, QGuiApplication, QKeySequence
+from PySide6.QtWidgets import QListView, QVBoxLayout, QWidget
+
+from benchvise.app.jobs.log_model import LogModel
+from benchvise.app.state.problems import Problem
+from benchvise.app.state.session import Session
+from benchvise.app.text.numbers import duration_text, error_text
+from benchvise.core.protocol.events import Event, Note, Partial
+from benchvise.core.protocol.results import LayerCompressed
+
+
+class LogPanel(QWidget):
+    """A bounded list that follows its end until one scrolls up."""
+
+    title = "Log"
+    icon = "mdi6.text-box-outline"
+
+    def __init__(self, bench: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bench = bench
+        self.model = LogModel(self)
+        self.view = QListView(uniformItemSizes=True)
+        self.view.setModel(self.model)
+        self.view.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.view.setSelectionMode(QListView.SelectionMode.ExtendedSelection)
+        self.view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        self.view.setAccessibleName("Log")
+        self._add_action("Copy selected lines", self.copy_selected, QKeySequence.StandardKey.Copy)
+        self._add_action("Copy all", lambda: QGuiApplication.clipboard().setText(self.model.as_text()))
+        self._add_action("Clear", self.model.clear)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.view)
+        bench.client.event.connect(self._on_event)
+        bench.problems.added.connect(self._on_problem)
+        bench.jobs.added.connect(lambda number: self._say_job(number, "asked for"))
+        bench.jobs.ended.connect(self._job_ended)
+
+    def say(self, text: str, *, bad: bool = False) -> None:
+        bar = self.view.verticalScrollBar()
+        at_end = bar.value() >= bar.maximum() - 2
+        self.model.add(text, bad=bad)
+        if at_end:
+            self.view.scrollToBottom()
+
+    def copy_selected(self) -> None:
+        rows = [index.row() for index in self.view.selectedIndexes()]
+        QGuiApplication.clipboard().setText(self.model.as_text(rows))
+
+    def _add_action(self, title: str, run: object, key: QKeySequence.StandardKey | None = None) -> None:
+        action = QAction(title, self.view)
+        if key is not None:
+            action.setShortcut(key)
+            action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+        action.triggered.connect(run)
+        self.view.addAction(action)
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.say(event.message)
+        elif isinstance(event, Partial) and isinstance(event.record, LayerCompressed) and not event.record.resumed:
+            self.say(layer_text(event.record))
+
+    def _on_problem(self, problem: Problem) -> None:
+        self.say(f"{problem.what}. {problem.where} {problem.remedy}".strip(), bad=True)
+
+    def _say_job(self, number: int, what: str) -> None:
+        job = self._bench.jobs.job(number)
+        if job is not None and not job.quiet:
+            self.say(f"{job.title}: {what}")
+
+    def _job_ended(self, number: int) -> None:
+        job = self._bench.jobs.job(number)
+        if job is not None and job.failure is None:
+            self._say_job(number, f"{job.state} after {duration_text(job.seconds)}")
+
+
+def layer_text(layer: LayerCompressed) -> str:
+    """A finished layer in one line: what was done, how well, and what the solver did."""
+    parts = [layer.treatment, "exact" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f} dB"]
+    if layer.output_error is not None:
+        parts.append(f"output error {error_text(layer.output_error)}")
+    return f"{layer.name}: {', '.join((*parts, *layer.notes))}"

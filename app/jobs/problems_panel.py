@@ -1,0 +1,118 @@
+"""PROBLEMS: every error stays here after its card is closed, and every warning of the plan."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication, QTextCursor
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QPlainTextEdit,
+    QPushButton,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from benchvise.app.state.problems import Problem
+from benchvise.app.state.session import Session
+from benchvise.app.theme.appearance import UNIT
+from benchvise.app.theme.icons import icon
+from benchvise.app.theme.theme import current_theme
+
+_PROBLEM = int(Qt.ItemDataRole.UserRole)
+
+
+class ProblemsPanel(QWidget):
+    """A list and the whole text of the chosen entry."""
+
+    title = "Problems"
+    icon = "mdi6.alert-outline"
+
+    def __init__(self, bench: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bench = bench
+        self.list = QListWidget()
+        self.list.setUniformItemSizes(True)
+        self.list.setAccessibleName("Problems and warnings")
+        self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.text = QPlainTextEdit(readOnly=True)
+        copy = QPushButton("Copy")
+        copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.text.toPlainText()))
+        clear = QPushButton("Clear")
+        clear.clicked.connect(bench.problems.clear)
+        buttons = QHBoxLayout()
+        buttons.setContentsMargins(UNIT, UNIT // 2, UNIT, UNIT // 2)
+        buttons.addStretch(1)
+        buttons.addWidget(copy)
+        buttons.addWidget(clear)
+        right = QWidget()
+        column = QVBoxLayout(right)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.text, 1)
+        column.addLayout(buttons)
+        splitter = QSplitter(Qt.Orientation.Horizontal)
+        splitter.addWidget(self.list)
+        splitter.addWidget(right)
+        splitter.setSizes([500, 500])
+        empty = QLabel(
+            "Nothing went wrong. Errors, and what the plan cannot carry out as asked, are listed here.",
+            alignment=Qt.AlignmentFlag.AlignCenter,
+            wordWrap=True,
+        )
+        empty.setProperty("tone", "muted")
+        self._stack = QStackedWidget()
+        self._stack.addWidget(empty)
+        self._stack.addWidget(splitter)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._stack)
+        self.list.currentItemChanged.connect(self._show_text)
+        for signal in (bench.problems.added, bench.problems.cleared, bench.document.plan_changed):
+            signal.connect(self.refresh)
+        bench.document.checkpoint_changed.connect(self.refresh)
+        self.refresh()
+
+    @property
+    def count(self) -> int:
+        return self.list.count()
+
+    def refresh(self, _: object = None) -> None:
+        """List what the plan has to say, then the errors, the newest first."""
+        chosen = self.text.toPlainText()
+        self.list.clear()
+        theme = current_theme()
+        for problem in self._of_plan():
+            self._add(problem, "mdi6.alert-outline", theme.warning)
+        for problem in reversed(self._bench.problems.all):
+            self._add(problem, "mdi6.alert-circle-outline", theme.error)
+        self._stack.setCurrentIndex(1 if self.list.count() else 0)
+        texts = [self.list.item(row).data(_PROBLEM).text for row in range(self.list.count())]
+        self.list.setCurrentRow(texts.index(chosen) if chosen in texts else 0)
+
+    def _of_plan(self) -> list[Problem]:
+        document = self._bench.document
+        found: list[Problem] = []
+        if document.plan_problem is not None:
+            failure = document.plan_problem
+            found.append(Problem(failure.what, failure.where, failure.remedy, failure.details, "Plan"))
+        if document.checkpoint is not None:
+            found += [Problem(warning, during="Checkpoint") for warning in document.checkpoint.warnings]
+        if document.plan is not None:
+            found += [Problem(warning, during="Plan") for warning in document.plan.warnings]
+        return found
+
+    def _add(self, problem: Problem, name: str, colour: str) -> None:
+        during = f"{problem.during}: " if problem.during else ""
+        item = QListWidgetItem(icon(name, colour), f"{during}{problem.what}")
+        item.setData(_PROBLEM, problem)
+        item.setToolTip(problem.what)
+        self.list.addItem(item)
+
+    def _show_text(self, item: QListWidgetItem | None) -> None:
+        self.text.setPlainText(item.data(_PROBLEM).text if item is not None else "")
+        self.text.moveCursor(QTextCursor.MoveOperation.Start)

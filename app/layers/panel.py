@@ -1,0 +1,398 @@
+"""LAYERS: the tree of layers with a filter line; what is selected here is what the other panels are about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import (
+    QItemSelection,
+    QItemSelectionModel,
+    QModelIndex,
+    QObject,
+    QPoint,
+    QRunnable,
+    QSignalBlocker,
+    Qt,
+    QThreadPool,
+    QTimer,
+    Signal,
+)
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QLineEdit, QMenu, QSpacerItem, QVBoxLayout, QWidget
+
+from benchvise.app.layers.facts import kl_increases_by_layer
+from benchvise.app.layers.filter import HELP
+from benchvise.app.layers.model import LayerModel, PreparedLayers, prepare
+from benchvise.app.layers.tree import ROOT
+from benchvise.app.layers.view import LayerView
+from benchvise.app.shell.command import Command
+from benchvise.app.shell.preset_menu import fill_preset_menu
+from benchvise.app.state.document import Document
+from benchvise.app.text.numbers import plural
+from benchvise.app.theme.appearance import UNIT
+from benchvise.app.theme.icons import icon
+from benchvise.app.theme.theme import theme_notifier
+from benchvise.app.widgets.elided_label import ElidedLabel
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.recipe.editing import set_polish, set_transforms, treat
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import KEEP
+
+FILTER_DELAY_MS = 120
+SENSITIVITY_DELAY_MS = RESULTS_DELAY_MS = 250
+PREPARE_HERE = 3000
+"""Up to this many layers the tree is built at once; more are built beside the window's work."""
+_EXPAND_MOST = 200
+MIN_WIDTH = 280
+
+
+class _Prepared(QObject):
+    done = Signal(object)
+
+
+class _Preparation(QRunnable):
+    def __init__(self, layers: tuple[Layer, ...], tell: _Prepared) -> None:
+        super().__init__()
+        self._layers = layers
+        self._tell = tell
+
+    def run(self) -> None:
+        self._tell.done.emit(prepare(self._layers))
+
+
+class LayersPanel(QWidget):
+    """The tree. Selecting folders selects the layers below them."""
+
+    title = "Layers"
+    icon = "mdi6.file-tree-outline"
+    shown = Signal()
+
+    def __init__(self, document: Document, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._document = document
+        self.model = LayerModel(self)
+        self.view = LayerView(self.model)
+        self.filter_line = QLineEdit(
+            placeholderText="Filter: name, *glob*, re:, dtype:, shape:", clearButtonEnabled=True
+        )
+        self.filter_line.setToolTip(f"Words that must all hold: {HELP} (Ctrl+F)")
+        self.filter_line.setAccessibleName("Filter layers")
+        self._search = self.filter_line.addAction(icon("mdi6.magnify"), QLineEdit.ActionPosition.LeadingPosition)
+        self._said = ElidedLabel()
+        self._said.setProperty("tone", "muted")
+        self._said.setContentsMargins(UNIT, 2, UNIT, 2)
+        self.setMinimumWidth(MIN_WIDTH)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        top = QVBoxLayout()
+        top.setContentsMargins(UNIT, UNIT, UNIT, UNIT)
+        top.addWidget(self.filter_line)
+        layout.addLayout(top)
+        layout.addWidget(self.view, 1)
+        self._slack = QSpacerItem(0, 0)
+        layout.addItem(self._slack)
+        layout.addWidget(self._said)
+        self._own_doing = False
+        self._tell = _Prepared(self)
+        self._tell.done.connect(self._show_prepared)
+        self._filter_timer = QTimer(self, singleShot=True, interval=FILTER_DELAY_MS)
+        self._filter_timer.timeout.connect(self._apply_filter)
+        self._sensitivity_timer = QTimer(self, singleShot=True, interval=SENSITIVITY_DELAY_MS)
+        self._sensitivity_timer.timeout.connect(self._show_sensitivity)
+        self._results_timer = QTimer(self, singleShot=True, interval=RESULTS_DELAY_MS)
+        self._results_timer.timeout.connect(self._show_results)
+        self._whole_rows = QTimer(self, singleShot=True, interval=0)
+        self._whole_rows.timeout.connect(self._end_with_a_whole_row)
+        self._connect()
+
+    def _connect(self) -> None:
+        document = self._document
+        self.filter_line.textChanged.connect(lambda _: self._filter_timer.start())
+        self.filter_line.returnPressed.connect(self._apply_filter)
+        self.view.selectionModel().selectionChanged.connect(self._selection_changed)
+        self.view.customContextMenuRequested.connect(self._open_menu)
+        self.view.header().sortIndicatorChanged.connect(self._sort)
+        self.view.fitted.connect(self._whole_rows.start)
+        document.checkpoint_changed.connect(self._show_checkpoint)
+        document.plan_changed.connect(self._show_plan)
+        document.active_run_changed.connect(self._show_plan)
+        document.sensitivity_changed.connect(self._sensitivity_timer.start)
+        document.results_changed.connect(self._results_soon)
+        document.locks_changed.connect(self._show_locks)
+        document.selection_changed.connect(self._follow_document)
+        theme_notifier().changed.connect(self._paint_icon)
+
+    def commands(self) -> tuple[Command, ...]:
+        """What can be done with the selection from anywhere."""
+
+        def chosen() -> bool:
+            return bool(self._document.selection)
+
+        return (
+            Command(
+                "keep-selected",
+                "Keep the selected layers",
+                self._keep,
+                "Ctrl+Shift+K",
+                "mdi6.shield-outline",
+                enabled=chosen,
+            ),
+            Command(
+                "lock-selected",
+                "Lock the selected layers",
+                self._toggle_lock,
+                "Ctrl+Shift+B",
+                "mdi6.lock-outline",
+                "Leave their treatments to no budget",
+                enabled=chosen,
+                text=self._lock_text,
+            ),
+        )
+
+    def _end_with_a_whole_row(self) -> None:
+        """Leave what would show half a row at the lower edge empty."""
+        slack = self.view.overhang(self.view.viewport().height() + self._slack.sizeHint().height())
+        layout = self.layout()
+        if layout is not None and slack != self._slack.sizeHint().height():
+            self._slack.changeSize(0, slack)
+            layout.invalidate()
+
+    def _paint_icon(self) -> None:
+        self._search.setIcon(icon("mdi6.magnify"))
+
+    def focus_filter(self) -> None:
+        self.filter_line.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.filter_line.selectAll()
+
+    def _show_checkpoint(self) -> None:
+        checkpoint = self._document.checkpoint
+        layers = checkpoint.layers if checkpoint is not None else ()
+        if len(layers) <= PREPARE_HERE:
+            self._show_prepared(prepare(layers))
+            return
+        self._show_prepared(prepare(()))
+        self._said.setText(f"Sorting {plural(len(layers), 'tensor')} …")
+        QThreadPool.globalInstance().start(_Preparation(layers, self._tell))
+
+    def _show_prepared(self, prepared: PreparedLayers) -> None:
+        checkpoint = self._document.checkpoint
+        if prepared.layers is not (checkpoint.layers if checkpoint is not None else ()) and prepared.layers:
+            return
+        with QSignalBlocker(self.filter_line):
+            self.filter_line.clear()
+        self.model.set_layers(prepared)
+        self.view.header().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        self._show_plan()
+        self._show_sensitivity()
+        self._show_results()
+        self._show_locks()
+        self._expand_start()
+        self._say()
+        if prepared.layers:
+            self._select_first()
+            self.shown.emit()
+
+    def _select_first(self) -> None:
+        layers = self.model.layers
+        first = next((i for i, layer in enumerate(layers) if layer.kind == "linear" and layer.compressible), 0)
+        self._document.select((first,))
+
+    def _expand_start(self) -> None:
+        """Open what leads to the blocks, and the first block."""
+        node = ROOT
+        while True:
+            children = self.model.tree.children[node]
+            folders = [child for child in children if self.model.tree.children[child]]
+            if not folders:
+                return
+            node = max(folders[:1], key=lambda child: len(self.model.tree.children[child]))
+            self.view.expand(self.model.index_of_node(node))
+
+    def _show_plan(self) -> None:
+        self.model.set_plan(self._document.plan, self._document.changed_since_run())
+
+    def _show_sensitivity(self) -> None:
+        self.model.set_sensitivity(kl_increases_by_layer(self._document.sensitivity.values()), self._tag_of)
+        self._show_known()
+
+    def _tag_of(self, index: int) -> str:
+        """The layer's treatment as the recipe names it, which is what sensitivities are known of."""
+        return self._document.treatment_of(index).tag
+
+    def _results_soon(self) -> None:
+        """A few times a second while layers are finished, not only once they pause."""
+        if not self._results_timer.isActive():
+            self._results_timer.start()
+
+    def _show_results(self) -> None:
+        results = self._document.results
+        self.model.set_results(results)
+        self._show_known()
+
+    def _show_known(self) -> None:
+        self.view.show_known(results=bool(self._document.results), sensitivity=bool(self._document.sensitivity))
+
+    def _apply_filter(self) -> None:
+        self._filter_timer.stop()
+        expanded = self._expanded_nodes()
+        try:
+            self._own_doing = True
+            self.model.set_filter(self.filter_line.text())
+        except ValueError as error:
+            self._said.setText(str(error))
+            return
+        finally:
+            self._own_doing = False
+        if self.filter_line.text().strip() and self.model.visible_layers <= _EXPAND_MOST:
+            self.view.expandAll()
+        else:
+            self._expand_nodes(expanded)
+        self._follow_document()
+        self._say()
+
+    def _sort(self, column: int, order: Qt.SortOrder) -> None:
+        expanded = self._expanded_nodes()
+        self._own_doing = True
+        self.model.sort(column, order)
+        self._own_doing = False
+        self._expand_nodes(expanded)
+        self._follow_document()
+
+    def _expanded_nodes(self) -> list[int]:
+        """Nodes that are open now, parents before children."""
+        found: list[int] = []
+        waiting = [QModelIndex()]
+        while waiting:
+            parent = waiting.pop()
+            for row in range(self.model.rowCount(parent)):
+                index = self.model.index(row, 0, parent)
+                if self.view.isExpanded(index):
+                    found.append(self.model.node(index))
+                    waiting.append(index)
+        return found
+
+    def _expand_nodes(self, nodes: list[int]) -> None:
+        for node in nodes:
+            index = self.model.index_of_node(node)
+            if index.isValid():
+                self.view.expand(index)
+
+    def _say(self) -> None:
+        total, visible = len(self.model.layers), self.model.visible_layers
+        if not total:
+            self._said.setText("")
+        elif visible == 0:
+            self._said.setText("No layer matches the filter.")
+        else:
+            self._said.setText(plural(total, "tensor") if visible == total else f"{visible:,} of {total:,} tensors")
+
+    def _selection_changed(self) -> None:
+        if self._own_doing:
+            return
+        chosen: dict[int, None] = {}
+        current = self.view.currentIndex()
+        rows = self.view.selectionModel().selectedRows(0)
+        if current.isValid() and self.view.selectionModel().isSelected(current):
+            rows.insert(0, current.siblingAtColumn(0))
+        for index in rows:
+            layer = self.model.layer_index(index)
+            below = [layer] if layer >= 0 else self.model.layers_below(index)
+            chosen.update(dict.fromkeys(below))
+        self._own_doing = True
+        self._document.select(chosen)
+        self._own_doing = False
+
+    def _follow_document(self) -> None:
+        """Show the document's selection, unless the view is where it came from."""
+        if self._own_doing:
+            return
+        wanted = self._document.selection
+        model = self.view.selectionModel()
+        shown = {self.model.layer_index(index) for index in model.selectedRows(0)}
+        if shown == set(wanted):
+            return
+        selection = QItemSelection()
+        indices = [index for layer in wanted if (index := self.model.index_of_layer(layer)).isValid()]
+        for index in indices:
+            selection.select(index, index)
+        self._own_doing = True
+        flags = QItemSelectionModel.SelectionFlag
+        if indices:
+            model.setCurrentIndex(indices[0], flags.NoUpdate)
+            self.view.scrollTo(indices[0])
+        model.select(selection, flags.ClearAndSelect | flags.Rows)
+        self._own_doing = False
+
+    def _open_menu(self, at: QPoint) -> None:
+        menu = self.context_menu()
+        menu.exec(self.view.viewport().mapToGlobal(at))
+        menu.deleteLater()
+
+    def context_menu(self) -> QMenu:
+        """What can be done with the selected layers."""
+        menu = QMenu(self)
+        document = self._document
+        layer, count = document.current, len(document.selection)
+        if layer is None:
+            menu.addAction("Nothing is selected").setEnabled(False)
+            return menu
+        alike = menu.addMenu(icon("mdi6.select-group"), "Select alike")
+        self._add_alike(alike, f"Same role ({layer.role})", lambda other: other.role == layer.role)
+        if layer.depth is not None:
+            self._add_alike(alike, f"Same depth (block {layer.depth})", lambda other: other.depth == layer.depth)
+        shape = " × ".join(map(str, layer.shape)) or "scalar"
+        self._add_alike(alike, f"Same shape ({shape})", lambda other: other.shape == layer.shape)
+        menu.addAction(icon("mdi6.content-copy"), "Copy name" if count == 1 else "Copy names", self.copy_names)
+        menu.addSeparator()
+        menu.addAction(icon("mdi6.shield-outline"), f"Keep {plural(count, 'layer')} as is", self._keep)
+        menu.addAction(icon("mdi6.lock-outline"), self._lock_text(), self._toggle_lock)
+        presets = menu.addMenu(icon("mdi6.tune-variant"), f"Apply preset to {plural(count, 'layer')}")
+        fill_preset_menu(presets, self._apply_preset)
+        return menu
+
+    def _add_alike(self, menu: QMenu, title: str, test: Callable[[Layer], bool]) -> None:
+        layers = self.model.layers
+        menu.addAction(title, lambda: self._document.select(i for i, layer in enumerate(layers) if test(layer)))
+
+    def copy_names(self) -> None:
+        names = [layer.name for layer in self._document.selected_layers()]
+        QGuiApplication.clipboard().setText("\n".join(names))
+
+    def _keep(self) -> None:
+        chosen = self._document.selection
+        self._document.treat(chosen, [KEEP] * len(chosen), f"Keep {plural(len(chosen), 'layer')}")
+
+    def _all_locked(self) -> bool:
+        chosen = self._document.selected_layers()
+        return bool(chosen) and all(layer.name in self._document.locked for layer in chosen)
+
+    def _lock_text(self) -> str:
+        count = plural(len(self._document.selection), "layer")
+        return f"Unlock {count} for budgets" if self._all_locked() else f"Lock {count} against budgets"
+
+    def _toggle_lock(self) -> None:
+        names = [layer.name for layer in self._document.selected_layers()]
+        self._document.lock(names, locked=not self._all_locked())
+
+    def _show_locks(self) -> None:
+        self.model.set_locked(self._document.locked)
+
+    def _apply_preset(self, name: str) -> None:
+        """The preset's first treatment, on the selected layers whatever they are, and its transforms where it has any.
+
+        Transforms and polish concern the whole network; they join what the recipe has already.
+        """
+        document, preset = self._document, load_preset(name)
+        chosen = [i for i in document.selection if self.model.layers[i].compressible]
+        if not preset.rules or not chosen:
+            return
+        layers = [self.model.layers[i] for i in chosen]
+        recipe = treat(document.recipe, layers, [preset.rules[0].treatment] * len(chosen))
+        present = {transform.key for transform in recipe.transforms}
+        missing = [transform for transform in preset.transforms if transform.key not in present]
+        if missing:
+            recipe = set_transforms(recipe, (*recipe.transforms, *missing))
+        if preset.polish is not None and recipe.polish is None:
+            recipe = set_polish(recipe, preset.polish)
+        document.set_recipe(recipe, f"Apply {name} to {plural(len(chosen), 'layer')}")

@@ -1,0 +1,100 @@
+"""Commands as values, and the Qt actions made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from PySide6.QtCore import QObject, Qt
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QWidget
+
+from benchvise.app.theme.icons import icon
+from benchvise.app.theme.theme import theme_notifier
+
+
+def always() -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something a person can ask for.
+
+    text:    the title as it stands now, where it changes ("Pause" / "Go on"); None when it never does.
+    checked: makes it a switch.
+    palette: whether the command palette offers it.
+    """
+
+    id: str
+    title: str
+    callback: Callable[[], object]
+    shortcut: str = ""
+    icon: str = ""
+    help: str = ""
+    enabled: Callable[[], bool] = always
+    text: Callable[[], str] | None = None
+    checked: Callable[[], bool] | None = None
+    palette: bool = True
+
+
+class Commands(QObject):
+    """All commands with their actions; actions live on the window, so their shortcuts work everywhere in it."""
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self._window = window
+        self._commands: dict[str, Command] = {}
+        self._actions: dict[str, QAction] = {}
+        theme_notifier().changed.connect(self._paint_icons)
+
+    def add(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            if command.id in self._commands:
+                raise ValueError(f"two commands are called '{command.id}'")
+            self._commands[command.id] = command
+            self._actions[command.id] = self._action(command)
+
+    def all(self) -> tuple[Command, ...]:
+        return tuple(self._commands.values())
+
+    def __getitem__(self, name: str) -> Command:
+        return self._commands[name]
+
+    def action(self, name: str) -> QAction:
+        return self._actions[name]
+
+    def refresh(self) -> None:
+        """Bring what is enabled, checked and written on the actions up to date."""
+        for command in self._commands.values():
+            action = self._actions[command.id]
+            action.setEnabled(command.enabled())
+            if command.checked is not None:
+                action.setChecked(command.checked())
+            if command.text is not None:
+                action.setText(command.text())
+
+    def _action(self, command: Command) -> QAction:
+        action = QAction(command.title, self._window)
+        action.setObjectName(command.id)
+        if command.shortcut:
+            action.setShortcut(QKeySequence(command.shortcut))
+            action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
+        if command.icon:
+            action.setIcon(icon(command.icon))
+        key = f" ({command.shortcut})" if command.shortcut else ""
+        action.setToolTip(f"{command.help or command.title.rstrip(' …')}{key}")
+        action.setCheckable(command.checked is not None)
+        action.triggered.connect(partial(_run, command))
+        self._window.addAction(action)
+        return action
+
+    def _paint_icons(self) -> None:
+        for command in self._commands.values():
+            if command.icon:
+                self._actions[command.id].setIcon(icon(command.icon))
+
+
+def _run(command: Command, _checked: bool = False) -> None:
+    command.callback()

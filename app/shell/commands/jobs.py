@@ -1,0 +1,185 @@
+"""What Run does: every job that can be started on the document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtWidgets import QDialog, QWidget
+
+from benchvise.app.compare.evaluate_dialog import EvaluateDialog
+from benchvise.app.compare.export_dialog import ExportDialog
+from benchvise.app.preflight.controller import Preflight
+from benchvise.app.shell.command import Command
+from benchvise.app.state.jobs import PAUSED
+from benchvise.app.state.session import Session
+from benchvise.core.protocol.requests import Compress, Evaluate, Export, MeasureLatency
+from benchvise.core.protocol.results import Exported
+
+
+class Work:
+    """Starts jobs. measure_sensitivity and forecast are the panels' own."""
+
+    def __init__(
+        self,
+        bench: Session,
+        window: QWidget,
+        *,
+        measure_sensitivity: Callable[[], object],
+        forecast: Callable[[], object],
+        say: Callable[[str], object],
+    ) -> None:
+        self._bench = bench
+        self._window = window
+        self._measure_sensitivity = measure_sensitivity
+        self._forecast = forecast
+        self._say = say
+        self.preflight = Preflight(bench, window, start=self.run, say=say)
+
+    def commands(self) -> tuple[Command, ...]:
+        jobs = self._bench.jobs
+
+        def is_running() -> bool:
+            return jobs.running is not None
+
+        def pause_text() -> str:
+            return "Go on" if jobs.running is not None and jobs.running.state == PAUSED else "Pause"
+
+        return (
+            Command(
+                "run", "Run", self.preflight.run, "Ctrl+R", "mdi6.play", "Carry out the recipe", enabled=self.can_run
+            ),
+            Command(
+                "check",
+                "Check before flight",
+                self.preflight.show,
+                "Ctrl+Shift+R",
+                "mdi6.clipboard-check-outline",
+                "See what a run would meet, and mend it",
+                enabled=self._is_open,
+            ),
+            Command("pause", "Pause", jobs.toggle_pause, "Ctrl+P", "mdi6.pause", enabled=is_running, text=pause_text),
+            Command("cancel", "Cancel the job", self.cancel, "Ctrl+.", "mdi6.stop", enabled=is_running),
+            Command(
+                "sensitivity",
+                "Measure sensitivity",
+                self._measure_sensitivity,
+                "Ctrl+M",
+                "mdi6.pulse",
+                "Measure which layers are fragile",
+                enabled=self._is_network,
+            ),
+            Command(
+                "evaluate",
+                "Evaluate …",
+                self.evaluate,
+                "Ctrl+Shift+E",
+                "mdi6.scale-balance",
+                "Measure perplexity and divergence of the active run, or of the checkpoint",
+                enabled=self._is_network,
+            ),
+            Command(
+                "latency",
+                "Measure latency",
+                self.measure_latency,
+                "Ctrl+Shift+L",
+                "mdi6.timer-outline",
+                "Measure the decode speed of the active run against the original",
+                enabled=self._is_network,
+            ),
+            Command(
+                "forecast", "Forecast decode speed", self._forecast, icon="mdi6.speedometer", enabled=self._can_forecast
+            ),
+            Command(
+                "export",
+                "Export …",
+                self.export,
+                "Ctrl+E",
+                "mdi6.export-variant",
+                "Write the active run as a checkpoint",
+                enabled=lambda: bool(self._bench.document.active_run),
+            ),
+            Command("clear-finished", "Clear finished jobs", jobs.clear_ended, icon="mdi6.notification-clear-all"),
+        )
+
+    def can_run(self) -> bool:
+        document = self._bench.document
+        return (
+            document.checkpoint is not None
+            and document.plan_problem is None
+            and document.plan is not None
+            and document.plan.treated_layers > 0
+        )
+
+    def run(self) -> None:
+        """Carry out the recipe without a check; an interrupted run of the same recipe is taken up where it stopped."""
+        document = self._bench.document
+        assert document.checkpoint is not None
+        request = Compress(document.checkpoint.path, document.recipe, document.workspace, resume=True)
+        self._bench.client.ask(request)
+
+    def cancel(self) -> None:
+        running = self._bench.jobs.running
+        if running is not None:
+            self._bench.jobs.cancel(running.number)
+
+    def evaluate(self) -> None:
+        """Ask for the text, then evaluate the active run against the original, or the checkpoint alone."""
+        document = self._bench.document
+        assert document.checkpoint is not None
+        dialog = EvaluateDialog(document.checkpoint.path, document.active_run, self._window)
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            self.ask_evaluation(dialog.text_path)
+        dialog.deleteLater()
+
+    def ask_evaluation(self, text: str = "") -> None:
+        document = self._bench.document
+        assert document.checkpoint is not None
+        path, workspace = document.checkpoint.path, document.workspace
+        if document.active_run:
+            request = Evaluate(f"run:{document.active_run}", text, against=path, workspace=workspace)
+        else:
+            request = Evaluate(path, text, workspace=workspace)
+        self._bench.client.ask(request, done=lambda _: document.refresh_runs(), owner=document)
+
+    def measure_latency(self) -> None:
+        document = self._bench.document
+        assert document.checkpoint is not None
+        path, workspace = document.checkpoint.path, document.workspace
+        if document.active_run:
+            request = MeasureLatency(f"run:{document.active_run}", against=path, workspace=workspace)
+        else:
+            request = MeasureLatency(path, workspace=workspace)
+        self._bench.client.ask(request, done=lambda _: document.refresh_runs(), owner=document)
+
+    def export(self) -> None:
+        document = self._bench.document
+        summary = document.active_summary()
+        dialog = ExportDialog(summary, self._bench.preferences.last_folder, self._window)
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            self.ask_export(dialog.target, dialog.folder)
+        dialog.deleteLater()
+
+    def ask_export(self, target: str, folder: str) -> None:
+        document = self._bench.document
+
+        def done(exported: Exported) -> None:
+            document.refresh_runs()
+            self._say(f"Exported to {exported.out}")
+
+        request = Export(f"run:{document.active_run}", target, folder, document.workspace)
+        self._bench.client.ask(request, done=done, owner=document)
+
+    def carry_out(self, wanted: str, run: str) -> None:
+        """What the Compare panel asks for: "evaluate", "latency" or "export" of a run."""
+        self._bench.document.set_active_run(run)
+        {"evaluate": self.evaluate, "latency": self.measure_latency, "export": self.export}[wanted]()
+
+    def _can_forecast(self) -> bool:
+        return self._is_network() and self.can_run()
+
+    def _is_open(self) -> bool:
+        return self._bench.document.checkpoint is not None
+
+    def _is_network(self) -> bool:
+        checkpoint = self._bench.document.checkpoint
+        return checkpoint is not None and bool(checkpoint.architecture)

@@ -1,0 +1,188 @@
+"""Opening checkpoints and recipes, and keeping recipes."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
+
+from benchvise.app.shell.command import Command
+from benchvise.app.shell.preset_menu import fill_preset_menu
+from benchvise.app.state.session import Session
+from benchvise.core.errors import OutputError, UserError
+from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import Recipe, load_recipe
+
+CHECKPOINT_FILES = "Checkpoints (*.safetensors *.bin *.pt *.pth);;All files (*)"
+RECIPE_FILES = "Recipes (*.yaml *.yml);;All files (*)"
+
+
+def sample_path() -> str:
+    """The folder of the sample model that comes with the program."""
+    return os.path.normpath(str(files("benchvise.resources") / "sample"))
+
+
+class Opening:
+    """What File and Recipe do."""
+
+    def __init__(self, bench: Session, window: QWidget) -> None:
+        self._bench = bench
+        self._window = window
+
+    def commands(self) -> tuple[Command, ...]:
+        document = self._bench.document
+
+        def is_open() -> bool:
+            return document.checkpoint is not None
+
+        def has_recipe() -> bool:
+            return document.recipe != Recipe()
+
+        return (
+            Command("open-folder", "Open", self.choose_folder, "Ctrl+O", "mdi6.folder-open-outline", "Open a folder"),
+            Command("open-file", "Open file …", self.choose_file, "Ctrl+Shift+O", "mdi6.file-outline"),
+            Command("open-sample", "Open the sample model", self.open_sample, icon="mdi6.school-outline"),
+            Command(
+                "load-recipe",
+                "Load recipe …",
+                self.choose_recipe,
+                "Ctrl+L",
+                "mdi6.file-import-outline",
+                enabled=is_open,
+            ),
+            Command(
+                "save-recipe",
+                "Save recipe …",
+                self.save_recipe,
+                "Ctrl+S",
+                "mdi6.content-save-outline",
+                enabled=has_recipe,
+            ),
+            Command("clear-recipe", "Clear the recipe", self.clear_recipe, icon="mdi6.broom", enabled=has_recipe),
+            Command("workspace", "Workspace folder …", self.choose_workspace, icon="mdi6.folder-cog-outline"),
+            Command(
+                "close-checkpoint",
+                "Close the checkpoint",
+                self.close_checkpoint,
+                "Ctrl+W",
+                "mdi6.close-box-outline",
+                enabled=is_open,
+            ),
+        )
+
+    def choose_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self._window, "Open a checkpoint folder", self._start_folder())
+        if path:
+            self.open(path)
+
+    def choose_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self._window, "Open a checkpoint", self._start_folder(), CHECKPOINT_FILES)
+        if path:
+            self.open(path)
+
+    def open_sample(self) -> None:
+        self.open(sample_path())
+
+    def open(self, path: str) -> None:
+        """Open a checkpoint, or load a recipe; asks first when an unsaved recipe would be lost."""
+        if Path(path).suffix in (".yaml", ".yml"):
+            self.load_recipe(path)
+        elif self.may_discard():
+            whole = os.path.abspath(path)  # noqa: PTH100 - pathlib's keeps ".."
+            self._bench.preferences.last_folder = str(Path(whole).parent)
+            self._bench.document.open(whole)
+
+    def may_discard(self) -> bool:
+        """True when the recipe is saved, or the person lets it go."""
+        if not self._bench.document.modified:
+            return True
+        buttons = QMessageBox.StandardButton
+        answer = QMessageBox.question(
+            self._window,
+            "Unsaved recipe",
+            "The recipe has changes that are not saved.",
+            buttons.Save | buttons.Discard | buttons.Cancel,
+            buttons.Save,
+        )
+        return answer == buttons.Discard or (answer == buttons.Save and self.save_recipe())
+
+    def close_checkpoint(self) -> None:
+        if self.may_discard():
+            self._bench.document.close_checkpoint()
+
+    def choose_recipe(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self._window, "Load a recipe", self._start_folder(), RECIPE_FILES)
+        if path:
+            self.load_recipe(path)
+
+    def load_recipe(self, path: str) -> None:
+        try:
+            recipe = load_recipe(path)
+        except UserError as error:
+            self._bench.problems.report_error(error, "Load recipe")
+            return
+        self._use(recipe, f"Load {Path(path).name}")
+        self._bench.document.undo.setClean()
+
+    def save_recipe(self) -> bool:
+        """Ask for a file and write the recipe; True when it was written."""
+        recipe = self._bench.document.recipe
+        start = str(Path(self._start_folder()) / f"{recipe.name or 'recipe'}.yaml")
+        path, _ = QFileDialog.getSaveFileName(self._window, "Save the recipe", start, RECIPE_FILES)
+        if not path:
+            return False
+        try:
+            Path(path).write_text(recipe.to_yaml(), encoding="utf-8")
+        except OSError as error:
+            failed = OutputError(
+                f"The recipe cannot be written: {error.strerror}", where=path, remedy="Choose another folder."
+            )
+            self._bench.problems.report_error(failed, "Save recipe")
+            return False
+        self._bench.document.undo.setClean()
+        return True
+
+    def clear_recipe(self) -> None:
+        self._bench.document.set_recipe(Recipe(), "Clear the recipe")
+
+    def use_preset(self, name: str) -> None:
+        self._use(load_preset(name), f"Use preset {name}")
+
+    def fill_presets(self, menu: QMenu) -> None:
+        fill_preset_menu(menu, self.use_preset, enabled=self._bench.document.checkpoint is not None)
+
+    def fill_recent(self, menu: QMenu) -> None:
+        recent = self._bench.preferences.recent
+        for path in recent:
+            menu.addAction(path, partial(self.open, path))
+        if not recent:
+            menu.addAction("Nothing was opened yet").setEnabled(False)
+            return
+        menu.addSeparator()
+        menu.addAction("Forget these", self._bench.preferences.clear_recent)
+
+    def fill_open(self, menu: QMenu) -> None:
+        menu.addAction("Open folder …", self.choose_folder)
+        menu.addAction("Open file …", self.choose_file)
+        menu.addAction("Open the sample model", self.open_sample)
+        menu.addSeparator()
+        self.fill_recent(menu)
+
+    def choose_workspace(self) -> None:
+        """Ask for the folder that keeps runs and measurements."""
+        from benchvise.core.workspace.workspace import Workspace
+
+        present = str(Workspace(self._bench.document.workspace).path)
+        path = QFileDialog.getExistingDirectory(self._window, "Folder for runs and measurements", present)
+        if path:
+            self._bench.preferences.workspace = path
+            self._bench.document.set_workspace(path)
+
+    def _use(self, recipe: Recipe, title: str) -> None:
+        self._bench.document.set_recipe(recipe, title)
+
+    def _start_folder(self) -> str:
+        return self._bench.preferences.last_folder or str(Path.home())

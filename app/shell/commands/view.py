@@ -1,0 +1,126 @@
+"""What View and Help do: theme, docks, plot tabs, palette, shortcuts, about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from PySide6.QtWidgets import QMenu
+
+from benchvise.app.shell.about import show_about
+from benchvise.app.shell.command import Command, Commands
+from benchvise.app.shell.command_palette import CommandPalette
+from benchvise.app.shell.shortcuts import show_shortcuts
+from benchvise.app.state.session import Session
+from benchvise.app.theme.theme import Choice, theme_notifier
+
+THEMES: tuple[tuple[Choice, str], ...] = (("system", "After the system"), ("light", "Light"), ("dark", "Dark"))
+PLOT_TABS = 6
+
+
+class Viewed(Protocol):
+    """What these commands need of the window."""
+
+    def show_plot(self, number: int) -> None: ...
+
+    def plot_titles(self) -> tuple[str, ...]: ...
+
+    def next_dock(self) -> None: ...
+
+    def quit(self) -> None: ...
+
+    def reset_layout(self) -> None: ...
+
+    def close_topmost(self) -> None: ...
+
+    def show_dock(self, name: str) -> None: ...
+
+
+class Viewing:
+    """Changes how things are seen, never the document."""
+
+    def __init__(self, bench: Session, window: Viewed, palette: CommandPalette, commands: Commands) -> None:
+        self._bench = bench
+        self._window = window
+        self._palette = palette
+        self._commands = commands
+
+    def make(self, *, filter_layers: Callable[[], object], copy_names: Callable[[], object]) -> tuple[Command, ...]:
+        document, window = self._bench.document, self._window
+        undo = document.undo
+
+        def is_open() -> bool:
+            return document.checkpoint is not None
+
+        def undo_text() -> str:
+            return f"Undo {undo.undoText()}".strip()
+
+        def redo_text() -> str:
+            return f"Redo {undo.redoText()}".strip()
+
+        plots = tuple(
+            Command(
+                f"plot-{n}",
+                f"Plot tab {n}",
+                partial(window.show_plot, n - 1),
+                str(n),
+                "mdi6.chart-box-outline",
+                enabled=is_open,
+            )
+            for n in range(1, PLOT_TABS + 1)
+        )
+        themes = tuple(
+            Command(
+                f"theme-{choice}",
+                f"Theme: {title.lower()}",
+                partial(self.choose_theme, choice),
+                icon="mdi6.theme-light-dark",
+                checked=partial(_is_chosen, choice),
+            )
+            for choice, title in THEMES
+        )
+        return (
+            Command("undo", "Undo", undo.undo, "Ctrl+Z", "mdi6.undo", enabled=undo.canUndo, text=undo_text),
+            Command("redo", "Redo", undo.redo, "Ctrl+Shift+Z", "mdi6.redo", enabled=undo.canRedo, text=redo_text),
+            Command("filter", "Filter layers", filter_layers, "Ctrl+F", "mdi6.magnify", enabled=is_open),
+            Command("copy-names", "Copy layer names", copy_names, "Ctrl+Shift+C", "mdi6.content-copy", enabled=is_open),
+            Command("next-dock", "Next panel", window.next_dock, "F6", "mdi6.arrow-right-bold-box-outline"),
+            Command("reset-layout", "Reset the layout", window.reset_layout, icon="mdi6.view-dashboard-outline"),
+            Command("close-topmost", "Close message or filter", window.close_topmost, "Esc", palette=False),
+            Command("log", "Show the log", lambda: window.show_dock("log"), icon="mdi6.text-box-outline"),
+            Command(
+                "palette", "Commands", self._palette.open, "Ctrl+K", "mdi6.magnify", "Find any command", palette=False
+            ),
+            Command("shortcuts", "Keyboard shortcuts", self._show_shortcuts, "F1", "mdi6.keyboard-outline"),
+            Command(
+                "about", "About Benchvise", lambda: show_about(self._palette.window()), icon="mdi6.information-outline"
+            ),
+            Command("quit", "Quit", window.quit, "Ctrl+Q", "mdi6.exit-to-app"),
+            *plots,
+            *themes,
+        )
+
+    def choose_theme(self, choice: Choice) -> None:
+        self._bench.preferences.theme = choice
+        theme_notifier().choose(choice)
+        self._commands.refresh()
+
+    def fill_themes(self, menu: QMenu) -> None:
+        for choice, title in THEMES:
+            action = self._commands.action(f"theme-{choice}")
+            entry = menu.addAction(title, action.trigger)
+            entry.setCheckable(True)
+            entry.setChecked(theme_notifier().choice == choice)
+
+    def fill_plots(self, menu: QMenu) -> None:
+        for number, title in enumerate(self._window.plot_titles()):
+            key = f"\t{number + 1}" if number < PLOT_TABS else ""
+            menu.addAction(f"{title}{key}", partial(self._window.show_plot, number))
+
+    def _show_shortcuts(self) -> None:
+        show_shortcuts(self._commands, self._palette.window())
+
+
+def _is_chosen(choice: Choice) -> bool:
+    return theme_notifier().choice == choice

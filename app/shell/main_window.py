@@ -1,0 +1,321 @@
+"""The window: puts panels, docks, commands and the engine together."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, QSize, QTimer
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
+from PySide6.QtWidgets import QMainWindow, QMessageBox, QStackedWidget, QToolBar, QWidget
+
+from benchvise.app.jobs.error_card import CardStack
+from benchvise.app.jobs.log_panel import LogPanel
+from benchvise.app.jobs.panel import JobsPanel
+from benchvise.app.jobs.problems_panel import ProblemsPanel
+from benchvise.app.layers.panel import LayersPanel
+from benchvise.app.shell.command import Commands
+from benchvise.app.shell.command_palette import CommandPalette
+from benchvise.app.shell.commands.jobs import Work
+from benchvise.app.shell.commands.opening import Opening
+from benchvise.app.shell.commands.view import Viewing
+from benchvise.app.shell.docks import BOTTOM, LEFT, RIGHT, Docks, focus_inside
+from benchvise.app.shell.menus import Submenu, fill_menu_bar, make_toolbar
+from benchvise.app.shell.notifications import SHOWN_MS, Notices
+from benchvise.app.shell.plot_tabs import PlotTabs
+from benchvise.app.shell.scoreboard import Scoreboard
+from benchvise.app.shell.start_page import StartPage
+from benchvise.app.shell.status_bar import StatusBar
+from benchvise.app.state.session import Session
+from benchvise.app.theme.icons import icon
+from benchvise.app.theme.theme import current_theme, theme_notifier
+from benchvise.app.treatment.panel import InspectorPanel
+from benchvise.app.treatment.recipe_panel import RecipePanel
+from benchvise.core.protocol.requests import WarmUp
+
+FIRST_SIZE = QSize(1440, 900)
+REFRESH_MS = 50
+
+
+class MainWindow(QMainWindow):
+    """Composes; what is done is done by the parts."""
+
+    def __init__(self, bench: Session) -> None:
+        super().__init__()
+        self.bench = bench
+        self.setObjectName("benchvise")
+        self.setAcceptDrops(True)
+        self.setWindowIcon(icon("mdi6.package-variant-closed", current_theme().accent))
+        self.commands = Commands(self)
+        self.palette_popup = CommandPalette(self.commands, self)
+        self.opening = Opening(bench, self)
+        self.work = Work(
+            bench, self, measure_sensitivity=self.measure_sensitivity, forecast=self._ask_forecast, say=self.say
+        )
+        self.viewing = Viewing(bench, self, self.palette_popup, self.commands)
+        self.docks = Docks(self)
+        self.cards = CardStack(self)
+        self.notices = Notices(bench.jobs, self)
+        self._painted = False
+        self._warm = False
+        self._arranged = False
+        self._make_panels()
+        self._make_commands()
+        self._refresh_timer = QTimer(self, singleShot=True, interval=REFRESH_MS)
+        self._refresh_timer.timeout.connect(self._refresh)
+        self._connect()
+        self.resize(FIRST_SIZE)
+        self._restore_geometry()
+        self._show_checkpoint()
+        self._refresh()
+
+    def _make_panels(self) -> None:
+        bench = self.bench
+        self.layers = LayersPanel(bench.document)
+        self.inspector = InspectorPanel(bench.document, bench.client)
+        self.recipe = RecipePanel(bench.document)
+        self.jobs = JobsPanel(bench)
+        self.log = LogPanel(bench)
+        self.problems = ProblemsPanel(bench)
+        self.scoreboard = Scoreboard(bench)
+        self.plots = PlotTabs(bench)
+        self.start_page = StartPage(
+            bench.preferences,
+            open_path=self.opening.open,
+            choose_folder=self.opening.choose_folder,
+            choose_file=self.opening.choose_file,
+            open_sample=self.opening.open_sample,
+        )
+        self._middle = QStackedWidget()
+        self._middle.addWidget(self.start_page)
+        self._middle.addWidget(self.plots)
+        self.setCentralWidget(self._middle)
+        self.docks.add("layers", "Layers", self.layers, LEFT)
+        self.docks.add("treatment", "Treatment", self.inspector, RIGHT)
+        self.docks.add("recipe", "Recipe", self.recipe, RIGHT)
+        self.inspector.calibration_wanted.connect(partial(self.docks.show, "recipe"))
+        for name, panel in (("jobs", self.jobs), ("log", self.log), ("problems", self.problems)):
+            self.docks.add(name, panel.title, panel, BOTTOM)
+        self.setStatusBar(StatusBar(bench))
+
+    def _make_commands(self) -> None:
+        copy_names = self.layers.copy_names
+        self.commands.add(self.opening.commands())
+        self.commands.add(self.work.commands())
+        self.commands.add(self.viewing.make(filter_layers=self._filter_layers, copy_names=copy_names))
+        self.commands.add(self.layers.commands())
+        submenus = {
+            menu.id: menu
+            for menu in (
+                Submenu("recent", "Open recent", "mdi6.history", self.opening.fill_recent),
+                Submenu("open", "Open", "mdi6.folder-open-outline", self.opening.fill_open),
+                Submenu("presets", "Preset", "mdi6.tune-variant", self.opening.fill_presets),
+                Submenu("theme", "Theme", "mdi6.theme-light-dark", self.viewing.fill_themes),
+                Submenu("docks", "Panels", "mdi6.dock-window", self.docks.fill_menu),
+                Submenu("plots", "Plots", "mdi6.chart-histogram", self.viewing.fill_plots),
+            )
+        }
+        fill_menu_bar(self, self.commands, submenus)
+        self.toolbar = make_toolbar(self, self.commands, submenus)
+        self.addToolBarBreak()
+        self.strip = QToolBar("Scoreboard", self)
+        self.strip.setObjectName("scoreboard")
+        self.strip.setMovable(False)
+        self.strip.addWidget(self.scoreboard)
+        self.strip.toggleViewAction().setEnabled(False)
+        self.addToolBar(self.strip)
+
+    def _connect(self) -> None:
+        document, jobs, problems = self.bench.document, self.bench.jobs, self.bench.problems
+        document.checkpoint_changed.connect(self._show_checkpoint)
+        document.opening_changed.connect(self._show_opening)
+        document.plan_changed.connect(self._warm_up)
+        for signal in (
+            document.checkpoint_changed,
+            document.recipe_changed,
+            document.plan_changed,
+            document.selection_changed,
+            document.active_run_changed,
+            jobs.added,
+            jobs.changed,
+            jobs.removed,
+        ):
+            signal.connect(self._refresh_soon)
+        document.undo.indexChanged.connect(self._refresh_soon)
+        document.undo.cleanChanged.connect(self._refresh_soon)
+        problems.carded.connect(self.cards.show)
+        self.cards.wanted.connect(self._carry_out)
+        problems.added.connect(self._refresh_soon)
+        jobs.added.connect(self._job_added)
+        self.plots.built.connect(self._panel_built)
+        theme_notifier().changed.connect(self.scoreboard.follow_theme)
+
+    def show_plot(self, number: int) -> None:
+        self.plots.show_number(number)
+
+    def plot_titles(self) -> tuple[str, ...]:
+        return self.plots.titles()
+
+    def show_dock(self, name: str) -> None:
+        self.docks.show(name)
+
+    def quit(self) -> None:
+        self.close()
+
+    def next_dock(self) -> None:
+        """Move the focus to the next panel, in a circle through docks and the middle."""
+        stops: list[QWidget] = [self._middle, *(d for d in self.docks.all() if d.isVisible())]
+        stops = [stop for stop in stops if not stop.visibleRegion().isEmpty()]
+        focused = self.focusWidget()
+        at = next((n for n, stop in enumerate(stops) if focused is not None and stop.isAncestorOf(focused)), -1)
+        focus_inside(stops[(at + 1) % len(stops)])
+
+    def reset_layout(self) -> None:
+        self.bench.preferences.forget_layout()
+        self.docks.arrange()
+
+    def close_topmost(self) -> None:
+        """Esc: the newest card, else the filter, else back to the tree."""
+        if self.cards.dismiss_newest():
+            return
+        self.layers.filter_line.clear()
+        self.layers.view.setFocus()
+
+    def say(self, text: str) -> None:
+        """A line in the status bar and in the log."""
+        self.statusBar().showMessage(text, SHOWN_MS)
+        self.log.say(text)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._painted:
+            self._painted = True
+            QTimer.singleShot(0, self._after_first_paint)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if not self._may_close():
+            event.ignore()
+            return
+        self.bench.preferences.keep_layout("geometry", self.saveGeometry())
+        if self.bench.document.checkpoint is not None:
+            self.docks.keep(self.bench.preferences)
+        self.bench.client.close()
+        event.accept()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls() and all(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        urls = event.mimeData().urls()
+        if urls:
+            event.acceptProposedAction()
+            self.opening.open(urls[0].toLocalFile())
+
+    def _after_first_paint(self) -> None:
+        self.bench.client.start()
+        self.bench.document.refresh_runs()
+        self.plots.build_current()
+
+    def _warm_up(self) -> None:
+        """Once the first plan is there, let the engine load what looking and running need."""
+        if not self._warm and self.bench.document.plan is not None:
+            self._warm = True
+            self.bench.client.ask(WarmUp())
+
+    def _may_close(self) -> bool:
+        if self.bench.jobs.would_lose and not self._lets_jobs_go():
+            return False
+        return self.opening.may_discard()
+
+    def _lets_jobs_go(self) -> bool:
+        box = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle("A job is running")
+        running = self.bench.jobs.running
+        box.setText(f"{running.title if running is not None else 'A job'} is not finished.")
+        box.setInformativeText("Finished layers are kept; pressing Run on the same recipe takes them up again.")
+        stop = box.addButton("Cancel job and close", QMessageBox.ButtonRole.DestructiveRole)
+        keep = box.addButton("Keep working", QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(keep)
+        box.setEscapeButton(keep)
+        box.exec()
+        lets_go = box.clickedButton() is stop
+        box.deleteLater()
+        return lets_go
+
+    def _show_checkpoint(self) -> None:
+        checkpoint = self.bench.document.checkpoint
+        is_open = checkpoint is not None
+        self._middle.setCurrentIndex(1 if is_open else 0)
+        self.strip.setVisible(is_open)
+        if is_open and not self._arranged:
+            self._arranged = True
+            self.docks.set_shown(True)
+            if not self.docks.restore(self.bench.preferences):
+                self.docks.arrange()
+            self.strip.show()
+            self.layers.view.setFocus()
+        elif not is_open:
+            if self._arranged:
+                self.docks.keep(self.bench.preferences)
+            self._arranged = False
+            self.docks.set_shown(False)
+        self.docks.dress()
+        if checkpoint is not None:
+            self.bench.preferences.add_recent(checkpoint.path)
+            if self._painted:
+                self.plots.build_current()
+
+    def _show_opening(self) -> None:
+        self.start_page.show_opening(self.bench.document.opening)
+
+    def _refresh_soon(self, *_: object) -> None:
+        if not self._refresh_timer.isActive():
+            self._refresh_timer.start()
+
+    def _refresh(self) -> None:
+        self.commands.refresh()
+        document = self.bench.document
+        name = Path(document.checkpoint.path).name if document.checkpoint is not None else ""
+        recipe = f" · {document.recipe.name}" if document.recipe.name else ""
+        self.setWindowTitle(f"{name}{recipe}[*] — Benchvise" if name else "Benchvise[*]")
+        self.setWindowModified(document.modified)
+        count = self.problems.count
+        self.docks.dock("problems").setWindowTitle(f"Problems ({count})" if count else "Problems")
+
+    def _carry_out(self, command: str) -> None:
+        self.commands.action(command).trigger()
+
+    def _job_added(self, number: int) -> None:
+        job = self.bench.jobs.job(number)
+        if job is not None and not job.quiet:
+            dock = self.docks.dock("jobs")
+            dock.show()
+            dock.raise_()
+
+    def _panel_built(self, _: int, panel: QWidget) -> None:
+        from benchvise.app.compare.panel import ComparePanel
+
+        if isinstance(panel, ComparePanel):
+            panel.wanted.connect(self.work.carry_out)
+
+    def measure_sensitivity(self) -> None:
+        from benchvise.app.sensitivity.panel import SensitivityPanel
+
+        self.plots.show_number(self.plots.titles().index("Sensitivity"))
+        panel = self.plots.panel("Sensitivity")
+        assert isinstance(panel, SensitivityPanel)
+        panel.ask_measurement()
+
+    def _ask_forecast(self) -> None:
+        self.scoreboard.ask_forecast()
+
+    def _filter_layers(self) -> None:
+        self.docks.dock("layers").show()
+        self.layers.focus_filter()
+
+    def _restore_geometry(self) -> None:
+        geometry = self.bench.preferences.layout("geometry")
+        if isinstance(geometry, QByteArray):
+            self.restoreGeometry(geometry)

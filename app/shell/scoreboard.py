@@ -1,0 +1,278 @@
+"""The strip that always answers: what would it cost, and what would it bring?"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QToolButton, QWidget
+
+from benchvise.app.budget.forecast_menu import ForecastMenu
+from benchvise.app.state.decode_conditions import Conditions
+from benchvise.app.state.problems import Problem
+from benchvise.app.state.session import Session
+from benchvise.app.text.numbers import byte_text, kl_text, plural
+from benchvise.app.theme.appearance import UNIT
+from benchvise.app.theme.icons import icon
+from benchvise.app.widgets.figure import Figure
+from benchvise.core.protocol.events import Event, Failed, Finished
+from benchvise.core.protocol.requests import ForecastLatency, MeasureLatency
+from benchvise.core.protocol.results import Estimate, Latency, LatencyForecast, RunSummary
+
+IDLE_MS = 1500
+SMALL_BYTES = 100_000_000
+"""Up to this size a decode forecast takes a second and is made unasked, once the plan has been at rest."""
+
+_MAX_OF_NAME = 22
+"""Characters of a machine's name and of unusual conditions in the title of a figure; the tool tip has them whole."""
+
+_REST = 4
+"""Share of the width that is left free at the right, so that the figures stay together in a wide window."""
+
+
+class Scoreboard(QFrame):
+    """SIZE, BITS, QUALITY, DECODE, MEMORY: planned or forecast until a run was made with this very recipe."""
+
+    def __init__(self, bench: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bench = bench
+        self._forecast: LatencyForecast | None = None
+        self._forecast_of = ("", "", Conditions())
+        self._no_forecast = ""
+        self._latencies: dict[str, Latency] = {}
+        self.bytes = Figure("SIZE", "Bytes of all weights, before → after")
+        self.bits = Figure("BITS PER WEIGHT", "Over all weights, scales and zero points counted, kept layers included")
+        self.quality = Figure("QUALITY", "KL divergence from the original at the model's output, nats per token")
+        self.decode = Figure("DECODE", "Text generated per second, one sequence")
+        self.memory = Figure("MEMORY", "Memory the weights take while the model runs")
+        self.forecast_button = QToolButton()
+        self.forecast_button.setText("Forecast")
+        self.forecast_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.forecast_button.setAccessibleName("Forecast the decode speed")
+        self.forecast_button.setToolTip(
+            "Forecast the decode speed from benchmarks of the kernels\n"
+            "The arrow chooses how many sequences, how long a context, and which machine"
+        )
+        self.forecast_button.clicked.connect(self.ask_forecast)
+        self.forecast_menu = ForecastMenu(bench.document, self.forecast_button)
+        bench.document.conditions_changed.connect(self._on_conditions)
+        self.forecast_menu.failed.connect(lambda problem: bench.problems.report(problem, card=True))
+        self.forecast_button.setMenu(self.forecast_menu)
+        self.forecast_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        self._figures = (self.bytes, self.bits, self.quality, self.decode, self.memory)
+        self.setProperty("surface", "panel")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(2 * UNIT, UNIT, 2 * UNIT, UNIT)
+        layout.setSpacing(3 * UNIT)
+        decode = QHBoxLayout()
+        decode.setSpacing(UNIT)
+        decode.addWidget(self.decode)
+        decode.addWidget(self.forecast_button, 0, Qt.AlignmentFlag.AlignVCenter)
+        decode.addStretch(1)
+        for figure, share in ((self.bytes, 5), (self.bits, 4), (self.quality, 4)):
+            layout.addWidget(figure, share)
+        layout.addLayout(decode, 5)
+        layout.addWidget(self.memory, 4)
+        layout.addStretch(_REST)
+        self._idle = QTimer(self, singleShot=True, interval=IDLE_MS)
+        self._idle.timeout.connect(self._forecast_unasked)
+        document = bench.document
+        document.checkpoint_changed.connect(self._forget)
+        for signal in (document.recipe_changed, document.plan_changed, document.runs_changed):
+            signal.connect(self.refresh)
+        document.active_run_changed.connect(self.refresh)
+        document.plan_changed.connect(self._idle.start)
+        bench.client.event.connect(self._on_event)
+        bench.jobs.changed.connect(self._enable)
+        self.follow_theme()
+        self.refresh()
+
+    def follow_theme(self) -> None:
+        self.forecast_button.setIcon(icon("mdi6.speedometer"))
+
+    def refresh(self) -> None:
+        """Show what is known now."""
+        document = self._bench.document
+        self._enable()
+        if document.checkpoint is None:
+            for figure in self._figures:
+                figure.show_nothing("Open a checkpoint to see it.")
+            return
+        run = document.active_summary() if document.active_run_is_current() else None
+        if run is not None and run.state == "done":
+            self.bytes.show_measured(f"{byte_text(run.bytes_before)} → {byte_text(run.bytes_after)}", f"Run {run.run}")
+            self._show_bits(run.bits_per_weight, measured=True)
+        else:
+            self._show_plan()
+        self._show_quality(run)
+        self._show_decode(run)
+
+    def ask_forecast(self) -> None:
+        """Forecast the decode speed of the recipe as it is now."""
+        if self.can_forecast():
+            self._ask_forecast(asked_for=True)
+
+    def can_forecast(self) -> bool:
+        """True when there is a recipe that treats something, in a network whose structure is known."""
+        document = self._bench.document
+        checkpoint, plan = document.checkpoint, document.plan
+        if checkpoint is None or not checkpoint.architecture or document.plan_problem is not None:
+            return False
+        return plan is not None and plan.treated_layers > 0
+
+    def _ask_forecast(self, *, asked_for: bool) -> None:
+        """A failure is a problem of the person's only when they asked; the figures' tooltips say it in any case."""
+        document = self._bench.document
+        assert document.checkpoint is not None
+        path, recipe, conditions = document.checkpoint.path, document.recipe, document.conditions
+        asked = (path, recipe.digest, conditions)
+
+        def done(forecast: LatencyForecast) -> None:
+            self._forecast, self._forecast_of = forecast, asked
+            self.refresh()
+
+        def failed(failure: Failed) -> None:
+            self._no_forecast = f"No forecast: {failure.what}. {failure.remedy}"
+            if asked_for or failure.details:
+                problem = Problem(failure.what, failure.where, failure.remedy, failure.details, "Forecast latency")
+                self._bench.problems.report(problem, card=asked_for)
+            self.refresh()
+
+        self._no_forecast = ""
+        request = ForecastLatency(
+            path,
+            recipe,
+            document.workspace,
+            conditions.batch,
+            conditions.context,
+            conditions.context if asked_for else 0,
+            conditions.profile,
+        )
+        self._bench.client.ask(request, done=done, failed=failed, owner=self)
+
+    def _on_conditions(self) -> None:
+        conditions = self._bench.document.conditions
+        about = f" · {_shortened(conditions.short)}" if conditions.short else ""
+        self.decode.set_title(f"DECODE{about}")
+        self.refresh()
+        if not self._bench.jobs.busy:
+            self.ask_forecast()
+
+    def _enable(self, _: int = 0) -> None:
+        self.forecast_button.setEnabled(self.can_forecast() and not self._bench.jobs.busy)
+
+    def _forget(self) -> None:
+        self._forecast = None
+        self.refresh()
+
+    def _show_plan(self) -> None:
+        document = self._bench.document
+        plan, checkpoint = document.plan, document.checkpoint
+        if plan is None or checkpoint is None:
+            self.bytes.show_nothing("The plan is being made.")
+            self.bits.show_nothing("The plan is being made.")
+            return
+        before = byte_text(plan.total_before)
+        if plan.treated_layers:
+            treated = f"{plural(plan.treated_layers, 'layer')} treated, {plan.bits_per_treated_weight:.2f} bits there"
+            self.bytes.show_planned(f"{before} → {byte_text(plan.total_after)}", treated)
+        else:
+            self.bytes.show_planned(before, "Nothing is treated yet")
+        self._show_bits(plan.bits_per_weight, measured=False)
+
+    def _show_bits(self, after: float, *, measured: bool) -> None:
+        before = self._bench.document.totals.bits_per_weight
+        show = self.bits.show_measured if measured else self.bits.show_planned
+        show(f"{before:.4g}" if abs(before - after) < 0.005 else f"{before:.4g} → {after:.2f}")
+
+    def _show_quality(self, run: RunSummary | None) -> None:
+        if run is not None and run.kl_mean is not None:
+            more = [f"99th percentile {kl_text(run.kl_p99)}"] if run.kl_p99 is not None else []
+            if run.perplexity is not None and run.perplexity_before is not None:
+                more.append(f"Perplexity {run.perplexity_before:.3f} → {run.perplexity:.3f}")
+            if run.top1_agreement is not None:
+                more.append(f"Same first choice for {run.top1_agreement:.1%} of the tokens")
+            self.quality.show_measured(f"KL {kl_text(run.kl_mean)}", "\n".join(more))
+            return
+        estimated = self._bench.document.predicted_kl
+        if estimated is not None:
+            between = f"Foretold from sensitivities: {kl_text(estimated.low)} to {kl_text(estimated.high)}"
+            self.quality.show_forecast(f"≈KL {kl_text(estimated.value)}", between)
+        elif run is not None:
+            self.quality.show_nothing("Not measured yet: Run ▸ Evaluate compares the run with the original.")
+        else:
+            self.quality.show_nothing("Foretold where a budget made the recipe; measured with Run ▸ Evaluate.")
+
+    def _show_decode(self, run: RunSummary | None) -> None:
+        document = self._bench.document
+        latency = self._latencies.get(run.run) if run is not None else None
+        conditions = document.conditions
+        measured = run is not None and bool(run.decode_ms) and conditions.usual
+        if run is not None and run.decode_ms and measured:
+            gain = f" ×{run.speed_up:.2f}" if run.speed_up else ""
+            self.decode.show_measured(f"{1000 / run.decode_ms:.0f} tok/s{gain}", f"{run.decode_ms:.2f} ms per token")
+        if latency is not None:
+            self.memory.show_measured(byte_text(latency.timing.weight_bytes))
+        elif run is not None and run.decode_ms and run.peak_rss_bytes:
+            self.memory.show_nothing(f"Peak of the whole process while evaluating: {byte_text(run.peak_rss_bytes)}")
+        forecast = self._forecast
+        path = document.checkpoint.path if document.checkpoint is not None else ""
+        current = forecast is not None and self._forecast_of == (path, document.recipe.digest, conditions)
+        if measured:
+            if latency is None and forecast is not None and current:
+                self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
+            return
+        if forecast is None or not current:
+            why = self._no_forecast or "Forecast it with the button beside, or measure it with Run ▸ Measure latency."
+            self.decode.show_nothing(why)
+            self.memory.show_nothing(why)
+            return
+        self._show_forecast(forecast)
+
+    def _show_forecast(self, forecast: LatencyForecast) -> None:
+        after, tokens = forecast.after_ms, 1000 * forecast.batch
+        speed = tokens / after.value if after.value else 0.0
+        lines = [_range_in_words(forecast, self._bench.document.conditions)]
+        before, first = forecast.prefill_before_ms, forecast.prefill_after_ms
+        if before is not None and first is not None:
+            lines.append(f"Reading {forecast.prompt:,} tokens of each: ≈{_ms(before)} → ≈{_ms(first)}")
+        lines += [f"Falls back: {name}" for name in forecast.fallbacks[:5]]
+        self.decode.show_forecast(f"≈{speed:.0f} tok/s ×{forecast.speed_up.value:.2f}", "\n".join(lines))
+        self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
+
+    def _forecast_unasked(self) -> None:
+        document = self._bench.document
+        checkpoint = document.checkpoint
+        if checkpoint is None or document.totals.nbytes > SMALL_BYTES or not self.can_forecast():
+            return
+        if self._bench.jobs.busy or not document.plan_is_current or checkpoint.quantization is not None:
+            return
+        asked = (checkpoint.path, document.recipe.digest, document.conditions)
+        if self._forecast_of != asked:
+            self._forecast_of = asked
+            self._ask_forecast(asked_for=False)
+
+    def _on_event(self, event: Event) -> None:
+        if not isinstance(event, Finished) or not isinstance(event.result, Latency):
+            return
+        job = self._bench.jobs.job(event.request)
+        if job is not None and isinstance(job.request, MeasureLatency) and event.result.source.startswith("run:"):
+            self._latencies[event.result.source.removeprefix("run:")] = event.result
+            self._bench.document.refresh_runs()
+            self.refresh()
+
+
+def _range_in_words(forecast: LatencyForecast, conditions: Conditions) -> str:
+    """Where the speed is expected to lie, of what, and whose."""
+    after, tokens = forecast.after_ms, 1000 * forecast.batch
+    whose = f"{forecast.machine} (another machine)" if forecast.foreign else forecast.machine
+    if after.low <= 0 or after.high <= 0:
+        return f"For {conditions.words} on {whose}"
+    slowest, fastest = tokens / after.high, tokens / after.low
+    return f"Probably {slowest:.0f} to {fastest:.0f} tok/s on {whose}, for {conditions.words}"
+
+
+def _ms(estimate: Estimate) -> str:
+    return f"{estimate.value:.3g} ms"
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= _MAX_OF_NAME else f"{words[: _MAX_OF_NAME - 1].rstrip()}…"

@@ -1,0 +1,43 @@
+"""Which treatments are offered where a person is asked to choose among several."""
+
+from __future__ import annotations
+
+from benchvise.core.allocate.ladder import bit_ladder
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.recipe.recipe import Recipe, Treatment
+
+
+def _group(bits: int, size: int) -> Treatment:
+    return Treatment(Integer(bits=bits, group_size=size, indivisible="divisor"))
+
+
+OFFERED: tuple[Treatment, ...] = (
+    Treatment(Integer(bits=8, granularity="channel")),
+    Treatment(Integer(bits=4, granularity="channel")),
+    _group(4, 128),
+    _group(4, 32),
+    _group(3, 64),
+    _group(2, 32),
+    Treatment(Sparse(fraction=0.5)),
+)
+
+
+def ladder(recipe: Recipe) -> tuple[Treatment, ...]:
+    """From 2 to 8 bits in groups of 128 with the recipe's own solver: what a budget chooses among at first.
+
+    A recipe that treats nothing yet, or whose solver cannot serve such grids, gets the usual ladder.
+    """
+    solver = next((rule.treatment.solver for rule in recipe.rules if not rule.treatment.keeps), None)
+    if solver is not None and any(solver.refusal(rung.scheme) for rung in bit_ladder(solver)):
+        solver = None
+    return bit_ladder(solver)
+
+
+def offered(recipe: Recipe, *more: Treatment) -> tuple[Treatment, ...]:
+    """The usual ones, the ladder with the recipe's solver, those of the recipe, and `more`; each once."""
+    own = (rule.treatment for rule in recipe.rules if not rule.treatment.keeps)
+    by_tag: dict[str, Treatment] = {}
+    for treatment in (*OFFERED, *ladder(recipe), *own, *more):
+        by_tag.setdefault(treatment.tag, treatment)
+    return tuple(by_tag.values())

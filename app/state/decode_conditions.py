@@ -1,0 +1,41 @@
+"""For how many sequences, after how many tokens, and on which machine decoding is forecast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchvise.core.protocol.requests import ForecastLatency
+
+_USUAL = (ForecastLatency.batch, ForecastLatency.context)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """profile: the file of another machine, "" for this one; machine: its name."""
+
+    batch: int = ForecastLatency.batch
+    context: int = ForecastLatency.context
+    profile: str = ""
+    machine: str = ""
+
+    @property
+    def usual(self) -> bool:
+        """Whether measurements are made under the same conditions."""
+        return self == Conditions()
+
+    @property
+    def words(self) -> str:
+        """As part of a sentence."""
+        sequences = "one sequence" if self.batch == 1 else f"{self.batch} sequences side by side"
+        return f"{sequences} after {self.context:,} tokens"
+
+    @property
+    def short(self) -> str:
+        """What is unusual about them, in a few characters."""
+        amount = [self.amount] if (self.batch, self.context) != _USUAL else []
+        return ", ".join([self.machine] * bool(self.machine) + amount)
+
+    @property
+    def amount(self) -> str:
+        """Sequences × tokens."""
+        return f"{self.batch:,} × {self.context:,}"

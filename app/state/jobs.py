@@ -1,0 +1,190 @@
+"""Every job the window has asked for, with its progress and results: what Jobs, status bar and Run menu look at."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from benchvise.app.engine.client import EngineClient
+from benchvise.core.protocol.events import Advanced, Event, Failed, Finished, Note, Partial, Queued, Started, Stopped
+from benchvise.core.protocol.requests import (
+    JOBS,
+    Compress,
+    Evaluate,
+    Export,
+    ForecastCosts,
+    ForecastJob,
+    ForecastLatency,
+    Generate,
+    MeasureLatency,
+    MeasureProfile,
+    MeasureSensitivity,
+    Request,
+)
+from benchvise.core.protocol.results import LayerCompressed, Result
+
+QUEUED, RUNNING, PAUSED, DONE, STOPPED, FAILED = "queued", "running", "paused", "done", "stopped", "failed"
+ENDED = (DONE, STOPPED, FAILED)
+
+
+@dataclass
+class Job:
+    """One job as it stands. `layers` grows while a compression runs."""
+
+    number: int
+    request: Request
+    title: str
+    state: str = QUEUED
+    progress: Advanced | None = None
+    note: str = ""
+    layers: list[LayerCompressed] = field(default_factory=list)
+    result: Result | None = None
+    failure: Failed | None = None
+    started: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def fraction(self) -> float | None:
+        """How far it is, 0 to 1; None while unknown."""
+        if self.state == DONE:
+            return 1.0
+        if self.progress is None or not self.progress.total:
+            return None
+        return min(1.0, self.progress.done / self.progress.total)
+
+    @property
+    def quiet(self) -> bool:
+        """A forecast is not worth a line in the list once it is there."""
+        return isinstance(self.request, ForecastLatency | ForecastCosts | ForecastJob)
+
+
+class Jobs(QObject):
+    """Listens to the engine client; knows every job whoever asked for it."""
+
+    added = Signal(int)
+    changed = Signal(int)
+    layer_done = Signal(int)
+    ended = Signal(int)
+    removed = Signal(int)
+
+    def __init__(self, client: EngineClient, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._client = client
+        self._jobs: dict[int, Job] = {}
+        client.asked.connect(self._on_asked)
+        client.event.connect(self._on_event)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(tuple(self._jobs.values()))
+
+    def job(self, number: int) -> Job | None:
+        return self._jobs.get(number)
+
+    @property
+    def running(self) -> Job | None:
+        """The job being worked on."""
+        return next((job for job in self._jobs.values() if job.state in (RUNNING, PAUSED)), None)
+
+    @property
+    def busy(self) -> bool:
+        return any(not job.ended for job in self._jobs.values())
+
+    @property
+    def would_lose(self) -> bool:
+        """True while something is under way that a person would miss."""
+        return any(not job.ended and not job.quiet for job in self._jobs.values())
+
+    def toggle_pause(self) -> None:
+        """Pause the running job, or let the paused one go on."""
+        job = self.running
+        if job is not None:
+            self._client.control(job.number, "resume" if job.state == PAUSED else "pause")
+
+    def cancel(self, number: int) -> None:
+        self._client.control(number, "cancel")
+
+    def clear_ended(self) -> None:
+        for job in tuple(self._jobs.values()):
+            if job.ended:
+                self._remove(job.number)
+
+    def _remove(self, number: int) -> None:
+        if self._jobs.pop(number, None) is not None:
+            self.removed.emit(number)
+
+    def _on_asked(self, number: int, request: Request) -> None:
+        if isinstance(request, JOBS):
+            self._jobs[number] = Job(number, request, title_of(request))
+            self.added.emit(number)
+
+    def _on_event(self, event: Event) -> None:
+        job = self._jobs.get(event.request)
+        if job is None:
+            return
+        if isinstance(event, Partial):
+            if isinstance(event.record, LayerCompressed):
+                job.layers.append(event.record)
+                self.layer_done.emit(job.number)
+            return
+        _note_event(job, event)
+        self.changed.emit(job.number)
+        if job.ended:
+            self.ended.emit(job.number)
+            if job.quiet and job.state != FAILED:
+                self._remove(job.number)
+
+
+def _note_event(job: Job, event: Event) -> None:
+    match event:
+        case Queued():
+            job.state = QUEUED
+        case Started():
+            job.state, job.started = RUNNING, time.monotonic()
+        case Advanced():
+            job.state, job.progress = PAUSED if event.paused else RUNNING, event
+        case Note():
+            job.note = event.message
+        case Finished():
+            job.state, job.result = DONE, event.result
+        case Stopped():
+            job.state = STOPPED
+        case Failed():
+            job.state, job.failure = FAILED, event
+    if job.ended and job.started:
+        job.seconds = time.monotonic() - job.started
+
+
+def title_of(request: Request) -> str:
+    """A job's name in the list."""
+    match request:
+        case Compress():
+            return f"Compress {_short(request.path)}" + (f" · {request.recipe.name}" if request.recipe.name else "")
+        case Evaluate():
+            return f"Evaluate {_short(request.source)}" + (" against the original" if request.against else "")
+        case Export():
+            return f"Export to {_short(request.out)}"
+        case MeasureLatency():
+            return f"Measure latency of {_short(request.source)}"
+        case MeasureSensitivity():
+            return f"Measure sensitivity of {_short(request.path)}"
+    return _TITLES.get(type(request), type(request).__name__)
+
+
+def _short(source: str) -> str:
+    return source if source.startswith("run:") else Path(source).name or source
+
+
+_TITLES: dict[type[Request], str] = {
+    Generate: "Generate side by side",
+    ForecastLatency: "Forecast latency",
+    ForecastCosts: "Forecast the latency of layers",
+    ForecastJob: "Forecast the job",
+    MeasureProfile: "Measure this machine",
+}

@@ -1,0 +1,88 @@
+"""What is remembered between starts: theme, recent files, workspace, and the window's layout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_config_path
+from PySide6.QtCore import QByteArray, QObject, QSettings, Signal
+
+from benchvise.app.theme.theme import Choice
+
+MAX_RECENT = 12
+LAYOUT_VERSION = 1
+FILE_VARIABLE = "BENCHVISE_SETTINGS"
+"""Names another settings file: for tests, and for people who keep several."""
+
+
+def settings_file() -> Path:
+    named = os.environ.get(FILE_VARIABLE)
+    return Path(named) if named else user_config_path("benchvise", appauthor=False) / "window.ini"
+
+
+class Preferences(QObject):
+    """Typed access to the settings file."""
+
+    recent_changed = Signal()
+
+    def __init__(self, file: Path | None = None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store = QSettings(str(file or settings_file()), QSettings.Format.IniFormat, self)
+
+    @property
+    def theme(self) -> Choice:
+        stored = self._store.value("theme", "system")
+        choices: tuple[Choice, ...] = ("system", "light", "dark")
+        return next((choice for choice in choices if choice == stored), "system")
+
+    @theme.setter
+    def theme(self, choice: Choice) -> None:
+        self._store.setValue("theme", choice)
+
+    @property
+    def workspace(self) -> str:
+        """The chosen workspace folder; "" for the default place."""
+        return str(self._store.value("workspace", "") or "")
+
+    @workspace.setter
+    def workspace(self, path: str) -> None:
+        self._store.setValue("workspace", path)
+
+    @property
+    def recent(self) -> tuple[str, ...]:
+        """Paths opened before, the latest first."""
+        stored = self._store.value("recent", [])
+        paths = [stored] if isinstance(stored, str) else list(stored) if isinstance(stored, list) else []
+        return tuple(str(path) for path in paths if path)
+
+    def add_recent(self, path: str) -> None:
+        others = [known for known in self.recent if known != path]
+        self._store.setValue("recent", [path, *others][:MAX_RECENT])
+        self.recent_changed.emit()
+
+    def clear_recent(self) -> None:
+        self._store.remove("recent")
+        self.recent_changed.emit()
+
+    @property
+    def last_folder(self) -> str:
+        return str(self._store.value("last_folder", "") or "")
+
+    @last_folder.setter
+    def last_folder(self, path: str) -> None:
+        self._store.setValue("last_folder", path)
+
+    def layout(self, part: str) -> QByteArray | None:
+        """A remembered part of the layout ("geometry", "docks", …); None when it is of another version."""
+        if self._store.value("layout/version") not in (LAYOUT_VERSION, str(LAYOUT_VERSION)):
+            return None
+        stored = self._store.value(f"layout/{part}")
+        return stored if isinstance(stored, QByteArray) else None
+
+    def keep_layout(self, part: str, state: QByteArray) -> None:
+        self._store.setValue("layout/version", LAYOUT_VERSION)
+        self._store.setValue(f"layout/{part}", state)
+
+    def forget_layout(self) -> None:
+        self._store.remove("layout")

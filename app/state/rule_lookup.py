@@ -1,0 +1,67 @@
+"""Which treatment the recipe gives to a layer, answered at once for the few layers that are being edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.errors import RecipeError
+from benchvise.core.recipe.layer_matcher import is_name, matcher
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+
+
+class _Matches:
+    """One list of patterns: plain names in a set, the rest as tests."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._names = {pattern for pattern in patterns if is_name(pattern)}
+        self.tests: list[Callable[[Layer], bool]] = []
+        for pattern in patterns:
+            if pattern not in self._names:
+                self.tests.append(_test(pattern))
+
+    def __call__(self, layer: Layer) -> bool:
+        if layer.name in self._names or layer.tensor.name in self._names:
+            return True
+        return any(test(layer) for test in self.tests)
+
+
+def _test(pattern: str) -> Callable[[Layer], bool]:
+    """The pattern's test; one that cannot be understood matches nothing here, and the plan reports it."""
+    try:
+        return matcher(pattern)
+    except RecipeError:
+        return lambda _: False
+
+
+class Resolution:
+    """A recipe made ready to be asked about single layers: the last rule that matches decides.
+
+    Rules that only name layers one by one, as those that a budget makes do, are looked up by the name.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._rules = recipe.rules
+        self._named: dict[str, int] = {}
+        self._tested: list[tuple[int, _Matches, _Matches]] = []
+        for place, rule in enumerate(recipe.rules):
+            targets = _Matches(rule.targets)
+            if rule.ignore or targets.tests:
+                self._tested.append((place, targets, _Matches(rule.ignore)))
+            else:
+                self._named.update(dict.fromkeys(rule.targets, place))
+        self._tested.reverse()
+
+    def rule_of(self, layer: Layer) -> Rule | None:
+        named = max(self._named.get(layer.name, -1), self._named.get(layer.tensor.name, -1))
+        for place, targets, ignore in self._tested:
+            if place < named:
+                break
+            if targets(layer) and not ignore(layer):
+                return self._rules[place]
+        return self._rules[named] if named >= 0 else None
+
+    def treatment_of(self, layer: Layer) -> Treatment:
+        """KEEP for layers that no rule names and for those that cannot be compressed."""
+        rule = self.rule_of(layer) if layer.compressible else None
+        return rule.treatment if rule is not None else KEEP

@@ -1,0 +1,113 @@
+"""The heat map panel: the weight, and the error that a treatment makes, cell by cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QLabel, QVBoxLayout
+
+from benchvise.app.plots.comparison import Comparison
+from benchvise.app.plots.controls import Controls
+from benchvise.app.weights.heat_map_plot import HeatMapPlot
+from benchvise.app.weights.layer_plot_panel import PlotPanel
+from benchvise.core.protocol.events import Failed
+from benchvise.core.protocol.requests import LookMap
+from benchvise.core.protocol.results import LookedMap
+
+if TYPE_CHECKING:
+    from benchvise.app.engine.client import EngineClient
+    from benchvise.app.state.document import Document
+
+CELL_STEP = 256
+MAX_CELLS = 1024
+
+
+class HeatMapPanel(PlotPanel):
+    """Weight and error of the current layer side by side."""
+
+    title = "Heat map"
+    icon = "mdi6.grid"
+
+    def __init__(self, document: Document, client: EngineClient) -> None:
+        super().__init__(document, client)
+        self.controls = Controls(self._choices_changed)
+        self.comparison = Comparison(self.controls, document)
+        self.shared = self.controls.check(
+            "Same colours for both", "Let the error's colours end where the weight's do, to see their proportion"
+        )
+        self.note = QLabel(wordWrap=True)
+        self.note.setMinimumWidth(1)
+        self.note.setContentsMargins(8, 0, 8, 0)
+        self.plot = HeatMapPlot()
+        layout = QVBoxLayout(self.content)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.controls)
+        layout.addWidget(self.note)
+        layout.addWidget(self.plot, 1)
+        self._looked: LookedMap | None = None
+        self._layer = ""
+        self._asked_after = ""
+        document.selection_changed.connect(self.refresh_soon)
+        document.checkpoint_changed.connect(self.refresh_soon)
+        self.comparison.listen(self.refresh_soon)
+
+    def refresh(self) -> None:
+        layer = self.document.current
+        if self.document.checkpoint is None or layer is None:
+            self._looked = None
+            self.say_empty(
+                "Select a layer",
+                "Its weights appear here as a picture, and beside them the error that the planned treatment makes. "
+                "Blue is negative, orange positive; outlier rows and columns show as lines.",
+            )
+            return
+        self._ask(without_after=False)
+
+    def _ask(self, *, without_after: bool) -> None:
+        checkpoint, layer = self.document.checkpoint, self.document.current
+        assert checkpoint is not None
+        assert layer is not None
+        index = self.document.selection[0]
+        after = None if without_after else self.comparison.after(index)
+        if not without_after:
+            self.note.setText(self.comparison.remark(index))
+        self._asked_after = self.comparison.label(index)
+        size = self.plot.canvas.size()
+        request = LookMap(
+            checkpoint.path, layer.name, after, _cells(size.height()), _cells(size.width()), self.document.workspace
+        )
+
+        def failed(_: int, event: Failed) -> None:
+            if after is not None:
+                self.note.setText(f"{event.what}. {event.remedy}".strip())
+                self._ask(without_after=True)
+            else:
+                self.say_failed(event)
+
+        self.question.ask([request], self._answered, failed)
+
+    def _answered(self, _: int, looked: LookedMap) -> None:
+        anew = looked.layer != self._layer
+        self._looked, self._layer = looked, looked.layer
+        self.note.setVisible(bool(self.note.text()))
+        self.show_content()
+        self._draw()
+        if anew:
+            self.plot.reset_zoom()
+
+    def _choices_changed(self) -> None:
+        index = self.document.selection[0] if self.document.selection else None
+        if index is None or self.comparison.label(index) != self._asked_after:
+            self.refresh_soon()
+        else:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._looked is not None:
+            self.plot.show_maps(self._looked, shared=self.shared.isChecked())
+
+
+def _cells(pixels: int) -> int:
+    """About one cell per pixel, in steps so that a window that is being resized asks nothing new."""
+    return min(MAX_CELLS, max(CELL_STEP, -(-pixels // CELL_STEP) * CELL_STEP))

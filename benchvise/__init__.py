@@ -1,0 +1,1 @@
+"""Benchvise: squeezes model checkpoints."""

@@ -1,0 +1,220 @@
+"""The treated layers of one block, solved on what calibration shows them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchvise.core.blockwise.batching import Batching, with_memory
+from benchvise.core.blockwise.block_layer import BlockLayer
+from benchvise.core.blockwise.block_run import BlockRun
+from benchvise.core.blockwise.context import Job
+from benchvise.core.blockwise.input_hooks import InputHook, in_order
+from benchvise.core.blockwise.nonfinite import first_not_finite, not_finite
+from benchvise.core.blockwise.observed_layers import ObservedLayers, observed_layers
+from benchvise.core.blockwise.registry import SOLVE_BLOCK
+from benchvise.core.blockwise.statistics import Collector, Learned, NotFinite, Stream, Wanted, finite
+from benchvise.core.blockwise.sub_progress import Share
+from benchvise.core.compress.whole_matrix import solve_matrix
+from benchvise.core.errors import CheckpointError
+from benchvise.core.recipe.plan import PlanRow
+
+
+class BlockSolving:
+    """Solves layers in the order in which they are at work, and brings the hidden states to the block's other side.
+
+    shown:    the hidden states that the layers are shown: of the compressed prefix, or of the original network.
+    original: beside it, where it is of use, the original block on the original's hidden states.
+
+    Shown the compressed prefix, layers with the same inputs are solved together, and those after them see what comes of
+    it. Shown the original, one pass serves all. Hidden states are changed in place.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        batching: Batching,
+        run: BlockRun,
+        shown: Tensor,
+        original: Stream | None,
+        share: Share,
+    ) -> None:
+        self._job = job
+        self._batching = batching
+        self._index = run.index
+        self._run = run
+        self._shown = Stream(run, shown)
+        self._original = original
+        self._staged = job.recipe.calibration.inputs == "compressed"
+        self._share = share
+        self._begun_with: dict[str, Learned] = {}
+
+    def carry_out(self, rows: Sequence[PlanRow], *, onward: bool) -> None:
+        """onward: whether something comes after the block that the hidden states are needed for.
+
+        Raises CheckpointError naming the module whose outputs are not finite.
+        """
+        try:
+            self._carry_out(rows, onward=onward)
+        except NotFinite as error:
+            raise self._located(error) from error
+
+    def _carry_out(self, rows: Sequence[PlanRow], *, onward: bool) -> None:
+        run, hidden = self._run, self._shown.hidden
+        inside = partial(self._job.network.name_inside, self._index)
+        watched = observed_layers(self._job.network.model, rows, compared=self._original is not None, inside=inside)
+        with torch.no_grad():
+            taps = with_memory(lambda: in_order(run.module, watched.taps, lambda: run(hidden[:1])))
+        together = self._together(rows, watched)
+        alone = [row for row in rows if row not in together]
+        fractions = (0.1, 0.1, 0.8) if together else (0.5, 0.5, 0.0)
+        self._passes, self._solving, self._whole = (self._share.part(fraction) for fraction in fractions)
+        self._passes.start(((len(taps) if self._staged else 0) + 2) * len(hidden), "windows")
+        self._solving.start(sum(row.layer.parameters for row in alone), "weights")
+        if self._staged:
+            self._in_stages(alone, together, watched, taps)
+            for stream in (self._original, self._shown):
+                if stream is not None and onward:
+                    self._advance(stream)
+        else:
+            self._at_once(alone, together, watched, taps, onward=onward)
+
+    def _in_stages(
+        self, alone: Sequence[PlanRow], together: Sequence[PlanRow], watched: ObservedLayers, taps: Sequence[InputHook]
+    ) -> None:
+        seen = {name for tap in taps for name in tap.names}
+        self._solve([row for row in alone if row.layer.name not in seen], Learned(), watched)
+        begun: list[BlockLayer] = []
+        for tap in taps:
+            stage = [row for row in (*alone, *together) if row.layer.name in tap.names]
+            if stage:
+                learned = self._collect((tap,), watched.wanted.only(_names(stage)))
+                self._solve([row for row in stage if row not in together], learned, watched)
+                begun += self._begin([row for row in stage if row in together], learned)
+        if together:
+            if self._original is None:
+                raise RuntimeError("a block is to be solved without the original's hidden states")
+            self._solve_block(together, begun, self._outputs(self._original))
+
+    def _at_once(
+        self,
+        alone: Sequence[PlanRow],
+        together: Sequence[PlanRow],
+        watched: ObservedLayers,
+        taps: Sequence[InputHook],
+        *,
+        onward: bool,
+    ) -> None:
+        hidden, whole = self._shown.hidden, self._job.network.whole
+        outputs = None
+        if not whole and (onward or together):
+            outputs = torch.empty_like(hidden) if together else hidden
+        learned = self._collect(taps, watched.wanted, outputs)
+        targets = outputs if outputs is not None or not together else self._outputs(self._shown)
+        self._solve(alone, learned, watched)
+        if together and targets is not None:
+            self._solve_block(together, self._begin(together, learned), targets)
+        if outputs is not None and onward:
+            hidden.copy_(outputs)
+
+    def _collect(self, taps: Sequence[InputHook], wanted: Wanted, outputs: Tensor | None = None) -> Learned:
+        collector = Collector(taps, wanted, self._shown, self._original)
+        return collector.run(self._batching, self._passes.advance, outputs)
+
+    def _solve(self, rows: Sequence[PlanRow], learned: Learned, watched: ObservedLayers) -> None:
+        blind = {name: f"solved from its weights alone: {why}" for name, why in watched.blind.items()}
+        self._job.solve(
+            rows, learned.noting({name: blind[name] for name in _names(rows) & blind.keys()}), self._solving
+        )
+
+    def _together(self, rows: Sequence[PlanRow], watched: ObservedLayers) -> list[PlanRow]:
+        """The rows whose solver looks at the whole block."""
+        return [
+            row
+            for row in rows
+            if row.treatment.solver.needs(row.treatment.scheme) == "block"
+            and type(row.treatment.solver) in SOLVE_BLOCK
+            and row.layer.name not in watched.blind
+            and self._job.network.parameter_inside(self._index, row.layer) is not None
+        ]
+
+    def _begin(self, rows: Sequence[PlanRow], learned: Learned) -> list[BlockLayer]:
+        """Solve the rows as their solvers begin, and let the block compute with that."""
+        layers = []
+        for row in rows:
+            self._job.progress.check_cancelled()
+            started, solver = time.monotonic(), row.treatment.solver.init_solver
+            parameter = self._job.network.parameter_inside(self._index, row.layer)
+            if solver is None or parameter is None:
+                raise RuntimeError(f"{row.layer.name} has lost its place in the block")
+            weight, statistics = self._job.weight(row).clone(), learned.statistics.get(row.layer.name)
+            begun = solve_matrix(weight, replace(row.treatment, solver=solver), statistics, None)
+            self._job.put(row, begun)
+            self._begun_with[row.layer.name] = learned
+            layers.append(BlockLayer(row.layer, parameter, row.treatment, weight, begun, statistics, started))
+        return layers
+
+    def _solve_block(self, rows: Sequence[PlanRow], begun: Sequence[BlockLayer], targets: Tensor) -> None:
+        """Each solver of whole blocks in turn, in order of its first layer."""
+        windows = self._batching.windows
+        kinds = list(dict.fromkeys(type(row.treatment.solver) for row in rows))
+        weights = sum(row.layer.parameters for row in rows)
+        layers = {layer.layer.name: layer for layer in begun}
+        for kind in kinds:
+            group = [row for row in rows if type(row.treatment.solver) is kind]
+            found = SOLVE_BLOCK[kind](
+                self._run,
+                [layers[row.layer.name] for row in group],
+                torch.split(self._shown.hidden, windows),
+                torch.split(targets, windows),
+                self._job.recipe.seed,
+                self._whole.part(sum(row.layer.parameters for row in group) / weights),
+            )
+            for row in group:
+                layer = layers[row.layer.name]
+                learned = self._begun_with[row.layer.name]
+                self._job.finish(row, layer.weight, found[row.layer.name], learned, layer.started)
+        self._whole.finish()
+
+    def _outputs(self, stream: Stream) -> Tensor:
+        """What the stream's block gives for all windows."""
+        made: Tensor | None = None
+
+        def take(part: slice, output: Tensor) -> None:
+            nonlocal made
+            if made is None:
+                made = output.new_empty((len(stream.hidden), *output.shape[1:]))
+            made[part] = finite(output)
+
+        with torch.no_grad():
+            self._batching.run(len(stream.hidden), lambda part: stream.run(stream.hidden[part]), take)
+        if made is None:
+            raise RuntimeError("there are no calibration windows")
+        return made
+
+    @torch.no_grad()
+    def _advance(self, stream: Stream) -> None:
+        """The stream's hidden states behind the block, in the place of those before it."""
+
+        def take(part: slice, output: Tensor) -> None:
+            stream.hidden[part] = finite(output)
+            self._passes.advance(part.stop - part.start)
+
+        self._batching.run(len(stream.hidden), lambda part: stream.run(stream.hidden[part]), take)
+
+    def _located(self, error: NotFinite) -> CheckpointError:
+        network = self._job.network
+        for stream in (self._original, self._shown):
+            name = first_not_finite(stream.run, stream.hidden) if stream is not None else None
+            if name is not None:
+                return not_finite(network.name_outside(self._index, name).rstrip("."))
+        return not_finite(f"{network.name_outside(self._index, '').rstrip('.')}, at {error}")
+
+
+def _names(rows: Sequence[PlanRow]) -> frozenset[str]:
+    return frozenset(row.layer.name for row in rows)

@@ -1,0 +1,95 @@
+"""What lies before the first block and behind the last one: embeddings, projections, the output head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from benchvise.core.blockwise.batching import Batching
+from benchvise.core.blockwise.block_run import EndRun
+from benchvise.core.blockwise.calibration import CalibrationText
+from benchvise.core.blockwise.context import Job
+from benchvise.core.blockwise.input_hooks import InputHook, in_order
+from benchvise.core.blockwise.nonfinite import not_finite
+from benchvise.core.blockwise.observed_layers import observed_layers
+from benchvise.core.blockwise.run_blocks import HiddenStates
+from benchvise.core.blockwise.statistics import Collector, Learned, NotFinite, Stream, finite
+from benchvise.core.blockwise.sub_progress import Share
+from benchvise.core.recipe.plan import PlanRow
+
+
+class EmbeddingAndHead:
+    """The treated layers outside the blocks. Those of either end are solved at once, on what enters them then.
+
+    text:   None when no layer is shown anything.
+    before: those that are at work before the blocks, or whose inputs cannot be seen; behind: the others.
+    """
+
+    def __init__(self, job: Job, rows: Sequence[PlanRow], text: CalibrationText | None) -> None:
+        self._job = job
+        self._ids = None if text is None else text.ids.to(job.network.device)
+        self.batching = Batching(1 if text is None else text.ids.shape[1], job.progress)
+        self.nbytes = sum(row.layer.nbytes for row in rows)
+        self._entrance = EndRun(job.network.model, job.network.enter)
+        self._exit = EndRun(job.network.model, job.network.leave)
+        self._blind: dict[str, str] = {}
+        taps: tuple[InputHook, ...] = ()
+        if self._ids is not None and rows:
+            watched = observed_layers(job.network.model, rows)
+            self._blind = watched.blind
+            first = self._ids[:1]
+            taps = in_order(job.network.model, watched.taps, lambda: job.network.enter(first))
+        behind = {name for tap in taps if not tap.calls for name in tap.names}
+        self._taps = taps
+        self.before = [row for row in rows if row.layer.name not in behind]
+        self.behind = [row for row in rows if row.layer.name in behind]
+
+    def entering(self) -> Tensor | None:
+        """The hidden states [windows, tokens, width] that enter the first block, with the weights as they are now.
+
+        Raises CheckpointError when they are not finite.
+        """
+        if self._ids is None:
+            return None
+        parts: list[Tensor] = []
+        try:
+            self.batching.run(
+                len(self._ids),
+                lambda part: self._entrance(self._ids[part]) if self._ids is not None else torch.empty(0),
+                lambda _part, hidden: parts.append(hidden if not hidden.is_floating_point() else finite(hidden)),
+            )
+        except NotFinite as error:
+            raise not_finite("the embeddings") from error
+        return torch.cat(parts)
+
+    def solve_before(self) -> None:
+        self._solve(self.before, None if self._ids is None else Stream(self._entrance, self._ids), None)
+
+    def solve_behind(self, streams: HiddenStates) -> None:
+        """streams: what the last block gave."""
+        shown = None if streams.shown is None else Stream(self._exit, streams.shown)
+        beside = streams.compressed is not None and streams.original is not None
+        original = Stream(self._exit, streams.original) if beside and streams.original is not None else None
+        self._solve(self.behind, shown, original)
+
+    def _solve(self, rows: Sequence[PlanRow], shown: Stream | None, original: Stream | None) -> None:
+        if not rows:
+            return
+        share = Share(self._job.progress, sum(row.layer.nbytes for row in rows))
+        passes, solving = share.part(0.5), share.part(0.5)
+        learned = Learned()
+        if shown is not None:
+            watched = observed_layers(self._job.network.model, rows, compared=original is not None)
+            passes.start(len(shown.hidden), "windows")
+            taps = in_order(shown.run.module, watched.taps, lambda: shown.run(shown.hidden[:1]))
+            try:
+                learned = Collector(taps, watched.wanted, shown, original).run(self.batching, passes.advance)
+            except NotFinite as error:
+                raise not_finite(f"the last norm, on the way to {error}") from error
+        blind = {name: f"solved from its weights alone: {why}" for name, why in self._blind.items()}
+        names = {row.layer.name for row in rows}
+        solving.start(sum(row.layer.parameters for row in rows), "weights")
+        self._job.solve(rows, learned.noting({name: why for name, why in blind.items() if name in names}), solving)
+        share.finish()

@@ -1,0 +1,100 @@
+"""How much a job does, counted from its plan: windows, steps, looks, bytes of activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchvise.core.blockwise.blockwise_run import compares
+from benchvise.core.blockwise.learned_rounding import probed_windows, probes
+from benchvise.core.methods.learned_rounding import LearnedRounding
+from benchvise.core.methods.polish import Polish
+from benchvise.core.recipe.plan import Plan, PlanRow
+from benchvise.core.tuning.polish import CACHE_BYTES, HELD_OUT
+
+
+@dataclass(frozen=True)
+class Calibrating:
+    """The text that a job looks at, as windows. width: of a hidden state."""
+
+    windows: int
+    tokens: int
+    width: int
+
+    @property
+    def stream_bytes(self) -> int:
+        """One hidden state, float32, for every token."""
+        return 4 * self.windows * self.tokens * self.width
+
+
+def streams_of(plan: Plan, *, learns: bool) -> int:
+    """How many hidden states of every token go from block to block: the compressed network's, the original's, both."""
+    if not learns:
+        return 0
+    return 2 if plan.recipe.calibration.inputs == "compressed" and compares(plan.treated()) else 1
+
+
+def held_streams(plan: Plan, *, learns: bool) -> int:
+    """How many are in memory at most: with what a block that is learned should give."""
+    learned = any(isinstance(row.treatment.solver, LearnedRounding) for row in plan.treated())
+    return streams_of(plan, learns=learns) + (1 if learns and learned else 0)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What learned rounding does in one block: steps of so many windows, and looks over so many."""
+
+    steps: int = 0
+    step_windows: int = 0
+    looks: int = 0
+    look_windows: int = 0
+
+
+def learning_of(rows: Sequence[PlanRow], windows: int) -> tuple[Learning, ...]:
+    """One for each setting of the solver, as layers of equal settings are learned together."""
+    solvers = {repr(row.treatment.solver): row.treatment.solver for row in rows}
+    return tuple(
+        Learning(
+            solver.steps,
+            min(windows, solver.batch_windows),
+            sum(probes(left, solver.steps) for left in range(1, solver.steps + 1)),
+            len(probed_windows(windows)),
+        )
+        for solver in solvers.values()
+        if isinstance(solver, LearnedRounding)
+    )
+
+
+@dataclass(frozen=True)
+class Polishing:
+    """What polish does. forwards: windows through the original; cached: bytes of its outputs that are kept.
+
+    judged: windows through the tuned model without a way back; batches: how often its weights are decoded for them.
+    """
+
+    steps: int
+    step_windows: int
+    forwards: int
+    judged: int
+    batches: int
+    cached: int
+
+
+def polishing_of(settings: Polish, calibrating: Calibrating, vocabulary: int) -> Polishing:
+    """Counted as `core.tuning.polish` goes: one window in `HELD_OUT` is judged on before and after."""
+    windows = calibrating.windows
+    held = -(-windows // HELD_OUT)
+    learned = max(1, windows - held)
+    batch = min(settings.batch_windows, learned)
+    drawn = settings.steps * batch
+    outputs = 4 * calibrating.tokens * vocabulary
+    keeps = windows * outputs <= CACHE_BYTES
+    seen = held + min(learned, drawn)
+    return Polishing(
+        steps=settings.steps,
+        step_windows=batch,
+        forwards=seen if keeps else 2 * held + drawn,
+        judged=2 * held,
+        batches=2 * -(-held // 8),
+        cached=seen * outputs if keeps else 0,
+    )

@@ -1,0 +1,152 @@
+"""The compression job: each layer is read, solved, written and freed; finished layers survive a crash."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+from benchvise.core.blockwise.blockwise_run import BlockwiseRun
+from benchvise.core.blockwise.calibration import CalibrationText, calibration_text
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.safetensors_header import read_header
+from benchvise.core.errors import Cancelled, OutputError
+from benchvise.core.job.streaming import compress_streaming, one_thread_left, shared_fits
+from benchvise.core.memory import PeakMemory, release_freed
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.requests import Compress
+from benchvise.core.protocol.results import Estimate, LayerCompressed, Run
+from benchvise.core.recipe.plan import Plan, make_plan
+from benchvise.core.tuning.polish_step import Polishing
+from benchvise.core.workspace.run_record import RunRecord
+from benchvise.core.workspace.workspace import Workspace
+
+
+def compress(request: Compress, progress: Progress) -> Run:
+    """Carry out the request's recipe and keep the result in the workspace.
+
+    With `resume`, layers that an earlier run of the same checkpoint and recipe finished are taken as they are; the
+    result is the same, byte for byte. Raises UserError before anything is written when the plan cannot be carried out.
+    """
+    started = time.monotonic()
+    plan = make_plan(open_checkpoint(request.path), request.recipe)
+    workspace = Workspace(request.workspace)
+    earlier = workspace.resumable(plan)
+    _check_space(plan, workspace, earlier if request.resume else None)
+    text = _text(plan)
+    # Cutting a text into tokens takes a hundred times its size, which else counted as the job's.
+    release_freed()
+    for warning in (*plan.warnings, *(text.notes if text is not None else ())):
+        progress.note(warning)
+    finished = request.resume and earlier is not None and earlier.state == "done"
+    nbytes = float(plan.bytes_after)
+    workspace.keep_forecast(plan.checkpoint, plan.recipe, "bytes", Estimate(nbytes, nbytes, nbytes))
+    run = _begin(plan, workspace, earlier, resume=request.resume, progress=progress)
+    try:
+        with PeakMemory() as peak:
+            layers = _carry_out(plan, run, workspace, text, progress, finished=finished)
+        earlier_seconds = sum(layer.seconds for layer in layers if layer.resumed)
+        seconds = time.monotonic() - started + earlier_seconds
+        run.update(state="done", seconds=seconds, peak_rss_bytes=peak.bytes, stored_bytes=stored_bytes(plan, run))
+    except BaseException as error:
+        _mark(run, "cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed")
+        raise
+    finally:
+        run.leave()
+    return replace(run.result, layers=layers)
+
+
+def _begin(
+    plan: Plan, workspace: Workspace, earlier: RunRecord | None, *, resume: bool, progress: Progress
+) -> RunRecord:
+    if earlier is not None and resume:
+        finished, layers = len(earlier.journal()), len(plan.treated())
+        if earlier.state != "done":
+            earlier.take_up()
+        progress.note(f"Resuming run {earlier.id}: {finished} of {layers} layers are finished.")
+        return earlier
+    if resume:
+        progress.note("There is no earlier run of this recipe on this checkpoint; starting from the beginning.")
+    elif earlier is not None and earlier.state != "done":
+        progress.note(f"Starting afresh; run {earlier.id} stays unfinished. Resume takes up its finished layers.")
+    return workspace.new_run(plan)
+
+
+def _carry_out(
+    plan: Plan,
+    run: RunRecord,
+    workspace: Workspace,
+    text: CalibrationText | None,
+    progress: Progress,
+    *,
+    finished: bool,
+) -> tuple[LayerCompressed, ...]:
+    """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed."""
+    polishing = None
+    if plan.recipe.polish is not None and text is not None:
+        polishing = Polishing(plan, plan.recipe.polish, run, workspace, text, progress)
+        earlier = polishing.earlier() if finished else None
+        if earlier is not None:
+            return earlier
+    walk = BlockwiseRun(plan, run, workspace, text if learns(plan) else None, progress) if walks(plan) else None
+    if walk is None:
+        with one_thread_left():
+            layers = compress_streaming(plan, run, workspace, progress)
+    else:
+        results = walk.carry_out(shared_fits(plan.treated(), progress), finished=finished)
+        layers = tuple(results[row.layer.name] for row in plan.treated())
+    if polishing is not None:
+        layers = polishing.carry_out(layers)
+    if walk is not None:
+        walk.forget()
+    return layers
+
+
+def walks(plan: Plan) -> bool:
+    """Whether the plan goes block by block through the model: it has transforms, or learns from activations."""
+    return bool(plan.checkpoint.architecture) and (learns(plan) or bool(plan.recipe.transforms))
+
+
+def learns(plan: Plan) -> bool:
+    """Whether anything but polish looks at activations."""
+    found_by_block = any(transform.reach == "block" for transform in plan.recipe.transforms)
+    return found_by_block or any(row.treatment.needs_calibration for row in plan.treated())
+
+
+def _text(plan: Plan) -> CalibrationText | None:
+    """The calibration text, when anything in the plan looks at it. Raises UserError for a bad one."""
+    if plan.calibration is None:
+        return None
+    return calibration_text(plan.checkpoint, plan.calibration, plan.recipe.seed)
+
+
+def _check_space(plan: Plan, workspace: Workspace, resumed: RunRecord | None) -> None:
+    finished = {entry.result.name for entry in resumed.journal()} if resumed is not None else set()
+    needed = sum(row.bytes_after for row in plan.treated() if row.layer.name not in finished)
+    place = workspace.path
+    while not os.path.lexists(place):
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise OutputError(
+            f"The disk has {free / 1e6:.0f} MB left, and the compressed layers take {needed / 1e6:.0f} MB",
+            where=str(workspace.path),
+            remedy="Free space, or choose another workspace folder.",
+        )
+
+
+def stored_bytes(plan: Plan, run: RunRecord) -> int:
+    """Bytes of all tensors of the finished run as its records hold them, with those of layers that stay as they are."""
+    files = run.layer_files
+    return sum(
+        sum(entry.nbytes for entry in read_header(files[layer.name]).entries) if layer.name in files else layer.nbytes
+        for layer in plan.checkpoint.layers
+    )
+
+
+def _mark(run: RunRecord, state: str) -> None:
+    # The disk may be what failed; a run whose process is gone counts as interrupted anyhow.
+    with suppress(OutputError):
+        run.update(state=state)

@@ -1,0 +1,103 @@
+"""Layers treated one by one, each for itself: streamed from its file in blocks of rows, never in memory as a whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from benchvise.core.compress.apply import LayerSolution, solve_layer
+from benchvise.core.compress.layer_matrix import LayerMatrix
+from benchvise.core.compress.record import is_whole, record_key, write_record
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.results import LayerCompressed
+from benchvise.core.recipe.plan import Plan, PlanRow
+from benchvise.core.schemes.arithmetic import Shared
+from benchvise.core.schemes.matrix import SolvedRows
+from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.workspace.run_record import RunRecord, record_file
+from benchvise.core.workspace.workspace import Workspace
+
+
+def compress_streaming(
+    plan: Plan, run: RunRecord, workspace: Workspace, progress: Progress
+) -> tuple[LayerCompressed, ...]:
+    """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed."""
+    rows = plan.treated()
+    shares = shared_fits(rows, progress)
+    finished = {entry.key: entry.result for entry in run.journal()}
+    layers: list[LayerCompressed] = []
+    progress.start(sum(row.layer.nbytes for row in rows), "bytes")
+    for row in rows:
+        progress.check_cancelled()
+        shared = shares.get(row.layer.name)
+        key = record_key(row.layer, row.treatment, shared)
+        path = record_file(workspace.layers, key)
+        if key in finished and is_whole(path, row.layer, row.treatment):
+            layers.append(replace(finished[key], resumed=True))
+            progress.advance(row.layer.nbytes)
+        else:
+            layers.append(compress_layer(row, shared, workspace, key, progress))
+            run.append(key, layers[-1])
+        progress.result(layers[-1])
+    return tuple(layers)
+
+
+def compress_layer(
+    row: PlanRow, shared: Shared | None, workspace: Workspace, key: str, progress: Progress
+) -> LayerCompressed:
+    """Solve the layer and write its record under `key`; `progress` advances by its bytes."""
+    started = time.monotonic()
+    solution = solve_layer(row.layer, row.treatment, progress, shared)
+    path = record_file(workspace.layers, key)
+    write_record(path, row.layer, row.treatment, _advancing(solution, progress), solution.tail)
+    return LayerCompressed(
+        name=row.layer.name,
+        treatment=row.treatment.tag,
+        sqnr_db=solution.quality.sqnr_db,
+        max_error=solution.quality.max_error,
+        zeros=solution.quality.zeros,
+        bytes_before=row.layer.nbytes,
+        bytes_after=row.bytes_after,
+        bits_per_weight=row.bits_per_weight,
+        seconds=time.monotonic() - started,
+        notes=(f"on {solution.device}", *solution.notes),
+    )
+
+
+def _advancing(solution: LayerSolution, progress: Progress) -> Iterator[SolvedRows]:
+    for part in solution.measured_rows():
+        yield part
+        progress.advance(part.original.nbytes)
+
+
+def shared_fits(rows: tuple[PlanRow, ...], progress: Progress) -> dict[str, Shared]:
+    """What global fits say to each layer: one fit over all layers of a rule that asks for it."""
+    found: dict[str, Shared] = {}
+    together: dict[int | None, list[PlanRow]] = {}
+    for row in rows:
+        if row.treatment.scheme.shared:
+            together.setdefault(row.rule, []).append(row)
+    for group in together.values():
+        scheme = group[0].treatment.scheme
+        progress.note(f"Finding one threshold over {len(group)} layers for {scheme.tag}")
+        matrices = [LayerMatrix(row.layer, progress, advances=True) for row in group]
+        arithmetic = arithmetic_of(scheme)
+        progress.start(arithmetic.share_passes(matrices) * sum(row.layer.nbytes for row in group), "bytes")
+        shares = arithmetic.share(scheme, matrices)
+        found |= {row.layer.name: shared for row, shared in zip(group, shares, strict=True)}
+    return found
+
+
+@contextmanager
+def one_thread_left() -> Iterator[None]:
+    """Leave a core for reading ahead and for measuring, which overlap with solving."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

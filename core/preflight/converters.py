@@ -1,0 +1,82 @@
+"""Runtimes whose files Benchvise does not write: what they could hold, and how a dense export gets there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.export.export_plan import Outline
+from benchvise.core.export.targets import Dense
+from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.microscaling import BlockFloat, Microscaling, NvFloat4
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.preflight.runtimes import Held, Runtime
+from benchvise.core.preflight.wording import layers
+from benchvise.core.protocol.results import Finding, Fix
+from benchvise.core.recipe.plan import Plan
+
+
+def converter_findings(plan: Plan, outline: Outline, runtime: Runtime) -> Iterator[Finding]:
+    """Whether there is a way to `runtime`, and the nearest of its types for each treatment."""
+    if outline.target == Dense.key:
+        yield Finding(
+            "convert",
+            "warns",
+            f"{runtime.title} loads the dense export only once it is converted",
+            f"{runtime.converter}. Its quantiser rounds the values anew, so what was measured here holds no longer; "
+            f"converted at full precision it keeps them, and its size. {runtime.faster}.",
+        )
+    else:
+        yield Finding(
+            "format",
+            "blocks",
+            f"Benchvise cannot write {runtime.title}'s files",
+            f"{runtime.title} does not load {outline.target} folders. {runtime.converter}.",
+            fixes=(Fix("Export dense", target=Dense.key),),
+        )
+    found: dict[tuple[str, Held | None], list[Layer]] = {}
+    for row in plan.treated():
+        scheme = row.treatment.scheme
+        found.setdefault((scheme.tag, nearest_held(runtime, scheme, row.layer)), []).append(row.layer)
+    for (tag, nearest), members in found.items():
+        yield _held(runtime, tag, nearest, members)
+
+
+def nearest_held(runtime: Runtime, scheme: Scheme, layer: Layer) -> Held | None:
+    """The smallest type that has at least the scheme's bits, of its kind; None where there is none."""
+    kind, bits, symmetric = _described(scheme)
+    block = scheme.block if isinstance(scheme, BlockFloat) else 0
+    fits = [
+        held
+        for held in runtime.held
+        if held.kind == kind and held.bits >= bits and layer.matrix_shape[1] % held.columns == 0
+    ]
+
+    def distance(held: Held) -> tuple[int, bool, bool, float]:
+        return held.bits, held.symmetric != symmetric, bool(block) and held.group != block, held.bits_per_weight
+
+    return min(fits, key=distance, default=None)
+
+
+def _described(scheme: Scheme) -> tuple[str, int, bool]:
+    match scheme:
+        case Integer():
+            return "int", scheme.bits, scheme.symmetric
+        case Microscaling(number="e2m1") | NvFloat4():
+            return "float", 4, True
+        case Floating() | Microscaling():
+            return "int", 8, True
+    return "", 0, True
+
+
+def _held(runtime: Runtime, tag: str, nearest: Held | None, members: list[Layer]) -> Finding:
+    names = tuple(layer.name for layer in members)
+    if nearest is None:
+        title = f"{layers(names)}, {tag}: no type of {runtime.title} is near"
+        detail = "Converted, these layers become what its own quantiser makes of their values."
+    else:
+        size = f" ({nearest.bits_per_weight:g} bits per weight)" if nearest.bits_per_weight else ""
+        title = f"{layers(names)}, {tag}: nearest is {nearest.name}{size}"
+        detail = "The type is named by bits and zero points; its groups and scales are its own."
+    return Finding("nearest", "tells", title, f"{detail} Source: {runtime.source}.", names)

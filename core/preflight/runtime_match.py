@@ -1,0 +1,73 @@
+"""Whether a runtime loads a packed layer, and if not, what hinders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.export.compressed_layout import Layout
+from benchvise.core.preflight.runtimes import Form, Runtime
+
+
+@dataclass(frozen=True)
+class Match:
+    """The form of a runtime that is nearest to a layer. hinders: (kind, reason) of all that differs; empty: it loads.
+
+    unaligned: whether the layer's shape is none that the form's kernel takes as it is.
+    """
+
+    form: Form
+    hinders: tuple[tuple[str, str], ...]
+    unaligned: bool = False
+
+
+def match(runtime: Runtime, layout: Layout, layer: Layer) -> Match:
+    """The first form that loads the layer, else the one that hinders least. The runtime must have forms."""
+    form, hinders = _nearest(runtime, layout)
+    rows, columns = layer.matrix_shape
+    return Match(form, hinders, bool(rows % form.rows or columns % form.columns))
+
+
+@lru_cache(maxsize=256)  # a plan asks for every layer, and few differ
+def _nearest(runtime: Runtime, layout: Layout) -> tuple[Form, tuple[tuple[str, str], ...]]:
+    return min(((form, tuple(_hinders(runtime, form, layout))) for form in runtime.forms), key=_weight)
+
+
+def _weight(found: tuple[Form, tuple[tuple[str, str], ...]]) -> int:
+    """Another format is further away than any setting of the same."""
+    return sum(10 if kind == "format" else 1 for kind, _ in found[1])
+
+
+def _hinders(runtime: Runtime, form: Form, layout: Layout) -> Iterator[tuple[str, str]]:
+    name = runtime.title
+    if layout.format not in form.formats:
+        yield "format", f"{name} has no layers of the format {layout.format} like this"
+        return
+    if layout.bits not in form.bits:
+        yield "bits", f"{name} loads {_listed(sorted(form.bits))} bits here, not {layout.bits}"
+    if layout.strategy not in form.strategies:
+        yield (
+            "granularity",
+            f"{name} takes one scale per {_listed(sorted(form.strategies))} here, not per {layout.strategy}",
+        )
+    elif layout.strategy == "group" and form.groups and layout.group_size not in form.groups:
+        yield "group", f"{name} takes groups of {_listed(form.groups)} here, not {layout.group_size}"
+    elif layout.strategy == "block" and form.block is not None and layout.block != form.block:
+        yield "granularity", f"{name} takes blocks of {form.block[0]} × {form.block[1]} here"
+    if form.symmetric and not layout.symmetric:
+        yield "symmetric", f"{name} takes no zero points here"
+    if inputs_of(layout) not in form.inputs:
+        asked = inputs_of(layout) or "unquantised"
+        yield "inputs", f"{name} does not take such weights with {asked} inputs"
+
+
+def inputs_of(layout: Layout) -> str:
+    """How the layer's inputs are quantised, as `Form.inputs` says it."""
+    return f"{layout.inputs.format} {layout.inputs.mode}" if layout.inputs is not None else ""
+
+
+def _listed(values: Iterable[object]) -> str:
+    words = [str(value) for value in values]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

@@ -1,0 +1,182 @@
+"""A machine's profile: layers of a few sizes on every kernel, timed within small models of the usual build."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.kernels.availability import triton_runs_on
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.requests import MeasureProfile
+from benchvise.core.protocol.results import Estimate, LinearTime, MachineProfile, RestTime
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.recipe.tags import treatment_of_tag
+from benchvise.core.runtime.architecture import Architecture
+from benchvise.core.runtime.build import compute_device
+from benchvise.core.runtime.latency_target import Cast, LatencyTarget, described, latency_target_of
+from benchvise.core.runtime.linear_layers import LinearPlace, is_linear
+from benchvise.core.runtime.local_timing import LocalTiming, StepTimes
+from benchvise.core.runtime.machine import device_name, machine_key
+from benchvise.core.runtime.micro_benchmark import QUICK, Effort
+from benchvise.core.runtime.profile import Profile
+from benchvise.core.runtime.profiled_timing import widths
+from benchvise.core.workspace.machine_profiles import keep_profile, save_profile
+
+CONTEXTS = {1: (32, 512), 8: (32, 128)}
+"""For each number of sequences side by side."""
+
+PROMPTS = (32, 256)
+POSITIONS = 1024
+HEAD_WIDTH = 64
+GRID = Effort(3, 0.15, 0.3, 1.5)
+
+_TREATMENTS = {
+    False: ("int8 channel", "int4 g128", "int4 g32"),
+    True: ("int8 channel", "int4 g128", "int4 g32", "int3 g128", "int2 g64"),
+}
+"""By whether Triton's kernels run, which read codes of any width."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """A model of the grid. hidden: width of its residual stream."""
+
+    hidden: int
+    blocks: int
+    dtypes: int
+
+
+BUILDS = (Build(256, 8, 2), Build(1024, 3, 2), Build(2048, 1, 1))
+"""From what caches hold to what they do not."""
+
+
+def measure_profile(request: MeasureProfile, progress: Progress) -> MachineProfile:
+    """Time the grid, and the layers of `request.path`, on this machine. Progress is in rehearsals.
+
+    Raises CheckpointError when the checkpoint has no architecture that runs, OutputError when a file cannot be written.
+    """
+    device = compute_device()
+    subjects = list(_targets(request, device))
+    tags = _TREATMENTS[triton_runs_on(device)]
+    treatments = dict.fromkeys([*(_named(tag) for tag in tags), *request.treatments])
+    survey = _Survey(tuple(treatments), QUICK if request.quick else GRID, progress)
+    progress.start(len(subjects) * (sum(map(len, CONTEXTS.values())) + len(PROMPTS)), "rehearsals")
+    linears: dict[tuple[object, ...], LinearTime] = {}
+    rests: list[RestTime] = []
+    for subject in subjects:
+        for linear in survey.add(subject, rests):
+            shape = (linear.tag, linear.dtype, linear.rows, linear.columns, linear.tokens)
+            linears.setdefault(shape, linear)
+    profile = MachineProfile(
+        machine=request.name or device_name(device),
+        key=machine_key(device),
+        device=device.type,
+        triton=triton_runs_on(device),
+        threads=torch.get_num_threads(),
+        torch=str(torch.__version__),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        linears=tuple(linears.values()),
+        rests=tuple(rests),
+    )
+    kept = keep_profile(profile, request.workspace)
+    return save_profile(profile, request.out) if request.out else kept
+
+
+@dataclass(frozen=True)
+class _Survey:
+    treatments: tuple[Treatment, ...]
+    effort: Effort
+    progress: Progress
+
+    def add(self, subject: LatencyTarget, rests: list[RestTime]) -> Iterator[LinearTime]:
+        """Times of the subject's layers under every treatment; those of the rest of its steps go to `rests`."""
+        here = LocalTiming(subject, Profile(None, ""), self.progress, self.effort)
+        casts = list(dict.fromkeys([subject.cast({}), *(self._cast(subject, each) for each in self.treatments)]))
+        limit = subject.architecture.max_positions or POSITIONS
+        for batch, contexts in CONTEXTS.items():
+            for context in contexts:
+                if context < limit:
+                    times = here.decoding(casts, batch, context)
+                    rests.append(_rest(subject, times, batch, context, 0))
+                self.progress.advance(1)
+            yield from _linears(subject, casts, times, batch)
+        for prompt in PROMPTS:
+            if prompt <= limit:
+                times = here.prefill(casts, 1, prompt)
+                rests.append(_rest(subject, times, 1, 0, prompt))
+                yield from _linears(subject, casts, times, prompt)
+            self.progress.advance(1)
+
+    @staticmethod
+    def _cast(subject: LatencyTarget, treatment: Treatment) -> Cast:
+        return tuple(subject.work(place, treatment) for place in subject.places)
+
+
+def _linears(subject: LatencyTarget, casts: Sequence[Cast], times: StepTimes, inputs: int) -> Iterator[LinearTime]:
+    for cast, found in zip(casts, times.linears, strict=True):
+        for index, (work, time) in enumerate(zip(cast, found, strict=True)):
+            if index == subject.head and subject.last_alone and inputs > max(CONTEXTS):
+                continue  # it was called for the last token alone
+            yield LinearTime(
+                work.route,
+                work.tag,
+                subject.dtype_name,
+                work.rows,
+                work.columns,
+                inputs,
+                work.weight_bytes,
+                *_ordered(time),
+            )
+
+
+def _rest(subject: LatencyTarget, times: StepTimes, batch: int, context: int, prompt: int) -> RestTime:
+    least = 1e-6  # of a rest that was no more than the noise of the layers
+    return RestTime(
+        subject.digest, subject.dtype_name, *widths(subject), batch, context, prompt, max(least, times.rest.value)
+    )
+
+
+def _ordered(time: Estimate) -> tuple[float, float, float]:
+    return time.value, time.low, time.high
+
+
+def _targets(request: MeasureProfile, device: torch.device) -> Iterator[LatencyTarget]:
+    if request.path:
+        yield latency_target_of(open_checkpoint(request.path), device)
+    dtypes = (torch.bfloat16, torch.float16 if device.type == "cuda" else torch.float32)
+    for build in BUILDS[:2] if request.quick else BUILDS:
+        for dtype in dtypes[: build.dtypes]:
+            yield _standard(build, dtype, device)
+
+
+def _standard(build: Build, dtype: torch.dtype, device: torch.device) -> LatencyTarget:
+    heads = build.hidden // HEAD_WIDTH
+    config = LlamaConfig(
+        hidden_size=build.hidden,
+        intermediate_size=3 * build.hidden,
+        num_hidden_layers=build.blocks,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
+        vocab_size=16 * build.hidden,
+        max_position_embeddings=POSITIONS,
+    )
+    architecture = Architecture(config, LlamaForCausalLM)
+    model = architecture.on_meta()
+    places = [
+        LinearPlace(path, module.out_features, module.in_features, None)
+        for path, module in model.named_modules()
+        if is_linear(module) and isinstance(module, torch.nn.Linear)
+    ]
+    return described(architecture, model, places, dtype, device, f"standard {build.hidden} × {build.blocks}")
+
+
+def _named(tag: str) -> Treatment:
+    found = treatment_of_tag(tag)
+    if found is None:
+        raise AssertionError(f"'{tag}' names no treatment")
+    return found

@@ -1,0 +1,69 @@
+"""What is known of a whole model before its weights are there: each kind of block once, and what lies around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from benchvise.core.errors import RecipeError
+from benchvise.core.transforms.coupling import Structure, find_coupling, structure_of
+from benchvise.core.transforms.random_copy import FAULTS, Rehearsal, Stage
+from benchvise.core.transforms.residual import Residual, block_residual, ends_residual
+
+
+class Outline:
+    """Blocks that are alike in modules and shapes are looked at once.
+
+    ends, ends_residual: what lies around the blocks; modules by their names in the model.
+    tied: linear layers there that share their weight with an embedding.
+    """
+
+    def __init__(self, model: nn.Module, blocks: Sequence[nn.Module]) -> None:
+        stage = Stage(model, blocks)
+        self._kinds: dict[str, tuple[Structure, Residual]] = {}
+        for block, stand_in in zip(blocks, stage.stand_ins, strict=True):
+            kind = kind_of(block)
+            if kind not in self._kinds:
+                self._kinds[kind] = _looked_at(block, Rehearsal(block, stand_in.args, stand_in.kwargs))
+        self.ends = find_coupling(stage.model, stage.all_outputs, {stage.width})
+        self.ends_residual = ends_residual(self.ends, stage)
+        self.tied = stage.tied
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        structures = (*(structure for structure, _ in self._kinds.values()), self.ends)
+        return tuple(dict.fromkeys(note for structure in structures for note in structure.notes))
+
+    @property
+    def residual_refusals(self) -> tuple[str, ...]:
+        """Why the residual stream cannot be turned, as phrases; empty when it can, tied weights aside."""
+        residuals = (*(residual for _, residual in self._kinds.values()), self.ends_residual)
+        return tuple(dict.fromkeys(residual.refusal for residual in residuals if residual.refusal))
+
+    @property
+    def centred(self) -> bool:
+        """Whether a norm on the residual stream subtracts the mean."""
+        return self.ends_residual.centred or any(residual.centred for _, residual in self._kinds.values())
+
+    def of(self, block: nn.Module) -> tuple[Structure, Residual]:
+        """What is known of a block of the model."""
+        return self._kinds[kind_of(block)]
+
+
+def kind_of(block: nn.Module) -> str:
+    """Equal for blocks that are alike in modules and shapes."""
+    shapes = ", ".join(f"{name} {tuple(parameter.shape)}" for name, parameter in block.named_parameters())
+    return f"{block!r} {shapes}"
+
+
+def _looked_at(block: nn.Module, rehearsal: Rehearsal) -> tuple[Structure, Residual]:
+    try:
+        structure = structure_of(rehearsal)
+        return structure, block_residual(structure, rehearsal)
+    except FAULTS as error:
+        raise RecipeError(
+            f"A {type(block).__name__} cannot be run on made-up inputs, so no transform can be proven to keep its "
+            f"function ({str(error).strip()[:200]})",
+            remedy="Leave the transforms out of the recipe.",
+        ) from error

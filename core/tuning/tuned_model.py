@@ -1,0 +1,139 @@
+"""A compressed model whose scales, code books, norms and biases can be tuned while its codes stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.checkpoint.tensors import torch_dtype
+from benchvise.core.compress.layer_matrix import from_matrix
+from benchvise.core.progress import Progress
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.runtime.build import compute_device, load_model
+from benchvise.core.runtime.replace import parameter_name
+from benchvise.core.schemes.arithmetic import Tunable
+from benchvise.core.schemes.learning import as_stored
+from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.weights.weights import OriginalWeights, RunWeights
+
+_MIN_UNIT = 1e-3
+"""Of a vector that is zero throughout, as fresh biases are."""
+
+
+@dataclass
+class Tuned:
+    """Part of a model under tuning: value = first + change · unit, rounded to the dtype it is stored in.
+
+    tunable: of a treated layer; None for a vector that is kept (a norm's weight, a bias).
+    stored:  what the layer's record holds; change and first by the names of stored tensors ("weight" for vectors).
+    """
+
+    layer: Layer
+    treatment: Treatment
+    parameter: str
+    stored: dict[str, Tensor]
+    first: dict[str, Tensor]
+    unit: dict[str, Tensor]
+    change: dict[str, Tensor]
+    tunable: Tunable | None
+
+    def values(self) -> dict[str, Tensor]:
+        """The tuned tensors as they will be stored, in float32, with gradients to `change`."""
+        return {
+            name: as_stored(first + self.change[name] * self.unit[name], self.stored[name].dtype)
+            for name, first in self.first.items()
+        }
+
+    def weight(self) -> Tensor:
+        """The layer's tensor in its own shape, float32."""
+        values = self.values()
+        if self.tunable is None:
+            return values["weight"]
+        matrix = as_stored(self.tunable.weight(values), torch_dtype(self.layer.dtype))
+        return from_matrix(self.layer, matrix)
+
+    def result(self) -> dict[str, Tensor]:
+        """The layer's stored tensors after tuning."""
+        with torch.no_grad():
+            values = {name: value.to(self.stored[name].dtype).cpu() for name, value in self.values().items()}
+        return {**self.stored, **values}
+
+
+class TunedModel:
+    """The model of a walked run in float32, with `parts` to tune; all of it is in memory.
+
+    notes: which treated layers stay as they are, and why.
+    """
+
+    def __init__(self, weights: RunWeights, progress: Progress) -> None:
+        self.model = load_model(weights, progress=progress)
+        self.device = compute_device()
+        self.parts: list[Tuned] = []
+        left: list[str] = []
+        for layer in weights.checkpoint.layers:
+            part = tuned_part(self.model, weights, layer)
+            if part is not None:
+                self.parts.append(part)
+            elif not weights.treatment(layer).keeps:
+                left.append(layer.name)
+        self.notes = (_left(left),) if left else ()
+
+    @property
+    def changes(self) -> list[Tensor]:
+        return [change for part in self.parts for change in part.change.values()]
+
+    def logits(self, ids: Tensor) -> Tensor:
+        """Logits [windows, tokens, vocabulary] with gradients to the changes."""
+        weights: Mapping[str, Tensor] = {part.parameter: part.weight() for part in self.parts}
+        found: Tensor = functional_call(self.model, dict(weights), (ids.to(self.device),), {"use_cache": False}).logits
+        return found
+
+
+def tuned_part(model: nn.Module, weights: RunWeights, layer: Layer) -> Tuned | None:
+    """The layer of a model with `weights`, ready to be tuned; None when there is nothing in it to tune."""
+    name, treatment = parameter_name(model, layer), weights.treatment(layer)
+    if name is None:
+        return None
+    if treatment.keeps:
+        values = model.get_parameter(name)
+        if values.dim() != 1 or not torch_dtype(layer.dtype).is_floating_point:
+            return None
+        return _tuned(layer, treatment, name, weights.stored(layer), {"weight": values.detach().clone()}, None)
+    stored = weights.stored(layer)
+    tunable = arithmetic_of(treatment.scheme).tunable(treatment.scheme, stored, layer.matrix_shape[1])
+    return None if tunable is None else _tuned(layer, treatment, name, stored, dict(tunable.parameters), tunable)
+
+
+def original_model(weights: RunWeights, progress: Progress) -> nn.Module:
+    """The network that the run compressed, in float32."""
+    return load_model(OriginalWeights(weights.checkpoint), progress=progress)
+
+
+def _tuned(
+    layer: Layer,
+    treatment: Treatment,
+    parameter: str,
+    stored: dict[str, Tensor],
+    first: dict[str, Tensor],
+    tunable: Tunable | None,
+) -> Tuned:
+    unit = {name: _unit(name, values) for name, values in first.items()}
+    change = {name: torch.zeros_like(values) for name, values in first.items()}
+    return Tuned(layer, treatment, parameter, stored, first, unit, change, tunable)
+
+
+def _unit(name: str, values: Tensor) -> Tensor:
+    """What a change of one means: for a scale as much as itself, for all else as much as its neighbours on average."""
+    if name.endswith("scale"):
+        return values.abs()
+    return values.abs().mean(-1, keepdim=True).clamp_(min=_MIN_UNIT)
+
+
+def _left(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"Polish leaves these layers as they are, having nothing in them to tune: {', '.join(names[:3])}{more}"

@@ -1,0 +1,272 @@
+"""What a job will take: counted as the job really goes, tried out with its own code, corrected by past runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchvise.core.blockwise import learned_rounding
+from benchvise.core.blockwise.batching import Batching
+from benchvise.core.blockwise.learned_rounding import probes
+from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.estimate import block_benchmark, cost_model
+from benchvise.core.estimate.block_benchmark import STEPS, StepTimer, affordable
+from benchvise.core.estimate.block_kinds import MAX_KINDS
+from benchvise.core.estimate.cost_model import learning_seconds
+from benchvise.core.estimate.job_forecast import forecast_job, way_of
+from benchvise.core.estimate.rates import BlockRates
+from benchvise.core.estimate.workload import Calibrating, held_streams, learning_of, polishing_of, streams_of
+from benchvise.core.evaluate import forward
+from benchvise.core.job.job import compress
+from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.learned_rounding import LearnedRounding
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.scale import Scale
+from benchvise.core.methods.solver import Solver
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress, ForecastJob
+from benchvise.core.protocol.results import Estimate
+from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.tuning import polish
+from benchvise.core.workspace.workspace import Workspace
+from tests.core.blockwise.calibrated_models import recipe, tiny
+from tests.core.job.compress_samples import MIXED, network
+
+SILENT = NullProgress()
+LEARNED = LearnedRounding(steps=40, batch_windows=4)
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny("llama", tmp_path_factory.mktemp("models") / "llama")
+
+
+class Passed:
+    """How many windows real batches pushed, whoever asked for it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.windows = 0
+        run = Batching.run
+
+        def counted(batching: Batching, windows: int, compute: object, take: object) -> None:
+            self.windows += windows
+            run(batching, windows, compute, take)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Batching, "run", counted)
+
+
+@pytest.mark.parametrize(
+    ("solver", "inputs", "transforms"),
+    [
+        (ErrorFeedback(), "compressed", ()),
+        (ErrorFeedback(), "original", ()),
+        (LEARNED, "compressed", ()),
+        (ErrorFeedback(original_target=0.0), "compressed", (Scale(steps=2),)),
+    ],
+)
+def test_passes_are_those_of_the_job(
+    solver: Solver, inputs: str, transforms: tuple[Scale, ...], llama: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    asked = recipe(solver, inputs=inputs, windows=6, transforms=transforms)
+    plan = make_plan(open_checkpoint(str(llama)), asked)
+    told: list[BlockRates] = []
+    block = block_benchmark.Rehearsal.block
+
+    def noted(self: block_benchmark.Rehearsal, *args: object) -> BlockRates:
+        told.append(block(self, *args))  # type: ignore[arg-type]
+        return told[-1]
+
+    monkeypatch.setattr(block_benchmark.Rehearsal, "block", noted)
+    forecast_job(ForecastJob(str(llama), asked, workspace=str(tmp_path)), SILENT)
+    passed = Passed(monkeypatch)
+    compress(Compress(str(llama), asked, workspace=str(tmp_path)), SILENT)
+    streams = streams_of(plan, learns=True)
+    (found,) = told
+    # Each stream enters once; three blocks; what leaves the last is not needed: where inputs are the compressed
+    # network's that saves its passes, where they are the original's one pass serves all.
+    spared = 0 if inputs == "original" else streams
+    assert passed.windows == 6 * (streams + 3 * found.passes - spared)
+
+
+def test_steps_and_looks_are_those_of_the_job(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = recipe(LEARNED, windows=20)
+    looks: list[int] = []
+    steps: list[int] = []
+    probe, loss = learned_rounding._Block.probe, learned_rounding._Block.loss
+
+    def looked(self: learned_rounding._Block) -> float:
+        before = len(steps)
+        found = probe(self)
+        looks.append(sum(steps[before:]))
+        del steps[before:]
+        return found
+
+    def stepped(self: learned_rounding._Block, windows: list[int]) -> object:
+        steps.append(len(windows))
+        return loss(self, windows)
+
+    monkeypatch.setattr(learned_rounding._Block, "probe", looked)
+    monkeypatch.setattr(learned_rounding._Block, "loss", stepped)
+    compress(Compress(str(llama), asked, workspace=str(tmp_path)), SILENT)
+    rows = [row for row in make_plan(open_checkpoint(str(llama)), asked).treated() if row.layer.depth == 0]
+    (counted,) = learning_of(rows, 20)
+    assert len(steps) == 3 * counted.steps
+    assert set(steps) == {counted.step_windows}
+    assert len(looks) == 3 * (counted.looks + 1)  # the first, before any step, belongs to no step
+    assert set(looks) == {counted.look_windows}
+
+
+def test_polish_pushes_as_many_windows_as_counted(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = recipe(ErrorFeedback(), windows=10, polish=Polish(steps=3, batch_windows=4))
+    pushed: list[int] = []
+    logits = forward.logits_of
+
+    def counted(model: object, ids: object) -> object:
+        pushed.append(len(ids))  # type: ignore[arg-type]
+        return logits(model, ids)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(polish, "logits_of", counted)
+    for cache in (polish.CACHE_BYTES, 0):
+        pushed.clear()
+        monkeypatch.setattr(polish, "CACHE_BYTES", cache)
+        monkeypatch.setattr("benchvise.core.estimate.workload.CACHE_BYTES", cache)
+        compress(Compress(str(llama), asked, workspace=str(tmp_path / str(cache))), SILENT)
+        assert asked.polish is not None
+        work = polishing_of(asked.polish, Calibrating(10, 32, 32), 512)
+        assert sum(pushed) == work.forwards
+        # 10 windows, every eighth is judged on: 2; 8 are learned from, 4 in a step, all of them within 2 steps.
+        assert (work.judged, work.step_windows, work.steps) == (4, 4, 3)
+        assert work.cached == (10 * 32 * 512 * 4 if cache else 0)
+
+
+def test_streams_in_bytes(llama: Path) -> None:
+    checkpoint = open_checkpoint(str(llama))
+    assert Calibrating(6, 32, 24).stream_bytes == 6 * 32 * 24 * 4
+    for solver, inputs, between, held in (
+        (ErrorFeedback(), "compressed", 2, 2),
+        (ErrorFeedback(), "original", 1, 1),
+        (ErrorFeedback(original_target=0.0), "compressed", 1, 1),
+        (LEARNED, "compressed", 2, 3),
+    ):
+        plan = make_plan(checkpoint, recipe(solver, inputs=inputs))
+        assert (streams_of(plan, learns=True), held_streams(plan, learns=True)) == (between, held)
+    assert streams_of(make_plan(checkpoint, MIXED), learns=False) == 0
+
+
+def test_the_stopwatch_tells_steps_from_looks() -> None:
+    """A step takes 2, a look 5, and nobody knows what the first step took besides."""
+    now = [0.0]
+    watch = StepTimer(lambda: now[0])
+    part = watch.part(0.8)
+    part.start(STEPS, "steps")
+    now[0] = 100.0
+    for number in range(STEPS):
+        now[0] += 2 + (5 if probes(STEPS - number, STEPS) else 0)
+        part.advance(1)
+    looks = sum(probes(left, STEPS) for left in range(1, STEPS + 1))
+    assert watch.learning() == (2.0, 5.0, STEPS * 2 + looks * 5)
+    found = BlockRates(rest=0, once=0, window=0, passes=0, step=2.0, probe=5.0, nbytes=0)
+    rows = [row for row in _plan_rows(LEARNED) if row.layer.depth == 0]
+    (learning,) = learning_of(rows, 32)
+    # Tried on 2 windows: a step of 4 takes twice as long, a look at 16 eight times.
+    small = block_benchmark.Scale(2, 32, 32)
+    assert learning_seconds(found, learning, small) == 40 * 2 * 2 + learning.looks * 5 * 8
+
+
+def _plan_rows(solver: Solver) -> tuple[object, ...]:
+    sample = Path(__file__).parents[3] / "resources" / "sample"
+    return make_plan(open_checkpoint(str(sample)), recipe(solver, targets=("re:.*k_proj",))).treated()
+
+
+def test_a_second_forecast_tries_nothing(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = recipe(LEARNED, windows=6, polish=Polish(steps=2, batch_windows=4))
+    request = ForecastJob(str(llama), asked, workspace=str(tmp_path))
+    first = forecast_job(request, SILENT)
+    for name in ("block", "network", "ends", "recorded"):
+        monkeypatch.setattr(block_benchmark.Rehearsal, name, None)
+    monkeypatch.setattr(cost_model.BlockwiseCostModel, "_try_text", None)
+    second = forecast_job(request, SILENT)
+    assert first.parts[1:] == second.parts[1:]  # opening it is timed each time
+    assert not list(tmp_path.glob(".rehearsal*"))
+    assert not Workspace(str(tmp_path)).runs()
+    treatment = replace(asked.rules[0].treatment, solver=replace(LEARNED, steps=400))
+    more = replace(
+        asked,
+        rules=(replace(asked.rules[0], treatment=treatment),),
+        calibration=replace(asked.calibration, windows=12),
+    )
+    monkeypatch.setattr(cost_model, "scale_for", lambda *_: block_benchmark.Scale(6, 32, 12))
+    longer = dict(forecast_job(ForecastJob(str(llama), more, workspace=str(tmp_path)), SILENT).parts)
+    assert longer["learning"] > 5 * dict(second.parts)["learning"]
+    assert longer["calibration passes"] == pytest.approx(2 * dict(second.parts)["calibration passes"])
+
+
+@pytest.mark.parametrize("asked", [MIXED, recipe(ErrorFeedback())])
+def test_forecasts_are_held_against_the_run(asked: Recipe, llama: Path, tmp_path: Path) -> None:
+    path = network(tmp_path / "plain") if asked is MIXED else llama
+    place = str(tmp_path / "w")
+    forecast = forecast_job(ForecastJob(str(path), asked, workspace=place), SILENT)
+    run = compress(Compress(str(path), asked, workspace=place), SILENT)
+    (summary,) = Workspace(place).runs()
+    found = {each.kind: each for each in summary.comparisons}
+    assert set(found) == {"bytes", "peak_bytes", "seconds"}
+    assert found["seconds"].forecast == forecast.seconds
+    assert (found["seconds"].measured, found["peak_bytes"].measured) == (run.seconds, float(run.peak_rss_bytes))
+    assert forecast.seconds.value == pytest.approx(sum(seconds for _, seconds in forecast.parts))
+    assert forecast.peak_bytes.value == sum(nbytes for _, nbytes in forecast.memory)
+    records = sum(layer.bytes_after for layer in run.layers)
+    assert forecast.disk_bytes == records + (2 * 2 * 6 * 32 * 32 * 4 if asked is not MIXED else 0)
+
+
+def test_three_past_runs_correct_the_time(llama: Path, tmp_path: Path) -> None:
+    place = str(tmp_path)
+    asked = recipe(ErrorFeedback())
+    plan = make_plan(open_checkpoint(str(llama)), asked)
+    workspace = Workspace(place)
+    first = forecast_job(ForecastJob(str(llama), asked, workspace=place), SILENT)
+    assert not any("corrected" in note for note in first.notes)
+    kept = workspace.forecasts.read(checkpoint_identity(plan.checkpoint), plan.recipe.digest)
+    machine = kept[0].machine
+    for seed in range(1, 4):
+        other = replace(asked, seed=seed)
+        past = make_plan(plan.checkpoint, other)
+        estimate = Estimate(5.0, 4.0, 6.0)
+        workspace.keep_forecast(plan.checkpoint, other, "seconds", estimate, machine=machine, about=way_of(plan))
+        run = workspace.new_run(past)
+        run.update(state="done", seconds=10.0)
+        run.leave()
+    second = forecast_job(ForecastJob(str(llama), asked, workspace=place), SILENT)
+    assert any("× 2.00" in note and "3 past runs" in note for note in second.notes)
+    assert second.seconds.value == pytest.approx(2 * sum(seconds for _, seconds in second.parts))
+
+
+def test_more_kinds_of_blocks_than_are_tried(tmp_path: Path) -> None:
+    path = tiny("llama", tmp_path / "deep", num_hidden_layers=MAX_KINDS + 2)
+    rules = tuple(
+        Rule(
+            (f"depth:{depth}",),
+            Treatment(Integer(bits=2 + depth, group_size=8), ErrorFeedback()),
+            ignore=("role:norm",),
+        )
+        for depth in range(MAX_KINDS + 2)
+    )
+    asked = replace(recipe(ErrorFeedback()), rules=rules)
+    found = forecast_job(ForecastJob(str(path), asked, workspace=str(tmp_path / "w")), SILENT)
+    assert any("2 more kinds" in note for note in found.notes)
+
+
+def test_solvers_that_take_too_long_are_stood_in_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = _plan_rows(LEARNED)
+    chosen, factor = affordable(rows)  # type: ignore[arg-type]
+    assert factor == 1.0
+    assert {row.treatment.solver for row in chosen} == {replace(LEARNED, steps=STEPS)}
+    monkeypatch.setattr(block_benchmark, "SOLVE_WORK", 1.0)
+    chosen, factor = affordable(rows)  # type: ignore[arg-type]
+    assert factor == pytest.approx(len(rows))  # all alike, one of them affordable
+    assert sum(row.treatment.solver.start == "nearest" for row in chosen) == len(rows) - 1  # type: ignore[attr-defined]
