@@ -28,14 +28,22 @@ class Engine(Protocol):
 
 
 class EngineProcess:
-    """The engine in a spawned child, so that a fault or an out-of-memory kill ends it alone."""
+    """The engine in a spawned child, so that a fault or an out-of-memory kill ends it alone.
+
+    Raises OSError when the system gives no pipe, process or memory for it.
+    """
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=run_engine, args=(theirs,), name="benchvise-engine", daemon=True)
-        self._process.start()
-        theirs.close()
+        try:
+            self._process.start()
+        except BaseException:
+            self.connection.close()
+            raise
+        finally:
+            theirs.close()
 
     @property
     def process_id(self) -> int:

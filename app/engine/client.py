@@ -11,7 +11,7 @@ import shiboken6
 from PySide6.QtCore import QObject, Signal, Slot
 
 from benchvise.app.engine.child import EngineProcess, InProcessEngine
-from benchvise.app.engine.thread import CANCEL_GRACE, END_GRACE, EngineThread
+from benchvise.app.engine.thread import EngineThread
 from benchvise.core.protocol.events import Control, Event, Failed, Finished, Partial, Stopped
 from benchvise.core.protocol.requests import Request
 
@@ -89,9 +89,7 @@ class EngineClient(QObject):
             return
         self._closed = True
         self._waiting.clear()
-        if self._thread.isRunning():
-            self._thread.close()
-            self._thread.wait(int(1000 * (CANCEL_GRACE + END_GRACE + 2.0)))
+        self._thread.close()
 
     @Slot(object)
     def _dispatch(self, events: list[Event]) -> None:

@@ -1,11 +1,12 @@
-"""The one background worker thread: owns the engine, passes requests on, and turns what it says into Qt signals."""
+"""The one background worker thread: owns the engine, passes requests on, and turns its events into Qt signals."""
 
 from __future__ import annotations
 
+import pickle
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import Any
@@ -22,6 +23,9 @@ CANCEL_GRACE = 1.5
 END_GRACE = 1.0
 _BATCH = 64
 _MIN_LIFE = 3.0
+_CLOSE_MS = int(1000 * (CANCEL_GRACE + END_GRACE + 2.0))
+_MIN_RETRY, _MAX_RETRY = 0.25, 8.0
+"""Seconds before an engine that could not be started is tried again; doubled with each failure."""
 
 _DOING: dict[type, str] = {
     Compress: "compressing",
@@ -32,13 +36,11 @@ _DOING: dict[type, str] = {
 }
 
 
-@dataclass(frozen=True)
-class _Close:
-    """The last word to the thread."""
-
-
 class EngineThread(QThread):
     """Pumps between the window and the engine; restarts the engine when it ended by itself.
+
+    When the engine cannot be started, every request in flight fails; the next one tries again, after a pause that grows
+    with each failure.
 
     delivered: a list of events in the order in which the engine sent them.
     """
@@ -51,7 +53,10 @@ class EngineThread(QThread):
         self._start_engine = start_engine
         self._engine: Engine | None = None
         self._engine_since = 0.0
-        self._orders: deque[tuple[int, Request] | Control | _Close] = deque()
+        self._retry_at = 0.0
+        self._retry_pause = _MIN_RETRY
+        self._closing = False
+        self._orders: deque[tuple[int, Request] | Control] = deque()
         self._wake_read, self._wake_write = Pipe(duplex=False)
         self._in_flight: dict[int, Request] = {}
         self._progress: dict[int, Advanced] = {}
@@ -63,55 +68,79 @@ class EngineThread(QThread):
         self._wake_write.send_bytes(b"o")
 
     def close(self) -> None:
-        """Ask the thread to cancel what runs, end the engine and finish. Called on the GUI thread."""
-        self._orders.append(_Close())
-        self._wake_write.send_bytes(b"c")
+        """Cancel what runs, end the engine and wait for the thread, three seconds or so. Called on the GUI thread."""
+        self._closing = True
+        if self.isRunning():
+            self._wake_write.send_bytes(b"c")
+            if not self.wait(_CLOSE_MS):
+                return
+        self._wake_write.close()
+        self._wake_read.close()
 
     def run(self) -> None:
         """The thread's life."""
-        try:
-            closing = False
-            self._living_engine()
-            while not closing:
-                self._wait()
-                closing = self._pass_orders()
-                self._collect()
-                self._deliver_progress()
-            self._end()
-        finally:
-            self._wake_read.close()
+        self._living_engine()
+        while not self._closing:
+            self._wait()
+            self._pass_orders()
+            self._collect()
+            self._deliver_progress()
+        self._end()
 
     def _wait(self) -> None:
         sources: list[Any] = [self._wake_read]
         if self._engine is not None:
             sources += [self._engine.connection, *self._engine.waitables()]
-        timeout = max(0.0, self._next_progress - time.monotonic()) if self._progress else None
+        due = [self._next_progress] if self._progress else []
+        if self._orders:
+            due.append(self._retry_at)
+        timeout = max(0.0, min(due) - time.monotonic()) if due else None
         if self._wake_read in wait(sources, timeout):
             self._wake_read.recv_bytes()
 
-    def _pass_orders(self) -> bool:
-        while self._orders:
+    def _pass_orders(self) -> None:
+        """Pass on what was ordered; while an engine that could not be started must rest, orders wait."""
+        while self._orders and not self._closing:
+            if self._engine is None and time.monotonic() < self._retry_at:
+                return
             order = self._orders.popleft()
-            if isinstance(order, _Close):
-                return True
             if isinstance(order, tuple):
                 self._in_flight[order[0]] = order[1]
             elif order.request not in self._in_flight:
                 continue
             self._send(order)
-        return False
 
     def _send(self, order: tuple[int, Request] | Control) -> None:
+        engine = self._living_engine()
+        if engine is None:
+            return
         try:
-            self._living_engine().connection.send(order)
+            engine.connection.send(order)
         except OSError:
             self._engine_ended()
+        except (pickle.PicklingError, AttributeError, TypeError, ValueError) as error:
+            number, request = order if isinstance(order, tuple) else (order.request, self._in_flight[order.request])
+            del self._in_flight[number]
+            self._deliver([_unsendable(number, request, error)])
 
-    def _living_engine(self) -> Engine:
+    def _living_engine(self) -> Engine | None:
+        """The engine, started if there is none; None when it cannot be started, and what was in flight has failed."""
         if self._engine is None:
-            self._engine = self._start_engine()
-            self._engine_since = time.monotonic()
+            try:
+                self._engine = self._start_engine()
+            except (OSError, RuntimeError, MemoryError) as error:
+                self._not_started(error)
+            else:
+                self._engine_since = time.monotonic()
+                self._retry_pause = _MIN_RETRY
         return self._engine
+
+    def _not_started(self, error: Exception) -> None:
+        self._retry_at = time.monotonic() + self._retry_pause
+        self._retry_pause = min(_MAX_RETRY, 2 * self._retry_pause)
+        failures = [_start_failure(number, error) for number in self._in_flight]
+        self._in_flight.clear()
+        self._deliver(list(failures))
 
     def _collect(self) -> None:
         """Read what the engine has said; a long burst is delivered in parts."""
@@ -181,6 +210,18 @@ class EngineThread(QThread):
         except (EOFError, OSError):
             self._in_flight.clear()
         engine.end(END_GRACE)
+
+
+def _start_failure(number: int, error: Exception) -> Failed:
+    why = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+    remedy = "Close other programs: the machine may be short of memory or processes. Then try again."
+    return Failed(number, f"The engine cannot be started ({why})", "", remedy)
+
+
+def _unsendable(number: int, request: Request, error: Exception) -> Failed:
+    what = f"Benchvise made a mistake: the request cannot be sent to the engine ({error})"
+    details = "".join(traceback.format_exception(error))
+    return Failed(number, what, type(request).__name__, "Please report it with the details.", details)
 
 
 def _failure(number: int, request: Request, cause: str) -> Failed:

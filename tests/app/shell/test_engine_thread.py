@@ -1,3 +1,5 @@
+import errno
+import gc
 import os
 import signal
 import time
@@ -26,8 +28,11 @@ class PlayedEngine:
     """An engine whose side of the pipe the test holds."""
 
     living: ClassVar[list] = []
+    refusals: ClassVar[list] = []
 
     def __init__(self):
+        if PlayedEngine.refusals:
+            raise PlayedEngine.refusals.pop()
         self.connection, self.theirs = Pipe()
         self.dead = False
         PlayedEngine.living.append(self)
@@ -51,7 +56,7 @@ class PlayedEngine:
 
 @pytest.fixture
 def client(qapp, monkeypatch):
-    PlayedEngine.living = []
+    PlayedEngine.living, PlayedEngine.refusals = [], []
     monkeypatch.setattr(client_module, "EngineProcess", PlayedEngine)
     made = EngineClient()
     made.moveToThread(qapp.thread())
@@ -124,6 +129,66 @@ def test_a_dead_engine_fails_what_was_in_flight_and_is_replaced_when_asked(clien
     assert failures[0].remedy == "Press Run to resume."
     again = client.ask(WarmUp())
     assert engine(qtbot, 1).theirs.recv() == (again, WarmUp())
+
+
+def no_memory():
+    return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+def test_an_engine_that_cannot_be_started_fails_requests_and_is_tried_again(client, qtbot):
+    PlayedEngine.refusals = [no_memory(), no_memory()]
+    failures, answers = [], []
+    number = client.ask(REQUEST, failed=failures.append)
+    qtbot.waitUntil(lambda: bool(failures))
+    assert failures[0].request == number
+    assert failures[0].what == "The engine cannot be started (Cannot allocate memory)"
+    assert failures[0].remedy
+    again = client.ask(WarmUp(), done=answers.append)
+    played = engine(qtbot)
+    assert played.theirs.recv() == (again, WarmUp())
+    played.theirs.send(Finished(again, READY))
+    qtbot.waitUntil(lambda: answers == [READY])
+    assert len(failures) == 1
+
+
+def test_an_engine_that_dies_and_cannot_be_replaced_fails_the_next_request_too(client, qtbot):
+    failures = []
+    client.ask(REQUEST, failed=failures.append)
+    played = engine(qtbot)
+    played.theirs.recv()
+    PlayedEngine.refusals = [no_memory()]
+    played.die()
+    qtbot.waitUntil(lambda: len(failures) == 1)
+    client.ask(WarmUp(), failed=failures.append)
+    qtbot.waitUntil(lambda: len(failures) == 2)
+    assert "cannot be started" in failures[1].what
+    client.ask(WarmUp())
+    engine(qtbot, 1)
+
+
+def test_a_request_that_no_pipe_carries_fails_alone(client, qtbot):
+    failures, answers = [], []
+    client.ask(lambda: None, failed=failures.append)
+    qtbot.waitUntil(lambda: bool(failures))
+    assert "Traceback" in failures[0].details
+    number = client.ask(WarmUp(), done=answers.append)
+    engine(qtbot).theirs.send(Finished(number, READY))
+    qtbot.waitUntil(lambda: answers == [READY])
+
+
+def test_closing_leaves_no_pipe_open(qapp, monkeypatch):  # noqa: ARG001 - threads of Qt need it
+    monkeypatch.setattr(client_module, "EngineProcess", PlayedEngine)
+    PlayedEngine.living = []
+    gc.collect()
+    before = psutil.Process().num_fds()
+    for ask in (False, True):
+        made = EngineClient()
+        if ask:
+            made.ask(WarmUp())
+        made.close()
+    for played in PlayedEngine.living:
+        played.theirs.close()
+    assert psutil.Process().num_fds() == before
 
 
 def test_controls_reach_only_what_is_in_flight(client, qtbot):
