@@ -25,6 +25,7 @@ from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.reference_model import reference_model
 from benchvise.core.progress import Progress
 from benchvise.core.protocol import requests, results
+from benchvise.core.recent import Recent
 from benchvise.core.recipe.plan import Plan, make_plan
 from benchvise.core.recipe.recipe import Recipe
 from benchvise.core.workspace.workspace import RUN_PREFIX, Workspace
@@ -32,10 +33,8 @@ from benchvise.core.workspace.workspace import RUN_PREFIX, Workspace
 LAYERS_PER_PART = 1000
 ALLOCATOR = Allocator()
 
-MAX_ESTIMATED = 256
-
-_ESTIMATED_KL: dict[tuple[str, Recipe], results.Estimate] = {}
-"""The KL that was last forecast of allocated recipes, by checkpoint path and the recipe without its name."""
+_ESTIMATED_KL: Recent[tuple[str, Recipe], results.Estimate] = Recent(256)
+"""The last estimates of the KL of allocated recipes, by checkpoint path and the recipe without its name."""
 
 _IMPORTS = threading.Lock()
 _IMPORTED: set[str] = set()
@@ -137,15 +136,13 @@ def _allocate(request: requests.Allocate, progress: Progress) -> results.Allocat
     checkpoint = LAST_OPENED.open(request.path)
     allocation = ALLOCATOR.allocate(request, checkpoint)
     found = allocation.answer(planned(make_plan(checkpoint, allocation.recipe, allow_empty=True)))
-    while len(_ESTIMATED_KL) >= MAX_ESTIMATED:
-        del _ESTIMATED_KL[next(iter(_ESTIMATED_KL))]
-    _ESTIMATED_KL[request.path, found.recipe.unnamed] = found.kl
+    _ESTIMATED_KL.put((request.path, found.recipe.unnamed), found.kl)
     return found
 
 
 def _keep_estimated(request: requests.Compress) -> None:
     """A dragged budget tells the KL of hundreds of recipes: only that of one which is carried out is kept."""
-    kl = _ESTIMATED_KL.pop((request.path, request.recipe.unnamed), None)
+    kl = _ESTIMATED_KL.take((request.path, request.recipe.unnamed))
     if kl is not None:
         _keep_forecast(request.path, request.recipe, request.workspace, "kl", kl)
 

@@ -22,6 +22,7 @@ import psutil
 
 from benchvise.core.engine import answer
 from benchvise.core.errors import Cancelled, UserError
+from benchvise.core.memory import FREE_MEMORY, OUT_OF_MEMORY, ran_out_of_memory
 from benchvise.core.protocol.events import (
     Advanced,
     Control,
@@ -151,7 +152,7 @@ class Engine:
         try:
             self.send(outcome)
         except Exception as error:  # noqa: BLE001 - a result that no pipe can carry is a fault of ours
-            self.send(_our_fault(task, error))
+            self.send(_failed(task, error))
 
     def send(self, event: Event) -> None:
         """Hand an event to the other side; once that is gone, this process ends too."""
@@ -170,24 +171,16 @@ def _outcome(task: Task, progress: PipeProgress) -> Event:
     except UserError as error:
         return Failed(task.number, error.what, error.where, error.remedy)
     except Exception as error:  # noqa: BLE001 - a fault of ours is reported whole, and the engine goes on
-        if _out_of_memory(error):
-            return Failed(task.number, "The memory ran out", "", "Close other programs, or choose smaller settings.")
-        return _our_fault(task, error)
+        return _failed(task, error)
 
 
-def _our_fault(task: Task, error: Exception) -> Failed:
+def _failed(task: Task, error: Exception) -> Failed:
+    """What an error that nobody expected is to the person: too little memory, or a fault of ours with its traceback."""
+    if ran_out_of_memory(error):
+        return Failed(task.number, OUT_OF_MEMORY, "", FREE_MEMORY)
     what = f"Benchvise made a mistake: {type(error).__name__}: {error}"
     details = "".join(traceback.format_exception(error))
     return Failed(task.number, what, type(task.request).__name__, "Please report it with the details.", details)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """torch has a class of its own for GPUs, and for the CPU only a sentence."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
-    )
 
 
 class PipeProgress:

@@ -1,8 +1,9 @@
-"""How much memory this process has resident, now and at its highest."""
+"""How much memory this process has resident, now and at its highest, and how to tell that it ran out."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import sys
 import threading
@@ -13,14 +14,40 @@ import psutil
 
 SAMPLE_SECONDS = 0.02
 
+OUT_OF_MEMORY = "The memory ran out"
+FREE_MEMORY = "Close other programs, or choose smaller settings."
+
+_SIGNS = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "alloc_failed",
+    "bad_alloc",
+)
+"""In the messages of RuntimeErrors: torch has a class of its own for GPUs, and for the CPU only sentences."""
+
 
 def rss_bytes() -> int:
     """Resident memory of this process now."""
     return int(psutil.Process().memory_info().rss)
 
 
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether the error, or the one it was raised from, says so in any of the forms of Python, the system and torch."""
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        if isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS):
+            return True
+        error = error.__cause__
+    return False
+
+
 def release_freed() -> None:
-    """Hand what was freed back to the system, so that it counts neither for this moment nor against a later section."""
+    """Return freed memory to the system, so that it does not distort later measurements of resident memory."""
     gc.collect()
     if sys.platform == "linux":
         # Not every C library for Linux has it: the allocator of musl keeps nothing back.
@@ -53,7 +80,7 @@ class PeakMemory:
         self.sample()
 
     def sample(self) -> int:
-        """Look now; returns the highest so far."""
+        """Measure now; returns the highest so far."""
         self.bytes = max(self.bytes, rss_bytes())
         return self.bytes
 

@@ -8,14 +8,13 @@ from typing import TypeVar
 import torch
 
 from benchvise.core.errors import UserError
+from benchvise.core.memory import ran_out_of_memory
 from benchvise.core.progress import Progress
 
 T = TypeVar("T")
 
 BATCH_TOKENS = 4096
 """Fixed: batches decide the order of sums, and results must not depend on the machine."""
-
-_SIGNS = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 class Batching:
@@ -37,7 +36,7 @@ class Batching:
             part = slice(start, min(windows, start + self.windows))
             try:
                 found = compute(part)
-            except (MemoryError, RuntimeError) as error:
+            except (MemoryError, OSError, RuntimeError) as error:
                 if not ran_out_of_memory(error):
                     raise
             else:
@@ -62,7 +61,7 @@ def with_memory(compute: Callable[[], T]) -> T:
     """What `compute` gives for a single window. Raises UserError when memory runs out."""
     try:
         return compute()
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, OSError, RuntimeError) as error:
         if not ran_out_of_memory(error):
             raise
         raise _too_large() from error
@@ -73,10 +72,3 @@ def _too_large() -> UserError:
         "There is not enough memory to push a single calibration window through a block",
         remedy="Choose shorter calibration windows, or free memory.",
     )
-
-
-def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether that is what the error says, in any of the forms that torch gives it."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)

@@ -332,6 +332,7 @@ def test_times_of_pause_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
         (UserError("No", where="here", remedy="Do."), "No"),
         (MemoryError(), "memory ran out"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), "memory ran out"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes"), "memory ran out"),
         (RuntimeError("something else"), "made a mistake: RuntimeError: something else"),
     ],
 )
@@ -345,6 +346,7 @@ def test_errors_become_sentences(error: Exception, said: str, monkeypatch: pytes
     started, failed = ear.heard
     assert started == events.Started(3)
     assert said in failed.what
+    assert failed.remedy
     assert bool(failed.details) == ("mistake" in said)
 
 
