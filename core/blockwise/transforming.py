@@ -13,6 +13,7 @@ from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.recipe import Recipe
+from benchvise.core.transforms.transform import BlockRewrite, NetworkRewrite
 
 
 class Transforms:
@@ -24,8 +25,8 @@ class Transforms:
     def __init__(self, recipe: Recipe, network: Network, progress: Progress) -> None:
         self._network = network
         self._progress = progress
-        self._everywhere: list[Any] = []
-        self._by_block: list[Any] = []
+        self._everywhere: list[NetworkRewrite[Any]] = []
+        self._by_block: list[BlockRewrite[Any]] = []
         self._told: set[str] = set()
         if not recipe.transforms:
             return
@@ -35,14 +36,14 @@ class Transforms:
                 where=recipe.transforms[0].title,
                 remedy="Remove 'transforms' from the recipe.",
             )
-        from benchvise.core.transforms.registry import BLOCK, NETWORK
+        from benchvise.core.transforms.registry import rewrite_of
 
         for transform in recipe.transforms:
-            if transform.reach == "network":
-                made = NETWORK[type(transform)](transform, network.model, network.blocks, recipe.seed)
-                self._everywhere.append(made)
+            rewrite = rewrite_of(transform)
+            if issubclass(rewrite, NetworkRewrite):
+                self._everywhere.append(rewrite(transform, network.model, network.blocks, recipe.seed))
             else:
-                self._by_block.append(BLOCK[type(transform)](transform))
+                self._by_block.append(rewrite(transform))
 
     @property
     def some(self) -> bool:
@@ -60,12 +61,12 @@ class Transforms:
     def change_block(
         self, index: int, run: Callable[[], None], schemes: Mapping[str, tuple[Scheme, Activations | None]]
     ) -> None:
-        """Change block `index`, which has its weights. run: as `BlockTransform.apply` asks."""
+        """Change block `index`, which has its weights. run: as `BlockRewrite.apply` asks."""
         block = self._network.blocks[index]
         for transform in self._everywhere:
             transform.block(block, index)
-        for transform in self._by_block:
-            for note in transform.apply(block, run, schemes):
+        for rewrite in self._by_block:
+            for note in rewrite.apply(block, run, schemes):
                 self._tell(f"Block {index}: {note}")
 
     def _tell(self, note: str) -> None:

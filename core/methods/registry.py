@@ -1,4 +1,4 @@
-"""Every method, registered by explicit import."""
+"""Every method: ours by explicit import, those of other packages by entry points."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from benchvise.core.methods.solver import Nearest, Solver
 from benchvise.core.methods.sparse import Sparse
 from benchvise.core.methods.transform import Transform
 from benchvise.core.methods.vector_codebook import VectorCodebook
+from benchvise.core.plugins import Registry
 
-SCHEMES: dict[str, type[Scheme]] = {
-    scheme.key: scheme
-    for scheme in (
+SCHEMES: Registry[Scheme] = Registry(
+    "benchvise.schemes",
+    Scheme,
+    (
         Keep,
         Integer,
         Codebook,
@@ -35,9 +37,9 @@ SCHEMES: dict[str, type[Scheme]] = {
         Microscaling,
         NvFloat4,
         Sparse,
-    )
-}
-SOLVERS: dict[str, type[Solver]] = {
-    solver.key: solver for solver in (Nearest, ErrorFeedback, HalfQuadratic, LearnedRounding)
-}
-TRANSFORMS: dict[str, type[Transform]] = {transform.key: transform for transform in (Fold, Rotate, Smooth, Scale)}
+    ),
+)
+SOLVERS: Registry[Solver] = Registry(
+    "benchvise.solvers", Solver, (Nearest, ErrorFeedback, HalfQuadratic, LearnedRounding)
+)
+TRANSFORMS: Registry[Transform] = Registry("benchvise.transforms", Transform, (Fold, Rotate, Smooth, Scale))

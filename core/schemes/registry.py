@@ -1,10 +1,11 @@
-"""The arithmetic of every scheme, registered by explicit import."""
+"""The arithmetic of every scheme: ours by explicit import, that of other packages by the scheme itself."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from benchvise.core.methods.scheme import Scheme
+from benchvise.core.plugins import implementation
 from benchvise.core.schemes.arithmetic import SchemeArithmetic
 from benchvise.core.schemes.codebook import CodebookArithmetic
 from benchvise.core.schemes.floating import FloatingArithmetic
@@ -32,5 +33,11 @@ ARITHMETIC: dict[type[Scheme], type[SchemeArithmetic[Any]]] = {
 
 
 def arithmetic_of(scheme: Scheme) -> type[SchemeArithmetic[Any]]:
-    """The arithmetic of a scheme. `keep` has none: its layers are copied, not computed."""
-    return ARITHMETIC[type(scheme)]
+    """The arithmetic of a scheme. `keep` has none: its layers are copied, not computed.
+
+    Raises RecipeError when the scheme of another package gives none.
+    """
+    if type(scheme) in ARITHMETIC:
+        return ARITHMETIC[type(scheme)]
+    found: type[SchemeArithmetic[Any]] = implementation(type(scheme), SchemeArithmetic)
+    return found

@@ -22,7 +22,7 @@ from benchvise.core.transforms.linear import Linear, relative_error
 from benchvise.core.transforms.model_structure import kind_of
 from benchvise.core.transforms.random_copy import FAULTS, Rehearsal, run_block
 from benchvise.core.transforms.rounding import RoundedLayer, weight_error
-from benchvise.core.transforms.transform import BlockTransform, T, Treated
+from benchvise.core.transforms.transform import BlockRewrite, T, Treated
 
 MIN_GAIN = 0.01
 """The rounding error must fall by this share, else a source is left as it is."""
@@ -50,7 +50,7 @@ class Proposal:
     factors: Tensor
 
 
-class ChannelScaling(BlockTransform[T]):
+class ChannelScaling(BlockRewrite[T]):
     """Subclasses propose factors."""
 
     def __init__(self, settings: T) -> None:

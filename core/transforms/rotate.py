@@ -13,10 +13,10 @@ from benchvise.core.transforms.fold_norms import fold_norms
 from benchvise.core.transforms.model_structure import Outline
 from benchvise.core.transforms.residual import Residual, residual_feeds, turn_residual
 from benchvise.core.transforms.rotation import Rotation
-from benchvise.core.transforms.transform import NetworkTransform
+from benchvise.core.transforms.transform import NetworkRewrite
 
 
-class RotateNetwork(NetworkTransform[Rotate]):
+class RotateNetwork(NetworkRewrite[Rotate]):
     """One rotation for the residual stream of the whole model, and one for the heads of each block."""
 
     def __init__(self, settings: Rotate, model: nn.Module, blocks: Sequence[nn.Module], seed: int) -> None:

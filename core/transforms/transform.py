@@ -18,7 +18,7 @@ Treated = Mapping[str, tuple[Scheme, Activations | None]]
 """How layers will be stored and their inputs rounded, by parameter name inside the block: "self_attn.q_proj.weight"."""
 
 
-class NetworkTransform(ABC, Generic[T]):
+class NetworkRewrite(ABC, Generic[T]):
     """A rewrite of every block and of what lies around them, carried out piece by piece.
 
     notes: what is not done here and why, as sentences; complete after `ends`.
@@ -42,7 +42,7 @@ class NetworkTransform(ABC, Generic[T]):
         """Change one block, float32, in place."""
 
 
-class BlockTransform(ABC, Generic[T]):
+class BlockRewrite(ABC, Generic[T]):
     """A rewrite that is found block by block from calibration inputs. One instance serves all blocks of a model."""
 
     def __init__(self, settings: T) -> None:

@@ -32,7 +32,7 @@ from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.smooth import Smooth
 from benchvise.core.methods.transform import Transform
 from benchvise.core.transforms.model_structure import Outline
-from benchvise.core.transforms.registry import BLOCK, NETWORK
+from benchvise.core.transforms.registry import rewrite_of
 from benchvise.core.transforms.rounding import nearest
 
 TOKENS, WINDOWS, CALIBRATION_WINDOWS, BATCH = 256, 48, 64, 8
@@ -105,11 +105,11 @@ def compressed(
     copied = copy.deepcopy(model)
     blocks = find_blocks(copied).modules
     network = block_wise = None
-    if type(transform) in NETWORK:
-        network = NETWORK[type(transform)](transform, copied, blocks, 1)
+    if transform.reach == "network":
+        network = rewrite_of(transform)(transform, copied, blocks, 1)
         network.ends(copied)
     elif transform is not None:
-        block_wise = BLOCK[type(transform)](transform)
+        block_wise = rewrite_of(transform)(transform)
     calls = block_calls(copied, blocks, ids) if block_wise is not None else {}
     for index, block in enumerate(blocks):
         if network is not None:

@@ -17,7 +17,9 @@ from benchvise.core.methods.smooth import Smooth
 from benchvise.core.methods.sparse import Sparse
 from benchvise.core.methods.transform import Transform
 from benchvise.core.transforms.random_copy import run_block
-from benchvise.core.transforms.registry import BLOCK
+from benchvise.core.transforms.registry import rewrite_of
+from benchvise.core.transforms.scale import ScaleBlock
+from benchvise.core.transforms.smooth import SmoothBlock
 from benchvise.core.transforms.transform import Treated
 from tests.core.transforms.layouts import LAYOUTS, difference, outputs
 from tests.core.transforms.test_coupling import FEEDS
@@ -57,7 +59,7 @@ def channel_scaled(
     """The layout's model with outlier channels after the transform, and all notes."""
     model = LAYOUTS[name].model()
     plant_channels(model)
-    arithmetic = BLOCK[type(transform)](transform)
+    arithmetic = rewrite_of(transform)(transform)
     notes: list[str] = []
     for block in LAYOUTS[name].blocks_of(model):
         notes += arithmetic.apply(block, recorded(model, block), treated(block, scheme, activations))
@@ -108,7 +110,7 @@ def test_a_constant_input_size_leaves_nothing_to_gain() -> None:
     block = LAYOUTS["llama"].blocks_of(model)[0]
     before = copy.deepcopy(block)
     fine = Integer(bits=8, granularity="group", group_size=2)
-    notes = BLOCK[Smooth](Smooth(alpha=1.0)).apply(block, recorded(model, block), treated(block, fine, None))
+    notes = SmoothBlock(Smooth(alpha=1.0)).apply(block, recorded(model, block), treated(block, fine, None))
     assert any("left as it is, no factors lower the rounding error by 1 %" in note for note in notes)
     unmoved = [note.split(" → ")[0] for note in notes if "left as it is" in note and "layernorm" in note]
     for source in unmoved:
@@ -120,7 +122,7 @@ def test_what_is_not_treated_is_not_scaled() -> None:
     block = LAYOUTS["llama"].blocks_of(model)[0]
     before = copy.deepcopy(block)
     only = {"self_attn.o_proj.weight": (THREE, None)}
-    notes = BLOCK[Scale](Scale(steps=4)).apply(block, recorded(model, block), only)
+    notes = ScaleBlock(Scale(steps=4)).apply(block, recorded(model, block), only)
     assert [note.split(" → ")[0] for note in notes] == ["self_attn.v_proj"]
     for part, parameter in block.named_parameters():
         if "v_proj" not in part and "o_proj" not in part:
@@ -130,7 +132,7 @@ def test_what_is_not_treated_is_not_scaled() -> None:
 def test_a_scheme_without_a_grid_is_told() -> None:
     model = LAYOUTS["llama"].model()
     block = LAYOUTS["llama"].blocks_of(model)[0]
-    notes = BLOCK[Scale](Scale(steps=4)).apply(block, recorded(model, block), treated(block, Sparse(), None))
+    notes = ScaleBlock(Scale(steps=4)).apply(block, recorded(model, block), treated(block, Sparse(), None))
     assert notes
     assert all("the rounding of sparse cannot be judged ahead" in note for note in notes)
 
@@ -155,7 +157,7 @@ def test_a_block_that_does_not_keep_its_output_is_put_back() -> None:
     block.norm.weight[0] = 30
     before = copy.deepcopy(block)
     hidden = torch.randn(2, 40, 16)
-    notes = BLOCK[Smooth](Smooth()).apply(block, lambda: _called(block, hidden), treated(block, EIGHT, Activations()))
+    notes = SmoothBlock(Smooth()).apply(block, lambda: _called(block, hidden), treated(block, EIGHT, Activations()))
     assert len(notes) == 1
     assert "undone, the block's output changed" in notes[0]
     for parameter, old in zip(block.parameters(), before.parameters(), strict=True):
@@ -164,7 +166,7 @@ def test_a_block_that_does_not_keep_its_output_is_put_back() -> None:
 
 def test_a_block_that_no_input_reaches_is_told() -> None:
     block = _Fickle().requires_grad_(False)
-    notes = BLOCK[Scale](Scale()).apply(block, lambda: None, treated(block, THREE, None))
+    notes = ScaleBlock(Scale()).apply(block, lambda: None, treated(block, THREE, None))
     assert notes == ("nothing is scaled: no calibration input reached the block",)
 
 

@@ -11,8 +11,9 @@ from torch import nn
 from benchvise.core.methods.fold import Fold
 from benchvise.core.methods.rotate import Rotate
 from benchvise.core.transforms.model_structure import Outline
-from benchvise.core.transforms.registry import NETWORK
-from benchvise.core.transforms.transform import NetworkTransform
+from benchvise.core.transforms.registry import rewrite_of
+from benchvise.core.transforms.rotate import RotateNetwork
+from benchvise.core.transforms.transform import NetworkRewrite
 from tests.core.transforms.layouts import LAYOUTS, Layout, difference, outputs
 
 TIED = {"llama tied", "gpt2 tied"}
@@ -29,9 +30,9 @@ NOT_TURNED = TIED | SANDWICHED | POST_NORM | WITH_FUSED_EXPERTS
 
 def transformed(
     name: str, settings: Fold | Rotate, model: nn.Module, seed: int = 3
-) -> NetworkTransform[Fold] | NetworkTransform[Rotate]:
+) -> NetworkRewrite[Fold] | NetworkRewrite[Rotate]:
     blocks = LAYOUTS[name].blocks_of(model)
-    transform = NETWORK[type(settings)](settings, model, blocks, seed)
+    transform = rewrite_of(settings)(settings, model, blocks, seed)
     transform.ends(model)
     for index, block in enumerate(blocks):
         transform.block(block, index)
@@ -103,7 +104,7 @@ def test_weights_need_not_be_there_when_the_structure_is_found() -> None:
         if hollow is not empty:
             for parameter in hollow.parameters():
                 parameter.data = torch.zeros(()).expand(parameter.shape)
-        transform = NETWORK[Rotate](Rotate(), hollow, layout.blocks_of(hollow), 3)
+        transform = RotateNetwork(Rotate(), hollow, layout.blocks_of(hollow), 3)
         real = layout.model()
         transform.ends(real)
         for index, block in enumerate(layout.blocks_of(real)):
@@ -136,7 +137,7 @@ def test_blocks_wait_for_the_ends() -> None:
     model = LAYOUTS["llama"].model()
     blocks = LAYOUTS["llama"].blocks_of(model)
     with pytest.raises(ValueError, match="come before"):
-        NETWORK[Rotate](Rotate(), model, blocks, 0).block(blocks[0], 0)
+        RotateNetwork(Rotate(), model, blocks, 0).block(blocks[0], 0)
 
 
 def test_rotation_does_not_depend_on_how_many_blocks_there_are() -> None:

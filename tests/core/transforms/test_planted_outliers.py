@@ -20,7 +20,7 @@ from benchvise.core.methods.rotate import Rotate
 from benchvise.core.methods.scale import Scale
 from benchvise.core.methods.smooth import Smooth
 from benchvise.core.methods.transform import Transform
-from benchvise.core.transforms.registry import BLOCK, NETWORK
+from benchvise.core.transforms.registry import rewrite_of
 from benchvise.core.transforms.rounding import nearest
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
@@ -67,13 +67,13 @@ def logits(model: nn.Module, tokens: Tensor) -> Tensor:
 def transformed(model: nn.Module, transform: Transform, scheme: Integer, activations: Activations | None) -> nn.Module:
     model = copy.deepcopy(model)
     blocks = list(model.model.layers)
-    if type(transform) in NETWORK:
-        network = NETWORK[type(transform)](transform, model, blocks, 1)
+    if transform.reach == "network":
+        network = rewrite_of(transform)(transform, model, blocks, 1)
         network.ends(model)
         for index, block in enumerate(blocks):
             network.block(block, index)
         return model
-    balance = BLOCK[type(transform)](transform)
+    balance = rewrite_of(transform)(transform)
     for block in blocks:
         names = {name: (scheme, activations) for name, p in block.named_parameters() if p.dim() == 2}
         args, kwargs = first_call(model, block)
