@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -56,9 +58,12 @@ def install(folder: Path, name: str, module: str, text: str, entries: str, versi
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def registry() -> Registry[Transform]:
@@ -95,14 +100,13 @@ def test_a_method_of_an_installed_package_is_found_with_its_origin(site: Path) -
     ],
 )
 def test_a_broken_one_is_skipped_and_named(site: Path, text: str, kind: str, detail: str) -> None:
-    module = f"bad_{abs(hash(text))}"
-    install(site, "bad-package", module, text, f"bad = {module}:Bad")
+    install(site, "bad-package", "bad_module", text, "bad = bad_module:Bad")
     install(site, "good-package", "good_module", GOOD, "good = good_module:Good")
     found = registry()
     assert list(found) == ["own", "good"]
     (problem,) = found.problems
     assert (problem.origin.distribution, problem.kind) == ("bad-package", kind)
-    assert problem.entry == f"bad = {module}:Bad"
+    assert problem.entry == "bad = bad_module:Bad"
     assert detail in problem.detail
 
 
