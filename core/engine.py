@@ -26,7 +26,7 @@ from benchvise.core.preflight.reference_model import reference_model
 from benchvise.core.progress import Progress
 from benchvise.core.protocol import requests, results
 from benchvise.core.recent import Recent
-from benchvise.core.recipe.plan import Plan, make_plan
+from benchvise.core.recipe.plan import DROPPED, Plan, make_plan
 from benchvise.core.recipe.recipe import Recipe
 from benchvise.core.workspace.workspace import RUN_PREFIX, Workspace
 
@@ -108,11 +108,16 @@ def _plan(request: requests.MakePlan, progress: Progress) -> results.Planned:  #
 
 def planned(plan: Plan) -> results.Planned:
     """The plan in columns, with what an export that loads it will have to change."""
+    tags = tuple(treatment.tag for treatment in plan.treatments)
+    origins, count = list(plan.operated.origins), len(plan.source.layers)
+    choice, rules = np.full(count, len(tags), np.int32), np.full(count, -1, np.int32)
+    bytes_after = np.zeros(count, np.int64)
+    choice[origins], rules[origins], bytes_after[origins] = plan.choice, plan.rules, plan.bytes_per_layer
     return results.Planned(
-        tags=tuple(treatment.tag for treatment in plan.treatments),
-        choice=np.array(plan.choice, np.int32),
-        bytes_after=np.array(plan.bytes_per_layer, np.int64),
-        rules=np.array(plan.rules, np.int32),
+        tags=(*tags, DROPPED) if len(origins) < count else tags,
+        choice=choice,
+        bytes_after=bytes_after,
+        rules=rules,
         total_before=plan.bytes_before,
         total_after=plan.bytes_after,
         bits_per_weight=plan.bits_per_weight,

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from benchvise.core.errors import RecipeError
 
 T = TypeVar("T")
-Value = bool | int | float | str
+Value = bool | int | float | str | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,12 @@ class Setting:
     requires: a capability the scheme must have for this field to mean something; "" for none.
     files:    endings of the files that a text names (".txt"); empty for a text that names none.
     empty:    what an empty text stands for, as a noun without an article.
+
+    A setting of kind "indices" is a tuple of distinct whole numbers in ascending order; a recipe holds it as a list.
     """
 
     name: str
-    kind: Literal["integer", "number", "boolean", "choice", "text"]
+    kind: Literal["integer", "number", "boolean", "choice", "text", "indices"]
     default: Value
     title: str
     help: str
@@ -60,13 +62,15 @@ def setting(
     empty: str = "",
 ) -> Any:
     """A dataclass field with everything that people and validation need to know about it."""
-    kind: Literal["integer", "number", "boolean", "choice", "text"]
+    kind: Literal["integer", "number", "boolean", "choice", "text", "indices"]
     if choices is not None:
         kind = "choice"
     elif isinstance(default, bool):
         kind = "boolean"
     elif isinstance(default, str):
         kind = "text"
+    elif isinstance(default, tuple):
+        kind = "indices"
     else:
         kind = "integer" if isinstance(default, int) else "number"
     declared = Setting(
@@ -178,6 +182,42 @@ def _finite(value: float) -> bool:
         return False
 
 
+def _indices(name: str, value: object) -> Value | _Problem:
+    if isinstance(value, str):
+        value = parse_indices(value)
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in value
+    ):
+        return _Problem(f"'{name}' must be a list of whole numbers from 0, not {value!r}")
+    twice = sorted({item for item in value if value.count(item) > 1})
+    if twice:
+        return _Problem(f"'{name}' names {', '.join(map(str, twice))} twice")
+    return tuple(sorted(value))
+
+
+def parse_indices(text: str) -> tuple[int, ...] | None:
+    """The numbers in a text such as "3, 5, 8-11", in its order; None for a text that is no such list."""
+    found: list[int] = []
+    for part in text.replace(",", " ").split():
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            return None
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)
+
+
+def indices_text(indices: Iterable[int]) -> str:
+    """What `parse_indices` reads, with runs of three or more as ranges: "3, 5, 8-11"."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    parts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return ", ".join(parts)
+
+
 def _check(declared: Setting, value: object) -> Value | _Problem:
     name = declared.name
     if declared.kind == "boolean":
@@ -189,14 +229,13 @@ def _check(declared: Setting, value: object) -> Value | _Problem:
         return _Problem(f"'{name}' cannot be {value!r}. {did_you_mean(str(value), names)}")
     if declared.kind == "text":
         return value if isinstance(value, str) else _Problem(f"'{name}' must be text, not {value!r}")
+    if declared.kind == "indices":
+        return _indices(name, value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
         return _Problem(f"'{name}' must be a number, not {value!r}")
-    if declared.kind == "integer":
-        if value != int(value):
-            return _Problem(f"'{name}' must be a whole number, not {value!r}")
-        value = int(value)
-    else:
-        value = float(value)
+    if declared.kind == "integer" and value != int(value):
+        return _Problem(f"'{name}' must be a whole number, not {value!r}")
+    value = int(value) if declared.kind == "integer" else float(value)
     if declared.minimum is not None and value < declared.minimum:
         return _Problem(f"'{name}' is {value}, below its least value {declared.minimum:g}")
     if declared.maximum is not None and value > declared.maximum:

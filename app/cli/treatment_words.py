@@ -80,7 +80,7 @@ def _only_treatment(preset: str) -> Treatment:
             where="--treatment",
             remedy="Name one by its tag; `benchvise presets` shows them.",
         )
-    if recipe.transforms or recipe.polish is not None:
+    if recipe.surgery or recipe.transforms or recipe.tuning:
         raise RecipeError(
             f"The preset '{preset}' changes the whole network beside treating layers",
             where="--treatment",

@@ -34,7 +34,7 @@ from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import theme_notifier
 from benchvise.app.widgets.elided_label import ElidedLabel
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.recipe.editing import set_polish, set_transforms, treat
+from benchvise.core.recipe.editing import set_transforms, set_tuning, treat
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import KEEP
 
@@ -381,7 +381,7 @@ class LayersPanel(QWidget):
     def _apply_preset(self, name: str) -> None:
         """The preset's first treatment, on the selected layers whatever they are, and its transforms where it has any.
 
-        Transforms and polish concern the whole network; they join what the recipe has already.
+        Transforms and tuning concern the whole network; they join what the recipe has already.
         """
         document, preset = self._document, load_preset(name)
         chosen = [i for i in document.selection if self.model.layers[i].compressible]
@@ -393,6 +393,8 @@ class LayersPanel(QWidget):
         missing = [transform for transform in preset.transforms if transform.key not in present]
         if missing:
             recipe = set_transforms(recipe, (*recipe.transforms, *missing))
-        if preset.polish is not None and recipe.polish is None:
-            recipe = set_polish(recipe, preset.polish)
+        tuned = {step.key for step in recipe.tuning}
+        steps = [step for step in preset.tuning if step.key not in tuned]
+        if steps:
+            recipe = set_tuning(recipe, (*recipe.tuning, *steps))
         document.set_recipe(recipe, f"Apply {name} to {plural(len(chosen), 'layer')}")

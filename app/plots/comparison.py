@@ -55,8 +55,8 @@ class Comparison:
             left_out.append("calibration text")
         if recipe.transforms:
             left_out.append("the recipe's transforms")
-        if recipe.polish is not None:
-            left_out.append("polish")
+        if recipe.tuning:
+            left_out.append("tuning")
         said = ["What if: tried on this layer, the recipe stays as it is."] if self._document.trial is not None else []
         if left_out:
             said.append(f"Tried on the weight alone; only a run brings in {' and '.join(left_out)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from benchvise.core.settings import settings_of
+from benchvise.core.settings import indices_text, settings_of
 
 
 def with_setting(instance: Any, name: str, value: object) -> Any:
@@ -19,6 +19,8 @@ def edit_title(kind: type[object], name: str, value: object) -> str:
     title = declared.title if declared.title.isupper() else f"{declared.title[:1].lower()}{declared.title[1:]}"
     if isinstance(value, bool):
         return f"Switch {title} {'on' if value else 'off'}"
+    if isinstance(value, tuple):
+        value = indices_text(value)
     shown = dict(declared.choices).get(str(value), value) if declared.choices else value
     empty = f"the {declared.empty}" if declared.empty else "nothing"
     return f"Set {title} to {shown if shown != '' else empty}"

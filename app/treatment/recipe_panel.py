@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from benchvise.app.state.document import Document
 from benchvise.app.state.setting_edits import edit_title, with_setting
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.treatment.panel import MIN_WIDTH
 from benchvise.app.treatment.recipe_rules import RulesView
-from benchvise.app.treatment.recipe_transforms import TransformsView
+from benchvise.app.treatment.recipe_stage import SURGERY, TRANSFORM, TUNING, StageView
 from benchvise.app.widgets.labels import wrapped
 from benchvise.app.widgets.section import Section
 from benchvise.app.widgets.settings_form import SettingsForm
 from benchvise.core.methods.calibration import Calibration
-from benchvise.core.methods.polish import Polish
-from benchvise.core.recipe.editing import set_calibration, set_polish
+from benchvise.core.recipe.editing import set_calibration
 from benchvise.core.recipe.recipe import Recipe
 
 
 class RecipePanel(QWidget):
-    """Transforms before the rules, polish after them, the text that all of them learn from, and the rules as YAML."""
+    """The recipe's stages in their order, the text that they learn from, and the rules as YAML."""
 
     title = "Recipe"
     icon = "mdi6.script-text-outline"
 
     def __init__(self, document: Document, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.transforms = TransformsView(document)
+        self.surgery = StageView(document, SURGERY)
+        self.transforms = StageView(document, TRANSFORM)
         self.calibration = CalibrationView(document)
-        self.polish = PolishView(document)
+        self.tuning = StageView(document, TUNING)
         self.rules = RulesView(document)
         inner = QWidget()
         inner.setProperty("surface", "panel")
         column = QVBoxLayout(inner)
         column.setContentsMargins(2 * UNIT, UNIT, 2 * UNIT, 2 * UNIT)
         column.setSpacing(UNIT)
-        column.addWidget(Section("Transforms", self.transforms))
+        for stage, view in ((SURGERY, self.surgery), (TRANSFORM, self.transforms), (TUNING, self.tuning)):
+            column.addWidget(Section(stage.title, view))
         column.addWidget(Section("Calibration", self.calibration))
-        column.addWidget(Section(Polish.title, self.polish))
         column.addWidget(Section("Rules", self.rules), 1)
         scroll = QScrollArea(widgetResizable=True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -86,48 +86,6 @@ class CalibrationView(QWidget):
         self._document.set_recipe(set_calibration(recipe, changed), title, merge_key=f"calibration {name}")
 
 
-class PolishView(QWidget):
-    """A switch, and what polish takes."""
-
-    def __init__(self, document: Document, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._document = document
-        self.box = QCheckBox("Polish the finished network")
-        self.box.setToolTip(f"Source: {Polish.source}")
-        self.box.clicked.connect(self._switch)
-        said = wrapped("muted")
-        said.setText(Polish.summary)
-        self.form = SettingsForm()
-        self.form.edited.connect(self._edit)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, UNIT)
-        layout.setSpacing(UNIT)
-        layout.addWidget(said)
-        layout.addWidget(self.box)
-        layout.addWidget(self.form)
-        document.recipe_changed.connect(self.refresh)
-        document.checkpoint_changed.connect(self.refresh)
-        self.refresh()
-
-    def refresh(self) -> None:
-        polish = self._document.recipe.polish
-        self.box.setChecked(polish is not None)
-        self.form.setVisible(polish is not None)
-        if polish is not None:
-            self.form.show_instances((polish,))
-        self.setEnabled(self._document.checkpoint is not None)
-
-    def _switch(self, on: bool) -> None:
-        self._put(Polish() if on else None, f"Switch polish {'on' if on else 'off'}")
-
-    def _edit(self, name: str, value: object) -> None:
-        changed = with_setting(self._document.recipe.polish, name, value)
-        self._put(changed, f"Polish: {edit_title(Polish, name, value)}", f"polish {name}")
-
-    def _put(self, polish: Polish | None, title: str, merge_key: str = "") -> None:
-        self._document.set_recipe(set_polish(self._document.recipe, polish), title, merge_key=merge_key)
-
-
 def learners_of(recipe: Recipe) -> tuple[str, ...]:
     """Everything in the recipe that learns from calibration text, in the order of the work."""
     found = [transform.title for transform in recipe.transforms if transform.reach == "block"]
@@ -137,6 +95,5 @@ def learners_of(recipe: Recipe) -> tuple[str, ...]:
             found.append(treatment.solver.title)
         if treatment.activations is not None and treatment.activations.needs_calibration:
             found.append("fixed scales of inputs")
-    if recipe.polish is not None:
-        found.append(Polish.title)
+    found += [step.title for step in recipe.tuning]
     return tuple(dict.fromkeys(found))

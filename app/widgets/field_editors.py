@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.calm import CalmComboBox, calm
-from benchvise.core.settings import Setting, Value
+from benchvise.core.settings import Setting, Value, indices_text, parse_indices
 
 MIXED = "(mixed)"
 _SLIDER_STEPS = 1000
@@ -127,8 +127,8 @@ class IntegerEditor(FieldEditor):
         with QSignalBlocker(self.box), QSignalBlocker(self.slider):
             self.box.setSpecialValueText(MIXED if value is None else "")
             self.box.setMinimum(self._least - (value is None))
-            self.box.setValue(self._least - 1 if value is None else int(value))
-            self.slider.setValue(self._least if value is None else int(value))
+            self.box.setValue(self._least - 1 if value is None else int(_number(value)))
+            self.slider.setValue(self._least if value is None else int(_number(value)))
 
     def _changed(self, value: int) -> None:
         if value >= self._least:
@@ -207,7 +207,7 @@ class NumberEditor(FieldEditor):
         self._bounded = declared.minimum is not None and declared.maximum is not None
         self._logarithmic = self._bounded and self._least > 0 and self._most / self._least >= _WIDE_RATIO
         span = self._most - self._least if self._bounded else 0.0
-        self._step = _step(float(declared.default), 0.0 if _is_lopsided(declared) else span)
+        self._step = _step(_number(declared.default), 0.0 if _is_lopsided(declared) else span)
         self._bounded = self._bounded and not _is_lopsided(declared)
         self.slider = calm(QSlider(Qt.Orientation.Horizontal))
         self.slider.setVisible(self._bounded)
@@ -235,9 +235,9 @@ class NumberEditor(FieldEditor):
             mixed = value is None
             self.box.setSpecialValueText(MIXED if mixed else "")
             self.box.setMinimum(self._least - (self._step if mixed else 0))
-            self.box.setValue(self.box.minimum() if value is None else float(value))
+            self.box.setValue(self.box.minimum() if value is None else _number(value))
             if self._bounded and value is not None:
-                self.slider.setValue(round(self._share_of(float(value)) * _SLIDER_STEPS))
+                self.slider.setValue(round(self._share_of(_number(value)) * _SLIDER_STEPS))
 
     def _share_of(self, value: float) -> float:
         """Where a value stands between the ends, 0 to 1."""
@@ -282,7 +282,7 @@ class TextEditor(FieldEditor):
         self._shown: str | None = ""
 
     def show_value(self, value: Value | None) -> None:
-        self._shown = None if value is None else str(value)
+        self._shown = None if value is None else self._text_of(value)
         self.line.setPlaceholderText(MIXED if value is None else self.declared.empty)
         with QSignalBlocker(self.line):
             self.line.setText(self._shown or "")
@@ -291,8 +291,19 @@ class TextEditor(FieldEditor):
     def _typed(self) -> None:
         text = self.line.text().strip()
         if text != (self._shown or ""):
-            self.show_value(text)
-            self.edited.emit(text)
+            value = self._value_of(text)
+            if value is None:
+                self.show_value(self._value_of(self._shown or ""))
+                return
+            self.show_value(value)
+            self.edited.emit(value)
+
+    def _text_of(self, value: Value) -> str:
+        return str(value)
+
+    def _value_of(self, text: str) -> Value | None:
+        """The value that is meant; None for a text that means none, in whose place the last one comes back."""
+        return text
 
     def _choose(self) -> None:
         endings = " ".join(f"*{ending}" for ending in self.declared.files)
@@ -307,6 +318,24 @@ class TextEditor(FieldEditor):
         self.line.setToolTip("\n".join(part for part in (text, self.declared.help) if part))
 
 
+class IndicesEditor(TextEditor):
+    """A line that lists whole numbers and ranges of them: "3, 5, 8-11"."""
+
+    def _text_of(self, value: Value) -> str:
+        return indices_text(value) if isinstance(value, tuple) else str(value)
+
+    def _value_of(self, text: str) -> Value | None:
+        found = parse_indices(text)
+        return None if found is None else tuple(sorted(set(found)))
+
+
+def _number(value: Value) -> int | float:
+    """A value that is known to be a number."""
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return value
+
+
 def editor_for(declared: Setting) -> FieldEditor:
     """The editor that fits a setting."""
     if declared.kind == "choice":
@@ -315,6 +344,8 @@ def editor_for(declared: Setting) -> FieldEditor:
         return BooleanEditor(declared)
     if declared.kind == "number":
         return SuggestedEditor(declared) if declared.suggestions and _is_lopsided(declared) else NumberEditor(declared)
+    if declared.kind == "indices":
+        return IndicesEditor(declared)
     if declared.kind == "text":
         return TextEditor(declared)
     return SuggestedEditor(declared) if declared.suggestions else IntegerEditor(declared)
@@ -325,7 +356,7 @@ def _is_lopsided(declared: Setting) -> bool:
     least, most = declared.minimum, declared.maximum
     if declared.kind != "number" or least is None or most is None or (least > 0 and most / least >= _WIDE_RATIO):
         return False
-    return (float(declared.default) - least) / (most - least) <= _MIN_SHARE
+    return (_number(declared.default) - least) / (most - least) <= _MIN_SHARE
 
 
 def _step(default: float, span: float) -> float:

@@ -21,7 +21,7 @@ from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import LayerCompressed
 from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.schemes.arithmetic import Shared
-from benchvise.core.weights.weights import OriginalWeights
+from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.workspace.run_record import RunRecord
 from benchvise.core.workspace.workspace import Workspace
 
@@ -53,7 +53,7 @@ class BlockwiseRun:
         """
         if finished and self._all_there():
             return {row.layer.name: self._recorder.earlier(row) for row in self._rows}
-        network = Network(OriginalWeights(self._plan.checkpoint), self._progress)
+        network = Network(weights_of(self._plan.operated), self._progress)
         for note in network.notes:
             self._progress.note(note)
         job = Job(self._plan.recipe, network, self._recorder, shares, self._progress)
@@ -137,5 +137,5 @@ def compares(rows: Sequence[PlanRow]) -> bool:
 
 def job_identity(plan: Plan, text: CalibrationText | None) -> str:
     """Hex digest of what decides the results: checkpoint, recipe and calibration ids."""
-    parts = [checkpoint_identity(plan.checkpoint), plan.recipe.digest, text.digest if text is not None else ""]
+    parts = [checkpoint_identity(plan.source), plan.recipe.digest, text.digest if text is not None else ""]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

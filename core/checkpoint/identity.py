@@ -25,7 +25,8 @@ def checkpoint_identity(checkpoint: Checkpoint) -> str:
 
 
 def _description(entry: TensorEntry) -> list[object]:
-    return [entry.name, entry.offset, entry.dtype, entry.shape, entry.strides]
+    stored = [entry.name, entry.offset, entry.dtype, entry.shape, entry.strides]
+    return [*stored, entry.cut] if entry.cut else stored
 
 
 def _file_identity(file: str) -> list[object]:

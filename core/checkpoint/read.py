@@ -46,8 +46,11 @@ def block_rows(shape: tuple[int, ...], dtype: str, block_bytes: int) -> int:
 def read_rows(entry: TensorEntry, start: int, stop: int) -> RawArray:
     """Rows `start` to `stop` along dimension 0, as a fresh writable array `[stop - start, *shape[1:]]`.
 
-    A scalar is one row, `[1]`. Raises CheckpointError when the file is gone or has become shorter.
+    A scalar is one row, `[1]`. Raises CheckpointError when the file is gone or has become shorter, ValueError for a
+    tensor that lies in no file.
     """
+    if entry.cut:
+        raise ValueError(f"'{entry.name}' is cut by surgery: its values come from `Weights`")
     if not 0 <= start <= stop <= rows(entry):
         raise IndexError(f"rows {start}:{stop} of '{entry.name}' with shape {entry.shape}")
     values = np.empty((stop - start, *entry.shape[1:]), raw_dtype(entry.dtype))

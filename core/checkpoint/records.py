@@ -27,7 +27,10 @@ Kind = Literal["linear", "embedding", "conv", "norm", "bias", "tensor"]
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """Where one tensor lies: `nbytes` bytes at `offset` of `file`, row-major unless `strides` (in elements) differ."""
+    """Where one tensor lies: `nbytes` bytes at `offset` of `file`, row-major unless `strides` (in elements) differ.
+
+    cut: what surgery makes the tensor by, as a hex digest; it lies in no file then, and only `Weights` give its values.
+    """
 
     name: str
     dtype: str
@@ -36,6 +39,7 @@ class TensorEntry:
     offset: int
     nbytes: int
     strides: tuple[int, ...] | None = None
+    cut: str = ""
 
     @property
     def elements(self) -> int:

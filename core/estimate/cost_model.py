@@ -31,6 +31,7 @@ from benchvise.core.evaluate.blocks import find_blocks
 from benchvise.core.evaluate.text import load_tokenizer, read_text
 from benchvise.core.job.job import learns, walks
 from benchvise.core.memory import release_freed, rss_bytes
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.runtime.architecture import architecture_of
@@ -112,11 +113,11 @@ class BlockwiseCostModel:
         if walked is None:
             alone = StreamingCostModel(self._plan, self._rates, self._folder, self._progress).foresee()
             walked = replace(alone, seconds=(*self._reading, *alone.seconds))
-        if self._plan.recipe.polish is None:
-            return walked
-        seconds, memory = self._polish()
-        larger = max(walked.memory, memory, key=lambda parts: sum(nbytes for _, nbytes in parts))
-        return replace(walked, seconds=(*walked.seconds, *seconds), memory=larger)
+        for step in self._plan.recipe.tuning:
+            seconds, memory = self._tuning(step)
+            larger = max(walked.memory, memory, key=lambda parts: sum(nbytes for _, nbytes in parts))
+            walked = replace(walked, seconds=(*walked.seconds, *seconds), memory=larger)
+        return walked
 
     def _walk(self) -> CostEstimate:
         network = self._network_rates
@@ -159,9 +160,7 @@ class BlockwiseCostModel:
         notes = self._notes
         return CostEstimate(tuple(part for part in seconds if part[1] > 0), memory, calibrating.stream_bytes, notes)
 
-    def _polish(self) -> tuple[Parts, Bytes]:
-        settings = self._plan.recipe.polish
-        assert settings is not None
+    def _tuning(self, settings: Tuning) -> tuple[Parts, Bytes]:
         vocabulary = int(getattr(self._config.get_text_config(), "vocab_size", 1))
         work = polishing_of(settings, self._calibrating, vocabulary)
         tried = max(1, min(work.step_windows, self._scale.windows))
@@ -182,9 +181,9 @@ class BlockwiseCostModel:
             ("left from reading the text", self._text_left),
         )
         return (
-            ("polish: steps", steps),
-            ("polish: original and judging", forwards),
-            ("polish: loading", loads),
+            (f"{settings.key}: steps", steps),
+            (f"{settings.key}: original and judging", forwards),
+            (f"{settings.key}: loading", loads),
         ), memory
 
     @cached_property

@@ -60,8 +60,8 @@ def forecast_job(request: ForecastJob, progress: Progress) -> JobForecast:
         notes=tuple(notes),
     )
     keep = workspace.keep_forecast
-    keep(plan.checkpoint, plan.recipe, "seconds", forecast.seconds, raw=seconds, machine=machine, about=about)
-    keep(plan.checkpoint, plan.recipe, "peak_bytes", forecast.peak_bytes, machine=machine, about=about)
+    keep(plan.source, plan.recipe, "seconds", forecast.seconds, raw=seconds, machine=machine, about=about)
+    keep(plan.source, plan.recipe, "peak_bytes", forecast.peak_bytes, machine=machine, about=about)
     return forecast
 
 
@@ -88,8 +88,8 @@ def way_of(plan: Plan) -> str:
     """What makes jobs alike in time: solvers, transforms and polish, by their keys."""
     solvers = {row.treatment.solver.key for row in plan.treated()}
     transforms = [transform.key for transform in plan.recipe.transforms]
-    polish = [plan.recipe.polish.key] if plan.recipe.polish is not None else []
-    return " ".join([*transforms, *sorted(solvers), *polish])
+    tuning = [step.key for step in plan.recipe.tuning]
+    return " ".join([*transforms, *sorted(solvers), *tuning])
 
 
 def _within(value: float, share: float) -> Estimate:

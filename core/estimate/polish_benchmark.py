@@ -17,7 +17,7 @@ from benchvise.core.evaluate.divergence import kl_divergence, log_probabilities
 from benchvise.core.memory import PeakMemory, release_freed, rss_bytes
 from benchvise.core.recipe.plan import PlanRow
 from benchvise.core.tuning.tuned_model import Tuned, tuned_part
-from benchvise.core.weights.weights import RunWeights
+from benchvise.core.weights.weights import OriginalWeights, RunWeights
 
 LOGIT_BYTES = 64 << 20
 OPTIMISER_COPIES = 6
@@ -35,7 +35,8 @@ def benchmark_block(
     run = rehearsal.recorded(network, index, rows)
     record = time.perf_counter() - started
     checkpoint = rehearsal.plan.checkpoint
-    weights = RunWeights(checkpoint.path, checkpoint, {row.layer.name: row.treatment for row in rows}, run.layer_files)
+    treatments = {row.layer.name: row.treatment for row in rows}
+    weights = RunWeights(checkpoint.path, OriginalWeights(checkpoint), treatments, run.layer_files)
     started = time.perf_counter()
     network.load(index)
     load = time.perf_counter() - started

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchvise.core.blockwise.blockwise_run import compares
 from benchvise.core.blockwise.learned_rounding import probed_windows, probes
 from benchvise.core.methods.learned_rounding import LearnedRounding
-from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.tuning.polish import CACHE_BYTES, HELD_OUT
 
@@ -80,7 +80,7 @@ class Polishing:
     cached: int
 
 
-def polishing_of(settings: Polish, calibrating: Calibrating, vocabulary: int) -> Polishing:
+def polishing_of(settings: Tuning, calibrating: Calibrating, vocabulary: int) -> Polishing:
     """Counted as `core.tuning.polish` goes: one window in `HELD_OUT` is judged on before and after."""
     windows = calibrating.windows
     held = -(-windows // HELD_OUT)

@@ -14,6 +14,7 @@ from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.safetensors_header import read_header
 from benchvise.core.errors import Cancelled, OutputError
 from benchvise.core.job.streaming import compress_streaming, one_thread_left, shared_fits
+from benchvise.core.job.surgery_proof import prove_surgery
 from benchvise.core.memory import PeakMemory, release_freed
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import Compress
@@ -32,6 +33,7 @@ def compress(request: Compress, progress: Progress) -> Run:
     """
     started = time.monotonic()
     plan = make_plan(open_checkpoint(request.path), request.recipe)
+    prove_surgery(plan.operated)
     workspace = Workspace(request.workspace)
     earlier = workspace.resumable(plan)
     _check_space(plan, workspace, earlier if request.resume else None)
@@ -42,7 +44,7 @@ def compress(request: Compress, progress: Progress) -> Run:
         progress.note(warning)
     finished = request.resume and earlier is not None and earlier.state == "done"
     nbytes = float(plan.bytes_after)
-    workspace.keep_forecast(plan.checkpoint, plan.recipe, "bytes", Estimate(nbytes, nbytes, nbytes))
+    workspace.keep_forecast(plan.source, plan.recipe, "bytes", Estimate(nbytes, nbytes, nbytes))
     run = _begin(plan, workspace, earlier, resume=request.resume, progress=progress)
     try:
         with PeakMemory() as peak:
@@ -84,10 +86,11 @@ def _carry_out(
     finished: bool,
 ) -> tuple[LayerCompressed, ...]:
     """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed."""
-    polishing = None
-    if plan.recipe.polish is not None and text is not None:
-        polishing = Polishing(plan, plan.recipe.polish, run, workspace, text, progress)
-        earlier = polishing.earlier() if finished else None
+    steps: list[Polishing] = []
+    if text is not None:
+        steps = [Polishing(plan, number, run, workspace, text, progress) for number in range(len(plan.recipe.tuning))]
+    if steps:
+        earlier = steps[-1].earlier() if finished else None
         if earlier is not None:
             return earlier
     walk = BlockwiseRun(plan, run, workspace, text if learns(plan) else None, progress) if walks(plan) else None
@@ -97,8 +100,8 @@ def _carry_out(
     else:
         results = walk.carry_out(shared_fits(plan.treated(), progress), finished=finished)
         layers = tuple(results[row.layer.name] for row in plan.treated())
-    if polishing is not None:
-        layers = polishing.carry_out(layers)
+    for step in steps:
+        layers = step.carry_out(layers)
     if walk is not None:
         walk.forget()
     return layers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchvise.core.methods.codebook import Codebook
+from benchvise.core.methods.drop_blocks import DropBlocks
 from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.floating import Floating
 from benchvise.core.methods.fold import Fold
@@ -13,13 +14,16 @@ from benchvise.core.methods.learned_rounding import LearnedRounding
 from benchvise.core.methods.microscaling import Microscaling, NvFloat4
 from benchvise.core.methods.nonlinear import NonLinear
 from benchvise.core.methods.outliers import Outliers
+from benchvise.core.methods.polish import Polish
 from benchvise.core.methods.rotate import Rotate
 from benchvise.core.methods.scale import Scale
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.smooth import Smooth
 from benchvise.core.methods.solver import Nearest, Solver
 from benchvise.core.methods.sparse import Sparse
+from benchvise.core.methods.surgery import Surgery
 from benchvise.core.methods.transform import Transform
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.methods.vector_codebook import VectorCodebook
 from benchvise.core.plugins import Registry
 
@@ -43,3 +47,5 @@ SOLVERS: Registry[Solver] = Registry(
     "benchvise.solvers", Solver, (Nearest, ErrorFeedback, HalfQuadratic, LearnedRounding)
 )
 TRANSFORMS: Registry[Transform] = Registry("benchvise.transforms", Transform, (Fold, Rotate, Smooth, Scale))
+SURGERIES: Registry[Surgery] = Registry("benchvise.surgeries", Surgery, (DropBlocks,))
+TUNINGS: Registry[Tuning] = Registry("benchvise.tunings", Tuning, (Polish,))

@@ -10,7 +10,7 @@ from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.microscaling import BlockFloat
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Nearest
-from benchvise.core.recipe.editing import set_calibration, set_polish, set_transforms, treat
+from benchvise.core.recipe.editing import set_calibration, set_transforms, set_tuning, treat
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 from benchvise.core.settings import settled
@@ -143,7 +143,7 @@ def without_text(recipe: Recipe) -> Recipe:
         return treatment
 
     transforms = tuple(transform for transform in recipe.transforms if transform.reach != "block")
-    return replace(in_every_rule(recipe, change), transforms=transforms, polish=None)
+    return replace(in_every_rule(recipe, change), transforms=transforms, tuning=())
 
 
 def without_pattern(recipe: Recipe, number: int, key: str, pattern: str) -> Recipe:
@@ -160,8 +160,8 @@ def without_pattern(recipe: Recipe, number: int, key: str, pattern: str) -> Reci
     return replace(recipe, rules=tuple(rules), name="", description="")
 
 
-def without_polish(recipe: Recipe) -> Recipe:
-    return set_polish(recipe, None)
+def without_tuning(recipe: Recipe) -> Recipe:
+    return set_tuning(recipe, ())
 
 
 def streaming(recipe: Recipe) -> Recipe:

@@ -27,7 +27,7 @@ from benchvise.core.recipe.plan import Plan
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import compute_device
 from benchvise.core.runtime.machine import machine_key
-from benchvise.core.weights.weights import OriginalWeights
+from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.workspace.workspace import Workspace
 
 ENDS_BYTES = 1 << 30
@@ -53,7 +53,7 @@ def gather(plan: Plan, workspace: str) -> Facts:
 
 def _forecasts(plan: Plan, workspace: str) -> dict[str, Estimate]:
     """The last forecast of each kind that was kept for this recipe, and made on a machine like this."""
-    kept = Workspace(workspace).forecasts.read(checkpoint_identity(plan.checkpoint), plan.recipe.digest)
+    kept = Workspace(workspace).forecasts.read(checkpoint_identity(plan.source), plan.recipe.digest)
     here = ("", machine_key(compute_device()))
     return {each.kind: each.estimate for each in kept if each.machine in here}
 
@@ -118,7 +118,7 @@ def _in_general(plan: Plan) -> Iterator[Surprise]:
 
 def _of_network(plan: Plan) -> Iterator[Surprise]:
     said = _Notes()
-    network = Network(OriginalWeights(plan.checkpoint), said)
+    network = Network(weights_of(plan.operated), said)
     for note in network.notes:
         yield Surprise("network", note)
     try:

@@ -65,7 +65,7 @@ def _disk(parts: list[tuple[str, Path, int]]) -> Finding:
 def workspace_bytes(plan: Plan) -> int:
     """What a run leaves in the workspace, and what it keeps there for going on after an interruption."""
     treated = sum(row.bytes_after for row in plan.treated())
-    transformed = plan.recipe.transforms or plan.recipe.polish is not None
+    transformed = plan.recipe.transforms or plan.recipe.tuning
     kept = sum(row.layer.nbytes for row in plan.rows() if row.treatment.keeps) if transformed else 0
     return treated + kept + _hidden_bytes(plan)
 
@@ -117,9 +117,9 @@ def time_findings(facts: Facts) -> Iterator[Finding]:
 def least_bytes(plan: Plan) -> tuple[int, str]:
     """Memory without which the job cannot be done, in bytes, and what it is for; the real peak is higher."""
     layers = plan.checkpoint.layers
-    if plan.recipe.polish is not None and plan.checkpoint.architecture:
-        both = 2 * _FLOAT32 * plan.checkpoint.parameters
-        return both, "Polishing keeps the original and the compressed network in memory as a whole, in float32"
+    if plan.recipe.tuning and plan.checkpoint.architecture:
+        both = _FLOAT32 * (plan.source.parameters + plan.checkpoint.parameters)
+        return both, "Tuning keeps the original and the compressed network in memory as a whole, in float32"
     if plan.calibration is not None or (plan.recipe.transforms and plan.checkpoint.architecture):
         block = _FLOAT32 * (_largest_block(layers) + sum(layer.parameters for layer in layers if layer.depth is None))
         return block, "One block and what lies around the blocks are in memory, in float32"
@@ -136,8 +136,8 @@ def _largest_block(layers: Iterable[Layer]) -> int:
 
 
 def _lighter(plan: Plan) -> Iterator[Fix]:
-    if plan.recipe.polish is not None:
-        yield Fix("Do not polish", changes.without_polish(plan.recipe))
+    if plan.recipe.tuning:
+        yield Fix("Do without tuning", changes.without_tuning(plan.recipe))
     if plan.calibration is not None or plan.recipe.transforms:
         yield Fix("Use the streaming nearest solver", changes.streaming(plan.recipe))
     fewer = Calibration().windows // 4

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.methods.calibration import Calibration
-from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.surgery import Surgery
 from benchvise.core.methods.transform import Transform
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.recipe.layer_matcher import is_name, naming
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 
@@ -48,9 +49,14 @@ def set_transforms(recipe: Recipe, transforms: Sequence[Transform]) -> Recipe:
     return replace(recipe, transforms=tuple(transforms), name="", description="")
 
 
-def set_polish(recipe: Recipe, polish: Polish | None) -> Recipe:
-    """The recipe with this last step; None for none."""
-    return replace(recipe, polish=polish, name="", description="")
+def set_surgery(recipe: Recipe, surgery: Sequence[Surgery]) -> Recipe:
+    """The recipe with these surgeries, carried out in this order."""
+    return replace(recipe, surgery=tuple(surgery), name="", description="")
+
+
+def set_tuning(recipe: Recipe, tuning: Sequence[Tuning]) -> Recipe:
+    """The recipe with these tuning steps, carried out in this order."""
+    return replace(recipe, tuning=tuple(tuning), name="", description="")
 
 
 def _rule_that_gives(treatment: Treatment, rules: Sequence[Rule]) -> int | None:

@@ -14,8 +14,13 @@ from benchvise.core.recipe.layer_matcher import WORDS, LayerMatcher
 from benchvise.core.recipe.plan_warning import PlanWarning
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
 from benchvise.core.settings import did_you_mean
+from benchvise.core.surgery.derived import Operated
+from benchvise.core.surgery.operate import operate
 
 MAX_LISTED = 8
+DROPPED = "dropped"
+"""What stands in the place of a treatment for layers that surgery leaves out."""
+
 _NO_MATRIX = "kept as they are, being no floating-point matrices"
 
 
@@ -36,20 +41,31 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """One choice per layer of the checkpoint, in its order.
+    """One choice per layer of the checkpoint that surgery leaves, in its order.
 
+    operated:   the checkpoint as it was opened, and what surgery makes of it; rules name layers of the former.
     treatments: the distinct treatments, already fitted to their layers; `choice[i]` indexes them for layer i.
     rules:      per layer the rule that decided, -1 for none.
     departures: every fallback, unmatched target and skipped layer.
     """
 
-    checkpoint: Checkpoint
+    operated: Operated
     recipe: Recipe
     treatments: tuple[Treatment, ...]
     choice: tuple[int, ...]
     bytes_per_layer: tuple[int, ...]
     rules: tuple[int, ...]
     plan_warnings: tuple[PlanWarning, ...]
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint after surgery: what is treated, counted and written."""
+        return self.operated.checkpoint
+
+    @property
+    def source(self) -> Checkpoint:
+        """The checkpoint as it was opened: what names the run, and what its result is compared with."""
+        return self.operated.source
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -82,13 +98,13 @@ class Plan:
         """The text that the job has to read; None when nothing that is planned learns from text, or nothing can."""
         if not self.checkpoint.architecture:
             return None
-        whole = self.recipe.transforms_need_calibration or self.recipe.polish is not None
+        whole = self.recipe.network_needs_calibration
         needed = whole or any(self.treatments[choice].needs_calibration for choice in set(self.choice))
         return self.recipe.calibration if needed else None
 
     @property
     def bytes_before(self) -> int:
-        return self.checkpoint.nbytes
+        return self.source.nbytes
 
     @property
     def bytes_after(self) -> int:
@@ -96,7 +112,7 @@ class Plan:
 
     @property
     def bits_per_weight(self) -> float:
-        """Over all values of the checkpoint, kept layers included."""
+        """Over all values that surgery leaves, kept layers included."""
         parameters = self.checkpoint.parameters
         return 8 * self.bytes_after / parameters if parameters else 0.0
 
@@ -112,11 +128,11 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
     """Resolve `recipe` on `checkpoint`.
 
     allow_empty: accept a recipe that treats no layer (an editor starts with one).
-    Raises RecipeError (nothing matched, a group that does not divide, …), every layer's problem together, and
-    CheckpointError when the checkpoint is already quantised.
+    Raises RecipeError (nothing matched, a group that does not divide, surgery that cannot be carried out, …), every
+    layer's problem together, and CheckpointError when the checkpoint is already quantised.
     """
     layers = checkpoint.layers
-    if checkpoint.quantization is not None and recipe.rules:
+    if checkpoint.quantization is not None and (recipe.rules or recipe.surgery):
         raise already_quantised(checkpoint)
     for number, rule in enumerate(recipe.rules, start=1):
         rule.treatment.refuse_mismatch(f"rule {number}")
@@ -130,8 +146,10 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
         plan_warnings += [_unmatched(number, "ignore", p, checkpoint) for p in unmatched_ignores]
         for index in hits - ignored:
             decided[index] = number
-    plan = _resolve(checkpoint, recipe, decided, plan_warnings)
-    if not allow_empty and not any(not plan.treatments[choice].keeps for choice in plan.choice):
+    operated = operate(checkpoint, recipe.surgery)
+    plan_warnings += _idle(operated, recipe)
+    plan = _resolve(operated, recipe, [decided[origin] for origin in operated.origins], plan_warnings)
+    if not allow_empty and not operated.changes and not plan.treated():
         raise RecipeError(
             "The recipe treats no layer of this checkpoint",
             where=checkpoint.path,
@@ -141,14 +159,20 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
     return replace(plan, plan_warnings=(*plan.plan_warnings, PlanWarning("lost", lost, lost))) if lost else plan
 
 
+def _idle(operated: Operated, recipe: Recipe) -> Iterator[PlanWarning]:
+    for step, surgery in zip(operated.steps, recipe.surgery, strict=True):
+        if step.checkpoint is step.source:
+            sentence = f"The surgery '{surgery.title}' changes nothing: it names nothing to leave out"
+            yield PlanWarning("unmatched", sentence, sentence)
+
+
 def _lost_without_architecture(plan: Plan) -> str:
     """What the recipe asks of a network at work that plain tensors cannot give, as a sentence; "" for nothing."""
     if plan.checkpoint.architecture:
         return ""
     layers = [row.layer.name for row in plan.treated() if row.treatment.needs_calibration]
     lost = [f"the transform '{transform.title}' is not carried out" for transform in plan.recipe.transforms]
-    if plan.recipe.polish is not None:
-        lost.append("nothing is polished")
+    lost += [f"the tuning step '{step.title}' is not carried out" for step in plan.recipe.tuning]
     if layers:
         count = f"{len(layers)} layers are" if len(layers) > 1 else f"'{layers[0]}' is"
         lost.insert(0, f"{count} solved from weights alone, as if every input mattered alike")
@@ -164,7 +188,8 @@ def already_quantised(checkpoint: Checkpoint) -> CheckpointError:
     )
 
 
-def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], plan_warnings: list[PlanWarning]) -> Plan:
+def _resolve(operated: Operated, recipe: Recipe, decided: list[int], plan_warnings: list[PlanWarning]) -> Plan:
+    checkpoint = operated.checkpoint
     treatments: list[Treatment] = [KEEP]
     places: dict[Treatment, int] = {KEEP: 0}
     choice: list[int] = []
@@ -199,9 +224,7 @@ def _resolve(checkpoint: Checkpoint, recipe: Recipe, decided: list[int], plan_wa
         PlanWarning(kind, finding_as_sentence(reason, names), reason, tuple(names))
         for (kind, reason), names in findings.items()
     ]
-    return Plan(
-        checkpoint, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(plan_warnings)
-    )
+    return Plan(operated, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(plan_warnings))
 
 
 def _together(problems: list[RecipeError]) -> RecipeError:

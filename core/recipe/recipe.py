@@ -18,10 +18,12 @@ from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.methods.keep import Keep
 from benchvise.core.methods.polish import Polish
-from benchvise.core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
+from benchvise.core.methods.registry import SCHEMES, SOLVERS, SURGERIES, TRANSFORMS, TUNINGS
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Nearest, Solver
+from benchvise.core.methods.surgery import Surgery
 from benchvise.core.methods.transform import Transform
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.recipe.strict_yaml import parse_yaml, write_yaml
 from benchvise.core.settings import did_you_mean, parse_settings, settings_of, to_mapping
 
@@ -97,10 +99,9 @@ class Rule:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a person edits, saves and shares.
+    """What a person edits, saves and shares: surgery, then transforms, then the rules, then tuning, each in its order.
 
-    transforms: carried out in order before any solver; polish: the last step, None for none. calibration is the text
-    that either of them and the solvers learn activations from.
+    calibration: the text that transforms, solvers and tuning learn from. Rules name layers as the checkpoint does.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -109,17 +110,18 @@ class Recipe:
     seed: int = 0
     calibration: Calibration = field(default_factory=Calibration)
     transforms: tuple[Transform, ...] = ()
-    polish: Polish | None = None
+    surgery: tuple[Surgery, ...] = ()
+    tuning: tuple[Tuning, ...] = ()
 
     @property
-    def transforms_need_calibration(self) -> bool:
-        """Whether a transform or the polish has to see activations on calibration text."""
-        return self.polish is not None or any(transform.reach == "block" for transform in self.transforms)
+    def network_needs_calibration(self) -> bool:
+        """Whether a transform or a tuning step, which concern the whole network, learns from calibration text."""
+        return bool(self.tuning) or any(transform.reach == "block" for transform in self.transforms)
 
     @property
     def needs_calibration(self) -> bool:
         """Whether anything in the recipe learns from calibration text, on whatever checkpoint."""
-        return self.transforms_need_calibration or any(rule.treatment.needs_calibration for rule in self.rules)
+        return self.network_needs_calibration or any(rule.treatment.needs_calibration for rule in self.rules)
 
     def to_mapping(self) -> dict[str, Any]:
         mapping: dict[str, Any] = {"benchvise": VERSION}
@@ -131,10 +133,9 @@ class Recipe:
         changed = {name: value for name, value in to_mapping(self.calibration).items() if value != _USUAL[name]}
         if changed:
             mapping["calibration"] = changed
-        if self.transforms:
-            mapping["transforms"] = [{"method": each.key, **to_mapping(each)} for each in self.transforms]
-        if self.polish is not None:
-            mapping["polish"] = to_mapping(self.polish)
+        stages: dict[str, tuple[Surgery | Transform | Tuning, ...]]
+        stages = {"surgery": self.surgery, "transforms": self.transforms, "tuning": self.tuning}
+        mapping |= {name: [_as_written(each) for each in stage] for name, stage in stages.items() if stage}
         mapping["rules"] = [
             {"targets": list(rule.targets)}
             | ({"ignore": list(rule.ignore)} if rule.ignore else {})
@@ -189,13 +190,20 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
     return _parse_mapping(mapping, where)
 
 
-_RECIPE_KEYS = ("benchvise", "name", "description", "seed", "calibration", "transforms", "rules", "polish")
+_STAGE_KEYS = ("surgery", "transforms", "tuning")
+_OLD_KEYS = ("polish",)
+_RECIPE_KEYS = ("benchvise", "name", "description", "seed", "calibration", *_STAGE_KEYS, "rules")
 _RULE_KEYS = ("targets", "ignore", "scheme", "solver", "activations")
 _USUAL = to_mapping(Calibration())
 
 
+def _as_written(method: Surgery | Transform | Tuning) -> dict[str, Any]:
+    values = to_mapping(method).items()
+    return {"method": method.key} | {name: list(each) if isinstance(each, tuple) else each for name, each in values}
+
+
 def _parse_mapping(mapping: Mapping[str, object], where: str) -> Recipe:
-    _refuse_unknown(mapping, _RECIPE_KEYS, where)
+    _refuse_unknown({key: value for key, value in mapping.items() if key not in _OLD_KEYS}, _RECIPE_KEYS, where)
     version = mapping.get("benchvise")
     if version != VERSION:
         raise RecipeError(
@@ -220,8 +228,9 @@ def _parse_mapping(mapping: Mapping[str, object], where: str) -> Recipe:
         str(texts["description"]),
         seed,
         _section(Calibration, mapping, "calibration", where) or Calibration(),
-        _transforms(mapping.get("transforms", []), where),
-        _section(Polish, mapping, "polish", where),
+        _stage(mapping, "transforms", "transform", TRANSFORMS, where),
+        _stage(mapping, "surgery", "surgery", SURGERIES, where),
+        (*_stage(mapping, "tuning", "tuning step", TUNINGS, where), *_old_polish(mapping, where)),
     )
 
 
@@ -235,10 +244,19 @@ def _section(kind: type[T], mapping: Mapping[str, object], key: str, where: str)
     return parse_settings(kind, {str(name): setting for name, setting in value.items()}, where=f"{where}, {key}")
 
 
-def _transforms(value: object, where: str) -> tuple[Transform, ...]:
+def _stage(
+    mapping: Mapping[str, object], key: str, noun: str, known: Mapping[str, type[T]], where: str
+) -> tuple[T, ...]:
+    value = mapping.get(key, [])
     if not isinstance(value, list):
-        raise RecipeError("'transforms' must be a list", where=where, remedy="Each has the key 'method'.")
-    return tuple(_parse_method(each, "transform", TRANSFORMS, where) for each in value)
+        raise RecipeError(f"'{key}' must be a list", where=where, remedy="Each has the key 'method'.")
+    return tuple(_parse_method(each, noun, known, where) for each in value)
+
+
+def _old_polish(mapping: Mapping[str, object], where: str) -> tuple[Tuning, ...]:
+    """The key of recipes from before there were tuning steps: a mapping of polish's settings."""
+    polish = _section(Polish, mapping, "polish", where)
+    return () if polish is None else (polish,)
 
 
 def _parse_rule(rule: object, where: str) -> Rule:

@@ -78,7 +78,7 @@ def architecture_of(checkpoint: Checkpoint) -> Architecture:
             remedy=WHAT_STILL_WORKS,
         )
     try:
-        config = CONFIG_MAPPING[model_type].from_dict(_own_keys(checkpoint.config))
+        config = CONFIG_MAPPING[model_type].from_dict(own_keys(checkpoint.config))
     except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(
             f"config.json does not describe a '{model_type}' model: {str(error).strip().splitlines()[-1].strip()}",
@@ -102,9 +102,10 @@ def _nearest(model_type: str) -> str:
     return f"{hint} " if hint.startswith("Did") else ""
 
 
-def _own_keys(config: dict[str, object]) -> dict[str, object]:
+def own_keys(config: dict[str, object]) -> dict[str, object]:
+    """The config without what would make `transformers` look for code elsewhere or wrap layers of its own."""
     return {
-        key: _own_keys(value) if isinstance(value, dict) else value
+        key: own_keys(value) if isinstance(value, dict) else value
         for key, value in config.items()
         if key not in _FOREIGN_KEYS
     }

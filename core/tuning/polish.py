@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchvise.core.evaluate.divergence import kl_divergence, log_probabilities
 from benchvise.core.evaluate.forward import batches, logits_of, vocabulary_of
-from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.progress import Progress
 from benchvise.core.solvers.adam import Adam
 from benchvise.core.solvers.window_sampler import draws
@@ -35,7 +35,7 @@ class Polished:
 
 
 def polish(
-    tuned: TunedModel, original: nn.Module, ids: Tensor, settings: Polish, seed: int, progress: Progress
+    tuned: TunedModel, original: nn.Module, ids: Tensor, settings: Tuning, seed: int, progress: Progress
 ) -> Polished:
     """Tune on calibration ids int64 [windows, tokens]. Progress is in steps.
 
@@ -59,7 +59,7 @@ def _tune(
     reference: _Reference,
     ids: Tensor,
     numbers: list[int],
-    settings: Polish,
+    settings: Tuning,
     seed: int,
     progress: Progress,
 ) -> None:

@@ -11,19 +11,19 @@ from torch import Tensor
 from benchvise.core.blockwise.blockwise_run import job_identity
 from benchvise.core.blockwise.calibration import CalibrationText
 from benchvise.core.blockwise.recorder import Recorder
-from benchvise.core.checkpoint.tensors import load_tensor
 from benchvise.core.compress.layer_matrix import as_matrix
 from benchvise.core.compress.quality import Quality
 from benchvise.core.evaluate.divergence import Diverged
 from benchvise.core.evaluate.forward import diverged
-from benchvise.core.methods.polish import Polish
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import LayerCompressed
 from benchvise.core.recipe.plan import Plan
+from benchvise.core.runtime.build import load_model
 from benchvise.core.schemes.registry import arithmetic_of
 from benchvise.core.tuning.polish import polish
-from benchvise.core.tuning.tuned_model import Tuned, TunedModel, original_model
-from benchvise.core.weights.weights import RunWeights
+from benchvise.core.tuning.tuned_model import Tuned, TunedModel
+from benchvise.core.weights.cut_weights import weights_of
+from benchvise.core.weights.weights import OriginalWeights, RunWeights
 from benchvise.core.workspace.run_record import RunRecord
 from benchvise.core.workspace.workspace import Workspace
 
@@ -36,18 +36,18 @@ class Polishing:
     def __init__(
         self,
         plan: Plan,
-        settings: Polish,
+        number: int,
         run: RunRecord,
         workspace: Workspace,
         text: CalibrationText,
         progress: Progress,
     ) -> None:
         self._plan = plan
-        self._settings = settings
+        self._settings = plan.recipe.tuning[number]
         self._run = run
         self._text = text
         self._progress = progress
-        identity = hashlib.sha256(f"{job_identity(plan, text)} polished".encode()).hexdigest()
+        identity = hashlib.sha256(f"{job_identity(plan, text)} tuned {number}".encode()).hexdigest()
         self._recorder = Recorder(run, workspace, identity, progress)
 
     def earlier(self) -> tuple[LayerCompressed, ...] | None:
@@ -61,9 +61,9 @@ class Polishing:
         """layers: what was told of the treated layers when they were solved. Raises CheckpointError and OutputError."""
         checkpoint = self._plan.checkpoint
         treatments = {row.layer.name: row.treatment for row in self._plan.treated()}
-        weights = RunWeights(checkpoint.path, checkpoint, treatments, self._run.layer_files)
+        weights = RunWeights(checkpoint.path, weights_of(self._plan.operated), treatments, self._run.layer_files)
         tuned = TunedModel(weights, self._progress)
-        original = original_model(weights, self._progress)
+        original = load_model(OriginalWeights(self._plan.source), progress=self._progress)
         try:
             found = polish(tuned, original, self._text.ids, self._settings, self._plan.recipe.seed, self._progress)
         except Diverged as error:
@@ -81,15 +81,15 @@ class Polishing:
         stored = part.result()
         result = replace(told, notes=(*told.notes, "polished"))
         if not self._plan.recipe.transforms:  # else the weight as it was solved is no longer known
-            quality = _quality(part, stored)
+            quality = _quality(part, stored, weights_of(self._plan.operated).dense(part.layer))
             result = replace(result, sqnr_db=quality.sqnr_db, max_error=quality.max_error, zeros=quality.zeros)
         return self._recorder.keep_again(part.layer, part.treatment, stored, result)
 
 
-def _quality(part: Tuned, stored: dict[str, Tensor]) -> Quality:
+def _quality(part: Tuned, stored: dict[str, Tensor], original: Tensor) -> Quality:
     layer, scheme = part.layer, part.treatment.scheme
     rows, columns = layer.matrix_shape
     quality = Quality()
-    before = as_matrix(layer, load_tensor(layer.tensor)).contiguous()
+    before = as_matrix(layer, original).contiguous()
     quality.add(before, arithmetic_of(scheme).decode(scheme, stored, 0, rows, columns))
     return quality

@@ -19,7 +19,7 @@ from benchvise.core.runtime.replace import parameter_name
 from benchvise.core.schemes.arithmetic import Tunable
 from benchvise.core.schemes.learning import as_stored
 from benchvise.core.schemes.registry import arithmetic_of
-from benchvise.core.weights.weights import OriginalWeights, RunWeights
+from benchvise.core.weights.weights import RunWeights
 
 _MIN_UNIT = 1e-3
 """Of a vector that is zero throughout, as fresh biases are."""
@@ -107,11 +107,6 @@ def tuned_part(model: nn.Module, weights: RunWeights, layer: Layer) -> Tuned | N
     stored = weights.stored(layer)
     tunable = arithmetic_of(treatment.scheme).tunable(treatment.scheme, stored, layer.matrix_shape[1])
     return None if tunable is None else _tuned(layer, treatment, name, stored, dict(tunable.parameters), tunable)
-
-
-def original_model(weights: RunWeights, progress: Progress) -> nn.Module:
-    """The network that the run compressed, in float32."""
-    return load_model(OriginalWeights(weights.checkpoint), progress=progress)
 
 
 def _tuned(

@@ -95,11 +95,12 @@ class RunWeights:
     """A checkpoint whose layers a run compressed; the others are as they were, or as the run changed them."""
 
     def __init__(
-        self, source: str, checkpoint: Checkpoint, treatments: Mapping[str, Treatment], files: Mapping[str, Path]
+        self, source: str, original: Weights, treatments: Mapping[str, Treatment], files: Mapping[str, Path]
     ) -> None:
+        """original: what the run compressed, surgery done. treatments, files: by the names of its layers."""
         self.source = source
-        self.checkpoint = checkpoint
-        self._original = OriginalWeights(checkpoint)
+        self.checkpoint = original.checkpoint
+        self.original = original
         self._treatments = treatments
         self._files = files
 
@@ -118,7 +119,7 @@ class RunWeights:
 
     def stored(self, layer: Layer) -> dict[str, Tensor]:
         if self.treatment(layer).keeps and not self.changed(layer):
-            return self._original.stored(layer)
+            return self.original.stored(layer)
         return {name: load_tensor(entry) for name, entry in self._entries(layer).items()}
 
     def input_scale(self, layer: Layer) -> Tensor | None:
@@ -138,7 +139,7 @@ class RunWeights:
             yield from self._changed_blocks(layer, block_bytes)
             return
         if treatment.keeps:
-            yield from self._original.dense_blocks(layer, block_bytes)
+            yield from self.original.dense_blocks(layer, block_bytes)
             return
         entries = self._entries(layer)
         rows, columns = layer.matrix_shape

@@ -69,7 +69,7 @@ class Workspace:
 
     def resumable(self, plan: Plan) -> RunRecord | None:
         """The newest run of the same checkpoint and recipe that no process is working on, or None."""
-        identity, digest = checkpoint_identity(plan.checkpoint), plan.recipe.digest
+        identity, digest = checkpoint_identity(plan.source), plan.recipe.digest
         found = [
             run
             for run in self._records()
@@ -86,7 +86,7 @@ class Workspace:
         manifest = Manifest(
             run=name,
             checkpoint=plan.checkpoint.path,
-            checkpoint_identity=checkpoint_identity(plan.checkpoint),
+            checkpoint_identity=checkpoint_identity(plan.source),
             recipe_name=plan.recipe.name or plan_title(plan),
             recipe_digest=plan.recipe.digest,
             created=now.isoformat(timespec="milliseconds"),
@@ -189,4 +189,5 @@ def plan_title(plan: Plan) -> str:
     for row in plan.treated():
         weights[row.treatment.tag] = weights.get(row.treatment.tag, 0) + row.layer.parameters
     tags = sorted(weights, key=lambda tag: -weights[tag])
+    tags += [surgery.title for surgery in plan.recipe.surgery if not tags]
     return " + ".join(tags[:3]) + (" + …" if len(tags) > 3 else "")

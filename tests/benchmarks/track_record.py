@@ -59,8 +59,8 @@ def recipe_of(name: str, calibration: Calibration) -> Recipe:
     """The preset with that text, and with few steps of what learns."""
     recipe = replace(load_preset(name), calibration=calibration)
     rules = tuple(replace(rule, treatment=quick(rule.treatment)) for rule in recipe.rules)
-    polish = None if recipe.polish is None else replace(recipe.polish, steps=POLISH_STEPS)
-    return replace(recipe, rules=rules, polish=polish)
+    tuning = tuple(replace(step, steps=POLISH_STEPS) for step in recipe.tuning)
+    return replace(recipe, rules=rules, tuning=tuning)
 
 
 def quick(treatment: Treatment) -> Treatment:

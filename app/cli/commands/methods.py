@@ -9,15 +9,16 @@ from benchvise.app.cli.command import Command, Reply
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.calibration import Calibration
-from benchvise.core.methods.polish import Polish
-from benchvise.core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
+from benchvise.core.methods.registry import SCHEMES, SOLVERS, SURGERIES, TRANSFORMS, TUNINGS
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Solver
+from benchvise.core.methods.surgery import Surgery
 from benchvise.core.methods.transform import Transform
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.settings import Setting, settings_of
 
-Method = type[Scheme] | type[Solver] | type[Transform]
-_SECTIONS: dict[str, type[object]] = {"activations": Activations, "calibration": Calibration, "polish": Polish}
+Method = type[Scheme] | type[Solver] | type[Transform] | type[Surgery] | type[Tuning]
+_SECTIONS: dict[str, type[object]] = {"activations": Activations, "calibration": Calibration}
 """Keys of a recipe or a rule that hold settings of one kind, without a method to choose."""
 
 
@@ -28,9 +29,11 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> Reply:
     del arguments
     axes: dict[str, tuple[Method, ...]] = {
+        "surgeries": tuple(SURGERIES.values()),
+        "transforms": tuple(TRANSFORMS.values()),
         "schemes": tuple(SCHEMES.values()),
         "solvers": tuple(SOLVERS.values()),
-        "transforms": tuple(TRANSFORMS.values()),
+        "tunings": tuple(TUNINGS.values()),
     }
     data = {axis: [_as_data(method) for method in methods] for axis, methods in axes.items()} | {
         key: {"summary": _summary(kind), "settings": _settings(kind)} for key, kind in _SECTIONS.items()
@@ -81,6 +84,8 @@ def _setting_lines(kind: type[object]) -> Iterator[str]:
 
 def _values(declared: Setting) -> str:
     default = str(declared.default).lower() if declared.kind == "boolean" else str(declared.default)
+    if declared.kind == "indices":
+        return f"a list of whole numbers from 0 (default {declared.empty or 'empty'})"
     if declared.kind == "choice":
         allowed = " | ".join(name for name, _ in declared.choices)
     elif declared.kind == "boolean":

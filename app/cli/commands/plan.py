@@ -13,11 +13,12 @@ from benchvise.app.cli.options import add_calibration, add_path, add_recipe, add
 from benchvise.app.cli.table import number, table, text
 from benchvise.app.text.cli_numbers import size
 from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Layer
 from benchvise.core.errors import RecipeError
 from benchvise.core.export.export_plan import Outline, outline_of_plan
 from benchvise.core.export.targets import AUTO
 from benchvise.core.protocol.budget import BYTES
-from benchvise.core.recipe.plan import Plan, PlanRow, make_plan
+from benchvise.core.recipe.plan import DROPPED, MAX_LISTED, Plan, PlanRow, make_plan
 from benchvise.core.recipe.recipe import Recipe
 from benchvise.core.settings import to_mapping
 
@@ -46,7 +47,7 @@ def _run(arguments: Namespace) -> Reply:
         "bytes_before": plan.bytes_before,
         "bytes_after": plan.bytes_after,
         "calibration": None if plan.calibration is None else to_mapping(plan.calibration),
-        "layers": [_as_data(row) for row in plan.rows()],
+        "layers": [*map(_as_data, plan.rows()), *map(_dropped, plan.operated.dropped)],
         "export": {"target": outline.target, "bytes": outline.nbytes},
         "warnings": warnings,
     }
@@ -92,6 +93,17 @@ def _as_data(row: PlanRow) -> dict[str, object]:
     }
 
 
+def _dropped(layer: Layer) -> dict[str, object]:
+    return {
+        "name": layer.name,
+        "treatment": DROPPED,
+        "bits_per_weight": 0.0,
+        "bytes_before": layer.nbytes,
+        "bytes_after": 0,
+        "rule": None,
+    }
+
+
 def _lines(plan: Plan, outline: Outline, warnings: Sequence[str]) -> Iterator[str]:
     treated = plan.treated()
     columns = (text("layer"), text("treatment"), number("bits/weight"), number("before"), number("after"))
@@ -109,6 +121,7 @@ def _lines(plan: Plan, outline: Outline, warnings: Sequence[str]) -> Iterator[st
         ),
     )
     yield ""
+    yield from _surgery_lines(plan)
     yield f"{len(treated):,} layers treated, {plan.checkpoint.tensors - len(treated):,} kept as they are"
     yield f"{size(plan.bytes_before)} → {size(plan.bytes_after)} ({plan.bytes_after:,} bytes, exact)"
     yield (
@@ -118,11 +131,22 @@ def _lines(plan: Plan, outline: Outline, warnings: Sequence[str]) -> Iterator[st
         yield f"calibration: {plan.calibration.in_words}"
     for transform in plan.recipe.transforms:
         yield f"transform: {transform.title}"
-    if plan.recipe.polish is not None:
-        yield f"polish: {plan.recipe.polish.steps:,} steps"
+    for step in plan.recipe.tuning:
+        yield f"tuning: {step.title}, {step.steps:,} steps"
     yield f"exported to {outline.target}: {size(outline.nbytes)} of weights"
     for warning in warnings:
         yield f"warning: {warning}"
+
+
+def _surgery_lines(plan: Plan) -> Iterator[str]:
+    for surgery in plan.recipe.surgery:
+        yield f"surgery: {surgery.title}"
+    dropped = plan.operated.dropped
+    if dropped:
+        more = f" and {len(dropped) - MAX_LISTED} more" if len(dropped) > MAX_LISTED else ""
+        names = ", ".join(layer.name for layer in dropped[:MAX_LISTED])
+        yield f"{len(dropped):,} layers dropped, {size(sum(layer.nbytes for layer in dropped))}: {names}{more}"
+        yield "Names of layers from here on are those in the smaller network."
 
 
 PLAN = Command(

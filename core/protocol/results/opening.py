@@ -26,8 +26,9 @@ class Opened:
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan in columns, one entry per layer in the checkpoint's order.
+    """A plan in columns, one entry per layer of the checkpoint as it was opened, in its order.
 
+    Layers that surgery leaves out have the tag "dropped" and no bytes.
     tags: of the distinct treatments; `choice[i]` indexes them for layer i; `rules[i]` is -1 where no rule decided.
     calibration: what the job reads to learn activations from, in words; "" when nothing does.
     """

@@ -242,9 +242,9 @@ def test_more_values_than_lines_are_said(panel, plots_document):
 
 def test_what_a_trial_leaves_out_is_said(qtbot, panel, plots_document, plots_client):
     weighted = Nearest(clip_search=True, importance=True)
-    plots_document.recipe = Recipe(polish=Polish())
+    plots_document.recipe = Recipe(tuning=(Polish(),))
     look_at(panel, plots_document, plots_client, qtbot, Treatment(Integer(granularity="channel"), weighted))
-    assert panel.note.text() == "Tried on the weight alone; only a run brings in calibration text and polish."
+    assert panel.note.text() == "Tried on the weight alone; only a run brings in calibration text and tuning."
 
 
 def test_a_trial_is_drawn_in_place_of_what_is_planned(qtbot, shown, plots_document, plots_client, int4):

@@ -3,7 +3,7 @@ from PySide6.QtWidgets import QMenu
 from benchvise.app.layers.panel import LayersPanel
 from benchvise.app.shell.preset_menu import fill_preset_menu
 from benchvise.core.methods.polish import Polish
-from benchvise.core.recipe.editing import set_polish
+from benchvise.core.recipe.editing import set_tuning
 from benchvise.core.recipe.presets import load_preset, preset_names, presets
 
 
@@ -40,13 +40,13 @@ def test_a_preset_on_selected_layers_brings_its_transforms(qtbot, opened):
     panel = LayersPanel(opened)
     qtbot.addWidget(panel)
     panel._show_checkpoint()
-    opened.set_recipe(set_polish(opened.recipe, Polish(steps=3)), "x")
+    opened.set_recipe(set_tuning(opened.recipe, (Polish(steps=3),)), "x")
     opened.select((2, 3))
     panel._apply_preset("awq-int4-g128")
     preset = load_preset("awq-int4-g128")
     assert opened.treatment_of(2) == preset.rules[0].treatment
     assert opened.recipe.transforms == preset.transforms
-    assert opened.recipe.polish == Polish(steps=3)
+    assert opened.recipe.tuning == (Polish(steps=3),)
     assert opened.undo.undoText() == "Apply awq-int4-g128 to 2 layers"
     panel._apply_preset("awq-int3-g128")
     assert opened.recipe.transforms == preset.transforms

@@ -6,6 +6,7 @@ import pytest
 from benchvise.app.treatment.recipe_panel import RecipePanel, learners_of
 from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.drop_blocks import DropBlocks
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.polish import Polish
 from benchvise.core.methods.registry import TRANSFORMS
@@ -98,18 +99,25 @@ def test_the_menu_offers_every_transform_once(panel):
     assert (offered["Stretch"].isEnabled(), offered["Stretch"].toolTip()) == (True, "Stretches.")
 
 
-def test_polish_is_switched_and_edited(panel, opened):
-    assert panel.polish.form.isHidden()
-    panel.polish.box.click()
-    assert (opened.recipe.polish, opened.undo.undoText()) == (Polish(), "Switch polish on")
-    assert not panel.polish.form.isHidden()
-    panel.polish.form.edited.emit("steps", 7)
-    assert opened.recipe.polish == Polish(steps=7)
-    panel.polish.box.click()
-    assert opened.recipe.polish is None
-    opened.undo.undo()
-    assert opened.recipe.polish == Polish(steps=7)
-    assert panel.polish.box.isChecked()
+def test_tuning_steps_are_added_and_edited(panel, opened):
+    panel.tuning.add("polish")
+    assert (opened.recipe.tuning, opened.undo.undoText()) == ((Polish(),), "Add Polish")
+    panel.tuning.cards[0].form.edited.emit("steps", 7)
+    assert opened.recipe.tuning == (Polish(steps=7),)
+    panel.tuning.cards[0].remove.click()
+    assert opened.recipe.tuning == ()
+
+
+def test_surgery_is_added_and_its_blocks_are_typed(panel, opened):
+    panel.surgery.add("drop_blocks")
+    editor = panel.surgery.cards[0].form.editors["blocks"]
+    editor.line.setText("3, 0-1")
+    editor.line.editingFinished.emit()
+    assert opened.recipe.surgery == (DropBlocks((0, 1, 3)),)
+    assert opened.undo.undoText() == "Drop blocks: Set blocks to 0, 1, 3"
+    editor.line.setText("the last")
+    editor.line.editingFinished.emit()
+    assert (editor.line.text(), opened.recipe.surgery) == ("0, 1, 3", (DropBlocks((0, 1, 3)),))
 
 
 def test_calibration_is_edited_and_says_who_reads_it(panel, opened):
@@ -141,7 +149,7 @@ def test_everything_that_learns_is_named_once():
         Rule(("a",), Treatment(Integer(8), weighted)),
         Rule(("b",), Treatment(Integer(8), Nearest(), Activations())),
     )
-    recipe = Recipe(rules, transforms=(Turn(), Stretch()), polish=Polish())
+    recipe = Recipe(rules, transforms=(Turn(), Stretch()), tuning=(Polish(),))
     assert learners_of(recipe) == ("Stretch", "Nearest", "fixed scales of inputs", "Polish")
     assert learners_of(Recipe(rules[2:])) == ()
     assert not Recipe(rules[2:]).needs_calibration
@@ -150,6 +158,6 @@ def test_everything_that_learns_is_named_once():
 def test_nothing_can_be_edited_without_a_checkpoint(qtbot, document):
     panel = RecipePanel(document)
     qtbot.addWidget(panel)
-    assert not panel.polish.isEnabled()
+    assert not panel.tuning.add_button.isEnabled()
     assert not panel.calibration.isEnabled()
     assert not panel.transforms.add_button.isEnabled()

@@ -123,7 +123,7 @@ def test_steps_and_looks_are_those_of_the_job(llama: Path, tmp_path: Path, monke
 
 
 def test_polish_pushes_as_many_windows_as_counted(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = recipe(ErrorFeedback(), windows=10, polish=Polish(steps=3, batch_windows=4))
+    asked = recipe(ErrorFeedback(), windows=10, tuning=(Polish(steps=3, batch_windows=4),))
     pushed: list[int] = []
     logits = forward.logits_of
 
@@ -137,8 +137,7 @@ def test_polish_pushes_as_many_windows_as_counted(llama: Path, tmp_path: Path, m
         monkeypatch.setattr(polish, "CACHE_BYTES", cache)
         monkeypatch.setattr("benchvise.core.estimate.workload.CACHE_BYTES", cache)
         compress(Compress(str(llama), asked, workspace=str(tmp_path / str(cache))), SILENT)
-        assert asked.polish is not None
-        work = polishing_of(asked.polish, Calibrating(10, 32, 32), 512)
+        work = polishing_of(asked.tuning[0], Calibrating(10, 32, 32), 512)
         assert sum(pushed) == work.forwards
         # 10 windows, every eighth is judged on: 2; 8 are learned from, 4 in a step, all of them within 2 steps.
         assert (work.judged, work.step_windows, work.steps) == (4, 4, 3)
@@ -185,7 +184,7 @@ def _plan_rows(solver: Solver) -> tuple[object, ...]:
 
 
 def test_a_second_forecast_tries_nothing(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = recipe(LEARNED, windows=6, polish=Polish(steps=2, batch_windows=4))
+    asked = recipe(LEARNED, windows=6, tuning=(Polish(steps=2, batch_windows=4),))
     request = ForecastJob(str(llama), asked, workspace=str(tmp_path))
     first = forecast_job(request, SILENT)
     for name in ("block", "network", "ends", "recorded"):

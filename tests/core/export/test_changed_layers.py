@@ -52,7 +52,12 @@ def lively(folder: Path, kind: str, **settings: object) -> Path:
 
 
 def transformed(*transforms: Transform, polish: Polish | None = None) -> Recipe:
-    return replace(integer_recipe(("linears", INT8)), calibration=FEW, transforms=transforms, polish=polish)
+    return replace(
+        integer_recipe(("linears", INT8)),
+        calibration=FEW,
+        transforms=transforms,
+        tuning=() if polish is None else (polish,),
+    )
 
 
 @pytest.mark.parametrize("target", ["dense", "compressed-tensors"])

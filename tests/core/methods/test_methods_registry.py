@@ -9,20 +9,28 @@ import pytest
 from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.methods.keep import Keep
-from benchvise.core.methods.polish import Polish
-from benchvise.core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
+from benchvise.core.methods.registry import SCHEMES, SOLVERS, SURGERIES, TRANSFORMS, TUNINGS
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Solver
+from benchvise.core.methods.surgery import Surgery
 from benchvise.core.methods.transform import Transform
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.settings import parse_settings, settings_of, to_mapping, validate
 
-METHODS = [*SCHEMES.values(), *SOLVERS.values(), *TRANSFORMS.values()]
-DECLARED = [*METHODS, Activations, Calibration, Polish]
-AXES = ((Scheme, SCHEMES), (Solver, SOLVERS), (Transform, TRANSFORMS))
+AXES = (
+    (Scheme, SCHEMES),
+    (Solver, SOLVERS),
+    (Transform, TRANSFORMS),
+    (Surgery, SURGERIES),
+    (Tuning, TUNINGS),
+)
+Method = type[Scheme] | type[Solver] | type[Transform] | type[Surgery] | type[Tuning]
+METHODS = [method for _, known in AXES for method in known.values()]  # type: ignore[attr-defined]
+DECLARED = [*METHODS, Activations, Calibration]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
-def test_a_method_is_described(method: type[Scheme] | type[Solver] | type[Transform]) -> None:
+def test_a_method_is_described(method: Method) -> None:
     assert method.title
     assert method.summary.endswith(".")
     assert method.source
@@ -50,7 +58,7 @@ def test_every_field_is_a_declared_bounded_setting(method: type[object]) -> None
             assert all(title for _, title in one.choices)
         if one.when is not None:
             assert one.when[0] in names
-        assert one.kind == "text" or not (one.files or one.empty)
+        assert one.kind in ("text", "indices") or not (one.files or one.empty)
         assert all(ending.startswith(".") for ending in one.files)
 
 

@@ -134,7 +134,7 @@ def test_text_that_is_missing_blocks_and_is_mended():
         ROOMY, text=TextFound(refusal=UserError("The text cannot be read", where="a.txt", remedy="Give one."))
     )
     asked = replace(recipe(("linears", GPTQ)), calibration=replace(Recipe().calibration, text="a.txt"))
-    asked = replace(asked, polish=Polish(), transforms=(Smooth(),))
+    asked = replace(asked, tuning=(Polish(),), transforms=(Smooth(),))
     finding = found(checked(asked, facts=facts), "calibration")
     assert finding.level == "blocks"
     assert fix(finding, "Use the shipped text").recipe.calibration.text == ""
@@ -206,11 +206,11 @@ def test_memory_by_its_forecast(peak, level, tmp_path):
 
 def test_memory_that_is_surely_not_there(tmp_path):
     facts = replace(ROOMY, memory_free=10**6, memory_total=10**6)
-    asked = replace(recipe(("linears", INT4)), polish=Polish())
+    asked = replace(recipe(("linears", INT4)), tuning=(Polish(),))
     finding = found(flown(asked, facts, tmp_path), "memory")
     assert finding.level == "blocks"
     assert "float32" in finding.detail
-    assert fix(finding, "Do not polish").recipe.polish is None
+    assert fix(finding, "Do without tuning").recipe.tuning == ()
     on_gpu = replace(ROOMY, gpu_free=10**6)
     assert found(flown(asked, on_gpu, tmp_path), "gpu memory").level == "warns"
 

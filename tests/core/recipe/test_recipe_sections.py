@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from benchvise.core.errors import RecipeError
 from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.drop_blocks import DropBlocks
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.polish import Polish
 from benchvise.core.methods.registry import TRANSFORMS
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Nearest, Need, Solver
 from benchvise.core.methods.sparse import Sparse
+from benchvise.core.methods.surgery import Surgery
 from benchvise.core.methods.transform import Transform
-from benchvise.core.recipe.editing import set_calibration, set_polish, set_transforms, treat
+from benchvise.core.methods.tuning import Tuning
+from benchvise.core.recipe.editing import set_calibration, set_surgery, set_transforms, set_tuning, treat
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment, parse_recipe
 from benchvise.core.settings import setting, settled
@@ -81,7 +84,12 @@ calibrations = st.builds(
     st.integers(2, 1 << 20),
     st.sampled_from(["compressed", "original"]),
 )
-polishes = st.none() | st.builds(Polish, st.integers(1, 100_000), st.integers(1, 4096), st.floats(1e-8, 1.0))
+polishes = st.lists(
+    st.builds(Polish, st.integers(1, 100_000), st.integers(1, 4096), st.floats(1e-8, 1.0)), max_size=2
+).map(tuple)
+surgeries = st.lists(
+    st.frozensets(st.integers(0, 99), max_size=4).map(lambda blocks: DropBlocks(tuple(sorted(blocks)))), max_size=2
+).map(tuple)
 stretches = st.one_of(st.builds(kind, st.floats(0, 1)) for kind in (Stretch, Watch))
 activations = st.builds(
     Activations,
@@ -94,11 +102,15 @@ activations = st.builds(
 with_inputs = st.builds(lambda inputs: (Rule(("linears",), replace(INT4, activations=inputs)),), activations)
 
 
-@given(with_inputs, calibrations, st.lists(stretches, max_size=3).map(tuple), polishes)
+@given(with_inputs, calibrations, st.lists(stretches, max_size=3).map(tuple), surgeries, polishes)
 def test_yaml_and_back_keeps_every_section(
-    rules: tuple[Rule, ...], calibration: Calibration, stretched: tuple[Transform, ...], polish: Polish | None
+    rules: tuple[Rule, ...],
+    calibration: Calibration,
+    stretched: tuple[Transform, ...],
+    surgery: tuple[Surgery, ...],
+    tuning: tuple[Tuning, ...],
 ) -> None:
-    recipe = Recipe(rules, "name", "words", 3, calibration, stretched, polish)
+    recipe = Recipe(rules, "name", "words", 3, calibration, stretched, surgery, tuning)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(TRANSFORMS, "stretch", Stretch)
         patch.setitem(TRANSFORMS, "watch", Watch)
@@ -122,7 +134,8 @@ def test_every_section_counts_in_the_digest() -> None:
         replace(recipe, transforms=(Watch(),)),
         replace(recipe, transforms=(Stretch(), Watch())),
         replace(recipe, transforms=(Watch(), Stretch())),
-        replace(recipe, polish=Polish()),
+        replace(recipe, tuning=(Polish(),)),
+        replace(recipe, surgery=(DropBlocks((1,)),)),
     ]
     assert len({recipe.digest, *(other.digest for other in others)}) == 1 + len(others)
 
@@ -181,7 +194,7 @@ def test_a_solver_that_cannot_serve_the_scheme_is_refused_before_anything_runs()
         (Recipe(RULES, calibration=Calibration(windows=3)), False),
         (Recipe(RULES, transforms=(Stretch(),)), False),
         (Recipe(RULES, transforms=(Stretch(), Watch())), True),
-        (Recipe(RULES, polish=Polish()), True),
+        (Recipe(RULES, tuning=(Polish(),)), True),
         (Recipe((Rule(("linears",), replace(INT4, solver=Picky())),)), True),
         (Recipe((Rule(("linears",), replace(INT4, solver=Nearest(True, importance=True))),)), True),
         (Recipe((Rule(("linears",), replace(INT4, activations=Activations())),)), False),
@@ -211,11 +224,33 @@ def test_edits_of_one_section_keep_the_others() -> None:
     assert recipe.name == "preset"  # the text is the person's, the methods are still the preset's
     recipe = set_transforms(recipe, [Stretch(), Watch()])
     assert (recipe.name, recipe.description) == ("", "")
-    recipe = set_polish(recipe, Polish(steps=3))
+    recipe = set_tuning(recipe, [Polish(steps=3)])
     linear = next(layer for layer in checkpoint().layers if layer.kind == "linear")
     recipe = treat(recipe, [linear], [Treatment(Integer(8))])
     assert recipe.calibration == Calibration("mine.txt")
     assert recipe.transforms == (Stretch(), Watch())
-    assert recipe.polish == Polish(steps=3)
+    assert recipe.tuning == (Polish(steps=3),)
     assert recipe.seed == 7
-    assert set_polish(recipe, None).polish is None
+    assert set_surgery(recipe, [DropBlocks((1,))]).surgery == (DropBlocks((1,)),)
+
+
+def test_the_key_of_older_recipes_is_read_as_a_tuning_step() -> None:
+    recipe = parse_recipe(HEAD + "polish: {steps: 32}\n", where="x")
+    assert recipe.tuning == (Polish(steps=32),)
+    assert recipe.to_mapping()["tuning"] == [
+        {"method": "polish", "steps": 32, "batch_windows": 8, "learning_rate": 1e-3}
+    ]
+    assert "polish" not in recipe.to_mapping()
+    assert refused(HEAD + "polish: true\n")
+
+
+def test_blocks_are_written_as_a_list_and_read_as_one_or_as_ranges() -> None:
+    listed = parse_recipe(HEAD + "surgery: [{method: drop_blocks, blocks: [5, 3]}]\n", where="x")
+    ranged = parse_recipe(HEAD + "surgery: [{method: drop_blocks, blocks: '3, 5'}]\n", where="x")
+    assert listed.surgery == ranged.surgery == (DropBlocks((3, 5)),)
+    assert listed.to_mapping()["surgery"] == [{"method": "drop_blocks", "blocks": [3, 5]}]
+
+
+@pytest.mark.parametrize("blocks", ["[3, 3]", "[-1]", "[1.5]", "[true]", "3", "'3-'", "'a'", "'1-3, 2'"])
+def test_blocks_that_are_no_list_of_distinct_numbers_are_refused(blocks: str) -> None:
+    assert "'blocks'" in refused(HEAD + f"surgery: [{{method: drop_blocks, blocks: {blocks}}}]\n").what

@@ -13,7 +13,7 @@ from benchvise.core.progress import NullProgress
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe
 from benchvise.core.schemes.registry import arithmetic_of
-from benchvise.core.weights.weights import RunWeights
+from benchvise.core.weights.weights import OriginalWeights, RunWeights
 
 
 def static_weights(path: Path, recipe: Recipe, folder: Path, scale: float) -> RunWeights:
@@ -32,4 +32,4 @@ def static_weights(path: Path, recipe: Recipe, folder: Path, scale: float) -> Ru
         files[layer.name] = folder / f"{layer.name}.safetensors"
         save_file(tensors, files[layer.name])
         treatments[layer.name] = treatment
-    return RunWeights("run:made", checkpoint, treatments, files)
+    return RunWeights("run:made", OriginalWeights(checkpoint), treatments, files)

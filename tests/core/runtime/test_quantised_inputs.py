@@ -84,7 +84,7 @@ def test_a_run_computes_with_rounded_inputs(tmp_path: Path, form: str) -> None:
 def test_fixed_scales_come_from_the_layers_record(tmp_path: Path, form: str) -> None:
     settings = Activations(form, "static")  # type: ignore[arg-type]
     weights = static_weights(SAMPLE, recipe(settings), tmp_path, 0.031)
-    plain = RunWeights("plain", weights.checkpoint, {n: Treatment(INT8) for n in weights._files}, weights._files)
+    plain = RunWeights("plain", weights.original, {n: Treatment(INT8) for n in weights._files}, weights._files)
     expected = logits(with_library_inputs(load_model(plain), settings, 0.031))
     assert torch.equal(logits(load_model(weights)), expected)
 
@@ -92,7 +92,7 @@ def test_fixed_scales_come_from_the_layers_record(tmp_path: Path, form: str) -> 
 def test_a_lost_scale_is_named(tmp_path: Path) -> None:
     static = Treatment(INT8, activations=Activations(mode="static"))
     weights = static_weights(SAMPLE, recipe(None), tmp_path, 0.0)
-    broken = RunWeights("broken", weights.checkpoint, dict.fromkeys(weights._files, static), weights._files)
+    broken = RunWeights("broken", weights.original, dict.fromkeys(weights._files, static), weights._files)
     layer = weights.checkpoint.layer("model.layers.0.mlp.up_proj")
     with pytest.raises(CheckpointError, match=r"fixed scale .*layers\.0\.mlp\.up_proj") as caught:
         quantiser_of(broken, layer, CPU)

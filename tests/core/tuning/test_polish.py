@@ -38,7 +38,9 @@ class Listener(NullProgress):
 
 def plain(scheme: Scheme, polish: Polish | None = POLISH) -> Recipe:
     """Nothing but nearest rounding, which looks at no text, and polish, which does."""
-    return replace(recipe(Nearest()), rules=(Rule(("linears",), Treatment(scheme)),), polish=polish)
+    return replace(
+        recipe(Nearest()), rules=(Rule(("linears",), Treatment(scheme)),), tuning=() if polish is None else (polish,)
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,7 @@ def plain(scheme: Scheme, polish: Polish | None = POLISH) -> Recipe:
 def test_lowers_the_divergence_and_keeps_every_code(tmp_path: Path, scheme: Scheme) -> None:
     asked = plain(scheme)
     asked = replace(asked, calibration=replace(asked.calibration, windows=24, window_tokens=64))
-    before = run_recipe(SAMPLE, tmp_path, replace(asked, polish=None))
+    before = run_recipe(SAMPLE, tmp_path, replace(asked, tuning=()))
     after = run_recipe(SAMPLE, tmp_path, asked)
     assert after.bytes_after == before.bytes_after
     judged = [
@@ -89,7 +91,7 @@ def test_norms_are_tuned_and_kept_with_the_run(tmp_path: Path) -> None:
 
 def test_a_job_that_was_cut_off_while_polishing_ends_with_the_same_bytes(tmp_path: Path) -> None:
     folder = tiny("llama", tmp_path / "llama", num_hidden_layers=2)
-    asked = replace(recipe(), polish=POLISH)
+    asked = replace(recipe(), tuning=(POLISH,))
     whole = run_recipe(folder, tmp_path / "whole", asked)
 
     class Impatient(NullProgress):

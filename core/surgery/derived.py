@@ -1,0 +1,81 @@
+"""A checkpoint that surgery leaves: known from headers, before a weight is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from benchvise.core.checkpoint.records import Checkpoint, Layer
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What stays of a tensor along one of its dimensions.
+
+    count:   how many slices stay. indices: which, in ascending order; None while only their number is known.
+    """
+
+    dimension: int
+    count: int
+    indices: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Derived:
+    """One step of surgery. Names, shapes, bytes and config are exact also while indices of cuts are not known.
+
+    source, checkpoint: before and after.
+    origins: for each layer of `checkpoint`, the index of the layer of `source` that it is made of.
+    cuts:    by the name of a layer of `checkpoint`, how its tensor was cut; layers that are not in it are whole.
+    """
+
+    source: Checkpoint
+    checkpoint: Checkpoint
+    origins: tuple[int, ...]
+    cuts: Mapping[str, tuple[Cut, ...]] = field(default_factory=dict)
+
+    @property
+    def dropped(self) -> tuple[Layer, ...]:
+        """The layers of `source` of which nothing is left."""
+        left = set(self.origins)
+        return tuple(layer for index, layer in enumerate(self.source.layers) if index not in left)
+
+
+@dataclass(frozen=True)
+class Operated:
+    """A checkpoint after all surgeries of a recipe, in order; without any, `checkpoint` is `source` itself."""
+
+    source: Checkpoint
+    steps: tuple[Derived, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is other than it was."""
+        return self.checkpoint is not self.source
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.steps[-1].checkpoint if self.steps else self.source
+
+    @property
+    def origins(self) -> tuple[int, ...]:
+        """For each layer of `checkpoint`, the index of the layer of `source` that it is made of."""
+        found = tuple(range(len(self.source.layers)))
+        for step in self.steps:
+            found = tuple(found[origin] for origin in step.origins)
+        return found
+
+    @property
+    def dropped(self) -> tuple[Layer, ...]:
+        """The layers of `source` of which nothing is left."""
+        left = set(self.origins)
+        return tuple(layer for index, layer in enumerate(self.source.layers) if index not in left)
+
+
+def cut_identity(cuts: tuple[Cut, ...], settings: str) -> str:
+    """Hex digest of what a cut tensor is made by, for `TensorEntry.cut`; `settings` count while indices are unknown."""
+    known = all(cut.indices is not None for cut in cuts)
+    parts = [[cut.dimension, cut.count, cut.indices] for cut in cuts]
+    return hashlib.sha256(json.dumps([parts, "" if known else settings]).encode()).hexdigest()
