@@ -11,7 +11,10 @@ from benchvise.app.cli.exit_codes import INPUT
 WINDOW_OPTIONS = ("--in-process", "--workspace", "--theme")
 SAMPLE = "--sample"
 HELP = ("-h", "--help")
-SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+SUFFIXES = (
+    ".safetensors", ".bin", ".pt", ".pth", ".th", ".ckpt", ".pyth", ".tar", ".pkl", ".gguf", ".npz", ".npy", ".onnx",
+    ".h5", ".hdf5", ".keras", ".msgpack",
+)  # fmt: skip
 NO_DISPLAY = (
     "benchvise: There is no display, so the window cannot be shown.\n"
     "  Use a command (`benchvise --help`), or set QT_QPA_PLATFORM=offscreen.\n"
@@ -27,7 +30,9 @@ def opens_window(arguments: Sequence[str]) -> bool:
         return first.split("=")[0] in WINDOW_OPTIONS
     from benchvise.app.cli.commands import COMMANDS
 
-    return first not in COMMANDS and (Path(first).exists() or Path(first).name != first or first.endswith(SUFFIXES))
+    return first not in COMMANDS and (
+        Path(first).exists() or Path(first).name != first or first.lower().endswith(SUFFIXES)
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

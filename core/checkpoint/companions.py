@@ -54,12 +54,12 @@ def _read_object(path: Path) -> dict[str, object]:
         raise CheckpointError(
             f"{path.name} is not valid JSON: {error}",
             where=str(path),
-            remedy="Mend or remove it; without it the checkpoint opens as plain tensors.",
+            remedy="Fix or remove it; without it the checkpoint opens as plain tensors.",
         ) from error
     if not isinstance(found, dict):
         raise CheckpointError(
             f"{path.name} is not a JSON object but a {type(found).__name__}",
             where=str(path),
-            remedy="Mend or remove it; without it the checkpoint opens as plain tensors.",
+            remedy="Fix or remove it; without it the checkpoint opens as plain tensors.",
         )
     return found

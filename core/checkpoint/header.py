@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchvise.core.checkpoint.records import TensorEntry
@@ -19,10 +20,18 @@ _POINTER = b"version https://git-lfs"
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The tensors of one file in its own order, and what was odd about it but harmless."""
+    """The tensors of one file in its own order, and what was odd about it but harmless.
+
+    kind:     what the file is: "safetensors", "torch", "gguf", …
+    left_out: names of what is in the file and is no weight.
+    config:   what the file itself says of the network, as a `config.json` would.
+    """
 
     entries: tuple[TensorEntry, ...]
     warnings: tuple[str, ...] = ()
+    kind: str = "safetensors"
+    left_out: tuple[str, ...] = ()
+    config: dict[str, object] = field(default_factory=dict)
 
 
 def reject_pointer(path: Path) -> None:
@@ -35,3 +44,9 @@ def reject_pointer(path: Path) -> None:
         where=str(path),
         remedy="Fetch the data with `git lfs pull`, or download the file again.",
     )
+
+
+def listed(names: Sequence[str], shown: int = 4) -> str:
+    """The first names, and how many more there are."""
+    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + rest

@@ -14,7 +14,7 @@ from io import FileIO
 import numpy as np
 from numpy.typing import NDArray
 
-from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
+from benchvise.core.checkpoint.records import DTYPE_BITS, Encoding, TensorEntry
 from benchvise.core.errors import CheckpointError
 
 RawArray = NDArray[np.generic]
@@ -53,6 +53,8 @@ def read_rows(entry: TensorEntry, start: int, stop: int) -> RawArray:
         raise ValueError(f"'{entry.name}' is cut by surgery: its values come from `Weights`")
     if not 0 <= start <= stop <= rows(entry):
         raise IndexError(f"rows {start}:{stop} of '{entry.name}' with shape {entry.shape}")
+    if entry.encoding is not None:
+        return _decoded(entry, entry.encoding, start, stop)
     values = np.empty((stop - start, *entry.shape[1:]), raw_dtype(entry.dtype))
     if not values.size:
         return values
@@ -73,7 +75,7 @@ def iter_raw(
     views of it, and each is valid only until the next one is asked for.
     """
     dtype = raw_dtype(entry.dtype)
-    if entry.strides is not None:
+    if entry.strides is not None or entry.encoding is not None:
         step = block_rows(entry.shape, entry.dtype, chunk_bytes)
         for start in range(0, rows(entry), step):
             yield read_rows(entry, start, min(start + step, rows(entry))).reshape(-1)
@@ -90,6 +92,25 @@ def iter_raw(
             chunk = np.empty(count, dtype) if reused is None else reused[:count]
             _fill(file, chunk, entry.offset + start * dtype.itemsize, entry)
             yield chunk
+
+
+def read_bytes(entry: TensorEntry, offset: int, nbytes: int) -> NDArray[np.uint8]:
+    """The bytes of `entry.file` at `offset`, uint8 [nbytes]. Raises CheckpointError as `read_rows`."""
+    values = np.empty(nbytes, np.uint8)
+    with _open(entry) as file:
+        _fill(file, values, offset, entry)
+    return values
+
+
+def _decoded(entry: TensorEntry, encoding: Encoding, start: int, stop: int) -> RawArray:
+    row = math.prod(entry.shape[1:])
+    low, high, width = start * row, stop * row, max(1, encoding.width)
+    shape = (stop - start, *entry.shape[1:])
+    if low == high:
+        return np.empty(shape, raw_dtype(entry.dtype))
+    first, last = low // width, -(-high // width)
+    flat = encoding.lines(entry, first, last).reshape(-1)
+    return np.require(flat[low - first * width : high - first * width].reshape(shape), requirements=["C", "W"])
 
 
 def _open(entry: TensorEntry) -> FileIO:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from dataclasses import dataclass, field
 from math import prod
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from benchvise.core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 DTYPE_BITS: dict[str, int] = {
     "float64": 64, "float32": 32, "float16": 16, "bfloat16": 16,
@@ -25,11 +30,28 @@ COMPRESSIBLE_DTYPES = frozenset({"float64", "float32", "float16", "bfloat16"})
 Kind = Literal["linear", "embedding", "conv", "norm", "bias", "tensor"]
 
 
+class Encoding(Protocol):
+    """How the values of a tensor follow from stored bytes that are not simply its values one after another."""
+
+    @property
+    def scheme(self) -> str:
+        """The scheme that the tensor is compressed with, as in "q4_1"; "" where no value was changed."""
+
+    @property
+    def width(self) -> int:
+        """Values in one line; the tensor in row-major order consists of whole lines."""
+
+    def lines(self, entry: TensorEntry, first: int, last: int) -> NDArray[np.generic]:
+        """Lines `first` to `last`, `[last - first, width]`, in the numpy dtype that holds `entry.dtype`."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
     """Where one tensor lies: `nbytes` bytes at `offset` of `file`, row-major unless `strides` (in elements) differ.
 
     cut: what surgery makes the tensor by, as a hex digest; it lies in no file then, and only `Weights` give its values.
+    encoding: how its values follow from those bytes; None when they are the values. `dtype` and `shape` are those of
+    the values, `nbytes` counts what is stored, scales included.
     """
 
     name: str
@@ -40,11 +62,22 @@ class TensorEntry:
     nbytes: int
     strides: tuple[int, ...] | None = None
     cut: str = ""
+    encoding: Encoding | None = None
 
     @property
     def elements(self) -> int:
         """Number of values; 1 for a scalar."""
         return prod(self.shape)
+
+    @property
+    def scheme(self) -> str:
+        """The scheme that the tensor is stored compressed with, "" when it is not."""
+        return self.encoding.scheme if self.encoding is not None else ""
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Stored bits for each value, scales included."""
+        return 8 * self.nbytes / self.elements if self.elements else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +148,11 @@ class Checkpoint:
     """A checkpoint opened read-only, headers first.
 
     path:   what the person opened: a folder or a file, absolute.
-    format: "safetensors", "safetensors (sharded)", "torch", "torch (sharded)".
+    format: "safetensors", "safetensors (sharded)", "torch", "torch (sharded)", "gguf", …
     config: parsed `config.json`, or {} when there is none.
     quantization: the config's `quantization_config` when the checkpoint is already quantised, else None.
     companions: tokenizer, config and licence files to carry along on export, absolute paths.
+    left_out: what is in the files and is no weight: optimizers, schedules, counters, …
     """
 
     path: str
@@ -128,6 +162,17 @@ class Checkpoint:
     quantization: dict[str, object] | None = None
     companions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What the file or the files are, without regard to their number: "safetensors", "torch", "gguf", …"""
+        return self.format.removesuffix(" (sharded)")
+
+    @property
+    def schemes(self) -> dict[str, int]:
+        """The schemes that layers are stored compressed with, and how many layers each."""
+        return dict(Counter(layer.tensor.scheme for layer in self.layers if layer.tensor.scheme))
 
     @property
     def architecture(self) -> str:

@@ -21,6 +21,7 @@ def _run(arguments: Namespace) -> Reply:
     checkpoint = open_checkpoint(arguments.path)
     data = {
         "path": checkpoint.path,
+        "kind": checkpoint.kind,
         "format": checkpoint.format,
         "architecture": checkpoint.architecture,
         "tensors": checkpoint.tensors,
@@ -28,6 +29,7 @@ def _run(arguments: Namespace) -> Reply:
         "bytes": checkpoint.nbytes,
         "quantization": checkpoint.quantization,
         "layers": [_as_data(layer) for layer in checkpoint.layers],
+        "left_out": checkpoint.left_out,
         "warnings": checkpoint.warnings,
     }
     return Reply(data, _lines(checkpoint))
@@ -42,6 +44,8 @@ def _as_data(layer: Layer) -> dict[str, object]:
         "depth": layer.depth,
         "shape": layer.shape,
         "dtype": layer.dtype,
+        "scheme": layer.tensor.scheme or None,
+        "bits_per_weight": layer.tensor.bits_per_weight if layer.tensor.scheme else None,
         "bytes": layer.nbytes,
         "tied": layer.tied,
     }
@@ -55,7 +59,7 @@ def _lines(checkpoint: Checkpoint) -> Iterator[str]:
             layer.role,
             "" if layer.depth is None else str(layer.depth),
             " × ".join(str(extent) for extent in layer.shape) or "scalar",
-            layer.dtype,
+            layer.tensor.scheme or layer.dtype,
             size(layer.nbytes),
         )
         for layer in checkpoint.layers
@@ -65,6 +69,8 @@ def _lines(checkpoint: Checkpoint) -> Iterator[str]:
     kind = f", {checkpoint.architecture}" if checkpoint.architecture else ""
     yield f"{checkpoint.path}: {checkpoint.format}{kind}"
     yield f"{checkpoint.tensors:,} tensors, {checkpoint.parameters:,} weights, {size(checkpoint.nbytes)}"
+    if checkpoint.schemes:
+        yield f"stored compressed: {', '.join(f'{count:,} × {name}' for name, count in checkpoint.schemes.items())}"
     if checkpoint.quantization is not None:
         yield f"already quantised: {checkpoint.quantization.get('quant_method', 'method not named')}"
     for warning in checkpoint.warnings:

@@ -184,7 +184,7 @@ def test_one_torch_file_of_any_name(tmp_path: Path) -> None:
     torch.save({"x": torch.ones(1)}, tmp_path / "optimizer.pt")
     assert open_checkpoint(tmp_path).format == "torch"
     torch.save({"a": torch.ones(2, 2)}, tmp_path / "epoch8.ckpt")
-    with pytest.raises(CheckpointError, match=r"2 torch files: epoch7\.ckpt, epoch8\.ckpt") as caught:
+    with pytest.raises(CheckpointError, match=r"2 checkpoints: epoch7\.ckpt, epoch8\.ckpt") as caught:
         open_checkpoint(tmp_path)
     assert "Open the one" in caught.value.remedy
 
@@ -194,10 +194,10 @@ def test_places_without_weights(tmp_path: Path) -> None:
         open_checkpoint(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="holds no weights"):
         open_checkpoint(tmp_path)
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    with pytest.raises(CheckpointError, match=r"'\.gguf' is not a kind of checkpoint") as caught:
-        open_checkpoint(tmp_path / "model.gguf")
-    assert ".safetensors" in caught.value.remedy
+    (tmp_path / "model.bin").write_bytes(b"\1\2\3\4")
+    with pytest.raises(CheckpointError, match="of no kind that is known") as caught:
+        open_checkpoint(tmp_path / "model.bin")
+    assert "safetensors" in caught.value.remedy
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "\xff"])

@@ -150,7 +150,7 @@ class Runs:
 @pytest.mark.parametrize("form", ["zip", "legacy", "plain pickle", "protocol 0"])
 def test_a_pickle_is_never_run(tmp_path: Path, form: str) -> None:
     marker, path = tmp_path / "was-run", tmp_path / "x.pt"
-    evil = {"w": torch.ones(2), "evil": Runs(marker)}
+    evil = {"note": "no tensor", "evil": Runs(marker)}
     if form in ("zip", "legacy"):
         save(evil, path, legacy=form == "legacy")
     else:
@@ -162,6 +162,17 @@ def test_a_pickle_is_never_run(tmp_path: Path, form: str) -> None:
     if form != "legacy":
         pickle_text = path.read_bytes() if "p" in form[:1] else zipfile.ZipFile(path).read("x/data.pkl")
         assert b"system" in pickle_text
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_tensors_beside_code_are_opened_and_the_code_is_not_run(tmp_path: Path, legacy: bool) -> None:
+    marker = tmp_path / "was-run"
+    checkpoint = open_checkpoint(save({"w": BASE + 1, "evil": Runs(marker)}, tmp_path / "x.pt", legacy=legacy))
+    assert [layer.name for layer in checkpoint.layers] == ["w"]
+    assert same(load_tensor(checkpoint.layers[0].tensor), BASE + 1)
+    assert checkpoint.left_out == ("evil.0",)
+    assert any("not run: posix.system" in warning for warning in checkpoint.warnings)
+    assert not marker.exists()
 
 
 def as_zip(path: Path, description: bytes, **members: bytes) -> Path:
@@ -195,8 +206,11 @@ BUILD_ATTEMPTS = {
 
 @pytest.mark.parametrize("description", BUILD_ATTEMPTS.values(), ids=BUILD_ATTEMPTS.keys())
 def test_stand_ins_cannot_be_altered(tmp_path: Path, description: bytes) -> None:
-    with pytest.raises(CheckpointError, match="cannot be understood"):
-        open_checkpoint(as_zip(tmp_path / "x.pt", description))
+    try:
+        assert open_checkpoint(as_zip(tmp_path / "x.pt", description)).tensors == 0
+    except CheckpointError as error:
+        if "cannot be understood" not in error.what:
+            raise
     assert open_checkpoint(save(TENSORS, tmp_path / "y.pt")).tensors == len(TENSORS)
 
 
@@ -259,21 +273,19 @@ def test_shapes_beyond_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_torchscript_is_named(tmp_path: Path) -> None:
-    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "x.pt")
-    with pytest.raises(CheckpointError, match="TorchScript") as caught:
-        open_checkpoint(tmp_path / "x.pt")
-    assert "state_dict" in caught.value.remedy
+def test_a_torchscript_archive_gives_its_weights(tmp_path: Path) -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU(), torch.nn.BatchNorm1d(2))
+    torch.jit.save(torch.jit.script(net), tmp_path / "x.pt")
+    checkpoint = open_checkpoint(tmp_path / "x.pt")
+    assert checkpoint.kind == "torchscript"
+    assert {layer.tensor.name for layer in checkpoint.layers} == set(net.state_dict())
+    for layer in checkpoint.layers:
+        assert same(load_tensor(layer.tensor), net.state_dict()[layer.tensor.name])
 
 
 def test_special_tensors_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="sparse, quantised or otherwise special"):
         open_checkpoint(save({"w": torch.eye(3).to_sparse()}, tmp_path / "x.pt"))
-
-
-def test_whole_modules_are_not_opened(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"torch\.nn\.modules\.linear\.Linear; it was not opened"):
-        open_checkpoint(save(torch.nn.Linear(2, 2), tmp_path / "x.pt"))
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
@@ -324,8 +336,8 @@ LEGACY_FAULTS = {
         legacy_stream(MAGIC, 1001, SYSTEM, {}, ["7"], tail=struct.pack("<q", 1)),
         "ends before the data of storage '7'",
     ),
-    "no pickle": (b"GGUF and so on", "cannot be understood"),
-    "empty": (b"", "cannot be understood"),
+    "no pickle": (b"\0\1\2\3 and so on", "no kind that is known"),
+    "empty": (b"", "file is empty"),
     "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
 }
 
