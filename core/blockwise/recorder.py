@@ -22,6 +22,7 @@ from benchvise.core.recipe.recipe import KEEP, Treatment
 from benchvise.core.schemes.grid_arithmetic import STREAMED
 from benchvise.core.schemes.matrix import SolvedRows
 from benchvise.core.solvers.solution import InputStatistics, Solution
+from benchvise.core.workspace.journal import JournalEntry
 from benchvise.core.workspace.run_record import RunRecord, record_file
 from benchvise.core.workspace.workspace import Workspace
 
@@ -55,12 +56,15 @@ class Recorder:
         """Whether an earlier process finished the layer in this very job, and its record is there."""
         entry = self._journal.get(row.layer.name)
         key = self._key(row.layer)
-        return entry is not None and entry.key == key and is_whole(self._file(key), row.layer, row.treatment)
+        return entry is not None and entry.key == key and self._is_there(entry, row.layer, row.treatment)
 
     def has_kept(self, layer: Layer) -> bool:
         """Whether the layer, which the recipe keeps, is as it was, or its record is there."""
         entry = self._journal.get(layer.name)
-        return entry is None or (entry.key == self._key(layer) and is_whole(self._file(entry.key), layer, KEEP))
+        return entry is None or (entry.key == self._key(layer) and self._is_there(entry, layer, KEEP))
+
+    def _is_there(self, entry: JournalEntry, layer: Layer, treatment: Treatment) -> bool:
+        return is_whole(self._file(entry.key), layer, treatment, entry.sha256)
 
     def earlier(self, row: PlanRow) -> LayerCompressed:
         """Tell of a layer that `has` found."""
@@ -75,7 +79,7 @@ class Recorder:
         quality.add(solved.weight, solution.decoded)
         stored = solution.stored | solved.extra
         key = self._key(row.layer)
-        write_record(
+        sha256 = write_record(
             self._file(key),
             row.layer,
             row.treatment,
@@ -95,7 +99,7 @@ class Recorder:
             notes=(f"on {solved.weight.device.type}", *solution.notes),
             output_error=output_error(solved.weight, solution.decoded, solved.statistics),
         )
-        self._run.append(key, result)
+        self._run.append(key, result, sha256)
         self._progress.result(result)
         return result
 
@@ -106,14 +110,14 @@ class Recorder:
         key = self._key(layer)
         streamed = {name: part for name, part in stored.items() if name in STREAMED}
         nothing = torch.empty(0)
-        write_record(
+        sha256 = write_record(
             self._file(key),
             layer,
             treatment,
             iter([SolvedRows(0, nothing, streamed, nothing)]),
             lambda: {name: part for name, part in stored.items() if name not in STREAMED},
         )
-        self._run.append(key, result)
+        self._run.append(key, result, sha256)
         self._progress.result(result)
         return result
 
@@ -121,14 +125,14 @@ class Recorder:
         """Write the record of a layer that the recipe keeps but whose values were changed all the same."""
         key = self._key(layer)
         part = SolvedRows(0, values, {"weight": values}, values)
-        write_record(self._file(key), layer, KEEP, iter([part]), dict)
+        sha256 = write_record(self._file(key), layer, KEEP, iter([part]), dict)
         matrix = as_matrix(layer, values)
         zeros = int(torch.count_nonzero(matrix == 0))
         bits = 8 * layer.nbytes / max(1, layer.parameters)
         result = LayerCompressed(
             layer.name, KEEP.tag, None, 0.0, zeros, layer.nbytes, layer.nbytes, bits, 0.0, notes=(why,)
         )
-        self._run.append(key, result)
+        self._run.append(key, result, sha256)
 
     def _key(self, layer: Layer) -> str:
         parts = [ARITHMETIC_VERSION, self._identity, layer.name]

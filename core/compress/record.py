@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from benchvise.core.checkpoint.identity import tensor_identity
-from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.checkpoint.records import Layer
 from benchvise.core.checkpoint.safetensors_header import read_header
 from benchvise.core.checkpoint.safetensors_writer import SafetensorsWriter
 from benchvise.core.errors import CheckpointError
@@ -35,33 +35,42 @@ def record_key(layer: Layer, treatment: Treatment, shared: Shared | None) -> str
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def is_whole(path: Path, layer: Layer, treatment: Treatment) -> bool:
-    """Whether a record lies there that holds exactly the tensors of the layer under the treatment."""
-    if not path.is_file():
+def is_whole(path: Path, layer: Layer, treatment: Treatment, sha256: str) -> bool:
+    """Whether the record with that digest lies there, and holds exactly the tensors of the layer under the treatment.
+
+    sha256: hex digest from the journal; without one, no record is trusted.
+    """
+    if not sha256 or not path.is_file():
         return False
     try:
         header = read_header(path)
-    except CheckpointError:
+        found = {(entry.name, entry.dtype, entry.shape) for entry in header.entries}
+        declared = {(stored.name, stored.dtype, stored.shape) for stored in treatment.storage(layer)}
+        return found == declared and file_sha256(path) == sha256
+    except (CheckpointError, OSError):
         return False
-    found = {(entry.name, entry.dtype, entry.shape) for entry in header.entries}
-    return found == {(stored.name, stored.dtype, stored.shape) for stored in treatment.storage(layer)}
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of the file's content. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_record(
     path: Path, layer: Layer, treatment: Treatment, parts: Iterator[SolvedRows], tail: Callable[[], dict[str, Tensor]]
-) -> None:
-    """Write the record as its rows come; it appears under its name only when it is whole.
+) -> str:
+    """Write the record as its rows come; it appears under its name only when it is whole. Returns its sha256 (hex).
 
+    parts: rows with stored tensors of the shapes and dtypes that `treatment.storage(layer)` declares; tail: the others.
     Raises OutputError when the disk does not take it; nothing is left behind then.
     """
     metadata = {"layer": layer.name, "treatment": treatment.tag}
-    with whole_file(path) as temporary, SafetensorsWriter(temporary, _declared(layer, treatment), metadata) as file:
-        for part in parts:
-            for name, values in part.stored.items():
+    with whole_file(path) as temporary:
+        with SafetensorsWriter(temporary, treatment.storage(layer), metadata) as file:
+            for part in parts:
+                for name, values in part.stored.items():
+                    file.write(name, values.cpu())
+            for name, values in tail().items():
                 file.write(name, values.cpu())
-        for name, values in tail().items():
-            file.write(name, values.cpu())
-
-
-def _declared(layer: Layer, treatment: Treatment) -> list[StoredTensor]:
-    return [StoredTensor(stored.name, stored.dtype, stored.shape) for stored in treatment.storage(layer)]
+        return file_sha256(temporary)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchvise.core.errors import OutputError
 from benchvise.core.workspace.atomic_files import writer_lives
+from benchvise.core.workspace.disk import cannot_write, make_folders, sync_folder, sync_tree
 
 _MARK = ".partial-"
 
@@ -63,12 +64,13 @@ def output_folder(out: Path) -> Iterator[Path]:
     """A new folder to write into, which becomes `out` (from `check_output`) when the block ends without an exception.
 
     Otherwise it is removed again, with the parents that had to be created. What a killed process left behind for the
-    same `out` is removed first. Raises OutputError for every OSError within the block: disk full, no permission, …
+    same `out` is removed first. Raises OutputError for every OSError within the block but lack of
+    memory: disk full, no permission, …
     """
     created: list[Path] = []
     partial = out.parent / f".{out.name}{_MARK}{os.getpid()}"
     try:
-        created = _create_parents(out.parent)
+        created = make_folders(out.parent)
         _remove_stale(out)
         partial.mkdir()
     except OSError as error:
@@ -76,12 +78,12 @@ def output_folder(out: Path) -> Iterator[Path]:
         raise _failed(error, str(out)) from error
     try:
         yield partial
-        _sync(partial)
+        sync_tree(partial)
         _move(partial, out)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         _remove_empty(created)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno != errno.ENOMEM:
             raise _failed(error, str(out)) from error
         raise
 
@@ -92,7 +94,7 @@ def _move(partial: Path, out: Path) -> None:
     elif os.path.lexists(out):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out))
     partial.rename(out)
-    _sync(out.parent)
+    sync_folder(out.parent)
 
 
 def _remove_stale(out: Path) -> None:
@@ -103,13 +105,6 @@ def _remove_stale(out: Path) -> None:
             shutil.rmtree(folder)
 
 
-def _create_parents(parent: Path) -> list[Path]:
-    """Create `parent`; returns the folders that were not there before, innermost first."""
-    missing = [folder for folder in (parent, *parent.parents) if not os.path.lexists(folder)]
-    parent.mkdir(parents=True, exist_ok=True)
-    return missing
-
-
 def _remove_empty(folders: list[Path]) -> None:
     for folder in folders:
         try:
@@ -118,37 +113,9 @@ def _remove_empty(folders: list[Path]) -> None:
             return
 
 
-def _sync(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _exists(what: str, out: str | Path) -> OutputError:
     return OutputError(what, where=str(out), remedy="Choose another folder, or remove this one first.")
 
 
-_REMEDIES = {
-    errno.ENOSPC: ("The disk is full", "Free some space or choose a folder on another disk."),
-    errno.EDQUOT: ("Your disk quota is used up", "Free some space or choose a folder on another disk."),
-    errno.EFBIG: ("A file became larger than is allowed here", "Raise the limit or choose a folder on another disk."),
-    errno.EACCES: ("The folder may not be written to", "Choose a folder that you may write to."),
-    errno.EPERM: ("The folder may not be written to", "Choose a folder that you may write to."),
-    errno.EROFS: ("The disk can only be read", "Choose a folder on another disk."),
-    errno.ENOTDIR: ("A part of the path is a file, not a folder", "Choose another folder."),
-    errno.ENAMETOOLONG: ("The path is too long", "Choose a shorter name."),
-    errno.EEXIST: ("Something else was written there meanwhile", "Choose another folder."),
-    errno.ENOTEMPTY: ("Something else was written there meanwhile", "Choose another folder."),
-}
-
-
 def _failed(error: OSError, where: str) -> OutputError:
-    what, remedy = _REMEDIES.get(
-        error.errno or 0,
-        (f"The output cannot be written: {error.strerror or error}", "Choose another folder, or check the disk."),
-    )
-    return OutputError(f"{what}; nothing was left behind", where=where, remedy=remedy)
+    return cannot_write(Path(where), error, "nothing was left behind")

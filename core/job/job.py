@@ -29,23 +29,24 @@ def compress(request: Compress, progress: Progress) -> Run:
     """Carry out the request's recipe and keep the result in the workspace.
 
     With `resume`, layers that an earlier run of the same checkpoint and recipe finished are taken as they are; the
-    result is the same, byte for byte. Raises UserError before anything is written when the plan cannot be carried out.
+    result is the same, byte for byte. Raises UserError before anything is written when the plan cannot be carried out,
+    and RunBusyError when the run to resume is being carried out by another process.
     """
     started = time.monotonic()
     plan = make_plan(open_checkpoint(request.path), request.recipe)
     prove_surgery(plan.operated)
     workspace = Workspace(request.workspace)
-    earlier = workspace.resumable(plan)
+    earlier = workspace.resumable(plan) or (workspace.at_work(plan) if request.resume else None)
     _check_space(plan, workspace, earlier if request.resume else None)
     text = _text(plan)
     # Cutting a text into tokens takes a hundred times its size, which else counted as the job's.
     release_freed()
     for warning in (*plan.warnings, *(text.notes if text is not None else ())):
         progress.note(warning)
-    finished = request.resume and earlier is not None and earlier.state == "done"
     nbytes = float(plan.bytes_after)
     workspace.keep_forecast(plan.source, plan.recipe, "bytes", Estimate(nbytes, nbytes, nbytes))
     run = _begin(plan, workspace, earlier, resume=request.resume, progress=progress)
+    finished = run.manifest.state == "done"
     try:
         with PeakMemory() as peak:
             layers = _carry_out(plan, run, workspace, text, progress, finished=finished)
@@ -64,9 +65,8 @@ def _begin(
     plan: Plan, workspace: Workspace, earlier: RunRecord | None, *, resume: bool, progress: Progress
 ) -> RunRecord:
     if earlier is not None and resume:
+        earlier.take_up()
         finished, layers = len(earlier.journal()), len(plan.treated())
-        if earlier.state != "done":
-            earlier.take_up()
         progress.note(f"Resuming run {earlier.id}: {finished} of {layers} layers are finished.")
         return earlier
     if resume:

@@ -28,7 +28,7 @@ def compress_streaming(
     """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed."""
     rows = plan.treated()
     shares = shared_fits(rows, progress)
-    finished = {entry.key: entry.result for entry in run.journal()}
+    finished = {entry.key: entry for entry in run.journal()}
     layers: list[LayerCompressed] = []
     progress.start(sum(row.layer.nbytes for row in rows), "bytes")
     for row in rows:
@@ -36,25 +36,29 @@ def compress_streaming(
         shared = shares.get(row.layer.name)
         key = record_key(row.layer, row.treatment, shared)
         path = record_file(workspace.layers, key)
-        if key in finished and is_whole(path, row.layer, row.treatment):
-            layers.append(replace(finished[key], resumed=True))
+        if key in finished and is_whole(path, row.layer, row.treatment, finished[key].sha256):
+            layers.append(replace(finished[key].result, resumed=True))
             progress.advance(row.layer.nbytes)
         else:
-            layers.append(compress_layer(row, shared, workspace, key, progress))
-            run.append(key, layers[-1])
+            layer, sha256 = compress_layer(row, shared, workspace, key, progress)
+            layers.append(layer)
+            run.append(key, layer, sha256)
         progress.result(layers[-1])
     return tuple(layers)
 
 
 def compress_layer(
     row: PlanRow, shared: Shared | None, workspace: Workspace, key: str, progress: Progress
-) -> LayerCompressed:
-    """Solve the layer and write its record under `key`; `progress` advances by its bytes."""
+) -> tuple[LayerCompressed, str]:
+    """Solve the layer and write its record under `key`; returns what came of it and the record's sha256 (hex).
+
+    `progress` advances by the layer's bytes. Raises CheckpointError for weights that are not finite, and OutputError.
+    """
     started = time.monotonic()
     solution = solve_layer(row.layer, row.treatment, progress, shared)
     path = record_file(workspace.layers, key)
-    write_record(path, row.layer, row.treatment, _advancing(solution, progress), solution.tail)
-    return LayerCompressed(
+    sha256 = write_record(path, row.layer, row.treatment, _advancing(solution, progress), solution.tail)
+    layer = LayerCompressed(
         name=row.layer.name,
         treatment=row.treatment.tag,
         sqnr_db=solution.quality.sqnr_db,
@@ -66,6 +70,7 @@ def compress_layer(
         seconds=time.monotonic() - started,
         notes=(f"on {solution.device}", *solution.notes),
     )
+    return layer, sha256
 
 
 def _advancing(solution: LayerSolution, progress: Progress) -> Iterator[SolvedRows]:

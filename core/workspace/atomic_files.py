@@ -11,13 +11,10 @@ from pathlib import Path
 import platformdirs
 import psutil
 
-from benchvise.core.errors import OutputError
+from benchvise.core.workspace.disk import cannot_write, make_folders, sync_file, sync_folder
 
 ENVIRONMENT = "BENCHVISE_WORKSPACE"
 _PARTIAL = ".partial"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-_NO_FOLDER = (errno.ENOTDIR, errno.EEXIST)
 _CLOCK_DOUBT_SECONDS = 1.0
 
 
@@ -35,30 +32,30 @@ def workspace_path(path: str = "") -> Path:
 def whole_file(path: Path) -> Iterator[Path]:
     """A new file beside `path` to write to, which becomes `path` when the block ends without an exception.
 
-    A crash leaves the old file or the new one. Raises OutputError for every OSError within the block; nothing is left
-    behind then. What processes that were killed left in the folder is removed first.
+    A crash or a power cut leaves the old file or the new one. Raises OutputError for every OSError within the block but
+    lack of memory; nothing is left behind then. What processes that were killed left in the folder is removed first.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         _remove_stale(path.parent)
         temporary.unlink(missing_ok=True)
         yield temporary
+        sync_file(temporary)
         temporary.replace(path)
+        sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno != errno.ENOMEM:
             raise cannot_write(path, error) from error
         raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that a crash leaves the old one or the new one. Raises OutputError."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a file so that a crash or a power cut leaves the old one or the new one. Raises OutputError."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def _remove_stale(folder: Path) -> None:
@@ -76,16 +73,3 @@ def writer_lives(file: Path, pid: int) -> bool:
         return False
     except psutil.AccessDenied:
         return True
-
-
-def cannot_write(path: Path, error: OSError) -> OutputError:
-    """The sentence for a write that failed."""
-    if error.errno in _FULL:
-        return OutputError(
-            "The disk is full", where=str(path), remedy="Free space or choose another place; finished layers are kept."
-        )
-    if error.errno in _FORBIDDEN:
-        return OutputError("The place cannot be written to", where=str(path), remedy="Choose a folder of your own.")
-    if error.errno in _NO_FOLDER:
-        return OutputError("A file lies where a folder is needed", where=str(path), remedy="Choose another folder.")
-    return OutputError(f"Writing failed: {error.strerror or error}", where=str(path), remedy="Try another place.")

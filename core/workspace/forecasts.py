@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchvise.core.protocol.results import Comparison, Estimate
-from benchvise.core.workspace.atomic_files import cannot_write
+from benchvise.core.workspace.disk import cannot_write, make_folders
 
 KINDS = ("bytes", "kl", "decode_ms", "speed_up", "peak_bytes", "seconds")
 TARGETS = {"bytes": 0.0, "kl": 0.25, "decode_ms": 0.2, "speed_up": 0.2, "peak_bytes": 0.15, "seconds": 0.3}
@@ -58,7 +58,7 @@ class ForecastBook:
         kept = Forecast(kind, estimate, made, estimate.value if raw is None else raw, machine, about)
         path = self._path(checkpoint, recipe)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(kept)) + "\n")
         except OSError as error:

@@ -8,21 +8,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchvise.core.protocol.results import LayerCompressed
-from benchvise.core.workspace.atomic_files import cannot_write
+from benchvise.core.workspace.disk import cannot_write, sync_folder
 
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """One finished layer: the key of its record and what came of it."""
+    """One finished layer: the key of its record and what came of it.
+
+    sha256: hex digest of the record's file; "" in lines of versions that wrote none.
+    """
 
     key: str
     result: LayerCompressed
+    sha256: str = ""
 
 
 def append(path: Path, entry: JournalEntry) -> None:
     """Add a line and bring it to the disk. Raises OutputError."""
-    line = json.dumps({"key": entry.key, "result": asdict(entry.result)}).encode()
+    line = json.dumps({"key": entry.key, "sha256": entry.sha256, "result": asdict(entry.result)}).encode()
     try:
+        new = not path.exists()
         with path.open("ab+") as file:
             # A line that a crash cut short must not swallow this one.
             if file.tell():
@@ -31,6 +36,8 @@ def append(path: Path, entry: JournalEntry) -> None:
             file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        if new:
+            sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -47,6 +54,6 @@ def _entry(line: bytes) -> JournalEntry | None:
     try:
         found = json.loads(line)
         result = found["result"] | {"notes": tuple(found["result"]["notes"])}
-        return JournalEntry(found["key"], LayerCompressed(**result))
+        return JournalEntry(found["key"], LayerCompressed(**result), found.get("sha256", ""))
     except (ValueError, TypeError, KeyError):
         return None

@@ -25,13 +25,14 @@ from benchvise.core.recipe.recipe import KEEP, Recipe, parse_recipe
 from benchvise.core.workspace import journal
 from benchvise.core.workspace.atomic_files import write_text
 from benchvise.core.workspace.forecasts import ForecastBook, Measured, compared
+from benchvise.core.workspace.run_lock import RunLock
 
 MANIFEST, RECIPE, JOURNAL, MEASUREMENTS = "run.json", "recipe.yaml", "journal.jsonl", "measurements.json"
 LATENCY = "latency"
 Measurement = Evaluation | Latency | Exported
 
-_AT_WORK: set[Path] = set()
-"""Folders of the runs that this process is working on: one whose end could not be written is not among them."""
+_AT_WORK: dict[Path, RunLock] = {}
+"""The locks of the runs that this process is working on: a run whose end could not be written is not among them."""
 
 
 @dataclass(frozen=True)
@@ -103,21 +104,33 @@ class RunRecord:
         return tuple(last.values())
 
     def take_up(self) -> None:
-        """Name this process as the one that works on the run. Raises OutputError."""
-        pid, started = this_process()
-        self.update(state="running", pid=pid, started=started)
+        """Lock the run and, unless it is done, name this process as the one that works on it.
+
+        Raises RunBusyError when another process works on the run, and OutputError.
+        """
         self.enter()
+        try:
+            self.manifest = _manifest(self.folder / MANIFEST)
+            if self.manifest.state != "done":
+                pid, started = this_process()
+                self.update(state="running", pid=pid, started=started)
+        except BaseException:
+            self.leave()
+            raise
 
     def enter(self) -> None:
-        """This process begins to work on the run, which names it already."""
-        _AT_WORK.add(self.folder)
+        """Lock the run, whose manifest names this process already. Raises RunBusyError and OutputError."""
+        _AT_WORK[self.folder] = RunLock(self.folder)
 
     def leave(self) -> None:
-        """This process works on the run no more, whatever the manifest says: a full disk may not have taken that."""
-        _AT_WORK.discard(self.folder)
+        """Free the lock, whatever the manifest says: a full disk may not have taken that."""
+        lock = _AT_WORK.pop(self.folder, None)
+        if lock is not None:
+            lock.release()
 
-    def append(self, key: str, result: LayerCompressed) -> None:
-        journal.append(self.folder / JOURNAL, journal.JournalEntry(key, result))
+    def append(self, key: str, result: LayerCompressed, sha256: str) -> None:
+        """Add a finished layer to the journal. sha256: hex digest of its record's file. Raises OutputError."""
+        journal.append(self.folder / JOURNAL, journal.JournalEntry(key, result, sha256))
 
     def update(self, **changes: Any) -> None:
         """Change fields of the manifest. Raises OutputError when the disk does not take it."""

@@ -14,7 +14,8 @@ from benchvise.core.errors import OutputError, UserError
 from benchvise.core.protocol.results import Estimate, RunSummary
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.recipe.recipe import Recipe
-from benchvise.core.workspace.atomic_files import cannot_write, workspace_path, write_text
+from benchvise.core.workspace.atomic_files import workspace_path, write_text
+from benchvise.core.workspace.disk import cannot_write, make_folders
 from benchvise.core.workspace.forecasts import ForecastBook, bias
 from benchvise.core.workspace.run_record import (
     MANIFEST,
@@ -69,14 +70,19 @@ class Workspace:
 
     def resumable(self, plan: Plan) -> RunRecord | None:
         """The newest run of the same checkpoint and recipe that no process is working on, or None."""
-        identity, digest = checkpoint_identity(plan.source), plan.recipe.digest
-        found = [
-            run
-            for run in self._records()
-            if (run.manifest.checkpoint_identity, run.manifest.recipe_digest) == (identity, digest)
-            and run.state != "running"
-        ]
+        found = [run for run in self._runs_of(plan) if run.state != "running"]
         return max(found, key=lambda run: run.manifest.created, default=None)
+
+    def at_work(self, plan: Plan) -> RunRecord | None:
+        """The newest run of the same checkpoint and recipe that a process is working on, or None."""
+        found = [run for run in self._runs_of(plan) if run.state == "running"]
+        return max(found, key=lambda run: run.manifest.created, default=None)
+
+    def _runs_of(self, plan: Plan) -> list[RunRecord]:
+        named = (checkpoint_identity(plan.source), plan.recipe.digest)
+        return [
+            run for run in self._records() if (run.manifest.checkpoint_identity, run.manifest.recipe_digest) == named
+        ]
 
     def new_run(self, plan: Plan) -> RunRecord:
         """Start a run of the plan. Raises OutputError when the workspace cannot be written to."""
@@ -101,8 +107,8 @@ class Workspace:
         )
         folder = self.path / "runs" / name
         try:
-            folder.mkdir(parents=True)
-            self.layers.mkdir(exist_ok=True)
+            make_folders(folder)
+            make_folders(self.layers)
         except OSError as error:
             raise cannot_write(folder, error) from error
         try:
@@ -162,7 +168,7 @@ class Workspace:
     def _file(self, room: str, name: str) -> Path:
         folder = self.path / room
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder)
         except OSError as error:
             raise cannot_write(folder, error) from error
         return folder / name

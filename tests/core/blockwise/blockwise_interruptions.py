@@ -1,4 +1,4 @@
-"""Calibrated jobs that are killed: `python walk_interruptions.py CHECKPOINT FOLDER` prints what became of each as JSON.
+"""Calibrated jobs that are killed: `python blockwise_interruptions.py CHECKPOINT FOLDER` prints the outcomes as JSON.
 
 Run as a program of its own, which loads torch once and forks for every death, before any thread of torch has started.
 """

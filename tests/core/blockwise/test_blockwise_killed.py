@@ -32,7 +32,7 @@ def outcomes(folder: Path) -> dict[str, Any]:
         pytest.skip("needs fork")
     checkpoint = tiny("llama", folder / "checkpoint")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), str(HERE)])}
-    command = [sys.executable, str(HERE / "walk_interruptions.py"), str(checkpoint), str(folder)]
+    command = [sys.executable, str(HERE / "blockwise_interruptions.py"), str(checkpoint), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

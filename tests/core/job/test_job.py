@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from benchvise.core.methods.integer import Integer
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.weights.open import open_weights
+from benchvise.core.workspace.run_lock import RunBusyError
 from benchvise.core.workspace.run_record import record_file
 from benchvise.core.workspace.workspace import Workspace
 from tests.core.job.compress_samples import (
@@ -180,11 +182,44 @@ def test_damaged_and_missing_records_are_computed_again(checkpoint: Path, tmp_pa
     files[0].unlink()
     files[1].write_bytes(files[1].read_bytes()[:-5])
     files[2].write_bytes(b"")
+    content = files[3].read_bytes()
+    files[3].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # one bit of one weight
     progress = Watcher()
     found = run_recipe(checkpoint, tmp_path, resume=True, progress=progress)
-    assert [layer.resumed for layer in progress.results] == [False] * 3 + [True] * (len(run.layers) - 3)
+    assert [layer.resumed for layer in progress.results] == [False] * 4 + [True] * (len(run.layers) - 4)
     assert records(tmp_path) == expected
     assert timeless(found) == timeless(run)
+
+
+def test_a_run_under_way_is_not_taken_up_a_second_time(checkpoint: Path, tmp_path: Path) -> None:
+    refused: list[RunBusyError] = []
+
+    def again() -> None:
+        with pytest.raises(RunBusyError) as caught:
+            run_recipe(checkpoint, tmp_path, resume=True)
+        refused.append(caught.value)
+
+    run = run_recipe(checkpoint, tmp_path, progress=Watcher(30, again))
+    assert str(os.getpid()) in refused[0].what
+    assert not list(tmp_path.rglob("lock"))
+    assert [found.run for found in Workspace(str(tmp_path)).runs()] == [run.run]
+
+
+def test_two_that_found_the_same_run_do_not_both_take_it_up(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(Cancelled):
+        run_recipe(checkpoint, tmp_path, progress=Watcher(30, cancel))
+    plan = make_plan(open_checkpoint(checkpoint), MIXED)
+    first, second = (Workspace(str(tmp_path)).resumable(plan) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    first.take_up()
+    with pytest.raises(RunBusyError):
+        second.take_up()
+    first.update(state="done")
+    first.leave()
+    second.take_up()
+    assert second.state == "done", "what the first has made of it is seen"
+    second.leave()
 
 
 def test_what_killed_processes_left_is_removed(checkpoint: Path, tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from benchvise.core.errors import OutputError
-from benchvise.core.workspace import atomic_files
 from benchvise.core.workspace.atomic_files import ENVIRONMENT, whole_file, workspace_path, write_text
 
 
@@ -75,18 +75,7 @@ def test_our_own_leftover_of_the_same_file_is_no_obstacle(tmp_path: Path) -> Non
     assert (tmp_path / "file").read_text() == "text"
 
 
-@pytest.mark.parametrize(
-    ("number", "what"),
-    [
-        (28, "disk is full"),
-        (27, "disk is full"),
-        (13, "cannot be written to"),
-        (20, "A file lies"),
-        (5, "Input/output"),
-    ],
-)
-def test_errors_of_the_disk_become_sentences(number: int, what: str, tmp_path: Path) -> None:
-    error = atomic_files.cannot_write(tmp_path, OSError(number, os.strerror(number)))
-    assert what in error.what
-    assert error.where == str(tmp_path)
-    assert error.remedy
+def test_lack_of_memory_is_no_fault_of_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="memory"), whole_file(tmp_path / "file"):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+    assert not list(tmp_path.iterdir())

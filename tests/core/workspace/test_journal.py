@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from benchvise.core.protocol.results import LayerCompressed
 from benchvise.core.workspace.journal import JournalEntry, append, read
 
 LAYER = LayerCompressed("blöck.0", "int4 g128", 21.5, 0.125, 3, 400, 104, 4.125, 0.5, notes=("on cpu",))
-ENTRIES = tuple(JournalEntry(f"key{number}", replace(LAYER, name=f"blöck.{number}")) for number in range(3))
+ENTRIES = tuple(
+    JournalEntry(f"key{number}", replace(LAYER, name=f"blöck.{number}"), f"{number:064}") for number in range(3)
+)
 
 
 def written(path: Path) -> bytes:
@@ -28,6 +31,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read(path) == ENTRIES
     append(path, replace(ENTRIES[0], result=replace(LAYER, sqnr_db=None)))
     assert read(path)[3].result.sqnr_db is None
+
+
+def test_lines_without_a_checksum_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(re.sub(rb'"sha256": "[^"]*", ', b"", written(path)))
+    assert read(path) == tuple(replace(entry, sha256="") for entry in ENTRIES)
 
 
 def test_cut_anywhere_whole_lines_survive_and_the_next_is_added(tmp_path: Path) -> None:

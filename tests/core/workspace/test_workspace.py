@@ -132,7 +132,7 @@ def test_odd_names_survive(workspace: Workspace, plan: Plan) -> None:
     """Paths may hold bytes that are no text, and safetensors names lone surrogates."""
     run = workspace.new_run(plan)
     run.update(checkpoint="/tmp/\udcff/mödel")
-    run.append("key", replace(LAYER, name="\ud800 ö"))
+    run.append("key", replace(LAYER, name="\ud800 ö"), "00")
     found = workspace.run(run.id)
     assert found.checkpoint_path == "/tmp/\udcff/mödel"
     assert found.journal()[0].result.name == "\ud800 ö"
@@ -141,7 +141,7 @@ def test_odd_names_survive(workspace: Workspace, plan: Plan) -> None:
 def test_the_last_entry_of_a_layer_counts(workspace: Workspace, plan: Plan) -> None:
     run = workspace.new_run(plan)
     for key, name in (("11", "a"), ("22", "b"), ("33", "a")):
-        run.append(key, replace(LAYER, name=name))
+        run.append(key, replace(LAYER, name=name), "00")
     assert [(entry.key, entry.result.name) for entry in run.journal()] == [("33", "a"), ("22", "b")]
     assert run.layer_files["a"] == workspace.layers / "33" / "33.safetensors"
     assert [layer.name for layer in run.result.layers] == ["a", "b"]
