@@ -160,20 +160,23 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
         _keep_estimated(request)
         return compress(request, progress)
     with _importing("benchvise.core.export.export"):
-        from benchvise.core.export.export import export, foresee
-        from benchvise.core.export.folder import check_output
+        from benchvise.core.export.export import export, foresee, written_before
 
-    for out in (request.out, request.dense):
-        if out:
-            check_output(out, inputs=(Path(request.path),))
-    for warning in foresee(make_plan(LAST_OPENED.open(request.path), request.recipe), request.target).warnings:
+    plan = make_plan(LAST_OPENED.open(request.path), request.recipe)
+    _check_outputs(request, plan)
+    for warning in foresee(plan, request.target).warnings:
         progress.note(warning)
     _keep_estimated(request)
     run = compress(request, progress)
     ask = requests.Export(f"{RUN_PREFIX}{run.run}", request.target, request.out, request.workspace)
-    exported = dense = export(ask, progress)
+
+    def written(ask: requests.Export) -> results.Exported:
+        """The export, taken as it is when a process that was killed afterwards left it whole."""
+        return (written_before(ask, progress) if request.resume else None) or export(ask, progress)
+
+    exported = dense = written(ask)
     if request.dense and exported.target != Dense.key:
-        dense = export(replace(ask, target=Dense.key, out=request.dense), progress)
+        dense = written(replace(ask, target=Dense.key, out=request.dense))
     warnings = dict.fromkeys((*run.warnings, *exported.warnings, *dense.warnings))
     return replace(
         run,
@@ -182,6 +185,17 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
         dense=dense.out if dense.target == Dense.key else "",
         warnings=tuple(warnings),
     )
+
+
+def _check_outputs(request: requests.Compress, plan: Plan) -> None:
+    """Refuse outputs that exist, but for those that the run to be resumed wrote. Raises OutputError."""
+    from benchvise.core.export.folder import check_output
+    from benchvise.core.export.provenance import run_of_export
+
+    earlier = Workspace(request.workspace).resumable(plan) if request.resume else None
+    for out in filter(None, (request.out, request.dense)):
+        if earlier is None or run_of_export(Path(out).expanduser()) != earlier.id:
+            check_output(out, inputs=(Path(request.path),))
 
 
 def _evaluate(request: requests.Evaluate, progress: Progress) -> results.Evaluation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import shutil
 from dataclasses import dataclass
@@ -14,7 +15,14 @@ from benchvise.core.export.export_plan import Outline, choose_outline, outline_o
 from benchvise.core.export.folder import check_output, output_folder, require_space
 from benchvise.core.export.layers import check_written, write_layers
 from benchvise.core.export.loader_modules import linear_modules
-from benchvise.core.export.provenance import FOLDER, RUN, Provenance, provenance_of_folder, provenance_of_run
+from benchvise.core.export.provenance import (
+    FOLDER,
+    RUN,
+    Provenance,
+    provenance_of_folder,
+    provenance_of_run,
+    run_of_export,
+)
 from benchvise.core.export.sharded_writer import ShardedWriter, bytes_needed, write_file
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import Export
@@ -60,7 +68,7 @@ def export(request: Export, progress: Progress) -> Exported:
     outline = _accepted(choose_outline(request.target, checkpoint, weights.treatment, _modules(checkpoint)))
     for warning in outline.warnings:
         progress.note(warning)
-    companions = [Path(path) for path in checkpoint.companions if Path(path).name != _CONFIG]
+    companions = _companions(checkpoint)
     provenance = source.provenance(outline)
     texts = sum(len(text.encode()) for text in provenance.files.values())
     needed = bytes_needed(outline.tensors()) + sum(path.stat().st_size for path in companions) + texts
@@ -72,6 +80,44 @@ def export(request: Export, progress: Progress) -> Exported:
     if source.run is not None:
         Workspace(request.workspace).record_measurement(source.run.id, exported)
     return exported
+
+
+def written_before(request: Export, progress: Progress) -> Exported | None:
+    """What `export` would return, when an earlier process already wrote it: the folder is this run's, and whole.
+
+    Every value is compared. None when anything else lies there, or nothing. Raises as `export` does for the run.
+    """
+    out = Path(request.out).expanduser().resolve()
+    source = _open(request)
+    if source.run is None or run_of_export(out) != source.run.id:
+        return None
+    checkpoint = source.weights.checkpoint
+    outline = _accepted(choose_outline(request.target, checkpoint, source.weights.treatment, _modules(checkpoint)))
+    if not _holds(out, outline, source.weights, progress):
+        return None
+    exported = _exported(out, out, outline)
+    if not any(known["out"] == exported.out for known in source.run.measurements().get("exports", [])):
+        source.run.add_measurement(exported)
+    return exported
+
+
+def _holds(out: Path, outline: Outline, weights: Weights, progress: Progress) -> bool:
+    """Whether the folder holds the weights, the companions and the config that would be written, and nothing else."""
+    try:
+        described = json.loads((out / FOLDER / RUN).read_text(encoding="utf-8"))
+        config = (out / _CONFIG).read_text(encoding="utf-8") if (out / _CONFIG).exists() else ""
+        companions = _companions(weights.checkpoint)
+        same = all(filecmp.cmp(path, out / path.name, shallow=False) for path in companions)
+        if not same or described["target"] != outline.target or config != config_text(outline):
+            return False
+        check_written(out, outline, weights, progress, every_layer=True)
+    except (OSError, ValueError, KeyError, RuntimeError, CheckpointError):
+        return False
+    return True
+
+
+def _companions(checkpoint: Checkpoint) -> list[Path]:
+    return [Path(path) for path in checkpoint.companions if Path(path).name != _CONFIG]
 
 
 def foresee(plan: Plan, target: str) -> Outline:

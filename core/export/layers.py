@@ -34,10 +34,12 @@ def write_layers(outline: Outline, weights: Weights, files: ShardedWriter, progr
             progress.advance(_nbytes(block))
 
 
-def check_written(folder: Path, outline: Outline, weights: Weights, progress: Progress) -> None:
-    """Read the folder back: the header of every tensor, and the values of a sample of layers of every kind.
+def check_written(
+    folder: Path, outline: Outline, weights: Weights, progress: Progress, *, every_layer: bool = False
+) -> None:
+    """Read the folder back: the header of every tensor, and the values of every layer or a sample of every kind.
 
-    Raises RuntimeError where anything differs: that would be a fault of ours.
+    Raises RuntimeError where anything differs, and CheckpointError where the folder cannot be read.
     """
     names = sorted(path.name for path in folder.glob("model*.safetensors"))
     found = {entry.name: (entry.dtype, entry.shape) for name in names for entry in read_header(folder / name).entries}
@@ -47,7 +49,7 @@ def check_written(folder: Path, outline: Outline, weights: Weights, progress: Pr
         raise RuntimeError(f"the written tensors are not the declared ones: {differing[:5]}")
     checkpoint = open_checkpoint(folder)
     written = OriginalWeights(checkpoint) if checkpoint.quantization is None else PackedFolderWeights(checkpoint)
-    sample = _sample(outline, weights)
+    sample = outline.parts if every_layer else _sample(outline, weights)
     progress.start(sum(part.layer.nbytes for part in sample), "bytes")
     for part in sample:
         _compare(part, weights, written, progress)

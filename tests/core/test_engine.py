@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from safetensors.torch import load_file
@@ -100,6 +101,60 @@ def test_compress_writes_the_export_too(run: results.Run, workspace: str) -> Non
     for layer in compressed.checkpoint.layers:
         assert exported.dense(exported.checkpoint.layer(layer.name)).equal(compressed.dense(layer)), layer.name
     assert Workspace(workspace).runs()[0].exports == (run.out,)
+
+
+@pytest.mark.parametrize("killed_at", ["first output", "second output", "end"])
+def test_a_resumed_job_takes_its_own_whole_outputs(
+    killed_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, dense = tmp_path / "packed", tmp_path / "dense"
+    request = requests.Compress(SAMPLE, RECIPE, str(tmp_path / "workspace"), str(out), dense=str(dense))
+    if killed_at == "end":
+        answer(request, SILENT)
+    else:
+        keep, left = Workspace.record_measurement, ["first output", "second output"].index(killed_at)
+
+        def recorded(self: Workspace, *arguments: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+            keep(self, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Workspace, "record_measurement", recorded)
+            with pytest.raises(KeyboardInterrupt):
+                answer(request, SILENT)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert before
+    with pytest.raises(OutputError, match="exists"):
+        answer(request, SILENT)
+    found = answer(replace(request, resume=True), SILENT)
+    assert isinstance(found, results.Run)
+    assert (found.out, found.target, found.dense) == (str(out), "compressed-tensors", str(dense))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert Workspace(request.workspace).run(found.run).summary().exports == (str(out), str(dense))
+
+
+@pytest.mark.parametrize("change", ["weights", "config", "missing", "other run"])
+def test_an_output_that_is_not_the_whole_of_the_run_is_refused(
+    change: str, run: results.Run, workspace: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(run.out, out)
+    weights, config, provenance = out / "model.safetensors", out / "config.json", out / "benchvise" / "run.json"
+    if change == "weights":
+        content = weights.read_bytes()
+        middle = len(content) // 2
+        weights.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    elif change == "config":
+        config.write_text(config.read_text() + " ")
+    elif change == "missing":
+        weights.unlink()
+    else:
+        provenance.write_text(provenance.read_text().replace(run.run, "20260101-000000-000000"))
+    with pytest.raises(OutputError, match="exists"):
+        answer(requests.Compress(SAMPLE, RECIPE, workspace, str(out), resume=True), SILENT)
 
 
 def test_an_export_is_kept_once_with_its_run(run: results.Run, workspace: str, tmp_path: Path) -> None:
