@@ -80,18 +80,18 @@ def _in(room: str, function: str) -> Handler:
 
 
 def answer(request: requests.Request, progress: Progress) -> results.Result:
-    """Carry out one request. Raises UserError for what the person can mend and Cancelled when asked to stop."""
+    """Carry out one request. Raises UserError for what the person can correct, and Cancelled when asked to stop."""
     if isinstance(request, requests.JOBS):
-        _free_memory()
+        _free_memory(progress)
     return _HANDLERS[type(request)](request, progress)
 
 
-def _free_memory() -> None:
-    """A job needs what a model that is kept loaded for quick answers takes."""
+def _free_memory(progress: Progress) -> None:
+    """A job needs the memory of the model that is kept loaded for quick answers."""
     if "benchvise.core.sensitivity.what_if" in _IMPORTED:
         from benchvise.core.sensitivity.what_if import forget_loaded
 
-        forget_loaded()
+        forget_loaded(progress)
 
 
 def _open(request: requests.Open, progress: Progress) -> results.Opened:

@@ -1,8 +1,7 @@
 """The engine's own process: requests and controls come in over a pipe, events go out.
 
-Jobs queue one behind the other. Beside a running job, and beside each other, go looks at layers, what is answered at
-once, and the warming up: each lane has a queue and a thread of its own, so that a plan waits neither for a look nor for
-torch.
+Jobs queue one behind the other. Requests that read weights, pre-flight checks, requests that are answered at once, and
+the warm-up are answered beside a running job and beside each other: each lane has a queue and a thread of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from benchvise.core.protocol.events import (
     Started,
     Stopped,
 )
-from benchvise.core.protocol.requests import JOBS, READS_WEIGHTS, Request, WarmUp
+from benchvise.core.protocol.requests import JOBS, READS_WEIGHTS, CheckRecipe, Request, WarmUp
 
 ADVANCES_PER_SECOND = 10
 
@@ -44,7 +43,8 @@ class Lane(Enum):
     """Requests of one lane are answered one after the other, those of different lanes side by side."""
 
     JOBS = "jobs"
-    READS_WEIGHTS = "looks"
+    READS_WEIGHTS = "reads weights"
+    CHECKS = "checks"
     QUICK = "quick"
     WARMING = "warming"
 
@@ -55,7 +55,10 @@ def lane_of(request: Request) -> Lane:
         return Lane.JOBS
     if isinstance(request, READS_WEIGHTS):
         return Lane.READS_WEIGHTS
-    return Lane.WARMING if isinstance(request, WarmUp) else Lane.QUICK
+    return _LANES.get(type(request), Lane.QUICK)
+
+
+_LANES: dict[type, Lane] = {CheckRecipe: Lane.CHECKS, WarmUp: Lane.WARMING}
 
 
 @dataclass

@@ -324,5 +324,5 @@ JOBS = (
 )
 """Requests that queue one behind the other; all others are answered beside a running job."""
 
-READS_WEIGHTS = (Look, LookMap, LookChannels, WhatIf, CheckRecipe)
+READS_WEIGHTS = (Look, LookMap, LookChannels, WhatIf)
 """Requests that read weights or text, which may take seconds: a queue of their own, so nothing quick waits for them."""

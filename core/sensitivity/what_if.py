@@ -30,6 +30,8 @@ SHOWN_TOKENS = 2048
 MEMORY_SHARE = 0.5
 """Of the memory that is free: what a model that is kept loaded may take."""
 _VALUE_BYTES = 4
+_LOCK_SECONDS = 0.05
+"""Between two looks whether a wait was cancelled."""
 
 
 def what_if(request: WhatIf, progress: Progress) -> WhatIfAnswer:
@@ -67,9 +69,14 @@ def what_if(request: WhatIf, progress: Progress) -> WhatIfAnswer:
     return replace(found, kl=kl, tokens=context.ids.numel())
 
 
-def forget_loaded() -> None:
-    """Give the memory of the loaded model back: something larger needs it."""
-    _RESIDENT.forget()
+def forget_loaded(progress: Progress) -> None:
+    """Free the memory of the loaded model, once the answer under way is there. Raises Cancelled while it waits."""
+    while not _RESIDENT.lock.acquire(timeout=_LOCK_SECONDS):
+        progress.check_cancelled()
+    try:
+        _RESIDENT.forget()
+    finally:
+        _RESIDENT.lock.release()
 
 
 def _answer(

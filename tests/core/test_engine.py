@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -11,9 +14,9 @@ import pytest
 from safetensors.torch import load_file
 
 from benchvise.core.checkpoint.open import open_checkpoint
-from benchvise.core.engine import _HANDLERS, LAYERS_PER_PART, answer
+from benchvise.core.engine import _HANDLERS, LAYERS_PER_PART, _in, answer
 from benchvise.core.engine_process import Lane, lane_of
-from benchvise.core.errors import OutputError, UserError
+from benchvise.core.errors import Cancelled, OutputError, UserError
 from benchvise.core.methods.integer import Integer
 from benchvise.core.progress import NullProgress
 from benchvise.core.protocol import requests, results
@@ -198,6 +201,44 @@ def test_every_request_is_answered_and_has_a_lane() -> None:
     assert {kind for kind, lane in lanes.items() if lane is Lane.JOBS} == set(requests.JOBS)
     quick = {requests.Open, requests.MakePlan, requests.Allocate}
     assert {kind for kind, lane in lanes.items() if lane is Lane.QUICK} == quick
+    assert lanes[requests.CheckRecipe] is Lane.CHECKS
+
+
+def test_rooms_are_imported_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rooms that import torch by different doors at once would meet half-made modules."""
+    lines = ["import time", "began = time.monotonic()", "time.sleep(0.1)", "ended = time.monotonic()"]
+    names = ("slow_room_a", "slow_room_b")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("\n".join([*lines, "def handle(request, progress): return began, ended"]))
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    together = threading.Barrier(2)
+
+    def imported(name: str) -> Any:
+        together.wait()
+        return _in(name, "handle")(requests.WarmUp(), SILENT)
+
+    with ThreadPoolExecutor(2) as threads:
+        (_, first), (second, _) = sorted(threads.map(imported, names))
+    assert first <= second
+
+
+class Impatient(NullProgress):
+    def check_cancelled(self) -> None:
+        raise Cancelled
+
+
+def test_a_job_can_be_cancelled_while_a_what_if_holds_the_memory() -> None:
+    from benchvise.core.sensitivity import what_if
+
+    with ThreadPoolExecutor(1) as threads:
+        what_if._RESIDENT.lock.acquire()
+        try:
+            with pytest.raises(Cancelled):
+                threads.submit(what_if.forget_loaded, Impatient()).result(timeout=10)
+        finally:
+            what_if._RESIDENT.lock.release()
+        threads.submit(what_if.forget_loaded, Impatient()).result(timeout=10)
 
 
 def test_a_missing_run_is_told(workspace: str) -> None:

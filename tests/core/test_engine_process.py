@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -267,6 +268,36 @@ def test_the_engine_ends_with_the_window_even_in_a_job(tmp_path: Path) -> None:
     client.process.join(5)
     assert client.process.exitcode == 0
     assert not psutil.pid_exists(pid or 0)
+
+
+def test_a_check_waits_neither_for_a_what_if_nor_for_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = threading.Event()
+
+    def answered(request: requests.Request, _: object) -> results.Result:
+        if not isinstance(request, requests.CheckRecipe):
+            blocked.wait(TIMEOUT)
+        return results.Ready("CPU", 1, 1)
+
+    monkeypatch.setattr("benchvise.core.engine_process.answer", answered)
+    ours, theirs = multiprocessing.Pipe()
+    serving = threading.Thread(target=Engine(theirs).serve, daemon=True)
+    serving.start()
+    recipe = Recipe()
+    slow = (requests.WhatIf(SAMPLE, "a", SLOW.rules[0].treatment), requests.Compress(SAMPLE, recipe), requests.WarmUp())
+    for number, request in enumerate((*slow, requests.CheckRecipe(SAMPLE, recipe)), 1):
+        ours.send((number, request))
+    finished = []
+    while not finished and ours.poll(TIMEOUT):
+        event = ours.recv()
+        finished += [event.request] * isinstance(event, events.Finished)
+    blocked.set()
+    while len(finished) < 4 and ours.poll(TIMEOUT):
+        event = ours.recv()
+        finished += [event.request] * isinstance(event, events.Finished)
+    assert finished[0] == 4
+    assert sorted(finished) == [1, 2, 3, 4]
+    ours.close()
+    serving.join(TIMEOUT)
 
 
 class Ear:

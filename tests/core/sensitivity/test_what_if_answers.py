@@ -27,9 +27,9 @@ INT3 = Treatment(Integer(bits=3, granularity="channel"))
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    what_if.forget_loaded()
+    what_if.forget_loaded(NullProgress())
     yield
-    what_if.forget_loaded()
+    what_if.forget_loaded(NullProgress())
 
 
 def asked(request: WhatIf) -> WhatIfAnswer:
