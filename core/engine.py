@@ -18,8 +18,9 @@ import numpy as np
 
 from benchvise.core.allocate.allocate import Allocator
 from benchvise.core.checkpoint.reopen import LAST_OPENED
-from benchvise.core.export.export_plan import outline_of_plan
-from benchvise.core.export.targets import AUTO, Dense
+from benchvise.core.export.choose_target import is_dense_folder, plan_export
+from benchvise.core.export.targets.dense import Dense
+from benchvise.core.export.targets.registry import AUTO
 from benchvise.core.preflight.check import check_recipe
 from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.reference_model import reference_model
@@ -123,7 +124,7 @@ def planned(plan: Plan) -> results.Planned:
         bits_per_weight=plan.bits_per_weight,
         bits_per_treated_weight=plan.bits_per_treated_weight,
         treated_layers=len(plan.treated()),
-        warnings=(*plan.warnings, *outline_of_plan(plan, AUTO).warnings),
+        warnings=(*plan.warnings, *plan_export(plan, AUTO).warnings),
         calibration=plan.calibration.in_words if plan.calibration is not None else "",
     )
 
@@ -160,11 +161,15 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
         _keep_estimated(request)
         return compress(request, progress)
     with _importing("benchvise.core.export.export"):
-        from benchvise.core.export.export import export, foresee, written_before
+        from benchvise.core.export.export import export, preview, written_before
 
     plan = make_plan(LAST_OPENED.open(request.path), request.recipe)
-    _check_outputs(request, plan)
-    for warning in foresee(plan, request.target).warnings:
+    earlier = Workspace(request.workspace).resumable(plan) if request.resume else None
+    planned = preview(plan, request.target, request.out, earlier)
+    dense_too = bool(request.dense) and not is_dense_folder(planned)
+    if dense_too:
+        preview(plan, Dense.key, request.dense, earlier)
+    for warning in planned.warnings:
         progress.note(warning)
     _keep_estimated(request)
     run = compress(request, progress)
@@ -174,28 +179,16 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
         """The export, taken as it is when a process that was killed afterwards left it whole."""
         return (written_before(ask, progress) if request.resume else None) or export(ask, progress)
 
-    exported = dense = written(ask)
-    if request.dense and exported.target != Dense.key:
-        dense = written(replace(ask, target=Dense.key, out=request.dense))
+    exported = written(ask)
+    dense = written(replace(ask, target=Dense.key, out=request.dense)) if dense_too else exported
     warnings = dict.fromkeys((*run.warnings, *exported.warnings, *dense.warnings))
     return replace(
         run,
         out=exported.out,
         target=exported.target,
-        dense=dense.out if dense.target == Dense.key else "",
+        dense=dense.out if dense_too or is_dense_folder(planned) else "",
         warnings=tuple(warnings),
     )
-
-
-def _check_outputs(request: requests.Compress, plan: Plan) -> None:
-    """Refuse outputs that exist, but for those that the run to be resumed wrote. Raises OutputError."""
-    from benchvise.core.export.folder import check_output
-    from benchvise.core.export.provenance import run_of_export
-
-    earlier = Workspace(request.workspace).resumable(plan) if request.resume else None
-    for out in filter(None, (request.out, request.dense)):
-        if earlier is None or run_of_export(Path(out).expanduser()) != earlier.id:
-            check_output(out, inputs=(Path(request.path),))
 
 
 def _evaluate(request: requests.Evaluate, progress: Progress) -> results.Evaluation:

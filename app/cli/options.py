@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchvise.core.export.targets import AUTO, TARGETS
+from benchvise.core.export.targets.registry import AUTO, TARGETS
 from benchvise.core.recipe.editing import set_calibration
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import Recipe, load_recipe
@@ -64,7 +64,7 @@ def named_recipe(name: str) -> Recipe:
 def add_target(parser: ArgumentParser, *, default: str | None) -> None:
     """--to: a format that runtimes load; required without a default."""
     keys = [*TARGETS, AUTO]
-    help_text = f"{', '.join(keys[:-1])} or {AUTO} (packed where a runtime loads it)"
+    help_text = f"{', '.join(keys[:-1])} or {AUTO} (packed where a runtime loads it, or what the name of --out says)"
     parser.add_argument(
         "--to", metavar="TARGET", choices=keys, default=default, required=default is None, help=help_text
     )

@@ -20,20 +20,13 @@ from PySide6.QtWidgets import (
 
 from benchvise.app.text.numbers import byte_text
 from benchvise.app.theme.appearance import UNIT
+from benchvise.core.export.target import Target
+from benchvise.core.export.targets.registry import target_of, targets
 from benchvise.core.protocol.results import RunSummary
-
-TARGETS = (
-    (
-        "compressed-tensors",
-        "compressed-tensors",
-        "Packed integers that transformers and vLLM load with the compressed-tensors package. Small on disk.",
-    ),
-    ("dense", "Dense safetensors", "Ordinary weights with the damage in them. Loads everywhere; not smaller."),
-)
 
 
 class ExportDialog(QDialog):
-    """Target and a folder that does not exist yet, or is empty."""
+    """Target, and a folder or file that does not exist yet; an empty folder is fine."""
 
     def __init__(self, run: RunSummary | None, start: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,8 +34,8 @@ class ExportDialog(QDialog):
         self.setMinimumWidth(520)
         name = f"{Path(run.checkpoint).name}-{run.recipe_name or run.run}" if run is not None else "export"
         self._combo = QComboBox()
-        for key, title, _ in TARGETS:
-            self._combo.addItem(title, key)
+        for target in targets():
+            self._combo.addItem(target.title, target.key)
         self._help = QLabel(wordWrap=True)
         self._help.setProperty("tone", "muted")
         self._folder = QLineEdit(str(Path(start or str(Path.home())) / name))
@@ -63,15 +56,16 @@ class ExportDialog(QDialog):
             form.addRow("Run", QLabel(f"{run.run} · {run.recipe_name or 'own recipe'} · {byte_text(run.bytes_after)}"))
         form.addRow("Target", self._combo)
         form.addRow("", self._help)
-        form.addRow("Folder", row)
+        self._place = QLabel("Folder")
+        form.addRow(self._place, row)
         form.addRow("", self._problem)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2 * UNIT, 2 * UNIT, 2 * UNIT, 2 * UNIT)
         layout.addLayout(form)
         layout.addWidget(self._buttons)
-        self._combo.currentIndexChanged.connect(self._check)
+        self._combo.currentIndexChanged.connect(self._choose_target)
         self._folder.textChanged.connect(self._check)
-        self._check()
+        self._choose_target()
 
     @property
     def target(self) -> str:
@@ -79,22 +73,44 @@ class ExportDialog(QDialog):
 
     @property
     def folder(self) -> str:
+        """The absolute path of the folder, or of the single file that the target writes."""
         return str(Path(self._folder.text()).expanduser().absolute())
 
+    def _chosen(self) -> Target:
+        return target_of(self.target)
+
     def _choose(self) -> None:
-        parent = str(Path(self.folder).parent)
-        chosen = QFileDialog.getExistingDirectory(self, "Export into this folder", parent)
+        path, suffix = Path(self.folder), self._chosen().suffix
+        if suffix:
+            chosen, _ = QFileDialog.getSaveFileName(self, "Export to this file", str(path), f"*{suffix}")
+        else:
+            parent = QFileDialog.getExistingDirectory(self, "Export into this folder", str(path.parent))
+            chosen = str(Path(parent) / path.name) if parent else ""
         if chosen:
-            self._folder.setText(str(Path(chosen) / Path(self.folder).name))
+            self._folder.setText(chosen)
+
+    def _choose_target(self) -> None:
+        """Show the target's texts, and give the path the suffix of what it writes."""
+        target = self._chosen()
+        text = f"{target.summary[:1].upper()}{target.summary[1:]}. Loaded by {target.loaded_by}."
+        self._help.setText(text.replace("`", ""))
+        self._place.setText("File" if target.suffix else "Folder")
+        path = Path(self._folder.text())
+        for suffix in {each.suffix for each in targets() if each.suffix}:
+            path = path.with_name(path.name.removesuffix(suffix))
+        self._folder.setText(f"{path}{target.suffix}")
+        self._check()
 
     def _check(self) -> None:
-        self._help.setText(TARGETS[self._combo.currentIndex()][2])
-        folder = Path(self.folder)
-        problem = ""
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        path, target = Path(self.folder), self._chosen()
+        filled = path.exists() and (bool(target.suffix) or not path.is_dir() or any(path.iterdir()))
+        problem = target.problem
+        if not problem and target.suffix and path.suffix.lower() != target.suffix:
+            problem = f"The file's name must end in {target.suffix}."
+        elif not problem and filled:
             problem = "There is something at this place already; choose another name."
-        elif not folder.parent.is_dir():
-            problem = f"There is no folder {folder.parent}."
+        elif not problem and not path.parent.is_dir():
+            problem = f"There is no folder {path.parent}."
         self._problem.setText(problem)
         self._problem.setVisible(bool(problem))
         self._buttons.button(QDialogButtonBox.StandardButton.Ok).setEnabled(not problem and bool(self._folder.text()))

@@ -26,16 +26,20 @@ from benchvise.app.widgets.elided_label import ElidedLabel
 from benchvise.app.widgets.flow import FlowLayout
 from benchvise.app.widgets.labels import wrapped
 from benchvise.app.widgets.section import Section
-from benchvise.core.export.targets import AUTO, TARGETS
+from benchvise.core.export.targets.registry import AUTO, AUTO_TITLE, targets
 from benchvise.core.preflight.resources import NOT_FORECAST
 from benchvise.core.preflight.runtimes import RUNTIMES
 from benchvise.core.protocol.results import Checked, Finding, Fix
 
 SIZE = (680, 640)
 _RUNTIMES = (("", "Any runtime"), *((runtime.key, runtime.title) for runtime in RUNTIMES.values()))
-_TARGETS = ((AUTO, "Packed where it loads"), *((target.key, target.title) for target in TARGETS.values()))
 _FOLDED = ("fine",)
 _MARK = 28
+
+
+def _target_choices() -> tuple[tuple[str, str], ...]:
+    """(key, title) of every export target, read when the dialog opens: packages may have brought some."""
+    return ((AUTO, AUTO_TITLE), *((target.key, target.title) for target in targets()))
 
 
 class PreflightDialog(QDialog):
@@ -63,7 +67,7 @@ class PreflightDialog(QDialog):
         self.about = ElidedLabel()
         self.about.setProperty("tone", "muted")
         self.runtime = _chooser(_RUNTIMES, runtime, "Runtime that is to load the result")
-        self.target = _chooser(_TARGETS, target, "How the result will be exported")
+        self.target = _chooser(_target_choices(), target, "How the result will be exported")
         self._busy = QProgressBar()
         self._busy.setRange(0, 0)
         self._busy.setTextVisible(False)

@@ -15,12 +15,13 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
 from benchvise.core.checkpoint.header import MAX_ELEMENTS, MAX_RANK, Header, reject_pointer
 from benchvise.core.checkpoint.problems import checkpoint_error
-from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
+from benchvise.core.checkpoint.records import DTYPE_BITS, StoredTensor, TensorEntry
 from benchvise.core.errors import CheckpointError
 
 DTYPES: dict[str, str] = {
@@ -35,6 +36,8 @@ DTYPES: dict[str, str] = {
 
 MAX_HEADER_BYTES = 100_000_000
 """The limit of the reference implementation; 100,000 tensors need about 10 MB."""
+
+_CODES = {name: code for code, name in DTYPES.items()}
 
 _DAMAGED = "Download or save the file again: its header is damaged."
 _CUT = "The file is incomplete; download or copy it again."
@@ -71,6 +74,32 @@ def read_header(path: Path) -> Header:
     if problems:
         raise checkpoint_error(problems, where=str(path), remedy=remedy)
     return Header(tuple(entries), _unused_bytes(by_offset, data_start, size, path))
+
+
+def header_bytes(tensors: Sequence[StoredTensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """What a file with these tensors in this order begins with: the header's length and the header, padded to 8 bytes.
+
+    Raises KeyError for a dtype that the format does not have.
+    """
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    offset = 0
+    for tensor in tensors:
+        header[tensor.name] = {
+            "dtype": _CODES[tensor.dtype],
+            "shape": _header_shape(tensor),
+            "data_offsets": [offset, offset + tensor.nbytes],
+        }
+        offset += tensor.nbytes
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _header_shape(tensor: StoredTensor) -> list[int]:
+    """The format counts 4-bit values one by one; torch counts them in pairs."""
+    if tensor.dtype == "float4_e2m1fn_x2":
+        return [*tensor.shape[:-1], 2 * tensor.shape[-1]]
+    return list(tensor.shape)
 
 
 def _header_text(file: BinaryIO, size: int, path: Path) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +12,7 @@ import numpy as np
 import torch
 
 from benchvise.core.checkpoint.records import StoredTensor
-from benchvise.core.checkpoint.safetensors_header import DTYPES
-
-_CODES = {name: code for code, name in DTYPES.items()}
+from benchvise.core.checkpoint.safetensors_header import header_bytes
 
 
 class SafetensorsWriter:
@@ -25,25 +22,18 @@ class SafetensorsWriter:
     """
 
     def __init__(self, path: Path, tensors: Sequence[StoredTensor], metadata: Mapping[str, str] | None = None) -> None:
-        header: dict[str, object] = {"__metadata__": dict(metadata or {})} if metadata else {}
+        header = header_bytes(tensors, metadata)
         self._next: dict[str, int] = {}
         self._end: dict[str, int] = {}
         offset = 0
         for tensor in tensors:
-            header[tensor.name] = {
-                "dtype": _CODES[tensor.dtype],
-                "shape": _header_shape(tensor),
-                "data_offsets": [offset, offset + tensor.nbytes],
-            }
             self._next[tensor.name] = offset
             offset += tensor.nbytes
             self._end[tensor.name] = offset
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
-        self._data = 8 + len(text)
+        self._data = len(header)
         self._file = path.open("xb", buffering=0)
         try:
-            self._put(0, memoryview(len(text).to_bytes(8, "little") + text))
+            self._put(0, memoryview(header))
             self._file.truncate(self._data + offset)
         except OSError:
             self._file.close()
@@ -89,10 +79,3 @@ class SafetensorsWriter:
             self.close()
         else:
             self._file.close()
-
-
-def _header_shape(tensor: StoredTensor) -> list[int]:
-    """The format counts 4-bit values one by one; torch counts them in pairs."""
-    if tensor.dtype == "float4_e2m1fn_x2":
-        return [*tensor.shape[:-1], 2 * tensor.shape[-1]]
-    return list(tensor.shape)

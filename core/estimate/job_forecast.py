@@ -13,7 +13,7 @@ from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.estimate.cost_model import BlockwiseCostModel, CostEstimate, StreamingCostModel
 from benchvise.core.estimate.rates import KnownRates
 from benchvise.core.estimate.workload import streams_of
-from benchvise.core.export.export_plan import outline_of_plan
+from benchvise.core.export.choose_target import key_for, plan_export
 from benchvise.core.job.job import learns, walks
 from benchvise.core.memory import release_freed, rss_bytes
 from benchvise.core.progress import Progress
@@ -80,7 +80,7 @@ def disk_bytes(plan: Plan, found: CostEstimate, request: ForecastJob) -> int:
     """Layer records; the activations kept between two blocks, once and once more while they are written; the export."""
     records = sum(row.bytes_after for row in plan.treated())
     activations = 2 * streams_of(plan, learns=learns(plan)) * found.stream_bytes
-    exported = outline_of_plan(plan, request.target).nbytes if request.out else 0
+    exported = plan_export(plan, key_for(request.target, request.out)).nbytes if request.out else 0
     return max(records + activations, records + exported)
 
 

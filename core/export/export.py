@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchvise.core.checkpoint.records import Checkpoint
-from benchvise.core.errors import CheckpointError, OutputError
-from benchvise.core.export.compressed_layout import quantization_config
-from benchvise.core.export.export_plan import Outline, choose_outline, outline_of_plan
-from benchvise.core.export.folder import check_output, output_folder, require_space
-from benchvise.core.export.layers import check_written, write_layers
+from benchvise.core.errors import CheckpointError
+from benchvise.core.export.choose_target import accepted, choose_plan, key_for, plan_export
+from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.export.folder import check_output, output_place, require_space, write_file
 from benchvise.core.export.loader_modules import linear_modules
 from benchvise.core.export.provenance import (
     FOLDER,
@@ -23,7 +22,8 @@ from benchvise.core.export.provenance import (
     provenance_of_run,
     run_of_export,
 )
-from benchvise.core.export.sharded_writer import ShardedWriter, bytes_needed, write_file
+from benchvise.core.export.target import Target
+from benchvise.core.export.targets.registry import target_of
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import Export
 from benchvise.core.protocol.results import Exported
@@ -34,7 +34,6 @@ from benchvise.core.workspace.run_record import RunRecord
 from benchvise.core.workspace.workspace import RUN_PREFIX, Workspace
 
 _CONFIG = "config.json"
-_QUANTIZATION_KEYS = ("quantization_config", "compression_config")
 
 
 @dataclass(frozen=True)
@@ -49,80 +48,114 @@ class _Source:
         workspace = [self.run.folder, *self.run.layer_files.values()] if self.run is not None else []
         return [Path(self.weights.checkpoint.path), *workspace]
 
-    def provenance(self, outline: Outline) -> Provenance:
+    def provenance(self, plan: ExportPlan) -> Provenance:
         if self.run is not None:
-            return provenance_of_run(self.run, self.weights, outline.target, outline.warnings)
-        return provenance_of_folder(Path(self.weights.checkpoint.path), outline.target, outline.warnings)
+            return provenance_of_run(self.run, self.weights, plan.target, plan.warnings)
+        return provenance_of_folder(Path(self.weights.checkpoint.path), plan.target, plan.warnings)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What lies in the folder beside the weights: companions of the checkpoint as they are, and provenance."""
+
+    companions: tuple[Path, ...]
+    provenance: Provenance
+
+    @property
+    def nbytes(self) -> int:
+        texts = sum(len(text.encode()) for text in self.provenance.files.values())
+        return texts + sum(path.stat().st_size for path in self.companions)
+
+    def write(self, folder: Path) -> None:
+        for path in self.companions:
+            shutil.copyfile(path, folder / path.name)
+        if self.provenance.files:
+            (folder / FOLDER).mkdir()
+        for name, text in self.provenance.files.items():
+            write_file(folder / FOLDER / name, text)
 
 
 def export(request: Export, progress: Progress) -> Exported:
-    """Write the run as `request.target` ("auto" chooses) into `request.out`, which appears whole or not at all.
+    """Write the run as `request.target` ("auto" chooses) to `request.out`, which appears whole or not at all.
 
-    Raises OutputError for a place that cannot be written to, UserError or CheckpointError for a run that cannot be
-    read, and Cancelled; nothing is left behind then.
+    Raises OutputError for a place that cannot be written to, a target that cannot hold the run or cannot be written
+    here, UserError or CheckpointError for a run that cannot be read, and Cancelled; nothing is left behind then.
     """
     source = _open(request)
-    weights = source.weights
-    checkpoint = weights.checkpoint
-    out = check_output(request.out, source.inputs())
-    outline = _accepted(choose_outline(request.target, checkpoint, weights.treatment, _modules(checkpoint)))
-    for warning in outline.warnings:
+    weights, plan = source.weights, _planned(request, source.weights)
+    target = target_of(plan.target)
+    out = check_output(request.out, source.inputs(), suffix=target.suffix)
+    for warning in plan.warnings:
         progress.note(warning)
-    companions = _companions(checkpoint)
-    provenance = source.provenance(outline)
-    texts = sum(len(text.encode()) for text in provenance.files.values())
-    needed = bytes_needed(outline.tensors()) + sum(path.stat().st_size for path in companions) + texts
-    with output_folder(out) as folder:
-        require_space(folder, needed)
-        _write(folder, outline, weights, companions, provenance, progress)
-        check_written(folder, outline, weights, progress)
-        exported = _exported(out, folder, outline)
+    beside = _beside(target, source, plan)
+    with output_place(out, single_file=bool(target.suffix)) as place:
+        require_space(out.parent, target.disk_bytes(plan) + beside.nbytes)
+        target.write(place, plan, weights, progress)
+        beside.write(place)
+        target.verify(place, plan, weights, progress)
+        exported = _exported(out, place, plan)
     if source.run is not None:
         Workspace(request.workspace).record_measurement(source.run.id, exported)
     return exported
 
 
 def written_before(request: Export, progress: Progress) -> Exported | None:
-    """What `export` would return, when an earlier process already wrote it: the folder is this run's, and whole.
+    """What `export` would return, when an earlier process already wrote it: the output is this run's, and whole.
 
-    Every value is compared. None when anything else lies there, or nothing. Raises as `export` does for the run.
+    Every byte is compared. None when anything else lies there, or nothing. Raises as `export` does for the run.
     """
     out = Path(request.out).expanduser().resolve()
     source = _open(request)
-    if source.run is None or run_of_export(out) != source.run.id:
+    if source.run is None or not out.exists():
         return None
-    checkpoint = source.weights.checkpoint
-    outline = _accepted(choose_outline(request.target, checkpoint, source.weights.treatment, _modules(checkpoint)))
-    if not _holds(out, outline, source.weights, progress):
+    plan = _planned(request, source.weights)
+    if not _holds(out, plan, source, progress):
         return None
-    exported = _exported(out, out, outline)
+    exported = _exported(out, out, plan)
     if not any(known["out"] == exported.out for known in source.run.measurements().get("exports", [])):
         source.run.add_measurement(exported)
     return exported
 
 
-def _holds(out: Path, outline: Outline, weights: Weights, progress: Progress) -> bool:
-    """Whether the folder holds the weights, the companions and the config that would be written, and nothing else."""
+def _planned(request: Export, weights: Weights) -> ExportPlan:
+    checkpoint = weights.checkpoint
+    key = key_for(request.target, request.out)
+    return accepted(choose_plan(key, checkpoint, weights.treatment, _modules(checkpoint)))
+
+
+def _holds(out: Path, plan: ExportPlan, source: _Source, progress: Progress) -> bool:
+    """Whether the output holds the weights, and a folder the companions and the run's provenance, as written."""
+    target = target_of(plan.target)
     try:
-        described = json.loads((out / FOLDER / RUN).read_text(encoding="utf-8"))
-        config = (out / _CONFIG).read_text(encoding="utf-8") if (out / _CONFIG).exists() else ""
-        companions = _companions(weights.checkpoint)
-        same = all(filecmp.cmp(path, out / path.name, shallow=False) for path in companions)
-        if not same or described["target"] != outline.target or config != config_text(outline):
-            return False
-        check_written(out, outline, weights, progress, every_layer=True)
+        if not target.suffix:
+            described = json.loads((out / FOLDER / RUN).read_text(encoding="utf-8"))
+            companions = _beside(target, source, plan).companions
+            same = all(filecmp.cmp(path, out / path.name, shallow=False) for path in companions)
+            run = source.run.id if source.run is not None else ""
+            if not same or run_of_export(out) != run or described["target"] != plan.target:
+                return False
+        target.verify(out, plan, source.weights, progress)
     except (OSError, ValueError, KeyError, RuntimeError, CheckpointError):
         return False
     return True
 
 
-def _companions(checkpoint: Checkpoint) -> list[Path]:
-    return [Path(path) for path in checkpoint.companions if Path(path).name != _CONFIG]
+def preview(plan: Plan, target: str, out: str = "", earlier: RunRecord | None = None) -> ExportPlan:
+    """What an export of the finished plan to `out` will be.
+
+    earlier: a run of the plan that is resumed; what it may have written to `out` is not refused.
+    Raises OutputError when the target cannot hold it, or `out` cannot be written to.
+    """
+    found = accepted(plan_export(plan, key_for(target, out), _modules(plan.checkpoint)))
+    suffix = target_of(found.target).suffix
+    if out and not (earlier is not None and _may_be_written_by(earlier, Path(out).expanduser(), suffix)):
+        check_output(out, (Path(plan.checkpoint.path),), suffix=suffix)
+    return found
 
 
-def foresee(plan: Plan, target: str) -> Outline:
-    """What an export of the finished plan will be. Raises OutputError when the target cannot hold it."""
-    return _accepted(outline_of_plan(plan, target, _modules(plan.checkpoint)))
+def _may_be_written_by(run: RunRecord, out: Path, suffix: str) -> bool:
+    """Whether `out` may be of the run. A file names no run: beside a finished one it is compared when it is exported."""
+    return (run.state == "done" and out.is_file()) if suffix else run_of_export(out) == run.id
 
 
 def _open(request: Export) -> _Source:
@@ -144,57 +177,22 @@ def _modules(checkpoint: Checkpoint) -> frozenset[str] | None:
     return linear_modules(checkpoint.config) if checkpoint.architecture else None
 
 
-def _accepted(outline: Outline) -> Outline:
-    if outline.refusal:
-        where = outline.checkpoint.path
-        raise OutputError(outline.refusal, where=where, remedy="Export to the target 'dense' instead.")
-    return outline
+def _beside(target: Target, source: _Source, plan: ExportPlan) -> _Beside:
+    if target.suffix:
+        return _Beside((), Provenance({}))
+    companions = source.weights.checkpoint.companions if target.companions else ()
+    found = (Path(path) for path in companions)
+    # A config says how the weights are stored: only the target can write it.
+    return _Beside(tuple(path for path in found if path.name != _CONFIG), source.provenance(plan))
 
 
-def _write(
-    folder: Path,
-    outline: Outline,
-    weights: Weights,
-    companions: list[Path],
-    provenance: Provenance,
-    progress: Progress,
-) -> None:
-    with ShardedWriter(folder, outline.tensors()) as files:
-        write_layers(outline, weights, files, progress)
-    for path in companions:
-        shutil.copyfile(path, folder / path.name)
-    config = config_text(outline)
-    if config:
-        write_file(folder / _CONFIG, config)
-    if provenance.files:
-        (folder / FOLDER).mkdir()
-        for name, text in provenance.files.items():
-            write_file(folder / FOLDER / name, text)
-
-
-def config_text(outline: Outline) -> str:
-    """The checkpoint's config, saying how its layers are now quantised; "" when it has none."""
-    config = _unquantised(outline.checkpoint.config)
-    packed = outline.packed()
-    if packed:
-        config["quantization_config"] = quantization_config(packed, outline.dense_modules())
-    return json.dumps(config, indent=2, ensure_ascii=False) + "\n" if config else ""
-
-
-def _unquantised(config: dict[str, object]) -> dict[str, object]:
-    plain = {key: value for key, value in config.items() if key not in _QUANTIZATION_KEYS}
-    text = plain.get("text_config")
-    if isinstance(text, dict):
-        plain["text_config"] = {key: value for key, value in text.items() if key not in _QUANTIZATION_KEYS}
-    return plain
-
-
-def _exported(out: Path, folder: Path, outline: Outline) -> Exported:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+def _exported(out: Path, place: Path, plan: ExportPlan) -> Exported:
+    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+    root = place if place.is_dir() else place.parent
     return Exported(
         out=str(out),
-        target=outline.target,
+        target=plan.target,
         bytes_on_disk=sum(path.stat().st_size for path in files),
-        files=tuple(path.relative_to(folder).as_posix() for path in files),
-        warnings=outline.warnings,
+        files=tuple(path.relative_to(root).as_posix() for path in files),
+        warnings=plan.warnings,
     )

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError, UserError
-from benchvise.core.export.export_plan import Outline, outline_of_plan
-from benchvise.core.export.targets import target_of
+from benchvise.core.export.choose_target import key_for, plan_export
+from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.preflight.export_targets import target_findings
 from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.fallbacks import effect_findings, fallback_findings, size_findings
 from benchvise.core.preflight.loading import loading_findings
@@ -43,9 +44,8 @@ def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[
     Raises OutputError for a target and UserError for a runtime that there is not.
     """
     runtime = runtime_of(request.runtime) if request.runtime else None
-    if request.target != "auto":
-        target_of(request.target)
-    question = _Question(checkpoint, request.target, runtime)
+    target = key_for(request.target, request.out)
+    question = _Question(checkpoint, target, runtime)
     try:
         plan = make_plan(checkpoint, request.recipe)
     except CheckpointError as error:
@@ -55,7 +55,7 @@ def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[
         return _checked((replace(finding, fixes=finding.fixes[:MAX_FIXES]),), (), request)
     facts = gather(plan)
     question = replace(question, modules=facts.modules)
-    outline = outline_of_plan(plan, request.target, facts.modules)
+    outline = plan_export(plan, target, facts.modules)
     structure = tuple(_of_structure(plan, outline))
     loading = tuple(_of_runtime(plan, outline, runtime))
     job = (*structure, *_of_job(plan, outline, facts, request))
@@ -66,18 +66,19 @@ def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[
     )
 
 
-def _of_structure(plan: Plan, outline: Outline) -> Iterator[Finding]:
+def _of_structure(plan: Plan, outline: ExportPlan) -> Iterator[Finding]:
     yield from fallback_findings(plan, outline)
+    yield from target_findings(outline)
     yield from effect_findings(plan)
 
 
-def _of_runtime(plan: Plan, outline: Outline, runtime: Runtime | None) -> Iterator[Finding]:
+def _of_runtime(plan: Plan, outline: ExportPlan, runtime: Runtime | None) -> Iterator[Finding]:
     if runtime is not None:
         yield from loading_findings(plan, outline, runtime)
         yield from speed_findings(outline, runtime)
 
 
-def _of_job(plan: Plan, outline: Outline, facts: Facts, request: CheckRecipe) -> Iterator[Finding]:
+def _of_job(plan: Plan, outline: ExportPlan, facts: Facts, request: CheckRecipe) -> Iterator[Finding]:
     yield from size_findings(plan, outline)
     yield from text_findings(plan, facts)
     yield from surprise_findings(plan, facts)
@@ -106,7 +107,7 @@ def _fixes(finding: Finding, question: _Question, edit: tuple[Recipe, str], bloc
         plan = make_plan(question.checkpoint, recipe)
     except UserError:
         return False
-    outline = outline_of_plan(plan, target, question.modules)
+    outline = plan_export(plan, target, question.modules)
     after = (*_of_structure(plan, outline), *_of_runtime(plan, outline, question.runtime))
     if any(each.level == "blocks" and each.kind not in blocked for each in after):
         return False

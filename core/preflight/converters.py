@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.export.export_plan import Outline
-from benchvise.core.export.targets import Dense
+from benchvise.core.export.choose_target import is_dense_folder
+from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.methods.floating import Floating
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.microscaling import BlockFloat, Microscaling, NvFloat4
 from benchvise.core.methods.scheme import Scheme
+from benchvise.core.preflight.export_targets import other_targets
 from benchvise.core.preflight.runtimes import Held, Runtime
 from benchvise.core.preflight.wording import layers
-from benchvise.core.protocol.results import Finding, Fix
+from benchvise.core.protocol.results import Finding
 from benchvise.core.recipe.plan import Plan
 
 
-def converter_findings(plan: Plan, outline: Outline, runtime: Runtime) -> Iterator[Finding]:
+def converter_findings(plan: Plan, outline: ExportPlan, runtime: Runtime) -> Iterator[Finding]:
     """Whether there is a way to `runtime`, and the nearest of its types for each treatment."""
-    if outline.target == Dense.key:
+    if is_dense_folder(outline):
         yield Finding(
             "convert",
             "warns",
@@ -32,8 +33,8 @@ def converter_findings(plan: Plan, outline: Outline, runtime: Runtime) -> Iterat
             "format",
             "blocks",
             f"Benchvise cannot write {runtime.title}'s files",
-            f"{runtime.title} does not load {outline.target} folders. {runtime.converter}.",
-            fixes=(Fix("Export dense", target=Dense.key),),
+            f"{runtime.title} does not load what is written as {outline.target}. {runtime.converter}.",
+            fixes=other_targets(outline),
         )
     found: dict[tuple[str, Held | None], list[Layer]] = {}
     for row in plan.treated():

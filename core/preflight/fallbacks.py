@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from benchvise.core.export.export_plan import Outline
-from benchvise.core.export.targets import CompressedTensors, Dense
+from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.preflight import changes
+from benchvise.core.preflight.export_targets import other_targets, same_target
 from benchvise.core.preflight.wording import are, capital, layers, size, these
 from benchvise.core.protocol.results import Finding, Fix
 from benchvise.core.recipe.plan import Plan
@@ -18,20 +18,12 @@ USUAL_GROUPS = (128, 64, 32)
 _UNMATCHED = re.compile(r"Rule (\d+): the (target|ignore) '(.*)' matches no layer")
 
 
-def fallback_findings(plan: Plan, outline: Outline) -> Iterator[Finding]:
+def fallback_findings(plan: Plan, outline: ExportPlan) -> Iterator[Finding]:
     """One finding for each departure that plan and outline tell of, in their own words."""
     for plan_warning in plan.plan_warnings:
         yield _of_plan(plan, plan_warning)
     for plan_warning in outline.plan_warnings:
-        yield _of_outline(plan, plan_warning)
-    if outline.refusal:
-        yield Finding(
-            "refused",
-            "blocks",
-            "The result cannot be exported packed",
-            f"{outline.refusal}.",
-            fixes=(Fix("Export dense", target=Dense.key),),
-        )
+        yield _of_outline(plan, outline, plan_warning)
 
 
 def effect_findings(plan: Plan) -> Iterator[Finding]:
@@ -44,7 +36,7 @@ def effect_findings(plan: Plan) -> Iterator[Finding]:
     yield Finding("no gain", "warns", "Nothing becomes smaller", detail, names, (integers,))
 
 
-def size_findings(plan: Plan, outline: Outline) -> Iterator[Finding]:
+def size_findings(plan: Plan, outline: ExportPlan) -> Iterator[Finding]:
     """How large the result will be, exactly."""
     if plan.bytes_after < plan.bytes_before:
         written = outline.nbytes
@@ -81,19 +73,17 @@ def _of_plan(plan: Plan, plan_warning: PlanWarning) -> Finding:
     return Finding("lost", "warns", "Without an architecture, part of the recipe cannot be done", reason, names)
 
 
-def _of_outline(plan: Plan, plan_warning: PlanWarning) -> Finding:
+def _of_outline(plan: Plan, outline: ExportPlan, plan_warning: PlanWarning) -> Finding:
     names, reason = plan_warning.layers, f"{capital(plan_warning.reason.rstrip('.'))}."
     match plan_warning.kind:
         case "everything":
             treated = tuple(row.layer.name for row in plan.treated())
             integers = Fix("Use 4-bit integers in groups of 128", _integers(plan, treated))
-            dense = Fix("Export dense", target=Dense.key)
             detail = f"Everything keeps its original dtype. {reason}"
             if not plan.checkpoint.architecture:  # whoever opens plain tensors knows what they are
                 return Finding("everything dense", "tells", "The result can only be exported dense", detail, treated)
-            return Finding(
-                "everything dense", "warns", "Everything is written dense", detail, treated, (integers, dense)
-            )
+            fixes = (integers, same_target(outline))
+            return Finding("everything dense", "warns", "Everything is written dense", detail, treated, fixes)
         case "dense":
             fixes = (
                 Fix(f"Keep {these(names)}", changes.keeping(plan, names)),
@@ -106,9 +96,8 @@ def _of_outline(plan: Plan, plan_warning: PlanWarning) -> Finding:
             title = f"{are(names)} written otherwise, with the same values"
             return Finding("adapted", "tells", title, reason, names, (fix,))
     leave = Fix("Leave the inputs as they are", changes.changed(plan, names, changes.full_inputs))
-    packed = Fix("Export packed", target=CompressedTensors.key)
     title = f"The inputs of {layers(names)} are quantised in the run only"
-    return Finding("inputs lost", "warns", title, reason, names, (leave, packed))
+    return Finding("inputs lost", "warns", title, reason, names, (leave, *other_targets(outline)))
 
 
 def _divide(plan: Plan, names: tuple[str, ...]) -> Iterator[Fix]:

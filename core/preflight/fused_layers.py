@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.export.compressed_layout import NVFP4, Layout
-from benchvise.core.export.export_plan import Part, is_expert
-from benchvise.core.export.targets import Dense
+from benchvise.core.export.export_plan import ExportPlan, is_expert
+from benchvise.core.export.layouts.packed_layout import NVFP4, PackedLayout
 from benchvise.core.preflight import changes
+from benchvise.core.preflight.export_targets import other_targets
 from benchvise.core.preflight.runtimes import Fused, Runtime
 from benchvise.core.preflight.wording import layers
 from benchvise.core.protocol.results import Finding, Fix
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.recipe.recipe import KEEP, Treatment
 
-Packed = Sequence[tuple[Part, Layout]]
 
-
-def fused_layer_findings(plan: Plan, runtime: Runtime, packed: Packed) -> Iterator[Finding]:
+def fused_layer_findings(plan: Plan, runtime: Runtime, export: ExportPlan) -> Iterator[Finding]:
     """Fused layers and experts of which some are treated otherwise than the rest."""
-    layouts = {part.layer.name: layout for part, layout in packed}
+    layouts = {layer.name: layout for layer, layout in export.packed()}
     for fused in runtime.fused:
         groups = _members(plan, fused)
         odd = [group for group in groups if len({layouts.get(layer.name) for layer in group}) > 1]
         if odd:
-            yield _unlike(plan, runtime, fused, odd)
+            yield _unlike(plan, runtime, fused, odd, other_targets(export))
         shared = [group for group in groups if group not in odd and _is_nvfp4(layouts.get(group[0].name))]
         if shared and runtime.shared_scale:
             yield _scales(plan, runtime, fused, shared)
@@ -41,7 +39,7 @@ def _members(plan: Plan, fused: Fused) -> list[list[Layer]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _unlike(plan: Plan, runtime: Runtime, fused: Fused, odd: list[list[Layer]]) -> Finding:
+def _unlike(plan: Plan, runtime: Runtime, fused: Fused, odd: list[list[Layer]], others: Sequence[Fix]) -> Finding:
     names = tuple(layer.name for group in odd for layer in group)
     treatments = {row.layer.name: row.treatment for row in plan.rows()}
     most = {layer.name: _most([treatments[each.name] for each in group], layer) for group in odd for layer in group}
@@ -57,7 +55,7 @@ def _unlike(plan: Plan, runtime: Runtime, fused: Fused, odd: list[list[Layer]]) 
         (
             Fix(f"Make {fused.title} alike (the most bits of them)", changes.with_treatments(plan, most)),
             Fix(f"Keep these {layers(names)}", changes.with_treatments(plan, least)),
-            Fix("Export dense", target=Dense.key),
+            *others,
         ),
     )
 
@@ -85,11 +83,11 @@ def _scales(plan: Plan, runtime: Runtime, fused: Fused, groups: list[list[Layer]
     )
 
 
-def _is_nvfp4(layout: Layout | None) -> bool:
+def _is_nvfp4(layout: PackedLayout | None) -> bool:
     return layout is not None and layout.format == NVFP4
 
 
-def _experts(plan: Plan, runtime: Runtime, layouts: dict[str, Layout]) -> Iterator[Finding]:
+def _experts(plan: Plan, runtime: Runtime, layouts: dict[str, PackedLayout]) -> Iterator[Finding]:
     experts = [layer for layer in plan.checkpoint.layers if is_expert(layer)]
     if len({layouts.get(layer.name) for layer in experts}) < 2:
         return

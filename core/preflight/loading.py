@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.export.compressed_layout import layout_of
-from benchvise.core.export.export_plan import Outline
-from benchvise.core.export.targets import Dense
+from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.methods.integer import Integer
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.converters import converter_findings
+from benchvise.core.preflight.export_targets import loads, other_targets
 from benchvise.core.preflight.fused_layers import fused_layer_findings
 from benchvise.core.preflight.runtime_match import Match, match
 from benchvise.core.preflight.runtimes import Form, Runtime
@@ -36,28 +35,30 @@ class _Group:
         return self.match.form
 
 
-def loading_findings(plan: Plan, outline: Outline, runtime: Runtime) -> Iterator[Finding]:
+def loading_findings(plan: Plan, outline: ExportPlan, runtime: Runtime) -> Iterator[Finding]:
     """What hinders `runtime` from loading the export, and what it takes."""
-    if outline.target not in runtime.targets:
+    if not loads(runtime, outline):
         yield from converter_findings(plan, outline, runtime)
         return
-    packed = [(part, layout_of(part.treatment)) for part in outline.parts if part.treatment is not None]
-    found = [(part.layer, match(runtime, layout, part.layer)) for part, layout in packed]
+    packed = outline.packed()
+    others = other_targets(outline)
+    # Where nothing is known of a runtime's kernels, the target's word is taken that it loads the file.
+    found = [(layer, match(runtime, layout, layer)) for layer, layout in packed] if runtime.forms else []
     refused = _grouped((layer, each) for layer, each in found if each.hinders)
     loaded = [(layer, each) for layer, each in found if not each.hinders]
     for group in refused:
-        yield _refusal(plan, runtime, group)
+        yield _refusal(plan, runtime, group, others)
     for group in _grouped((layer, each) for layer, each in loaded if each.form.caveat):
-        yield _caveat(plan, runtime, group)
+        yield _caveat(plan, runtime, group, others)
     for group in _grouped((layer, each) for layer, each in loaded if each.unaligned):
-        yield _shape(plan, runtime, group)
+        yield _shape(plan, runtime, group, others)
     yield from _head(plan, runtime, [layer for layer, _ in found])
-    unlike = tuple(fused_layer_findings(plan, runtime, packed))
+    unlike = tuple(fused_layer_findings(plan, runtime, outline))
     yield from unlike
     if not packed:
         yield Finding("loads", "fine", f"{runtime.title} loads a dense folder as it loads the original")
     elif not refused and all(finding.level != "blocks" for finding in unlike):
-        title = f"{runtime.title} loads {layers([layer.name for layer, _ in found])} packed"
+        title = f"{runtime.title} loads {layers([layer.name for layer, _ in packed])} packed"
         forms = {each.form.name: each.form for _, each in found}
         sources = " ".join(f"{capital(form.name)}: {form.source}." for form in forms.values())
         yield Finding("loads", "fine", title, sources)
@@ -71,24 +72,24 @@ def _grouped(found: Iterable[tuple[Layer, Match]]) -> Iterable[_Group]:
     return groups.values()
 
 
-def _refusal(plan: Plan, runtime: Runtime, group: _Group) -> Finding:
+def _refusal(plan: Plan, runtime: Runtime, group: _Group, others: Sequence[Fix]) -> Finding:
     kinds = [kind for kind, _ in group.match.hinders]
     detail = f"{'; '.join(reason for _, reason in group.match.hinders)}. Source: {group.form.source}."
     title = f"{runtime.title} does not load {these(group.names)}"
-    return Finding(kinds[0], "blocks", title, detail, group.names, tuple(_fixes(plan, group)))
+    return Finding(kinds[0], "blocks", title, detail, group.names, (*_fixes(plan, group), *others))
 
 
-def _caveat(plan: Plan, runtime: Runtime, group: _Group) -> Finding:
+def _caveat(plan: Plan, runtime: Runtime, group: _Group, others: Sequence[Fix]) -> Finding:
     title = f"{runtime.title} loads {these(group.names)} under a condition"
     detail = f"{group.form.caveat}. Source: {group.form.source}."
-    return Finding("caveat", "warns", title, detail, group.names, tuple(_fixes(plan, group)))
+    return Finding("caveat", "warns", title, detail, group.names, (*_fixes(plan, group), *others))
 
 
-def _shape(plan: Plan, runtime: Runtime, group: _Group) -> Finding:
+def _shape(plan: Plan, runtime: Runtime, group: _Group, others: Sequence[Fix]) -> Finding:
     title = f"{are(group.names)} of a shape that {runtime.title}'s kernel does not take as it is"
     detail = f"{group.form.unaligned}. Source: {group.form.source}."
     keep = Fix(f"Keep {these(group.names)}", changes.keeping(plan, group.names))
-    return Finding("shape", "warns", capital(title), detail, group.names, (keep, Fix("Export dense", target=Dense.key)))
+    return Finding("shape", "warns", capital(title), detail, group.names, (keep, *others))
 
 
 def _head(plan: Plan, runtime: Runtime, packed: list[Layer]) -> Iterator[Finding]:
@@ -128,7 +129,6 @@ def _fixes(plan: Plan, group: _Group) -> Iterator[Fix]:
         "Use symmetric 4-bit integers, one scale per channel", changes.changed(plan, names, changes.integers(4, 0))
     )
     yield Fix(f"Keep {these(names)}", changes.keeping(plan, names))
-    yield Fix("Export dense", target=Dense.key)
 
 
 def _bits(scheme: object) -> int:

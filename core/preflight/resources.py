@@ -9,8 +9,9 @@ from pathlib import Path
 
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.errors import OutputError
-from benchvise.core.export.export_plan import Outline
+from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.export.folder import check_output
+from benchvise.core.export.targets.registry import target_of
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.facts import Facts
@@ -29,13 +30,14 @@ _NOT_YET = (
 )
 
 
-def disk_findings(plan: Plan, outline: Outline, workspace: str, out: str) -> Iterator[Finding]:
+def disk_findings(plan: Plan, outline: ExportPlan, workspace: str, out: str) -> Iterator[Finding]:
     """What workspace and output folder need, added up where they lie on one disk, and what is free there."""
     companions = sum(os.stat(path).st_size for path in plan.checkpoint.companions if os.path.exists(path))  # noqa: PTH110, PTH116 - plain names
     needs = [("the workspace", workspace_path(workspace), workspace_bytes(plan))]
     if out:
         try:
-            place = check_output(out, inputs=(Path(plan.checkpoint.path),))
+            suffix = target_of(outline.target).suffix
+            place = check_output(out, (Path(plan.checkpoint.path),), suffix=suffix)
         except OutputError as error:
             yield Finding("output", "blocks", error.what, f"{error.where}. {error.remedy}".removeprefix(". "))
             return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.export.compressed_layout import Layout
+from benchvise.core.export.layouts.packed_layout import PackedLayout
 from benchvise.core.preflight.runtimes import Form, Runtime
 
 
@@ -23,7 +23,7 @@ class Match:
     unaligned: bool = False
 
 
-def match(runtime: Runtime, layout: Layout, layer: Layer) -> Match:
+def match(runtime: Runtime, layout: PackedLayout, layer: Layer) -> Match:
     """The first form that loads the layer, else the one that hinders least. The runtime must have forms."""
     form, hinders = _nearest(runtime, layout)
     rows, columns = layer.matrix_shape
@@ -31,7 +31,7 @@ def match(runtime: Runtime, layout: Layout, layer: Layer) -> Match:
 
 
 @lru_cache(maxsize=256)  # a plan asks for every layer, and few differ
-def _nearest(runtime: Runtime, layout: Layout) -> tuple[Form, tuple[tuple[str, str], ...]]:
+def _nearest(runtime: Runtime, layout: PackedLayout) -> tuple[Form, tuple[tuple[str, str], ...]]:
     return min(((form, tuple(_hinders(runtime, form, layout))) for form in runtime.forms), key=_weight)
 
 
@@ -40,7 +40,7 @@ def _weight(found: tuple[Form, tuple[tuple[str, str], ...]]) -> int:
     return sum(10 if kind == "format" else 1 for kind, _ in found[1])
 
 
-def _hinders(runtime: Runtime, form: Form, layout: Layout) -> Iterator[tuple[str, str]]:
+def _hinders(runtime: Runtime, form: Form, layout: PackedLayout) -> Iterator[tuple[str, str]]:
     name = runtime.title
     if layout.format not in form.formats:
         yield "format", f"{name} has no layers of the format {layout.format} like this"
@@ -63,7 +63,7 @@ def _hinders(runtime: Runtime, form: Form, layout: Layout) -> Iterator[tuple[str
         yield "inputs", f"{name} does not take such weights with {asked} inputs"
 
 
-def inputs_of(layout: Layout) -> str:
+def inputs_of(layout: PackedLayout) -> str:
     """How the layer's inputs are quantised, as `Form.inputs` says it."""
     return f"{layout.inputs.format} {layout.inputs.mode}" if layout.inputs is not None else ""
 

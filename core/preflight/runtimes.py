@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchvise.core.errors import UserError
-from benchvise.core.export.compressed_layout import FP8, MXFP4, MXFP8, NVFP4, PACKED, UNPACKED
-from benchvise.core.export.targets import CompressedTensors, Dense
+from benchvise.core.export.layouts.packed_layout import FP8, MXFP4, MXFP8, NVFP4, PACKED, UNPACKED
 from benchvise.core.settings import did_you_mean
 
 INT8_INPUTS = frozenset({"int8 dynamic", "int8 static"})
@@ -23,7 +22,7 @@ _TRANSFORMERS = "transformers 5.23, quantizer_compressed_tensors.py"
 class Form:
     """One way in which a runtime loads packed layers; what is not named here does not matter to it.
 
-    formats, bits, strategies: of `core.export.compressed_layout.Layout`. groups: group sizes, empty for any.
+    formats, bits, strategies: of `core.export.layouts.packed_layout.PackedLayout`. groups: group sizes, empty for any.
     inputs:  "" for inputs as they are, "int8 dynamic", "int8 static", "fp8 dynamic", "fp8 static".
     block:   rows and columns of a block of strategy "block".
     rows, columns: what the layer's outputs and inputs must be multiples of, else `unaligned` tells what happens.
@@ -76,9 +75,8 @@ class Fused:
 class Runtime:
     """A program that computes with compressed layers.
 
-    targets:  the export targets whose folders it loads as they are; without any, `converter` says how a dense export
-              becomes its own file, and `held` what that can hold.
-    forms:    the packed layers it loads, the best first.
+    forms:    the packed layers it loads, the best first. What export targets write for it, the targets declare.
+    converter: how a dense export becomes its own file, and `held` what that can hold, where no target writes it.
     fused:    computed in one piece, so that all members must be treated alike.
     experts:  whether the experts of a block must be alike. head: a caveat where the output head is packed.
     shared_scale: whether fused NVFP4 layers should share their global scale.
@@ -86,7 +84,6 @@ class Runtime:
 
     key: str
     title: str
-    targets: frozenset[str] = frozenset()
     forms: tuple[Form, ...] = ()
     fused: tuple[Fused, ...] = ()
     experts: bool = False
@@ -108,7 +105,6 @@ _SLOWER = f"At large batches decoding the codes costs more than it saves. {_MARL
 _VLLM = Runtime(
     key="vllm",
     title="vLLM",
-    targets=frozenset({CompressedTensors.key, Dense.key}),
     forms=(
         Form(
             "weights of 4 or 8 bits (Marlin)",
@@ -227,7 +223,6 @@ _VLLM = Runtime(
 _TRANSFORMERS_RUNTIME = Runtime(
     key="transformers",
     title="transformers",
-    targets=frozenset({CompressedTensors.key, Dense.key}),
     forms=(
         Form(
             "packed layers",

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchvise.core.export.compressed_layout import layout_of
-from benchvise.core.export.export_plan import Outline
+from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.preflight.export_targets import loads
 from benchvise.core.preflight.runtime_match import match
 from benchvise.core.preflight.runtimes import Form, Runtime
 from benchvise.core.preflight.wording import capital, layers
 from benchvise.core.protocol.results import Finding
 
 
-def speed_findings(outline: Outline, runtime: Runtime) -> Iterator[Finding]:
+def speed_findings(outline: ExportPlan, runtime: Runtime) -> Iterator[Finding]:
     """One finding for each way in which `runtime` computes with the layers it loads."""
-    if outline.target not in runtime.targets:
+    if not loads(runtime, outline):
         return  # what its converter makes of them is said there
     found: dict[str, tuple[Form, list[str]]] = {}
-    for part in outline.parts:
-        if part.treatment is None:
-            continue
-        matched = match(runtime, layout_of(part.treatment), part.layer)
+    packed = outline.packed()
+    for layer, layout in packed if runtime.forms else ():
+        matched = match(runtime, layout, layer)
         if not matched.hinders:
-            found.setdefault(matched.form.name, (matched.form, []))[1].append(part.layer.name)
+            found.setdefault(matched.form.name, (matched.form, []))[1].append(layer.name)
     for form, names in found.values():
         if form.faster:
             title = f"{capital(layers(names))}: faster in {runtime.title} {form.faster}"
@@ -30,7 +29,7 @@ def speed_findings(outline: Outline, runtime: Runtime) -> Iterator[Finding]:
         else:
             title = f"Not faster in {runtime.title}"
             yield Finding("speed", "warns", title, f"{form.why}. Source: {form.source}.", tuple(names))
-    if not any(part.treatment is not None for part in outline.parts):
+    if not packed:
         yield Finding(
             "speed",
             "warns",

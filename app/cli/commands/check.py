@@ -11,7 +11,7 @@ from benchvise.app.cli.commands.job_forecast import add_forecast, forecast_of
 from benchvise.app.cli.exit_codes import BLOCKED, OK
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_target, add_workspace, named_recipe
-from benchvise.core.export.targets import AUTO
+from benchvise.core.export.targets.registry import AUTO
 from benchvise.core.preflight.reference_model import IN_WORDS
 from benchvise.core.preflight.runtimes import RUNTIMES
 from benchvise.core.protocol.requests import CheckRecipe

@@ -15,7 +15,7 @@ from benchvise.app.cli.options import add_calibration, add_path, add_recipe, add
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.app.cli.table import number, table, text
 from benchvise.app.text.cli_numbers import decibels, duration, size
-from benchvise.core.export.targets import AUTO
+from benchvise.core.export.targets.registry import AUTO
 from benchvise.core.preflight.resources import NOT_FORECAST
 from benchvise.core.protocol.requests import CheckRecipe, Compress
 from benchvise.core.protocol.results import Checked, Run
@@ -24,12 +24,14 @@ from benchvise.core.protocol.results import Checked, Run
 def _add_arguments(parser: ArgumentParser) -> None:
     add_path(parser)
     add_recipe(parser)
-    parser.add_argument("--out", metavar="DIR", required=True, help="a folder to write; must not exist yet")
+    parser.add_argument(
+        "--out", metavar="PATH", required=True, help="a folder, or the file of a target that writes one; must not exist"
+    )
     add_target(parser, default=AUTO)
     parser.add_argument(
         "--dense",
         action="store_true",
-        help="also write every layer dense, for whoever cannot read packed ones: to DIR-dense when DIR is packed",
+        help="also write every layer dense, for whoever cannot read packed ones: to PATH-dense when PATH is packed",
     )
     add_calibration(parser)
     parser.add_argument("--resume", action="store_true", help="go on after an interruption with what was finished")
@@ -62,7 +64,7 @@ def _estimated(request: Compress, arguments: Namespace) -> Iterator[str]:
 
 
 def _beside(out: str) -> str:
-    """The sibling of the folder `out` for dense layers."""
+    """The sibling of `out` for dense layers."""
     return f"{Path(out).expanduser().resolve()}-dense" if out else ""
 
 

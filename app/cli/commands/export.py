@@ -17,7 +17,9 @@ from benchvise.core.protocol.results import Exported
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run of the workspace, or a folder that compress wrote")
     add_target(parser, default=None)
-    parser.add_argument("--out", metavar="DIR", required=True, help="a folder to write; must not exist yet")
+    parser.add_argument(
+        "--out", metavar="PATH", required=True, help="a folder, or the file of a target that writes one; must not exist"
+    )
     add_workspace(parser)
 
 

@@ -15,8 +15,9 @@ from benchvise.app.text.cli_numbers import size
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.errors import RecipeError
-from benchvise.core.export.export_plan import Outline, outline_of_plan
-from benchvise.core.export.targets import AUTO
+from benchvise.core.export.choose_target import plan_export
+from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.export.targets.registry import AUTO
 from benchvise.core.protocol.budget import BYTES
 from benchvise.core.recipe.plan import DROPPED, MAX_LISTED, Plan, PlanRow, make_plan
 from benchvise.core.recipe.recipe import Recipe
@@ -36,9 +37,9 @@ def _run(arguments: Namespace) -> Reply:
     shared = share_out(arguments) if arguments.budget else None
     recipe = shared.allocated.recipe if shared is not None else _asked(arguments)
     plan = make_plan(open_checkpoint(arguments.path), recipe, allow_empty=shared is not None)
-    outline = outline_of_plan(plan, arguments.to)
-    beyond = _beyond(shared, plan, outline)
-    warnings = (*plan.warnings, *outline.warnings, *([f"{outline.refusal}."] if outline.refusal else []), *beyond)
+    export = plan_export(plan, arguments.to)
+    beyond = _beyond(shared, plan, export)
+    warnings = (*plan.warnings, *export.warnings, *([f"{export.refusal}."] if export.refusal else []), *beyond)
     data = {
         "path": plan.checkpoint.path,
         "recipe": recipe.name,
@@ -48,10 +49,10 @@ def _run(arguments: Namespace) -> Reply:
         "bytes_after": plan.bytes_after,
         "calibration": None if plan.calibration is None else to_mapping(plan.calibration),
         "layers": [*map(_as_data, plan.rows()), *map(_dropped, plan.operated.dropped)],
-        "export": {"target": outline.target, "bytes": outline.nbytes},
+        "export": {"target": export.target, "bytes": export.nbytes},
         "warnings": warnings,
     }
-    lines = _lines(plan, outline, warnings)
+    lines = _lines(plan, export, warnings)
     if shared is not None:
         data |= budget_data(shared)
         layers = {layer.name: layer for layer in plan.checkpoint.layers}
@@ -63,15 +64,15 @@ def _run(arguments: Namespace) -> Reply:
     return Reply(data, lines)
 
 
-def _beyond(shared: Shared | None, plan: Plan, outline: Outline) -> Iterator[str]:
+def _beyond(shared: Shared | None, plan: Plan, export: ExportPlan) -> Iterator[str]:
     """What a budget does not bring about."""
     if shared is None:
         return
     if not plan.treated():
         yield "Nothing has to be treated: the checkpoint as it is keeps within the budget."
-    elif shared.budget.kind == BYTES and outline.nbytes > shared.budget.value >= plan.bytes_after:
+    elif shared.budget.kind == BYTES and export.nbytes > shared.budget.value >= plan.bytes_after:
         yield (
-            f"Exported to {outline.target} it takes {size(outline.nbytes)}, more than the budget, which the values in "
+            f"Exported to {export.target} it takes {size(export.nbytes)}, more than the budget, which the values in "
             "the workspace keep: ask for less, or for candidates that the target holds as they are."
         )
 
@@ -104,7 +105,7 @@ def _dropped(layer: Layer) -> dict[str, object]:
     }
 
 
-def _lines(plan: Plan, outline: Outline, warnings: Sequence[str]) -> Iterator[str]:
+def _lines(plan: Plan, export: ExportPlan, warnings: Sequence[str]) -> Iterator[str]:
     treated = plan.treated()
     columns = (text("layer"), text("treatment"), number("bits/weight"), number("before"), number("after"))
     yield from table(
@@ -133,7 +134,7 @@ def _lines(plan: Plan, outline: Outline, warnings: Sequence[str]) -> Iterator[st
         yield f"transform: {transform.title}"
     for step in plan.recipe.tuning:
         yield f"tuning: {step.title}, {step.steps:,} steps"
-    yield f"exported to {outline.target}: {size(outline.nbytes)} of weights"
+    yield f"exported to {export.target}: {size(export.nbytes)} of weights"
     for warning in warnings:
         yield f"warning: {warning}"
 

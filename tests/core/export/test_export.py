@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.errors import Cancelled, CheckpointError, OutputError, UserError
-from benchvise.core.export.export import export, foresee
-from benchvise.core.export.sharded_writer import ShardedWriter
+from benchvise.core.export.export import export, preview
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.sparse import Sparse
 from benchvise.core.progress import NullProgress
@@ -182,16 +180,14 @@ def test_tensors_that_a_torch_file_shares_are_both_written(tmp_path: Path) -> No
 
 def test_asymmetric_layers_keep_their_values_in_wider_codes(tmp_path: Path) -> None:
     recipe = integer_recipe(("linears", Integer(bits=3, symmetric=False, group_size=32, indivisible="divisor")))
-    estimated_cost = foresee(make_plan(open_checkpoint(SAMPLE), recipe), "auto")
+    planned = preview(make_plan(open_checkpoint(SAMPLE), recipe), "auto")
     run = make_run(SAMPLE, recipe, tmp_path / "ws")
     progress = Remembering()
     exported = export(Export(run, "compressed-tensors", str(tmp_path / "out"), str(tmp_path / "ws")), progress)
     assert any("4-bit symmetric codes" in warning for warning in exported.warnings)
     assert progress.notes == list(exported.warnings)
-    assert (estimated_cost.target, estimated_cost.warnings) == (exported.target, exported.warnings), (
-        "said before the work"
-    )
-    assert estimated_cost.nbytes == open_checkpoint(tmp_path / "out").nbytes
+    assert (planned.target, planned.warnings) == (exported.target, exported.warnings), "said before the work"
+    assert planned.nbytes == open_checkpoint(tmp_path / "out").nbytes
     ours, theirs = open_weights(f"run:{run}", str(tmp_path / "ws")), open_weights(str(tmp_path / "out"))
     for layer in ours.checkpoint.layers:
         mirror = theirs.checkpoint.layer(layer.name)
@@ -298,7 +294,7 @@ def test_disk_full(tmp_path: Path, finished: tuple[Path, str], monkeypatch: pyte
 def test_large_checkpoints_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = save_model(tmp_path / "model", "Llama", torch.bfloat16, **SIZES)
     run = make_run(checkpoint, INT8, tmp_path / "ws")
-    monkeypatch.setattr("benchvise.core.export.export.ShardedWriter", partial(ShardedWriter, shard_bytes=50_000))
+    monkeypatch.setattr("benchvise.core.export.shards.SHARD_BYTES", 50_000)
     exported = export_run(run, tmp_path / "out", tmp_path / "ws")
     assert "model.safetensors.index.json" in exported.files
     assert torch.isfinite(loaded_logits(tmp_path / "out")).all()

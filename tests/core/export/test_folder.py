@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from benchvise.core.errors import Cancelled, OutputError
-from benchvise.core.export.folder import check_output, output_folder, require_space
+from benchvise.core.export.folder import check_output, output_place, require_space
 
 
 def test_it_appears_at_the_end(tmp_path: Path) -> None:
     out = check_output(tmp_path / "a" / "b" / "out")
-    with output_folder(out) as folder:
+    with output_place(out) as folder:
         (folder / "file").write_text("content")
         assert not out.exists()
     assert (out / "file").read_text() == "content"
@@ -25,7 +25,7 @@ def test_it_appears_at_the_end(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with output_folder(check_output(tmp_path / "out")) as folder:
+    with output_place(check_output(tmp_path / "out")) as folder:
         (folder / "file").touch()
     assert (tmp_path / "out" / "file").exists()
 
@@ -33,7 +33,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [Cancelled(), ValueError(), KeyboardInterrupt()])
 def test_it_is_removed_with_the_parents_that_were_created(tmp_path: Path, error: BaseException) -> None:
     def fail() -> None:
-        with output_folder(check_output(tmp_path / "a" / "out")) as folder:
+        with output_place(check_output(tmp_path / "a" / "out")) as folder:
             (folder / "file").touch()
             raise error
 
@@ -44,7 +44,7 @@ def test_it_is_removed_with_the_parents_that_were_created(tmp_path: Path, error:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES])
 def test_every_error_of_the_disk_becomes_a_sentence(tmp_path: Path, code: int) -> None:
-    with pytest.raises(OutputError) as caught, output_folder(check_output(tmp_path / "out")):
+    with pytest.raises(OutputError) as caught, output_place(check_output(tmp_path / "out")):
         raise OSError(code, os.strerror(code))
     assert caught.value.remedy
     assert not list(tmp_path.iterdir())
@@ -56,7 +56,7 @@ def test_existing_output_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere" / "x")
     for name in ("folder", "file", "file/below"):
-        with pytest.raises(OutputError) as caught, output_folder(check_output(tmp_path / name)):
+        with pytest.raises(OutputError) as caught, output_place(check_output(tmp_path / name)):
             pytest.fail("nothing may be written")
         assert caught.value.remedy
     assert (tmp_path / "folder" / "mine").read_text() == (tmp_path / "file").read_text() == "mine"
@@ -67,7 +67,7 @@ def test_output_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     out = check_output(tmp_path / "out")
 
     def write() -> None:
-        with output_folder(out) as folder:
+        with output_place(out) as folder:
             (folder / "file").touch()
             out.mkdir()
             (out / "mine").touch()
@@ -89,7 +89,7 @@ def test_the_input_is_never_written_to(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that even root cannot write to")
 def test_a_parent_that_cannot_be_written_to() -> None:
-    with pytest.raises(OutputError) as caught, output_folder(check_output("/proc/benchvise/out")):
+    with pytest.raises(OutputError) as caught, output_place(check_output("/proc/benchvise/out")):
         pytest.fail("nothing may be written")
     assert caught.value.remedy
 
@@ -112,7 +112,7 @@ def test_leftovers_of_dead_processes_are_removed_and_of_living_ones_kept(tmp_pat
     (tmp_path / f".out.partial-{dead.pid}" / "half").write_text("half")
     (tmp_path / f".out.partial-{os.getppid()}").mkdir()
     (tmp_path / f".other.partial-{dead.pid}").mkdir()
-    with output_folder(check_output(tmp_path / "out")):
+    with output_place(check_output(tmp_path / "out")):
         pass
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"out", f".out.partial-{os.getppid()}", f".other.partial-{dead.pid}"}
@@ -122,7 +122,7 @@ def test_a_leftover_with_the_number_of_a_younger_process_is_removed(tmp_path: Pa
     leftover = tmp_path / f".out.partial-{os.getpid()}"
     leftover.mkdir()
     os.utime(leftover, (1, 1))
-    with output_folder(check_output(tmp_path / "out")) as folder:
+    with output_place(check_output(tmp_path / "out")) as folder:
         (folder / "file").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 

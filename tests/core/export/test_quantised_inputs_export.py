@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from benchvise.core.checkpoint.records import Checkpoint
-from benchvise.core.export.export import config_text, foresee
-from benchvise.core.export.export_plan import choose_outline
-from benchvise.core.export.layers import check_written, write_layers
-from benchvise.core.export.sharded_writer import ShardedWriter
+from benchvise.core.export.choose_target import choose_plan
+from benchvise.core.export.export import preview
+from benchvise.core.export.targets.registry import target_of
 from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.scheme import Scheme
@@ -96,12 +95,11 @@ def test_fixed_scales(tmp_path: Path, form: str, dtype: torch.dtype) -> None:
 def write_folder(weights: Weights, out: Path) -> None:
     """What an export writes, without a run of a workspace to write it from."""
     out.mkdir()
-    outline = choose_outline("compressed-tensors", weights.checkpoint, weights.treatment, None)
-    assert not outline.refusal
-    with ShardedWriter(out, outline.tensors()) as files:
-        write_layers(outline, weights, files, NullProgress())
-    (out / "config.json").write_text(config_text(outline))
-    check_written(out, outline, weights, NullProgress())
+    plan = choose_plan("compressed-tensors", weights.checkpoint, weights.treatment, None)
+    assert not plan.refusal
+    target = target_of(plan.target)
+    target.write(out, plan, weights, NullProgress())
+    target.verify(out, plan, weights, NullProgress())
 
 
 def test_a_dense_folder_says_that_its_inputs_stay_as_they_are(tmp_path: Path) -> None:
@@ -115,9 +113,9 @@ def test_dense_layers_beside_packed_ones_say_it_too(tmp_path: Path) -> None:
     settings = {"n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 60, "n_positions": 32}
     checkpoint = save_model(tmp_path / "model", "GPT2", torch.float32, **settings)
     opened: Checkpoint = open_weights(str(checkpoint)).checkpoint
-    outline = foresee(make_plan(opened, recipe(Integer(8, granularity="channel"), Activations())), "auto")
-    assert outline.target == "dense"
-    assert any("inputs of 8 layers" in warning for warning in outline.warnings)
+    plan = preview(make_plan(opened, recipe(Integer(8, granularity="channel"), Activations())), "auto")
+    assert plan.target == "dense"
+    assert any("inputs of 8 layers" in warning for warning in plan.warnings)
 
 
 def test_observers_do_not_divide_layers_into_groups(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save
 
 from benchvise.core.checkpoint.records import StoredTensor
 from benchvise.core.errors import OutputError
-from benchvise.core.export.sharded_writer import ShardedWriter, bytes_needed, split
+from benchvise.core.export.sharded_writer import ShardedWriter
+from benchvise.core.export.shards import Shards, split
 
 DTYPES = (
     torch.bool, torch.uint8, torch.int8, torch.float8_e5m2, torch.float8_e4m3fn, torch.float8_e8m0fnu,
@@ -30,14 +31,14 @@ def values(dtype: torch.dtype, *shape: int) -> torch.Tensor:
 
 def write(folder: Path, tensors: dict[str, torch.Tensor], shard_bytes: int = 1 << 40) -> tuple[str, ...]:
     declared = [StoredTensor(name, name_of(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()]
-    with ShardedWriter(folder, declared, shard_bytes) as files:
+    shards = Shards(declared, shard_bytes)
+    with ShardedWriter(folder, shards) as files:
         for name, tensor in tensors.items():
             rows = tensor if tensor.dim() else tensor.view(1)
             for row in rows:
                 files.write(name, row)
-    size = sum((folder / name).stat().st_size for name in files.names)
-    assert size <= bytes_needed(declared) + 1024
-    return files.names
+    assert sum(path.stat().st_size for path in folder.iterdir()) == shards.disk_bytes
+    return shards.names
 
 
 def test_every_dtype_and_odd_shapes(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_a_tensor_larger_than_a_shard_gets_one_of_its_own() -> None:
 def test_bytes_that_were_not_written_are_a_fault(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="not written to the end"),
-        ShardedWriter(tmp_path, [StoredTensor("a", "uint8", (4,))]),
+        ShardedWriter(tmp_path, Shards([StoredTensor("a", "uint8", (4,))])),
     ):
         pass
 
@@ -87,7 +88,6 @@ def test_bytes_that_were_not_written_are_a_fault(tmp_path: Path) -> None:
         [StoredTensor("__metadata__", "uint8", (1,))],
     ],
 )
-def test_what_the_format_cannot_hold(tmp_path: Path, tensors: list[StoredTensor]) -> None:
+def test_what_the_format_cannot_hold(tensors: list[StoredTensor]) -> None:
     with pytest.raises(OutputError):
-        ShardedWriter(tmp_path, tensors)
-    assert not list(tmp_path.iterdir())
+        Shards(tensors)

@@ -1,4 +1,4 @@
-"""Stored layers turned into the tensors of the compressed-tensors formats, block by block."""
+"""Stored integer layers turned into the tensors of the compressed-tensors formats, block by block."""
 
 from __future__ import annotations
 
@@ -8,44 +8,25 @@ import torch
 from torch import Tensor
 
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.export.compressed_layout import PACKED, UNPACKED, Layout, layout_of
+from benchvise.core.export.layouts.packed_layout import PACKED, UNPACKED, PackedLayout
 from benchvise.core.kernels.packing import pack_rows, unpack_rows
-from benchvise.core.methods.activations import INPUT_SCALE
 from benchvise.core.methods.integer import Integer
-from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.schemes.integer_grid import unpack_columns
 
 BLOCK_WEIGHTS = 1 << 22
 """Weights that are unpacked at a time."""
 
 
-def layout_blocks(layer: Layer, treatment: Treatment, stored: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of `layout_tensors(layer, treatment)` by full name, in contiguous blocks of rows, in order.
-
-    stored: the tensors of the treatment's storage.
-    """
-    scheme, layout = treatment.scheme, layout_of(treatment)
-    parts = _integer(layer, scheme, layout, stored) if isinstance(scheme, Integer) else _floating(layer, layout, stored)
-    for name, values in parts:
-        yield f"{layer.name}.{name}", values
-    for name in ("weight_global_scale", INPUT_SCALE):
-        if name in stored:
-            yield f"{layer.name}.{name}", stored[name]
-
-
-def _floating(layer: Layer, layout: Layout, stored: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    scale = stored["weight_scale"]
-    yield "weight_scale", scale.view(torch.uint8) if layout.scale_dtype == "uint8" else scale
-    if layout.bits == 8:
-        yield "weight", stored["weight"]
-        return
-    # Nibbles in words of 32 bits are nibbles in bytes, lowest first, with unused ones at the end of each row.
-    yield "weight_packed", stored["weight_packed"].view(torch.uint8)[:, : layer.matrix_shape[1] // 2].contiguous()
-
-
-def _integer(
-    layer: Layer, scheme: Integer, layout: Layout, stored: Mapping[str, Tensor]
+def integer_blocks(
+    layer: Layer, scheme: Integer, layout: PackedLayout, stored: Mapping[str, Tensor]
 ) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of `IntegerForm` in contiguous blocks of rows.
+
+    stored: the scheme's storage: weight_packed int32 [rows, words], weight_scale [cells of rows, groups] in the layer's
+    dtype, and for asymmetric schemes weight_zero_point int32 [words, groups].
+    Gives weight_scale in that dtype, weight_packed int32 or weight int8, weight_shape int64 [2] and weight_zero_point
+    int8.
+    """
     rows, columns = layer.matrix_shape
     scale = stored["weight_scale"]
     zero_point = None
@@ -67,7 +48,7 @@ def _integer(
         yield "weight" if layout.format == UNPACKED else "weight_packed", codes
 
 
-def _codes(packed: Tensor, scheme: Integer, layout: Layout, columns: int, zero_point: Tensor | None) -> Tensor:
+def _codes(packed: Tensor, scheme: Integer, layout: PackedLayout, columns: int, zero_point: Tensor | None) -> Tensor:
     """Rows of `packed` as the layout holds them: int32 words, or int8 codes. zero_point: uint8 [rows, groups]."""
     if layout.format == PACKED and layout.bits == scheme.bits:
         return packed

@@ -1,0 +1,79 @@
+"""The plan of an export to a named target, or to the one that "auto" finds by asking all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePath
+
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.errors import OutputError
+from benchvise.core.export.export_plan import ExportPlan, TreatmentOf
+from benchvise.core.export.targets.registry import AUTO, target_of, targets
+from benchvise.core.recipe.plan import Plan
+from benchvise.core.recipe.plan_warning import PlanWarning
+from benchvise.core.recipe.recipe import KEEP
+
+
+def key_for(key: str, out: str) -> str:
+    """The target to export to: `key`, but for "auto" the one whose files end as `out` does, if there is one.
+
+    Raises OutputError for a key that is no target.
+    """
+    if key != AUTO:
+        return target_of(key).key
+    suffix = PurePath(out).suffix.lower()
+    return next((target.key for target in targets() if suffix and target.suffix == suffix), AUTO)
+
+
+def plan_export(plan: Plan, key: str, modules: frozenset[str] | None = None) -> ExportPlan:
+    """What an export of the finished plan to the target `key` will write; as `choose_plan`."""
+    treatments = {row.layer.name: row.treatment for row in plan.treated()}
+    return choose_plan(key, plan.checkpoint, lambda layer: treatments.get(layer.name, KEEP), modules)
+
+
+def choose_plan(
+    key: str, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: frozenset[str] | None = None
+) -> ExportPlan:
+    """The export plan of the target `key`; for "auto" that of the most preferred target that does not refuse.
+
+    modules: names of the network's Linear modules, None where they are not known. Raises OutputError for a key that is
+    no target; whether the target can hold the layers, `refusal` says.
+    """
+    if key != AUTO:
+        return target_of(key).plan(checkpoint, treatment_of, modules)
+    refused: list[str] = []
+    preferred = sorted((each for each in targets() if each.preference), key=lambda each: -each.preference)
+    for target in preferred:
+        found = target.plan(checkpoint, treatment_of, modules)
+        if not found.refusal:
+            return _with_refusals(found, refused, treatment_of)
+        refused.append(found.refusal)
+    return found
+
+
+def accepted(plan: ExportPlan) -> ExportPlan:
+    """The plan itself. Raises OutputError when the target cannot hold it, or cannot be written on this machine."""
+    if plan.refusal:
+        others = " or ".join(f"'{target.key}'" for target in targets() if target.key != plan.target)
+        remedy = f"Export to the target {others} instead."
+        raise OutputError(plan.refusal, where=plan.checkpoint.path, remedy=remedy)
+    target = target_of(plan.target)
+    if target.problem:
+        raise OutputError(target.problem, remedy=f"Install '{target.package}', or choose another target.")
+    return plan
+
+
+def is_dense_folder(plan: ExportPlan) -> bool:
+    """Whether the result is a folder of dense layers that loads, and converts, as the original does."""
+    return target_of(plan.target).as_original and not plan.packed()
+
+
+def _with_refusals(found: ExportPlan, refused: list[str], treatment_of: TreatmentOf) -> ExportPlan:
+    """The plan with a warning where everything is written dense because other targets refused, and bytes are lost."""
+    layers = found.checkpoint.layers
+    shrinks = any(treatment_of(layer).bytes_after(layer) < layer.nbytes for layer in layers)
+    if not refused or found.packed() or not shrinks:
+        return found
+    everything = f"Everything is written dense, in the original dtype. {refused[0]}."
+    plan_warning = PlanWarning("everything", everything, refused[0])
+    return replace(found, plan_warnings=(plan_warning, *found.plan_warnings))

@@ -1,0 +1,84 @@
+"""What an export target declares: its texts, what it can hold, and how it is written and read back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.export.export_plan import ExportPlan, TreatmentOf
+from benchvise.core.progress import Progress
+
+if TYPE_CHECKING:
+    from benchvise.core.weights.weights import Weights
+
+
+class Target(ABC):
+    """A format that named runtimes load. One class in one file; the window loads it, so torch is imported late.
+
+    summary:     what is written; loaded_by: who loads it, in words.
+    runtimes:    keys of `core.preflight.runtimes` that load the result without a conversion.
+    suffix:      of the file when the target writes a single one (".gguf"); "" when it writes a folder.
+    companions:  whether a folder holds the checkpoint's tokenizer and other small files beside the weights.
+    as_original: whether a result without packed layers loads wherever the original checkpoint loads.
+    preference:  "auto" takes the target of the greatest preference that does not refuse; 0 is never taken.
+    package:     the import name of an optional Python package that writing needs, "" for none.
+    """
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    loaded_by: ClassVar[str]
+    runtimes: ClassVar[tuple[str, ...]]
+    suffix: ClassVar[str] = ""
+    companions: ClassVar[bool] = True
+    as_original: ClassVar[bool] = False
+    preference: ClassVar[int] = 0
+    package: ClassVar[str] = ""
+
+    @property
+    def action(self) -> str:
+        """What a button says that chooses the target."""
+        return f"Export as {self.title}"
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be written on this machine, "" when it can."""
+        if self.package and find_spec(self.package) is None:
+            return f"Writing {self.title} needs the Python package '{self.package}', which is not installed"
+        return ""
+
+    @abstractmethod
+    def plan(
+        self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: frozenset[str] | None = None
+    ) -> ExportPlan:
+        """Decide for each layer how the target holds it, exactly; torch is not imported and no weight is read.
+
+        modules: names of the network's Linear modules, None where they are not known.
+        """
+
+    @abstractmethod
+    def disk_bytes(self, plan: ExportPlan) -> int:
+        """Exact bytes of the files that `write` makes.
+
+        Raises OutputError for a dtype or a repeated name that the format cannot hold.
+        """
+
+    @abstractmethod
+    def write(self, place: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> None:
+        """Write the plan's tensors, their names and values as its layers give them; progress counts their bytes.
+
+        place: an empty folder, or the path of a file that does not exist yet when the target has a suffix.
+        Raises OSError as the file system does, OutputError for what the format cannot hold, CheckpointError for weights
+        that cannot be read, and Cancelled.
+        """
+
+    @abstractmethod
+    def verify(self, place: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> None:
+        """Read back what `write` made and compare every byte of it.
+
+        Raises RuntimeError where anything differs; otherwise as `write`.
+        """

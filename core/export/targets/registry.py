@@ -1,0 +1,31 @@
+"""The export targets: the dialogs, the command line, the check and the exporter read this list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchvise.core.errors import OutputError
+from benchvise.core.export.target import Target
+from benchvise.core.export.targets.compressed_tensors import CompressedTensors
+from benchvise.core.export.targets.dense import Dense
+from benchvise.core.plugins import Registry
+from benchvise.core.settings import did_you_mean
+
+AUTO = "auto"
+"""The key that asks the targets which of them takes the result."""
+
+AUTO_TITLE = "Automatic"
+
+TARGETS: Registry[Target] = Registry("benchvise.targets", Target, (CompressedTensors, Dense), implemented=False)
+
+
+def targets() -> Iterator[Target]:
+    """Every target, in the order in which a person chooses from them."""
+    return (TARGETS[key]() for key in TARGETS)
+
+
+def target_of(key: str) -> Target:
+    """The target of that key. Raises OutputError with the nearest one."""
+    if key not in TARGETS:
+        raise OutputError(f"There is no export target '{key}'", remedy=did_you_mean(key, [*TARGETS, AUTO]))
+    return TARGETS[key]()

@@ -1,0 +1,59 @@
+"""What targets have in common that write `model.safetensors` and `config.json`, as `transformers` reads them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.export.shards import Shards
+from benchvise.core.export.target import Target
+from benchvise.core.progress import Progress
+
+if TYPE_CHECKING:
+    from benchvise.core.weights.weights import Weights
+
+CONFIG = "config.json"
+_QUANTIZATION_KEYS = ("quantization_config", "compression_config")
+
+
+class SafetensorsTarget(Target):
+    """A folder of safetensors files with a config."""
+
+    def quantization(self, plan: ExportPlan) -> dict[str, object]:  # noqa: ARG002 - subclasses look at the plan
+        """The `quantization_config` of the config, empty for none."""
+        return {}
+
+    def config_text(self, plan: ExportPlan) -> str:
+        """The checkpoint's config, saying how its layers are quantised now; "" when it has none."""
+        config = _unquantised(plan.checkpoint.config)
+        quantization = self.quantization(plan)
+        if quantization:
+            config["quantization_config"] = quantization
+        return json.dumps(config, indent=2, ensure_ascii=False) + "\n" if config else ""
+
+    def disk_bytes(self, plan: ExportPlan) -> int:
+        return Shards(plan.tensors()).disk_bytes + len(self.config_text(plan).encode())
+
+    def write(self, place: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> None:
+        from benchvise.core.export.safetensors_folder import write_folder
+
+        write_folder(place, plan, weights, self._texts(plan), progress)
+
+    def verify(self, place: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> None:
+        from benchvise.core.export.safetensors_folder import verify_folder
+
+        verify_folder(place, plan, weights, self._texts(plan), progress)
+
+    def _texts(self, plan: ExportPlan) -> dict[str, str]:
+        config = self.config_text(plan)
+        return {CONFIG: config} if config else {}
+
+
+def _unquantised(config: dict[str, object]) -> dict[str, object]:
+    plain = {key: value for key, value in config.items() if key not in _QUANTIZATION_KEYS}
+    text = plain.get("text_config")
+    if isinstance(text, dict):
+        plain["text_config"] = {key: value for key, value in text.items() if key not in _QUANTIZATION_KEYS}
+    return plain

@@ -1,0 +1,37 @@
+"""What a check asks of the export targets: who loads what they write, and which others there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.export.targets.registry import target_of, targets
+from benchvise.core.preflight.runtimes import Runtime
+from benchvise.core.protocol.results import Finding, Fix
+
+
+def loads(runtime: Runtime, export: ExportPlan) -> bool:
+    """Whether the runtime loads what the export writes without a conversion."""
+    return runtime.key in target_of(export.target).runtimes
+
+
+def other_targets(export: ExportPlan) -> tuple[Fix, ...]:
+    """A change to every other target; the check keeps those that solve its problem."""
+    return tuple(Fix(target.action, target=target.key) for target in targets() if target.key != export.target)
+
+
+def same_target(export: ExportPlan) -> Fix:
+    """The target that "auto" has found, chosen by name."""
+    target = target_of(export.target)
+    return Fix(target.action, target=target.key)
+
+
+def target_findings(export: ExportPlan) -> Iterator[Finding]:
+    """Whether the target can be written on this machine, and whether it can hold the result."""
+    target = target_of(export.target)
+    if target.problem:
+        detail = f"Install '{target.package}', or choose another target."
+        yield Finding("package", "blocks", target.problem, detail, fixes=other_targets(export))
+    if export.refusal:
+        title = f"The result cannot be exported as {target.title}"
+        yield Finding("refused", "blocks", title, f"{export.refusal}.", fixes=other_targets(export))

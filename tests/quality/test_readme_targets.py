@@ -1,0 +1,25 @@
+"""The README's table of export targets is the registry's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchvise.core.export.targets.registry import targets
+
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- targets -->\n", "<!-- /targets -->"
+
+
+def table() -> str:
+    rows = (f"| `{each.key}` | {each.summary} | {each.loaded_by} |" for each in targets())
+    return "\n".join(("| target | what is written | loaded by |", "|---|---|---|", *rows)) + "\n"
+
+
+def test_the_table_is_the_registry() -> None:
+    """`python -m tests.quality.test_readme_targets` writes it."""
+    assert README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0] == table()
+
+
+if __name__ == "__main__":
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    README.write_text(f"{before}{BEGIN}{table()}{END}{rest.partition(END)[2]}", encoding="utf-8")
