@@ -154,7 +154,7 @@ def preview(plan: Plan, target: str, out: str = "", earlier: RunRecord | None = 
 
 
 def _may_be_written_by(run: RunRecord, out: Path, suffix: str) -> bool:
-    """Whether `out` may be of the run. A file names no run: beside a finished one it is compared when it is exported."""
+    """Whether `out` may be of the run. A file names none: beside a finished run it is compared when it is exported."""
     return (run.state == "done" and out.is_file()) if suffix else run_of_export(out) == run.id
 
 
