@@ -41,3 +41,6 @@ class NullProgress:
 
     def result(self, record: object) -> None:
         pass
+
+
+NULL_PROGRESS: Progress = NullProgress()

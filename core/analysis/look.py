@@ -12,12 +12,13 @@ from benchvise.core.analysis.heat_map import error_map_of, heat_map_of
 from benchvise.core.analysis.histogram import histogram_of
 from benchvise.core.analysis.source import ArraySource, EntrySource, Source
 from benchvise.core.analysis.statistics import look as look_at
+from benchvise.core.checkpoint.matrix_shape import as_matrix
 from benchvise.core.checkpoint.read import raw_dtype
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.checkpoint.reopen import LAST_OPENED
 from benchvise.core.checkpoint.tensors import load_tensor, torch_dtype
 from benchvise.core.compress.apply import treat
-from benchvise.core.compress.layer_matrix import BLOCK_BYTES, LayerMatrix, as_matrix, matrix_entry
+from benchvise.core.compress.layer_matrix import BLOCK_BYTES, LayerMatrix, matrix_entry
 from benchvise.core.compress.quality import Quality
 from benchvise.core.errors import CheckpointError
 from benchvise.core.progress import Progress

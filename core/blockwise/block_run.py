@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class BlockRun:
     def __call__(self, hidden: Tensor) -> Tensor:
         given = self.arguments(hidden.shape[0], hidden.shape[1])
         return hidden_of(self.module(hidden, *given.args, **given.kwargs))
+
+    def with_parameters(self, parameters: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
+        """As `BlockForward.with_parameters`: hidden and result float32 [windows, tokens, width]."""
+        given = self.arguments(hidden.shape[0], hidden.shape[1])
+        return hidden_of(functional_call(self.module, dict(parameters), (hidden, *given.args), given.kwargs))
 
     def of(self, module: nn.Module) -> BlockRun:
         """The same call on another module of the same make, such as a copy from before it was compressed."""

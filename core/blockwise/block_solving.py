@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from benchvise.core.blockwise.batching import Batching, with_memory
-from benchvise.core.blockwise.block_layer import BlockLayer
 from benchvise.core.blockwise.block_run import BlockRun
 from benchvise.core.blockwise.context import Job
 from benchvise.core.blockwise.input_hooks import InputHook, in_order
 from benchvise.core.blockwise.nonfinite import first_not_finite, not_finite
 from benchvise.core.blockwise.observed_layers import ObservedLayers, observed_layers
-from benchvise.core.blockwise.registry import SOLVE_BLOCK
 from benchvise.core.blockwise.statistics import Collector, Learned, NotFinite, Stream, Wanted, finite
 from benchvise.core.blockwise.sub_progress import Share
 from benchvise.core.compress.whole_matrix import solve_matrix
 from benchvise.core.errors import CheckpointError
 from benchvise.core.recipe.plan import PlanRow
+from benchvise.core.solvers.block import BlockLayer
+from benchvise.core.solvers.context import SolverContext
+from benchvise.core.solvers.registry import functions_of
 
 
 class BlockSolving:
@@ -52,7 +53,7 @@ class BlockSolving:
         self._original = original
         self._staged = job.recipe.calibration.inputs == "compressed"
         self._share = share
-        self._begun_with: dict[str, Learned] = {}
+        self._initial: dict[str, _Initial] = {}
 
     def carry_out(self, rows: Sequence[PlanRow], *, onward: bool) -> None:
         """onward: whether something comes after the block that the hidden states are needed for.
@@ -138,7 +139,7 @@ class BlockSolving:
             row
             for row in rows
             if row.treatment.solver.needs(row.treatment.scheme) == "block"
-            and type(row.treatment.solver) in SOLVE_BLOCK
+            and functions_of(row.treatment.solver).block is not None
             and row.layer.name not in watched.blind
             and self._job.network.parameter_inside(self._index, row.layer) is not None
         ]
@@ -153,10 +154,11 @@ class BlockSolving:
             if solver is None or parameter is None:
                 raise RuntimeError(f"{row.layer.name} has lost its place in the block")
             weight, statistics = self._job.weight(row).clone(), learned.statistics.get(row.layer.name)
-            begun = solve_matrix(weight, replace(row.treatment, solver=solver), statistics, None)
-            self._job.put(row, begun)
-            self._begun_with[row.layer.name] = learned
-            layers.append(BlockLayer(row.layer, parameter, row.treatment, weight, begun, statistics, started))
+            asked, context = row.treatment, self._job.context_of(row, weight)
+            initial = solve_matrix(weight, replace(asked, solver=solver), statistics, context)
+            self._job.put(row, initial)
+            self._initial[row.layer.name] = _Initial(learned, started)
+            layers.append(BlockLayer(row.layer, parameter, asked.scheme, asked.solver, weight, initial, statistics))
         return layers
 
     def _solve_block(self, rows: Sequence[PlanRow], begun: Sequence[BlockLayer], targets: Tensor) -> None:
@@ -167,18 +169,18 @@ class BlockSolving:
         layers = {layer.layer.name: layer for layer in begun}
         for kind in kinds:
             group = [row for row in rows if type(row.treatment.solver) is kind]
-            found = SOLVE_BLOCK[kind](
-                self._run,
-                [layers[row.layer.name] for row in group],
-                torch.split(self._shown.hidden, windows),
-                torch.split(targets, windows),
-                self._job.recipe.seed,
-                self._whole.part(sum(row.layer.parameters for row in group) / weights),
-            )
+            solve = functions_of(group[0].treatment.solver).block
+            if solve is None:
+                raise TypeError(f"{kind.key} solves no block")
+            progress = self._whole.part(sum(row.layer.parameters for row in group) / weights)
+            context = SolverContext(self._job.recipe.seed, progress, self._shown.hidden.device.type)
+            members = [layers[row.layer.name] for row in group]
+            hidden = self._shown.hidden
+            found = solve(self._run, members, torch.split(hidden, windows), torch.split(targets, windows), context)
             for row in group:
-                layer = layers[row.layer.name]
-                learned = self._begun_with[row.layer.name]
-                self._job.finish(row, layer.weight, found[row.layer.name], learned, layer.started)
+                initial = self._initial[row.layer.name]
+                weight = layers[row.layer.name].weight
+                self._job.finish(row, weight, found[row.layer.name], initial.learned, initial.started)
         self._whole.finish()
 
     def _outputs(self, stream: Stream) -> Tensor:
@@ -214,6 +216,14 @@ class BlockSolving:
             if name is not None:
                 return not_finite(network.name_outside(self._index, name).rstrip("."))
         return not_finite(f"{network.name_outside(self._index, '').rstrip('.')}, at {error}")
+
+
+@dataclass(frozen=True)
+class _Initial:
+    """What a layer was first solved on, and when, as `time.monotonic` gives it."""
+
+    learned: Learned
+    started: float
 
 
 def _names(rows: Sequence[PlanRow]) -> frozenset[str]:

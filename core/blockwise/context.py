@@ -12,7 +12,7 @@ from torch import Tensor
 from benchvise.core.blockwise.network import Network
 from benchvise.core.blockwise.recorder import Recorder, Solved
 from benchvise.core.blockwise.statistics import Learned
-from benchvise.core.compress.layer_matrix import from_matrix
+from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.compress.whole_matrix import matrix_of, solve_matrix
 from benchvise.core.methods.activations import INPUT_SCALE
 from benchvise.core.progress import Progress
@@ -22,6 +22,7 @@ from benchvise.core.recipe.recipe import Recipe
 from benchvise.core.runtime.quantised_inputs import InputQuantiser, linear_of
 from benchvise.core.runtime.replace import holder_name, read_weight, replace_weight
 from benchvise.core.schemes.arithmetic import Shared
+from benchvise.core.solvers.context import SolverContext, layer_context
 from benchvise.core.solvers.solution import Solution
 
 
@@ -42,9 +43,14 @@ class Job:
             self.progress.check_cancelled()
             started, name = time.monotonic(), row.layer.name
             weight = self.weight(row)
-            found = solve_matrix(weight, row.treatment, learned.statistics.get(name), self.shares.get(name))
+            statistics, shared = learned.statistics.get(name), self.shares.get(name)
+            found = solve_matrix(weight, row.treatment, statistics, self.context_of(row, weight), shared)
             self.finish(row, weight, found, learned, started)
             share.advance(row.layer.parameters)
+
+    def context_of(self, row: PlanRow, weight: Tensor) -> SolverContext:
+        """What the solver of the layer is given besides its `weight`, of any shape and dtype."""
+        return layer_context(self.recipe.seed, row.layer.name, self.progress, weight.device.type)
 
     def weight(self, row: PlanRow) -> Tensor:
         """The layer's weight as it is in the model, as the matrix that is solved."""

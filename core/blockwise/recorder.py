@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchvise.core.checkpoint.matrix_shape import as_matrix
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.compress.layer_matrix import as_matrix
 from benchvise.core.compress.quality import Quality
 from benchvise.core.compress.record import ARITHMETIC_VERSION, is_whole, write_record
 from benchvise.core.progress import Progress

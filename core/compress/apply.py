@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.checkpoint.tensors import load_tensor, torch_dtype
 from benchvise.core.compress.ahead import ahead
-from benchvise.core.compress.layer_matrix import LayerMatrix, from_matrix
+from benchvise.core.compress.layer_matrix import LayerMatrix
 from benchvise.core.compress.quality import Quality
 from benchvise.core.compress.whole_matrix import matrix_of, solve_matrix, streams
 from benchvise.core.errors import CheckpointError
@@ -20,7 +21,8 @@ from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.schemes.arithmetic import Shared
 from benchvise.core.schemes.grid_arithmetic import STREAMED
 from benchvise.core.schemes.matrix import SolvedRows
-from benchvise.core.solvers.registry import SOLVE
+from benchvise.core.solvers.context import SolverContext, layer_context
+from benchvise.core.solvers.registry import functions_of
 
 
 @dataclass(frozen=True)
@@ -57,33 +59,36 @@ class TreatedLayer:
     quality: Quality
 
 
-def solve_layer(layer: Layer, treatment: Treatment, progress: Progress, shared: Shared | None = None) -> LayerSolution:
-    """The layer's rows under the treatment, as a stream; from its weights alone, whatever the solver would like to see.
+def solve_layer(
+    layer: Layer, treatment: Treatment, progress: Progress, shared: Shared | None = None, *, seed: int = 0
+) -> LayerSolution:
+    """The layer's rows under the treatment, as a stream. Ignores statistics even if the solver could use them.
 
-    Raises CheckpointError for weights that are NaN or infinite, naming the layer.
+    seed: the recipe's. Raises CheckpointError for weights that are NaN or infinite, naming the layer.
     """
-    device = device_for(treatment)
-    if not streams(treatment):
-        return _whole(layer, treatment, device, shared)
-    matrix = LayerMatrix(layer, progress, device, searched=_searched(treatment))
-    rows, arithmetic = SOLVE[type(treatment.solver)](matrix, treatment.scheme, treatment.solver, shared)
-    return LayerSolution(rows, arithmetic.tail, device)
+    context = layer_context(seed, layer.name, progress, device_for(treatment))
+    solve = functions_of(treatment.solver).rows
+    if solve is None or not streams(treatment):
+        return _whole(layer, treatment, context, shared)
+    matrix = LayerMatrix(layer, progress, context.device, searched=_searched(treatment))
+    rows, arithmetic = solve(matrix, treatment.scheme, treatment.solver, shared, context)
+    return LayerSolution(rows, arithmetic.tail, context.device)
 
 
-def _whole(layer: Layer, treatment: Treatment, device: str, shared: Shared | None) -> LayerSolution:
+def _whole(layer: Layer, treatment: Treatment, context: SolverContext, shared: Shared | None) -> LayerSolution:
     """For solvers that need all of a matrix at once."""
     tail: dict[str, Tensor] = {}
     notes: list[str] = []
 
     def rows() -> Iterator[SolvedRows]:
-        weight = matrix_of(layer, load_tensor(layer.tensor)).to(device)
-        solution = solve_matrix(weight, treatment, None, shared)
+        weight = matrix_of(layer, load_tensor(layer.tensor)).to(context.device)
+        solution = solve_matrix(weight, treatment, None, context, shared)
         tail.update({name: part for name, part in solution.stored.items() if name not in STREAMED})
         notes.extend(solution.notes)
         stored = {name: part for name, part in solution.stored.items() if name in STREAMED}
         yield SolvedRows(0, weight, stored, solution.decoded)
 
-    return LayerSolution(rows(), lambda: tail, device, notes=notes)
+    return LayerSolution(rows(), lambda: tail, context.device, notes=notes)
 
 
 def device_for(treatment: Treatment) -> str:

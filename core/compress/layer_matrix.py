@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from benchvise.core.checkpoint.matrix_shape import as_matrix
 from benchvise.core.checkpoint.records import Layer, TensorEntry
 from benchvise.core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
 from benchvise.core.compress.ahead import ahead
@@ -86,16 +87,6 @@ def matrix_entry(layer: Layer) -> TensorEntry | None:
     if entry.strides is None or entry.shape == (rows, columns):
         return replace(entry, shape=(rows, columns))
     return None
-
-
-def as_matrix(layer: Layer, weight: Tensor) -> Tensor:
-    """The weight in the layer's own shape as [outputs, inputs]."""
-    return weight.T if layer.transposed and weight.dim() == 2 else weight.reshape(layer.matrix_shape)
-
-
-def from_matrix(layer: Layer, matrix: Tensor) -> Tensor:
-    """The matrix [outputs, inputs] in the layer's own shape: what `as_matrix` undoes."""
-    return matrix.T.contiguous() if layer.transposed and len(layer.shape) == 2 else matrix.reshape(layer.shape)
 
 
 def refuse_not_finite(layer: Layer, start: int, block: Tensor) -> None:

@@ -23,15 +23,22 @@ ARITHMETIC_VERSION = 1
 """Raise when the same treatment gives other bytes than before, so that old records are not taken for new ones."""
 
 
-def record_key(layer: Layer, treatment: Treatment, shared: Shared | None) -> str:
-    """sha256 hex over the tensor, the treatment, the global fit and the version of the arithmetic."""
-    parts = [
+def record_key(layer: Layer, treatment: Treatment, shared: Shared | None, seed: int) -> str:
+    """sha256 hex over the tensor, the treatment, the global fit and the version of the arithmetic.
+
+    Where they matter, also over the recipe's `seed`, and the versions of packages that methods come from.
+    """
+    parts: list[object] = [
         ARITHMETIC_VERSION,
         tensor_identity(layer.tensor),
         layer.matrix_shape,
         treatment.to_mapping(),
         shared.digest if shared else "",
     ]
+    if treatment.solver.randomised:
+        parts.append([seed, layer.name])
+    if treatment.packages:
+        parts.append(list(treatment.packages))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -17,7 +17,6 @@ from benchvise.core.blockwise.calibration import CalibrationText
 from benchvise.core.blockwise.context import Job
 from benchvise.core.blockwise.embedding_and_head import EmbeddingAndHead
 from benchvise.core.blockwise.kept_layers import record_changed
-from benchvise.core.blockwise.learned_rounding import probes
 from benchvise.core.blockwise.network import Network
 from benchvise.core.blockwise.recorder import Recorder
 from benchvise.core.blockwise.run_blocks import BlockwiseStage, HiddenStates
@@ -33,6 +32,7 @@ from benchvise.core.methods.solver import Nearest
 from benchvise.core.progress import NullProgress
 from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.solvers.learned_rounding import probes
 from benchvise.core.workspace.run_record import RunRecord
 from benchvise.core.workspace.workspace import Workspace
 

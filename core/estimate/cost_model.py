@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from benchvise.core.blockwise.calibration import shipped_text
-from benchvise.core.blockwise.learned_rounding import probed_windows
 from benchvise.core.blockwise.network import Network, layers_inside
 from benchvise.core.estimate import layer_benchmark, polish_benchmark
 from benchvise.core.estimate.block_benchmark import Rehearsal, Scale, scale_for
@@ -35,6 +34,7 @@ from benchvise.core.methods.tuning import Tuning
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.solvers.learned_rounding import probed_windows
 from benchvise.core.workspace.workspace import Workspace
 
 TRIED_CHARACTERS = 1 << 21

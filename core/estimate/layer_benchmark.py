@@ -42,7 +42,7 @@ def benchmark_layer(row: PlanRow, workspace: Workspace) -> LayerRates:
         for number in range(2):
             started = time.perf_counter()
             shared = shared_fits((cut,), progress).get(piece.name)
-            compress_layer(cut, shared, workspace, f"{number:02}{'0' * 62}", progress)
+            compress_layer(cut, shared, workspace, f"{number:02}{'0' * 62}", progress, 0)
             seconds = time.perf_counter() - started
             if seconds > _QUICK_SECONDS:  # what is done for the first time in a process counts for little then
                 break

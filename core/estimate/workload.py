@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchvise.core.blockwise.blockwise_run import compares
-from benchvise.core.blockwise.learned_rounding import probed_windows, probes
 from benchvise.core.methods.learned_rounding import LearnedRounding
 from benchvise.core.methods.tuning import Tuning
 from benchvise.core.recipe.plan import Plan, PlanRow
+from benchvise.core.solvers.learned_rounding import probed_windows, probes
 from benchvise.core.tuning.polish import CACHE_BYTES, HELD_OUT
 
 

@@ -34,13 +34,13 @@ def compress_streaming(
     for row in rows:
         progress.check_cancelled()
         shared = shares.get(row.layer.name)
-        key = record_key(row.layer, row.treatment, shared)
+        key = record_key(row.layer, row.treatment, shared, plan.recipe.seed)
         path = record_file(workspace.layers, key)
         if key in finished and is_whole(path, row.layer, row.treatment, finished[key].sha256):
             layers.append(replace(finished[key].result, resumed=True))
             progress.advance(row.layer.nbytes)
         else:
-            layer, sha256 = compress_layer(row, shared, workspace, key, progress)
+            layer, sha256 = compress_layer(row, shared, workspace, key, progress, plan.recipe.seed)
             layers.append(layer)
             run.append(key, layer, sha256)
         progress.result(layers[-1])
@@ -48,14 +48,15 @@ def compress_streaming(
 
 
 def compress_layer(
-    row: PlanRow, shared: Shared | None, workspace: Workspace, key: str, progress: Progress
+    row: PlanRow, shared: Shared | None, workspace: Workspace, key: str, progress: Progress, seed: int
 ) -> tuple[LayerCompressed, str]:
     """Solve the layer and write its record under `key`; returns what came of it and the record's sha256 (hex).
 
-    `progress` advances by the layer's bytes. Raises CheckpointError for weights that are not finite, and OutputError.
+    `progress` advances by the layer's bytes. seed: the recipe's.
+    Raises CheckpointError for weights that are not finite, and OutputError.
     """
     started = time.monotonic()
-    solution = solve_layer(row.layer, row.treatment, progress, shared)
+    solution = solve_layer(row.layer, row.treatment, progress, shared, seed=seed)
     path = record_file(workspace.layers, key)
     sha256 = write_record(path, row.layer, row.treatment, _advancing(solution, progress), solution.tail)
     layer = LayerCompressed(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchvise.core.kernels.quantise import grid_of
+from benchvise.core.progress import NULL_PROGRESS, Progress
 
 _BLOCK_WEIGHTS = 1 << 17
 
@@ -28,11 +29,12 @@ def fit_clipped(
     scale_dtype: torch.dtype,
     steps: int,
     least: float,
+    progress: Progress = NULL_PROGRESS,
 ) -> tuple[Tensor, Tensor | None]:
     """The grid of each group with the range shrunk by the best factor; of equal ones the widest.
 
     weight: finite, [rows, cols]; the error is that of the decoded weight in its dtype.
-    Returns scale `scale_dtype` [rows, groups] and zero point uint8 [rows, groups] or None.
+    Returns scale `scale_dtype` [rows, groups] and zero point uint8 [rows, groups] or None. Raises Cancelled.
     """
     rows, cols = weight.shape
     groups = cols // group_size
@@ -40,6 +42,7 @@ def fit_clipped(
     zero_point = None if symmetric else weight.new_empty((rows, groups), dtype=torch.uint8)
     step = max(1, _BLOCK_WEIGHTS // max(1, cols))
     for start in range(0, rows, step):
+        progress.check_cancelled()
         block = weight[start : start + step].reshape(-1, group_size)
         best_scale, best_zero = _search(block, bits, symmetric, scale_dtype, shrink_factors(steps, least))
         scale[start : start + step] = best_scale.view(-1, groups)

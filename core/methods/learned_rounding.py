@@ -83,6 +83,10 @@ class LearnedRounding(Solver):
     def compares(self) -> bool:
         return self.start == "error_feedback"
 
+    @property
+    def randomised(self) -> bool:
+        return True
+
     def searches(self, scheme: Scheme) -> bool:  # noqa: ARG002 - sums decide every code
         return True
 

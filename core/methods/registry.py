@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchvise.core.methods.codebook import Codebook
 from benchvise.core.methods.drop_blocks import DropBlocks
 from benchvise.core.methods.error_feedback import ErrorFeedback
@@ -25,7 +27,7 @@ from benchvise.core.methods.surgery import Surgery
 from benchvise.core.methods.transform import Transform
 from benchvise.core.methods.tuning import Tuning
 from benchvise.core.methods.vector_codebook import VectorCodebook
-from benchvise.core.plugins import Registry
+from benchvise.core.plugins import Origin, Registry
 
 SCHEMES: Registry[Scheme] = Registry(
     "benchvise.schemes",
@@ -49,3 +51,22 @@ SOLVERS: Registry[Solver] = Registry(
 TRANSFORMS: Registry[Transform] = Registry("benchvise.transforms", Transform, (Fold, Rotate, Smooth, Scale))
 SURGERIES: Registry[Surgery] = Registry("benchvise.surgeries", Surgery, (DropBlocks,))
 TUNINGS: Registry[Tuning] = Registry("benchvise.tunings", Tuning, (Polish,))
+
+Method = Scheme | Solver | Transform | Surgery | Tuning
+AXES: dict[type[Any], Registry[Any]] = {
+    Scheme: SCHEMES,
+    Solver: SOLVERS,
+    Transform: TRANSFORMS,
+    Surgery: SURGERIES,
+    Tuning: TUNINGS,
+}
+"""The registry of every kind of method."""
+
+
+def origin_of(method: Method) -> Origin | None:
+    """The distribution that a method comes from; None for our own.
+
+    Its version belongs to the identity of results: another version may compute something else.
+    """
+    registry = next(registry for base, registry in AXES.items() if isinstance(method, base))
+    return registry.origin(method.key)

@@ -49,6 +49,11 @@ class Solver(ABC):
         """The solver of single layers whose codes a solver of blocks starts from; None for solvers of single layers."""
         return None
 
+    @property
+    def randomised(self) -> bool:
+        """Whether the result depends on the recipe's seed."""
+        return False
+
     def searches(self, scheme: Scheme) -> bool:  # noqa: ARG002 - subclasses look at the scheme
         """Whether values are chosen by comparing sums, which may differ in their last digits between devices."""
         return False

@@ -18,7 +18,7 @@ from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.methods.keep import Keep
 from benchvise.core.methods.polish import Polish
-from benchvise.core.methods.registry import SCHEMES, SOLVERS, SURGERIES, TRANSFORMS, TUNINGS
+from benchvise.core.methods.registry import SCHEMES, SOLVERS, SURGERIES, TRANSFORMS, TUNINGS, Method, origin_of
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Nearest, Solver
 from benchvise.core.methods.surgery import Surgery
@@ -49,6 +49,12 @@ class Treatment:
     def keeps(self) -> bool:
         """True when the layer stays as it is."""
         return isinstance(self.scheme, Keep)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages, with their versions, that scheme and solver come from; none for our own."""
+        origins = (origin_of(self.scheme), None if self.keeps else origin_of(self.solver))
+        return tuple(str(origin) for origin in origins if origin is not None)
 
     @property
     def needs_calibration(self) -> bool:
@@ -154,8 +160,13 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """sha256 hex over what determines the result: all but name and description."""
+        """sha256 hex over what determines the result: all but name and description, and versions of other packages."""
         mapping = {key: value for key, value in self.to_mapping().items() if key not in ("name", "description")}
+        packages = {name for rule in self.rules for name in rule.treatment.packages}
+        stages: tuple[Method, ...] = (*self.surgery, *self.transforms, *self.tuning)
+        packages |= {str(origin) for method in stages if (origin := origin_of(method)) is not None}
+        if packages:
+            mapping["packages"] = sorted(packages)
         canonical = json.dumps(mapping, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchvise.core.methods.scheme import Scheme
+from benchvise.core.progress import NULL_PROGRESS, Progress
 from benchvise.core.schemes.clip_search import ClipSearch
 from benchvise.core.schemes.grid import Grid
 from benchvise.core.schemes.learning import Learnable
@@ -53,12 +54,19 @@ class SchemeArithmetic(ABC, Generic[S]):
     scheme: ClassVar[type[Scheme]]
 
     def __init__(
-        self, settings: S, matrix: Matrix, *, clip: ClipSearch | None = None, shared: Shared | None = None
+        self,
+        settings: S,
+        matrix: Matrix,
+        *,
+        clip: ClipSearch | None = None,
+        shared: Shared | None = None,
+        progress: Progress = NULL_PROGRESS,
     ) -> None:
         self.settings = settings
         self.matrix = matrix
         self.clip = clip
         self.shared = shared
+        self.progress = progress
 
     def fit(self) -> None:
         """Read the matrix for what spans blocks (a scale of the whole tensor, a threshold). Default: nothing does."""

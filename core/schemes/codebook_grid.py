@@ -103,8 +103,8 @@ class CodebookGrid(Grid):
 
     def _searched(self, units: Tensor, weights: Tensor | None) -> Tensor:
         if self.settings.kind == "quantile":
-            return quantile_levels(units, self.settings.levels)
-        return kmeans_levels(units, self.settings.levels, weights)
+            return quantile_levels(units, self.settings.levels, self.progress)
+        return kmeans_levels(units, self.settings.levels, weights, self.progress)
 
 
 def distinct_sorted(ascending: Tensor) -> Tensor:

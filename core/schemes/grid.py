@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from benchvise.core.progress import NULL_PROGRESS, Progress
+
 
 class Grid(ABC):
     """The values that each weight of a matrix [rows, columns] may take.
@@ -28,6 +30,9 @@ class Grid(ABC):
     step: int = 1
     dtype: torch.dtype
     """The weight's, in which the represented values compute."""
+
+    progress: Progress = NULL_PROGRESS
+    """`fit` and `encode` call its `check_cancelled` between parts of their work; the caller sets it."""
 
     @abstractmethod
     def fit(self, start: int, values: Tensor, importance: Tensor | None = None) -> None:

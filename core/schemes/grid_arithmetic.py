@@ -58,4 +58,6 @@ class GridArithmetic(SchemeArithmetic[S], Generic[S]):
         return {name: torch.cat(parts) for name, parts in self._parts.items()}
 
     def _new_grid(self, rows: int) -> Grid:
-        return self.grid(self.settings, rows, self.matrix.columns, self.matrix.dtype, clip=self.clip)
+        grid = self.grid(self.settings, rows, self.matrix.columns, self.matrix.dtype, clip=self.clip)
+        grid.progress = self.progress
+        return grid

@@ -158,6 +158,7 @@ class IntegerArithmetic(GridArithmetic[Integer]):
             scale_dtype=scale_dtype(block.dtype),
             steps=self.clip.steps,
             least=self.clip.least,
+            progress=self.progress,
         )
 
     def _whole_grid(self) -> tuple[Tensor, Tensor | None]:
@@ -176,6 +177,7 @@ class IntegerArithmetic(GridArithmetic[Integer]):
         errors = [0.0] * len(grids)
         for _, block in self.matrix.blocks():
             for index, (scale, zero) in enumerate(grids):
+                self.progress.check_cancelled()
                 errors[index] += squared_error(block, scale, zero, bits)
         return grids[min(range(len(grids)), key=errors.__getitem__)]
 

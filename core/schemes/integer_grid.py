@@ -54,6 +54,7 @@ class IntegerGrid(Grid):
         for row in range(0, rows, step):
             # A single row's sums would be split between threads, which changes their order.
             part = slice(max(0, min(row, rows - 2)), row + step)
+            self.progress.check_cancelled()
             scale, zero = self._searched(groups[..., part], weights)
             self.scale[target, part], self.zero[target, part] = scale, zero
 
@@ -135,6 +136,7 @@ class IntegerGrid(Grid):
             return best_scale, best_zero
         least = self._error(groups, best_scale, best_zero, importance)
         for factor in shrink_factors(self.clip.steps, self.clip.least)[1:]:
+            self.progress.check_cancelled()
             scale, zero = self._of_range(low * factor, high * factor)
             error = self._error(groups, scale, zero, importance)
             better = error < least

@@ -24,6 +24,10 @@ NF4 = (
 """As published, to the last bit. Source: arXiv 2305.14314, appendix E."""
 
 
+_CHUNK_WEIGHTS = 1 << 19
+"""Searched at a time."""
+
+
 @lru_cache(maxsize=8)
 def normal_float_levels(bits: int) -> tuple[float, ...]:
     """The 2**bits levels from −1 to 1, ascending, 0 among them; `bits` from 2 to 8.
@@ -74,7 +78,7 @@ class NormalFloatGrid(Grid):
             weights = importance.view(1, spans, self.span)
             if self._whole:
                 weights = importance.expand(len(values), -1).reshape(1, 1, -1)
-        scale = self._searched(grouped, weights)
+        scale = self._searched_in_parts(grouped, weights)
         first = start // self.span
         self.scale[first : first + spans] = scale.T
 
@@ -97,6 +101,16 @@ class NormalFloatGrid(Grid):
         spans = torch.arange(start, start + columns, device=self.scale.device) // self.span
         return self.scale[spans].T
 
+    def _searched_in_parts(self, values: Tensor, importance: Tensor | None) -> Tensor:
+        """As `_searched`, for some rows at a time."""
+        rows, step = len(values), max(2, _CHUNK_WEIGHTS // max(1, values[0].numel()))
+        found = values.new_empty(values.shape[:2])
+        for row in range(0, rows, step):
+            # A single row's sums would be added in another order.
+            part = slice(max(0, min(row, rows - 2)), row + step)
+            found[part] = self._searched(values[part], importance)
+        return found
+
     def _searched(self, values: Tensor, importance: Tensor | None) -> Tensor:
         """Scale float32 [rows, spans] of values [rows, spans, span], with the best of the shrink factors."""
         largest = values.abs().amax(2)
@@ -105,6 +119,7 @@ class NormalFloatGrid(Grid):
             return best
         least = self._error(values, best, importance)
         for factor in shrink_factors(self.clip.steps, self.clip.least)[1:]:
+            self.progress.check_cancelled()
             scale = self._stored_scale(largest * factor)
             error = self._error(values, scale, importance)
             better = error < least

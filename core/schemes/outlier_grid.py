@@ -46,6 +46,7 @@ class OutlierGrid(Grid):
             self._chosen = True
         elif not self._chosen:
             self._keep_shares(start, score)
+        self.integer.progress = self.progress
         self.integer.fit(start, values.masked_fill(self.kept[start:stop], 0), importance)
 
     def encode(self, start: int, values: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class OutliersArithmetic(SchemeArithmetic[Outliers]):
         self._columns = largest_columns(score, self.settings.kept_columns(self.matrix.columns))
         self._kept: list[Tensor] = []
         self._rest = WithoutColumns(self.matrix, self._columns)
-        self._integer = IntegerArithmetic(self.settings.integer, self._rest, clip=self.clip)
+        self._integer = IntegerArithmetic(self.settings.integer, self._rest, clip=self.clip, progress=self.progress)
         self._integer.fit()
 
     def project(self, start: int, block: Tensor) -> SolvedRows:

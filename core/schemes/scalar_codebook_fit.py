@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchvise.core.progress import NULL_PROGRESS, Progress
+
 _CHUNK_VALUES = 1 << 21
 _SETTLE_START = 10
 _SETTLE = 30
@@ -22,13 +24,14 @@ _PROMISING = 0.5
 _MIN_WEIGHT = 1e-6
 
 
-def quantile_levels(values: Tensor, count: int) -> Tensor:
+def quantile_levels(values: Tensor, count: int, progress: Progress = NULL_PROGRESS) -> Tensor:
     """float32 [units, count], ascending: the medians of `count` ranges that hold equally many of values [units, n].
 
     Units with at most `count` distinct values get exactly these. Source: arXiv 2110.02861, section 2.2.
     """
     found = values.new_empty((len(values), count), dtype=torch.float32)
     for start, stop in _chunks(values):
+        progress.check_cancelled()
         ascending = values[start:stop].float().sort(dim=1).values
         place = (torch.arange(count, dtype=torch.float64) + 0.5) / count * (ascending.shape[1] - 1)
         low = place.long()
@@ -38,7 +41,9 @@ def quantile_levels(values: Tensor, count: int) -> Tensor:
     return found
 
 
-def kmeans_levels(values: Tensor, count: int, weights: Tensor | None = None) -> Tensor:
+def kmeans_levels(
+    values: Tensor, count: int, weights: Tensor | None = None, progress: Progress = NULL_PROGRESS
+) -> Tensor:
     """float32 [units, count], ascending: levels of about least Σ w·(x − level)² for values x [units, n].
 
     weights: float32 [units, n] or broadcast to it, of the squared errors; negative ones count as zero, and none counts
@@ -51,7 +56,7 @@ def kmeans_levels(values: Tensor, count: int, weights: Tensor | None = None) -> 
     found = values.new_empty((len(values), count), dtype=torch.float32)
     whole = None if weights is None else weights.expand_as(values)
     for start, stop in _chunks(values):
-        units = _sorted(values[start:stop].float(), None if whole is None else whole[start:stop])
+        units = _sorted(values[start:stop].float(), None if whole is None else whole[start:stop], progress)
         levels = _improved(units, _best_start(units, count))
         found[start:stop] = _exact_where_few(units.ascending, (levels + units.centre).float())
     return found
@@ -70,6 +75,7 @@ class _Units:
     weights: Tensor | None
     weight: Tensor
     moment: Tensor
+    progress: Progress
 
     def at(self, units: Tensor) -> _Units:
         """Some of the units, by index or mask."""
@@ -81,6 +87,7 @@ class _Units:
             weights,
             self.weight[units],
             self.moment[units],
+            self.progress,
         )
 
 
@@ -102,17 +109,17 @@ class _Clusters:
         return _explained(self.moment, self.weight)
 
 
-def _sorted(values: Tensor, weights: Tensor | None) -> _Units:
+def _sorted(values: Tensor, weights: Tensor | None, progress: Progress) -> _Units:
     ascending, order = values.sort(dim=1, stable=True)
     wide = ascending.double()
     centre = wide[:, wide.shape[1] // 2, None].clone()
     wide -= centre
     if weights is None:
         ones = torch.ones((), dtype=torch.float64).expand_as(wide)
-        return _Units(ascending, centre, wide, None, _running(ones), _running(wide))
+        return _Units(ascending, centre, wide, None, _running(ones), _running(wide), progress)
     largest = weights.amax(1, keepdim=True).double()
     kept = torch.where(largest > 0, weights.double() / largest, 1.0).clamp_(min=_MIN_WEIGHT).gather(1, order)
-    return _Units(ascending, centre, wide, kept, _running(kept), _running(kept * wide))
+    return _Units(ascending, centre, wide, kept, _running(kept), _running(kept * wide), progress)
 
 
 def _running(values: Tensor) -> Tensor:
@@ -134,6 +141,7 @@ def _start(units: _Units, count: int) -> Tensor:
 
 def _clusters(units: _Units, levels: Tensor) -> _Clusters:
     """The values nearest to each level."""
+    units.progress.check_cancelled()
     inner = torch.searchsorted(units.values, ((levels[:, 1:] + levels[:, :-1]) * 0.5).contiguous())
     ends = torch.nn.functional.pad(inner, (1, 0))
     ends = torch.nn.functional.pad(ends, (0, 1), value=units.values.shape[1])

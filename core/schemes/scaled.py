@@ -100,4 +100,6 @@ class ScaledArithmetic(SchemeArithmetic[S], Generic[S]):
         return ((start, block.float()) for start, block in self.matrix.blocks())
 
     def _new_grid(self, rows: int) -> ScaledGrid:
-        return self.grid(self.settings, rows, self.matrix.columns, self.matrix.dtype, clip=self.clip)
+        grid = self.grid(self.settings, rows, self.matrix.columns, self.matrix.dtype, clip=self.clip)
+        grid.progress = self.progress
+        return grid

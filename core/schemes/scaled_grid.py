@@ -95,6 +95,7 @@ class ScaledGrid(Grid):
             weights = self._weights_of(parts, values.shape[1], importance)
             cell = torch.arange(top, top + len(values)) // self.row_span
             for scale, found in zip(scales, sums, strict=True):
+                self.progress.check_cancelled()
                 step = self.rule.step(scale[cell])[..., None]
                 decoded = self._computed(self.element.decode(self.element.encode(parts / step)).mul_(step))
                 error = decoded.sub_(parts).square_()

@@ -24,6 +24,7 @@ class VectorCodebookArithmetic(SchemeArithmetic[VectorCodebook]):
         matrix = self.matrix
         values = torch.cat([block.float().cpu() for _, block in matrix.blocks()])
         grid = VectorGrid(self.settings, matrix.rows, matrix.columns, matrix.dtype)
+        grid.progress = self.progress
         grid.fit(0, values)
         self._stored = grid.stored(grid.encode(0, values))
 

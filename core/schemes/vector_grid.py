@@ -77,7 +77,7 @@ class VectorGrid(Grid):
         if told is not None:
             first = start - span * self.span
             weights = told[first : first + columns].view(1, -1, self.step).expand(rows, -1, -1).reshape(-1, self.step)
-        codes = encode_vectors(vectors, self.books[span], weights)
+        codes = encode_vectors(vectors, self.books[span], weights, self.progress)
         return joined(codes, self.settings).view(rows, -1)
 
     def _fit_span(self, span: int, values: Tensor, importance: Tensor | None) -> None:
@@ -97,7 +97,7 @@ class VectorGrid(Grid):
         scale = _root_mean_square(values, dtype)
         self.scale[span] = scale.to(self.scale.device)
         vectors, weights = _sample(values / scale[:, None], importance, self.step, count)
-        books = fit_books(vectors, settings.books, count, weights)
+        books = fit_books(vectors, settings.books, count, weights, self.progress)
         self.books[span] = books.to(dtype).float().to(self.books.device)
 
 

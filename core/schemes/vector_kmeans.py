@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchvise.core.progress import NULL_PROGRESS, Progress
+
 Floats = NDArray[np.float64]
 
 _CHUNK_SCORES = 1 << 20
@@ -22,12 +24,16 @@ _CHUNK_VECTORS = 1 << 14
 _IDLE = 0.35
 
 
-def nearest_vectors(vectors: Tensor, book: Tensor, weights: Tensor | None = None) -> Tensor:
+def nearest_vectors(
+    vectors: Tensor, book: Tensor, weights: Tensor | None = None, progress: Progress = NULL_PROGRESS
+) -> Tensor:
     """int64 [n]: for each of `vectors` [n, d] the one in `book` [count, d] of least Σ w·(v − c)²."""
-    return nearest_few(vectors, book, 1, weights)[:, 0]
+    return nearest_few(vectors, book, 1, weights, progress)[:, 0]
 
 
-def nearest_few(vectors: Tensor, book: Tensor, few: int, weights: Tensor | None = None) -> Tensor:
+def nearest_few(
+    vectors: Tensor, book: Tensor, few: int, weights: Tensor | None = None, progress: Progress = NULL_PROGRESS
+) -> Tensor:
     """As `nearest_vectors`, the `few` nearest of each, int64 [n, few]."""
     found = torch.empty((len(vectors), few), dtype=torch.int64, device=vectors.device)
     if weights is None:
@@ -38,6 +44,7 @@ def nearest_few(vectors: Tensor, book: Tensor, few: int, weights: Tensor | None 
         offset = torch.zeros(len(book), device=book.device)
     step = max(1, _CHUNK_SCORES // len(book))
     for start in range(0, len(vectors), step):
+        progress.check_cancelled()
         scores = torch.addmm(offset, left[start : start + step], right.T)
         if few == 1:
             torch.argmin(scores, 1, keepdim=True, out=found[start : start + step])
@@ -46,7 +53,9 @@ def nearest_few(vectors: Tensor, book: Tensor, few: int, weights: Tensor | None 
     return found
 
 
-def fit_books(vectors: Tensor, books: int, count: int, weights: Tensor | None = None) -> Tensor:
+def fit_books(
+    vectors: Tensor, books: int, count: int, weights: Tensor | None = None, progress: Progress = NULL_PROGRESS
+) -> Tensor:
     """float32 [books, count, d] whose sums come near to `vectors` [n, d], n at least `count`.
 
     The first book is the k-means of the vectors, each further one of what is left; then codes are chosen given the
@@ -56,13 +65,13 @@ def fit_books(vectors: Tensor, books: int, count: int, weights: Tensor | None = 
     found = torch.zeros(books, count, vectors.shape[1])
     rest = vectors
     for index in range(books):
-        found[index] = kmeans_vectors(rest, count, weights)
-        rest = rest - found[index][nearest_vectors(rest, found[index], weights)]
+        found[index] = kmeans_vectors(rest, count, weights, progress)
+        rest = rest - found[index][nearest_vectors(rest, found[index], weights, progress)]
     if books == 1:
         return found
     best, least = found, float("inf")
     for _ in range(_ROUNDS):
-        codes = encode_vectors(vectors, found, weights)
+        codes = encode_vectors(vectors, found, weights, progress)
         rest = _rest(vectors, found, codes)
         error = _total(rest, weights)
         if error < least:
@@ -74,15 +83,17 @@ def fit_books(vectors: Tensor, books: int, count: int, weights: Tensor | None = 
     return best
 
 
-def encode_vectors(vectors: Tensor, books: Tensor, weights: Tensor | None = None) -> Tensor:
+def encode_vectors(
+    vectors: Tensor, books: Tensor, weights: Tensor | None = None, progress: Progress = NULL_PROGRESS
+) -> Tensor:
     """int64 [n, books]: vectors of each book of `books` [books, count, d] whose sum is near to each of `vectors`.
 
     With several books the best few sums are kept from book to book (a beam search).
     """
     if len(books) == 1:
-        return nearest_few(vectors, books[0], 1, weights)
+        return nearest_few(vectors, books[0], 1, weights, progress)
     parts = [
-        _beam(vectors[start : start + _CHUNK_VECTORS], books, _rows(weights, start))
+        _beam(vectors[start : start + _CHUNK_VECTORS], books, _rows(weights, start), progress)
         for start in range(0, len(vectors), _CHUNK_VECTORS)
     ]
     return torch.cat(parts)
@@ -92,7 +103,7 @@ def _rows(weights: Tensor | None, start: int) -> Tensor | None:
     return None if weights is None else weights[start : start + _CHUNK_VECTORS]
 
 
-def _beam(vectors: Tensor, books: Tensor, weights: Tensor | None) -> Tensor:
+def _beam(vectors: Tensor, books: Tensor, weights: Tensor | None, progress: Progress) -> Tensor:
     n, d = vectors.shape
     rest = vectors[:, None]
     codes = torch.empty((n, 1, 0), dtype=torch.int64, device=vectors.device)
@@ -100,7 +111,8 @@ def _beam(vectors: Tensor, books: Tensor, weights: Tensor | None) -> Tensor:
         width = 1 if index == len(books) - 1 else min(_BEAM, len(book))
         beams = rest.shape[1]
         wide = None if weights is None else weights[:, None].expand(n, beams, d)
-        near = nearest_few(rest.reshape(-1, d), book, width, None if wide is None else wide.reshape(-1, d))
+        wide = None if wide is None else wide.reshape(-1, d)
+        near = nearest_few(rest.reshape(-1, d), book, width, wide, progress)
         codes = torch.cat([codes.repeat_interleave(width, 1), near.view(n, beams * width, 1)], 2)
         rest = rest.repeat_interleave(width, 1) - book[codes[..., -1]]
         error = rest.square() if weights is None else rest.square() * weights[:, None]
@@ -123,7 +135,9 @@ def _total(error: Tensor, weights: Tensor | None) -> float:
     return float(np.add.reduce(squares.numpy().ravel()))
 
 
-def kmeans_vectors(vectors: Tensor, count: int, weights: Tensor | None = None) -> Tensor:
+def kmeans_vectors(
+    vectors: Tensor, count: int, weights: Tensor | None = None, progress: Progress = NULL_PROGRESS
+) -> Tensor:
     """float32 [count, d] of about least Σ w·(v − nearest)² for `vectors` [n, d], n at least `count`, a power of two.
 
     Lloyd's iteration from the means of a balanced tree of halves; vectors that serve hardly any error move next to
@@ -132,7 +146,7 @@ def kmeans_vectors(vectors: Tensor, count: int, weights: Tensor | None = None) -
     book = _tree_means(vectors, count)
     best, least = book, float("inf")
     for iteration in range(_ITERATIONS):
-        codes = nearest_vectors(vectors, book, weights)
+        codes = nearest_vectors(vectors, book, weights, progress)
         error = vectors - book[codes]
         served = _sums((error.square() if weights is None else error.square() * weights), codes, count)
         total = float(np.add.reduce(served.ravel()))

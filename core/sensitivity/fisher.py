@@ -23,6 +23,8 @@ from benchvise.core.methods.solver import Nearest
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.runtime.quantised_inputs import linear_of
+from benchvise.core.sensitivity.treated import SEED
+from benchvise.core.solvers.context import layer_context
 from benchvise.core.solvers.moments import factor, unusable
 from benchvise.core.weights.weights import Weights
 
@@ -92,7 +94,7 @@ class _Seeing:
 
 
 @torch.no_grad()
-def estimated(weights: Weights, layer: Layer, treatment: Treatment, known: Factors) -> float:
+def estimated(weights: Weights, layer: Layer, treatment: Treatment, known: Factors, progress: Progress) -> float:
     """KL in nats per token that the treatment of this layer alone will bring.
 
     Where the solver lets later weights make good the errors of earlier ones, rounding to nearest stands for it, and
@@ -102,7 +104,8 @@ def estimated(weights: Weights, layer: Layer, treatment: Treatment, known: Facto
     matrix = matrix_of(layer, weights.dense(layer))
     compensates = treatment.solver.compensates
     stand_in = Treatment(treatment.scheme, Nearest()) if compensates else treatment
-    lost = (solve_matrix(matrix, stand_in, None).decoded.float() - matrix.float()).to(known.inputs.device)
+    context = layer_context(SEED, layer.name, progress, matrix.device.type)
+    lost = (solve_matrix(matrix, stand_in, None, context).decoded.float() - matrix.float()).to(known.inputs.device)
     if compensates:
         remaining = lost.square() @ _cost_of_errors(known.inputs)
         gradients = known.gradients.diagonal() if known.gradients.dim() == 2 else known.gradients

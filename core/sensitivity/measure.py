@@ -195,7 +195,7 @@ class _Measuring:
             if time.monotonic() > until:
                 break
             self.progress.check_cancelled()
-            treated = self._lab.layers.of(task.layer, task.fitted)
+            treated = self._lab.layers.of(task.layer, task.fitted, self.progress)
             kl = self._lab.reference.divergence(task.layer, treated.weight, task.fitted.activations)
             cells.append(self._keep(task, ENABLE_ONE, Damage(kl, treated.output_error, treated.sqnr_db)))
             self.progress.advance(self.tokens)
@@ -212,7 +212,7 @@ class _Measuring:
                 self.progress.check_cancelled()
                 spared = {layer: change for layer, change in changes.items() if layer != task.layer}
                 kl = max(0.0, whole - self._lab.reference.joint_divergence(spared)) if np.isfinite(whole) else whole
-                treated = self._lab.layers.of(task.layer, task.fitted)
+                treated = self._lab.layers.of(task.layer, task.fitted, self.progress)
                 cells.append(self._keep(task, DISABLE_ONE, Damage(kl, treated.output_error, treated.sqnr_db)))
                 self.progress.advance(self.tokens)
         return cells
@@ -230,7 +230,8 @@ class _Measuring:
             if known is None or task.fitted.activations is not None:
                 cells += self._one_by_one((task,))
             else:
-                cells.append(self._keep(task, FISHER, Damage(estimated(self.weights, task.layer, task.fitted, known))))
+                kl = estimated(self.weights, task.layer, task.fitted, known, self.progress)
+                cells.append(self._keep(task, FISHER, Damage(kl)))
                 self.progress.advance(self.tokens if counted is None else counted)
         return cells
 
@@ -262,7 +263,8 @@ class _Measuring:
         return (self._lab.reference, *others)
 
     def _changes(self, chosen: Mapping[Layer, Treatment]) -> Changes:
-        return {layer: (self._lab.layers.of(layer, fit).weight, fit.activations) for layer, fit in chosen.items()}
+        treated = {layer: self._lab.layers.of(layer, fit, self.progress) for layer, fit in chosen.items()}
+        return {layer: (treated[layer].weight, fit.activations) for layer, fit in chosen.items()}
 
     def _compared(self) -> list[tuple[float, float]]:
         """(foretold, measured) of the cells for which both are known."""

@@ -8,16 +8,21 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.compress.layer_matrix import from_matrix
 from benchvise.core.compress.quality import Quality
 from benchvise.core.compress.whole_matrix import matrix_of, solve_matrix
+from benchvise.core.progress import Progress
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.sensitivity.inputs import InputMoments
+from benchvise.core.solvers.context import layer_context
 from benchvise.core.solvers.solution import InputStatistics
 from benchvise.core.weights.weights import Weights
 
 KEPT_BYTES = 1 << 30
+
+SEED = 0
+"""Of randomised solvers: a treatment's sensitivity is measured outside of any recipe."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +49,25 @@ class TreatedLayers:
     _kept: OrderedDict[tuple[str, Treatment], Treated] = field(default_factory=OrderedDict)
     _bytes: int = 0
 
-    def of(self, layer: Layer, treatment: Treatment) -> Treated:
-        """Raises CheckpointError for weights that are not finite."""
+    def of(self, layer: Layer, treatment: Treatment, progress: Progress) -> Treated:
+        """The layer under the treatment. Raises CheckpointError for weights that are not finite. Raises Cancelled."""
         key = (layer.name, treatment)
         if key not in self._kept:
-            found = self._kept[key] = self._solve(layer, treatment)
+            found = self._kept[key] = self._solve(layer, treatment, progress)
             self._bytes += found.weight.nbytes
             while self._bytes > KEPT_BYTES and len(self._kept) > 1:
                 self._bytes -= self._kept.popitem(last=False)[1].weight.nbytes
         return self._kept[key]
 
     @torch.no_grad()
-    def _solve(self, layer: Layer, treatment: Treatment) -> Treated:
+    def _solve(self, layer: Layer, treatment: Treatment, progress: Progress) -> Treated:
         matrix = matrix_of(layer, self.weights.dense(layer))
         if treatment.keeps:
             return Treated(from_matrix(layer, matrix), None, 0.0)
         alone, notes = solved_alone(treatment)
         looks = alone.solver.needs(alone.scheme) != "weights"
         shown = self.calibration.of(layer) if looks and self.calibration is not None else None
-        solution = solve_matrix(matrix, alone, shown)
+        solution = solve_matrix(matrix, alone, shown, layer_context(SEED, layer.name, progress, matrix.device.type))
         if looks and shown is None:
             notes = (*notes, "solved from its weights alone: its inputs cannot be seen")
         quality = Quality()

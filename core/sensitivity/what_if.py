@@ -56,12 +56,12 @@ def what_if(request: WhatIf, progress: Progress) -> WhatIfAnswer:
         except CheckpointError as error:
             obstacle = f"{error.what}"
     if context is None:
-        treated = TreatedLayers(weights, None, None).of(layer, treatment)
+        treated = TreatedLayers(weights, None, None).of(layer, treatment, progress)
         why = f"no divergence at the output: {obstacle}"
         return _answer(request, layer, treatment, treated, (*notes, *treated.notes, why), started)
     with _RESIDENT.lock:
         progress.check_cancelled()
-        treated = context.layers.of(layer, treatment)
+        treated = context.layers.of(layer, treatment, progress)
         kl = context.reference.divergence(layer, treated.weight, treatment.activations)
     if treatment.needs_calibration:
         notes = (*notes, f"learned from no more than {SHOWN_TOKENS:,} tokens of the calibration text")

@@ -17,27 +17,36 @@ from benchvise.core.methods.scheme import Scheme
 from benchvise.core.schemes.clip_search import ClipSearch
 from benchvise.core.schemes.grid import Grid
 from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.solvers.context import SolverContext
 from benchvise.core.solvers.moments import Factored, descent, factor, original_target, unusable
+from benchvise.core.solvers.nearest import project
 from benchvise.core.solvers.solution import InputStatistics, Solution
-from benchvise.core.solvers.whole_nearest import project
 
 _FEW_COLUMNS = 16
 """Rounded one by one with a product of a few columns each; more are halved, and halves meet in larger products."""
 
 
 def error_feedback(
-    weight: Tensor, scheme: Scheme, solver: ErrorFeedback, statistics: InputStatistics | None
+    weight: Tensor,
+    scheme: Scheme,
+    solver: ErrorFeedback,
+    statistics: InputStatistics | None,
+    context: SolverContext,
 ) -> Solution:
-    """Solve `weight` [rows, columns]; without inputs to learn from, each weight takes its nearest value."""
+    """Solve `weight` [rows, columns] in its dtype; without inputs to learn from, each weight takes its nearest value.
+
+    Raises Cancelled.
+    """
     clip = ClipSearch(solver.clip_steps, solver.clip_least) if clips(solver, scheme) else None
     missing = "no calibration inputs" if statistics is None or not statistics.tokens else unusable(statistics.hessian)
     if missing or statistics is None:
-        return project(weight, scheme, clip, None, f"{missing}: solved as nearest")
+        return project(weight, scheme, clip, None, context, f"{missing}: solved as nearest")
     rows, columns = weight.shape
     hessian = statistics.hessian
     grid = arithmetic_of(scheme).grid(scheme, rows, columns, weight.dtype, clip=clip)
+    grid.progress = context.progress
     order = column_order(hessian.diagonal(), grid, solver.order)
-    factored = factor(hessian, order, grid.step, solver.damping)
+    factored = factor(hessian, order, grid.step, solver.damping, context.progress)
     target = weight.T.float()
     if statistics.cross is not None and solver.original_target:
         target = target.lerp(original_target(target, hessian, statistics.cross, factored), solver.original_target)
@@ -122,6 +131,7 @@ class _Rounding:
 
     def _round_few(self, start: int, stop: int) -> None:
         step = self.grid.step
+        self.grid.progress.check_cancelled()
         for place in range(start, stop, step):
             end, column = place + step, self._columns[place]
             if place > start:

@@ -17,6 +17,7 @@ from torch import Tensor
 from benchvise.core.methods.half_quadratic import HalfQuadratic
 from benchvise.core.methods.integer import Integer
 from benchvise.core.schemes.integer_grid import IntegerGrid
+from benchvise.core.solvers.context import SolverContext
 from benchvise.core.solvers.solution import InputStatistics, Solution
 
 _CHUNK_WEIGHTS = 1 << 19
@@ -27,10 +28,12 @@ def half_quadratic(
     scheme: Integer,
     solver: HalfQuadratic,
     statistics: InputStatistics | None,  # noqa: ARG001 - every solver of a matrix is handed them
+    context: SolverContext,
 ) -> Solution:
-    """Solve `weight` [rows, columns] from the weights alone."""
+    """Solve `weight` [rows, columns] in its dtype from the weights alone. Raises Cancelled."""
     rows, columns = weight.shape
     grid = IntegerGrid(scheme, rows, columns, weight.dtype)
+    grid.progress = context.progress
     values = weight.float()
     grid.fit(0, values)
     spans = len(grid.scale)
@@ -57,6 +60,7 @@ def _alternated(
     best_scale, best_zero = scale, zero
     least = torch.full_like(scale, torch.inf)
     for iteration in range(solver.iterations + 1):
+        grid.progress.check_cancelled()
         places = (groups / scale[..., None]).add_(zero[..., None])
         codes = places.round().clamp_(-half, half - 1)
         error = places.sub_(codes)

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchvise.core.progress import NULL_PROGRESS, Progress
+
 _MIN_PIVOT = 1e-5
 """Of the damped moments, whose diagonal has a mean of about 1: below it float32 leaves nothing but rounding errors."""
+
+
+_MAX_ATTEMPTS = 17
+"""Of factoring: from a damping of 0 up to about 10¹²."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,12 @@ def unusable(hessian: Tensor) -> str:
     return ""
 
 
-def factor(hessian: Tensor, order: Tensor, step: int, damping: float) -> Factored:
-    """Factor moments [columns, columns] that are not `unusable`, taken in `order`.
+def factor(hessian: Tensor, order: Tensor, step: int, damping: float, progress: Progress = NULL_PROGRESS) -> Factored:
+    """Factor moments float32 [columns, columns] that are not `unusable`, taken in `order`, int64 [columns].
 
     Damping is raised tenfold until all pivots are well above rounding errors. Columns whose input was always zero are
-    left without any connection to the others.
+    left without any connection to the others. Raises ValueError when moments are so far from positive definite that no
+    damping helps, which the second moments of real inputs never are. Raises Cancelled.
     """
     diagonal = hessian.diagonal()[order].double()
     alive = diagonal > torch.finfo(hessian.dtype).tiny
@@ -58,14 +65,15 @@ def factor(hessian: Tensor, order: Tensor, step: int, damping: float) -> Factore
     # A Cholesky of the moments back to front, turned round again, has its triangle above.
     backwards = order.flip(0)
     flipped = hessian[backwards][:, backwards].div_(scale)
-    while True:
+    for _ in range(_MAX_ATTEMPTS):
+        progress.check_cancelled()
         flipped.diagonal().copy_((diagonal + damping).flip(0))
         lower, info = torch.linalg.cholesky_ex(flipped)
         if int(info) == 0 and float(lower.diagonal().min()) ** 2 >= _MIN_PIVOT:
             break
-        if damping > 1e12:
-            raise ValueError("moments that no damping makes positive definite")
         damping = max(damping, 1e-4) * 10
+    else:
+        raise ValueError(f"the inputs' second moments are not positive definite, even with a damping of {damping:g}")
     root = lower.flip(0, 1)
     del lower
     feedback, cost = root / root.diagonal(), root.diagonal().square()

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchvise.core.blockwise.blockwise_run import job_identity
 from benchvise.core.blockwise.calibration import CalibrationText
 from benchvise.core.blockwise.recorder import Recorder
-from benchvise.core.compress.layer_matrix import as_matrix
+from benchvise.core.checkpoint.matrix_shape import as_matrix
 from benchvise.core.compress.quality import Quality
 from benchvise.core.evaluate.divergence import Diverged
 from benchvise.core.evaluate.forward import diverged

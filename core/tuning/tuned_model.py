@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.checkpoint.tensors import torch_dtype
-from benchvise.core.compress.layer_matrix import from_matrix
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.runtime.build import compute_device, load_model

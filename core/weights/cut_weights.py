@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from benchvise.core.checkpoint.matrix_shape import as_matrix
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.compress.layer_matrix import as_matrix
 from benchvise.core.recipe.recipe import KEEP, Treatment
 from benchvise.core.surgery.derived import Derived, Operated
 from benchvise.core.weights.weights import BLOCK_BYTES, OriginalWeights, Weights, row_ranges

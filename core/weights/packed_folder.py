@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from benchvise.core.checkpoint.layers import layers_of
+from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.checkpoint.tensors import torch_dtype
-from benchvise.core.compress.layer_matrix import from_matrix
 from benchvise.core.methods.activations import INPUT_SCALE
 from benchvise.core.recipe.recipe import KEEP, Treatment
 from benchvise.core.schemes.registry import arithmetic_of

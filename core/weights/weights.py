@@ -10,10 +10,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Checkpoint, Layer, TensorEntry
 from benchvise.core.checkpoint.safetensors_header import read_header
 from benchvise.core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
-from benchvise.core.compress.layer_matrix import from_matrix, matrix_entry
+from benchvise.core.compress.layer_matrix import matrix_entry
 from benchvise.core.errors import CheckpointError
 from benchvise.core.methods.activations import INPUT_SCALE
 from benchvise.core.recipe.recipe import KEEP, Treatment

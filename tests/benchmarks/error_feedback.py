@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.integer import Integer
+from benchvise.core.solvers.context import NULL_CONTEXT
 from benchvise.core.solvers.error_feedback import error_feedback
 from benchvise.core.solvers.solution import InputStatistics
 
@@ -69,7 +70,7 @@ def measure(size: int, bits: int, rounds: int) -> Report:
 
     def feedback(*, clip: bool, passes: int) -> Callable[[], object]:
         solver = ErrorFeedback(clip_search=clip, passes=passes)
-        return lambda: error_feedback(weight, scheme, solver, seen)
+        return lambda: error_feedback(weight, scheme, solver, seen, NULL_CONTEXT)
 
     routes: dict[str, Callable[[], object]] = {
         REFERENCE: reference,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.solver import Nearest, Solver
 from benchvise.core.protocol.results import Run
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
-from benchvise.core.solvers.registry import SOLVE_MATRIX
+from benchvise.core.solvers.context import SolverContext
+from benchvise.core.solvers.registry import FUNCTIONS, functions_of
 from benchvise.core.solvers.solution import InputStatistics, Solution
 from benchvise.core.weights.open import open_weights
 from tests.core.blockwise.calibrated_models import plain_tensors, recipe, tiny
@@ -96,14 +97,17 @@ class Expected:
 def told(monkeypatch: pytest.MonkeyPatch, solver: Solver) -> list[tuple[Tensor, InputStatistics]]:
     """What the solver is called with from now on, weight and statistics."""
     calls: list[tuple[Tensor, InputStatistics]] = []
-    solve = SOLVE_MATRIX[type(solver)]
+    solve = functions_of(solver).matrix
+    assert solve is not None
 
-    def listening(weight: Tensor, scheme: Any, settings: Any, statistics: InputStatistics | None) -> Solution:
+    def listening(
+        weight: Tensor, scheme: Any, settings: Any, statistics: InputStatistics | None, context: SolverContext
+    ) -> Solution:
         assert statistics is not None
         calls.append((weight.clone(), statistics))
-        return solve(weight, scheme, settings, statistics)
+        return solve(weight, scheme, settings, statistics, context)
 
-    monkeypatch.setitem(SOLVE_MATRIX, type(solver), listening)
+    monkeypatch.setitem(FUNCTIONS, type(solver), replace(functions_of(solver), matrix=listening))
     return calls
 
 

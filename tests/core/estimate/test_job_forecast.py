@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchvise.core.blockwise import learned_rounding
 from benchvise.core.blockwise.batching import Batching
-from benchvise.core.blockwise.learned_rounding import probes
 from benchvise.core.checkpoint.identity import checkpoint_identity
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.estimate import block_benchmark, cost_model
@@ -32,6 +30,8 @@ from benchvise.core.protocol.requests import Compress, ForecastJob
 from benchvise.core.protocol.results import Estimate
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.solvers import learned_rounding
+from benchvise.core.solvers.learned_rounding import probes
 from benchvise.core.tuning import polish
 from benchvise.core.workspace.workspace import Workspace
 from tests.core.blockwise.calibrated_models import recipe, tiny

@@ -15,7 +15,8 @@ from benchvise.core.checkpoint.records import Layer
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Nearest
 from benchvise.core.schemes.arithmetic import Shared
-from benchvise.core.solvers.nearest import nearest
+from benchvise.core.solvers.context import NULL_CONTEXT
+from benchvise.core.solvers.nearest import nearest_rows
 
 DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
 
@@ -60,7 +61,7 @@ def solve(
     block_rows: int = 1 << 30,
     shared: Shared | None = None,
 ) -> Solved:
-    rows, arithmetic = nearest(InMemory(values, block_rows), scheme, solver or Nearest(), shared)
+    rows, arithmetic = nearest_rows(InMemory(values, block_rows), scheme, solver or Nearest(), shared, NULL_CONTEXT)
     parts = list(rows)
     stored = {name: torch.cat([part.stored[name] for part in parts]) for name in parts[0].stored}
     return Solved(stored | arithmetic.tail(), torch.cat([part.decoded for part in parts]))

@@ -12,7 +12,7 @@ from benchvise.core.methods.keep import Keep
 from benchvise.core.methods.registry import SCHEMES, SOLVERS
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.schemes.registry import ARITHMETIC, arithmetic_of
-from benchvise.core.solvers.registry import SOLVE, SOLVE_MATRIX
+from benchvise.core.solvers.registry import FUNCTIONS
 from tests.core.schemes.scheme_samples import InMemory, layer_in_file, solve, weights
 
 TREATING = [scheme for scheme in SCHEMES.values() if scheme is not Keep]
@@ -20,8 +20,10 @@ TREATING = [scheme for scheme in SCHEMES.values() if scheme is not Keep]
 
 def test_every_scheme_and_solver_can_be_computed() -> None:
     assert set(ARITHMETIC) == set(TREATING)
-    of_a_matrix = {solver for solver in SOLVERS.values() if solver().needs(Integer()) != "block"}
-    assert set(SOLVE) | set(SOLVE_MATRIX) == of_a_matrix
+    assert set(FUNCTIONS) == set(SOLVERS.values())
+    for kind, functions in FUNCTIONS.items():
+        assert (functions.block is not None) == (kind().needs(Integer()) == "block")
+        assert (functions.matrix is not None) == (kind().needs(Integer()) != "block")
 
 
 @pytest.mark.parametrize("kind", TREATING, ids=lambda kind: kind.key)

@@ -8,7 +8,8 @@ import torch
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.solver import Nearest
 from benchvise.core.schemes.integer import IntegerArithmetic
-from benchvise.core.solvers.whole_nearest import whole_nearest
+from benchvise.core.solvers.context import NULL_CONTEXT
+from benchvise.core.solvers.nearest import nearest_matrix
 
 SCHEMES = [
     Integer(bits=3, symmetric=False, group_size=8),
@@ -23,7 +24,7 @@ SCHEMES = [
 def test_what_is_computed_is_what_is_stored(scheme: Integer, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(3)
     weight = torch.randn(6, 32, generator=generator).to(dtype)
-    begun = whole_nearest(weight, scheme, Nearest(), None)
+    begun = nearest_matrix(weight, scheme, Nearest(), None, NULL_CONTEXT)
     learnable = IntegerArithmetic.learnable(scheme, begun.stored, weight.float())
     nothing = learnable.stored(learnable.offsets, learnable.scales)
     for name, values in begun.stored.items():
@@ -40,7 +41,7 @@ def test_what_is_computed_is_what_is_stored(scheme: Integer, dtype: torch.dtype)
 def test_gradients_pass_rounding_but_not_the_ends_of_the_grid() -> None:
     scheme = Integer(bits=2, symmetric=True, granularity="channel")
     weight = torch.tensor([[-1.0, -0.2, 0.3, 1.0]])
-    begun = whole_nearest(weight, scheme, Nearest(), None)
+    begun = nearest_matrix(weight, scheme, Nearest(), None, NULL_CONTEXT)
     learnable = IntegerArithmetic.learnable(scheme, begun.stored, weight)
     scale = begun.stored["weight_scale"].item()
     offsets = torch.tensor([[0.0, 0.0, 0.0, 5.0]], requires_grad=True)

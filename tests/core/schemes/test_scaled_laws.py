@@ -17,6 +17,8 @@ from benchvise.core.schemes.clip_search import ClipSearch
 from benchvise.core.schemes.grid import Grid
 from benchvise.core.schemes.registry import arithmetic_of
 from benchvise.core.schemes.scale_rule import stored_steps
+from benchvise.core.solvers.context import NULL_CONTEXT
+from benchvise.core.solvers.nearest import nearest_rows
 from tests.core.schemes.scaled_samples import (
     BLOCKS,
     CURVES,
@@ -236,9 +238,7 @@ def test_a_matrix_is_read_no_more_often_than_needed() -> None:
             Counted.passes += 1
             return super().blocks()
 
-    from benchvise.core.solvers.nearest import nearest
-
     for scheme in SCALED:
         Counted.passes = 0
-        list(nearest(Counted(weights(6, COLUMNS, "float32")), scheme, Nearest())[0])
+        list(nearest_rows(Counted(weights(6, COLUMNS, "float32")), scheme, Nearest(), None, NULL_CONTEXT)[0])
         assert Counted.passes <= (1 if scheme.cell[0] == 1 and scheme.tag != "nvfp4" else 4)  # type: ignore[attr-defined]

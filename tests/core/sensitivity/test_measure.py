@@ -24,7 +24,7 @@ from benchvise.core.methods.calibration import Calibration
 from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.sparse import Sparse
-from benchvise.core.progress import NullProgress
+from benchvise.core.progress import NullProgress, Progress
 from benchvise.core.protocol.requests import Compress, MeasureSensitivity
 from benchvise.core.protocol.results import SensitivityCell
 from benchvise.core.recipe.layer_matcher import naming
@@ -337,8 +337,8 @@ def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
 def test_a_layer_that_breaks_the_model_has_infinite_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     true = TreatedLayers.of
 
-    def broken(self: TreatedLayers, layer: Layer, treatment: Treatment) -> Treated:
-        found = true(self, layer, treatment)
+    def broken(self: TreatedLayers, layer: Layer, treatment: Treatment, progress: Progress) -> Treated:
+        found = true(self, layer, treatment, progress)
         return replace(found, weight=found.weight * float("nan")) if layer.name == LAYERS[0] else found
 
     monkeypatch.setattr(TreatedLayers, "of", broken)

@@ -17,9 +17,10 @@ from benchvise.core.methods.solver import Nearest
 from benchvise.core.schemes.clip_search import ClipSearch
 from benchvise.core.schemes.integer_grid import IntegerGrid
 from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.solvers.context import NULL_CONTEXT
 from benchvise.core.solvers.error_feedback import error_feedback
+from benchvise.core.solvers.nearest import nearest_matrix
 from benchvise.core.solvers.solution import InputStatistics, Solution
-from benchvise.core.solvers.whole_nearest import whole_nearest
 from tests.core.solvers.gptq_oracle import literal_gptq
 from tests.core.solvers.solver_samples import correlated_inputs, output_error, statistics_of
 
@@ -55,7 +56,7 @@ def test_it_is_gptq(symmetric: bool, columns: int, group: int, clip: bool) -> No
     statistics = statistics_of(correlated_inputs(200, columns))
     scheme = Integer(bits=3, symmetric=symmetric, group_size=group)
     solver = replace(PLAIN, clip_search=clip)
-    solution = error_feedback(weight, scheme, solver, statistics)
+    solution = error_feedback(weight, scheme, solver, statistics, NULL_CONTEXT)
     search = ClipSearch(solver.clip_steps, solver.clip_least) if clip else None
     grid = IntegerGrid(scheme, 40, columns, weight.dtype, clip=search)
     expected = literal_gptq(weight, statistics.hessian, solver.damping, grid, fit=True)
@@ -74,11 +75,13 @@ def test_it_beats_nearest_on_every_scheme(kind: type[Scheme], order: str) -> Non
     statistics = statistics_of(correlated_inputs(2000, 256))
     scheme = kind().fitted(layer_of(weight))[0]
     searched = "scale" in scheme.capabilities
-    nearest = whole_nearest(weight, scheme, Nearest(clip_search=searched, importance=searched), statistics)
+    nearest = nearest_matrix(
+        weight, scheme, Nearest(clip_search=searched, importance=searched), statistics, NULL_CONTEXT
+    )
     check_whole(nearest, weight, scheme)
-    once = error_feedback(weight, scheme, ErrorFeedback(order=order, passes=0), statistics)  # type: ignore[arg-type]
+    once = error_feedback(weight, scheme, ErrorFeedback(order=order, passes=0), statistics, NULL_CONTEXT)  # type: ignore[arg-type]
     check_whole(once, weight, scheme)
-    more = error_feedback(weight, scheme, ErrorFeedback(order=order, passes=3), statistics)  # type: ignore[arg-type]
+    more = error_feedback(weight, scheme, ErrorFeedback(order=order, passes=3), statistics, NULL_CONTEXT)  # type: ignore[arg-type]
     check_whole(more, weight, scheme)
     errors = [output_error(weight, one.decoded, statistics.hessian) for one in (nearest, once, more)]
     assert errors[1] < errors[0]
@@ -93,9 +96,9 @@ def test_every_dtype_and_granularity(dtype: torch.dtype, granularity: str, zero_
     size = {"group_size": 32} if granularity == "group" else {}
     scheme = Integer(bits=3, symmetric=False, granularity=granularity, zero_points=zero_points, **size)  # type: ignore[arg-type]
     statistics = statistics_of(correlated_inputs(500, 96))
-    solution = error_feedback(weight, scheme, ErrorFeedback(), statistics)
+    solution = error_feedback(weight, scheme, ErrorFeedback(), statistics, NULL_CONTEXT)
     check_whole(solution, weight, scheme)
-    nearest = whole_nearest(weight, scheme, Nearest(clip_search=True), None)
+    nearest = nearest_matrix(weight, scheme, Nearest(clip_search=True), None, NULL_CONTEXT)
     hessian = statistics.hessian
     assert output_error(weight, solution.decoded, hessian) < 0.8 * output_error(weight, nearest.decoded, hessian)
 
@@ -108,13 +111,13 @@ def test_the_target_is_the_least_squares_fit_of_the_original_outputs() -> None:
     statistics = statistics_of(changed, original)
     fit = torch.linalg.lstsq(changed, original @ weight.T).solution.T
     solver = ErrorFeedback(damping=1e-4, passes=4, original_target=1.0)
-    solved = error_feedback(weight.float(), scheme, solver, statistics).decoded.double()
+    solved = error_feedback(weight.float(), scheme, solver, statistics, NULL_CONTEXT).decoded.double()
     assert (solved - fit).abs().max() < 0.1 * (weight - fit).abs().max()
 
     def off(found: torch.Tensor) -> float:
         return float((original @ weight.T - changed @ found.T).square().sum())
 
-    own = error_feedback(weight.float(), scheme, ErrorFeedback(original_target=0.0), statistics).decoded
+    own = error_feedback(weight.float(), scheme, ErrorFeedback(original_target=0.0), statistics, NULL_CONTEXT).decoded
     assert off(solved) < 1.05 * off(fit)
     assert off(solved) < off(own.double())
 
@@ -135,7 +138,7 @@ def test_no_moments_make_it_fail(name: str, damping: float) -> None:
     weight = weight_of(6, 32)
     scheme = Integer(bits=4, symmetric=False, group_size=16)
     solver = ErrorFeedback(damping=damping)
-    solution = error_feedback(weight, scheme, solver, InputStatistics(MOMENTS[name], 100))
+    solution = error_feedback(weight, scheme, solver, InputStatistics(MOMENTS[name], 100), NULL_CONTEXT)
     check_whole(solution, weight, scheme)
     assert (solution.decoded - weight).abs().max() < 2 * weight.abs().max()
     if damping == 0 and name in ("rank one", "huge", "not positive"):
@@ -149,7 +152,7 @@ def test_dead_inputs_keep_the_nearest_of_their_weights() -> None:
     inputs = correlated_inputs(300, 32)
     inputs[:, 5] = 0
     scheme = Integer(bits=4, symmetric=False, group_size=32)
-    solution = error_feedback(weight, scheme, ErrorFeedback(clip_search=False), statistics_of(inputs))
+    solution = error_feedback(weight, scheme, ErrorFeedback(clip_search=False), statistics_of(inputs), NULL_CONTEXT)
     scale = solution.stored["weight_scale"]
     assert ((solution.decoded[:, 5] - weight[:, 5]).abs() <= 0.501 * scale[:, 0]).all()
 
@@ -165,9 +168,11 @@ def test_dead_inputs_keep_the_nearest_of_their_weights() -> None:
 )
 def test_without_inputs_it_rounds_to_nearest_and_says_so(statistics: InputStatistics | None, why: str) -> None:
     weight, scheme = weight_of(4, 16), Integer(bits=4, group_size=16)
-    solution = error_feedback(weight, scheme, ErrorFeedback(), statistics)
+    solution = error_feedback(weight, scheme, ErrorFeedback(), statistics, NULL_CONTEXT)
     assert solution.notes == (f"{why}: solved as nearest",)
-    assert torch.equal(solution.decoded, whole_nearest(weight, scheme, Nearest(clip_search=True), None).decoded)
+    assert torch.equal(
+        solution.decoded, nearest_matrix(weight, scheme, Nearest(clip_search=True), None, NULL_CONTEXT).decoded
+    )
 
 
 @pytest.mark.parametrize("weight", [torch.zeros(5, 8), torch.full((5, 8), 0.3), torch.full((5, 1), -2.0)])
@@ -175,7 +180,9 @@ def test_without_inputs_it_rounds_to_nearest_and_says_so(statistics: InputStatis
 def test_constant_weights_and_single_columns(weight: torch.Tensor, zero_points: str) -> None:
     columns = weight.shape[1]
     scheme = Integer(symmetric=False, granularity="channel", zero_points=zero_points)  # type: ignore[arg-type]
-    solution = error_feedback(weight, scheme, ErrorFeedback(), statistics_of(correlated_inputs(50, columns)))
+    solution = error_feedback(
+        weight, scheme, ErrorFeedback(), statistics_of(correlated_inputs(50, columns)), NULL_CONTEXT
+    )
     check_whole(solution, weight, scheme)
     torch.testing.assert_close(solution.decoded, weight, rtol=0.05, atol=1e-6)
 
@@ -183,7 +190,7 @@ def test_constant_weights_and_single_columns(weight: torch.Tensor, zero_points: 
 def test_twice_the_same_is_the_same() -> None:
     weight, scheme = weight_of(64, 256), Integer(bits=2, symmetric=False, group_size=64)
     statistics = statistics_of(correlated_inputs(600, 256))
-    first, second = (error_feedback(weight, scheme, ErrorFeedback(), statistics) for _ in range(2))
+    first, second = (error_feedback(weight, scheme, ErrorFeedback(), statistics, NULL_CONTEXT) for _ in range(2))
     assert all(torch.equal(first.stored[name], second.stored[name]) for name in first.stored)
 
 

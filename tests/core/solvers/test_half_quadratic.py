@@ -12,8 +12,9 @@ from benchvise.core.methods.half_quadratic import HalfQuadratic
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.registry import SCHEMES
 from benchvise.core.schemes.integer import IntegerArithmetic
+from benchvise.core.solvers.context import NULL_CONTEXT
 from benchvise.core.solvers.half_quadratic import half_quadratic
-from benchvise.core.solvers.whole_nearest import project
+from benchvise.core.solvers.nearest import project
 from tests.core.solvers.solver_samples import correlated_inputs, statistics_of
 
 FLOAT_ZERO = Integer(bits=3, symmetric=False, group_size=32, zero_points="float")
@@ -59,7 +60,7 @@ def lp(weight: torch.Tensor, decoded: torch.Tensor, p: float) -> float:
 @pytest.mark.parametrize("solver", [HalfQuadratic(), HalfQuadratic(scales=False), HalfQuadratic(norm=1.0, beta=3.0)])
 def test_it_finds_what_the_slow_way_finds(solver: HalfQuadratic) -> None:
     weight = weight_of(8, 96)
-    solution = half_quadratic(weight, FLOAT_ZERO, solver, None)
+    solution = half_quadratic(weight, FLOAT_ZERO, solver, None, NULL_CONTEXT)
     groups = weight.double().numpy().reshape(-1, 32)
     ours = (weight - solution.decoded).double().abs().pow(solver.norm).view(-1, 32).sum(1).numpy()
     slow = np.array([group_by_group(group, solver, 3) for group in groups])
@@ -74,8 +75,8 @@ def test_it_finds_what_the_slow_way_finds(solver: HalfQuadratic) -> None:
 def test_it_beats_nearest_in_its_norm(bits: int, zero_points: str, dtype: torch.dtype) -> None:
     weight = weight_of(40, 128).to(dtype)
     scheme = replace(FLOAT_ZERO, bits=bits, zero_points=zero_points)  # type: ignore[arg-type]
-    solution = half_quadratic(weight, scheme, HalfQuadratic(), None)
-    nearest = project(weight, scheme, None, None)
+    solution = half_quadratic(weight, scheme, HalfQuadratic(), None, NULL_CONTEXT)
+    nearest = project(weight, scheme, None, None, NULL_CONTEXT)
     assert lp(weight, solution.decoded, 0.7) < (0.97 if bits < 4 else 1.0) * lp(weight, nearest.decoded, 0.7)
     decoded = IntegerArithmetic.decode(scheme, solution.stored, 0, 40, 128)
     assert torch.equal(decoded, solution.decoded)
@@ -86,14 +87,14 @@ def test_it_beats_nearest_in_its_norm(bits: int, zero_points: str, dtype: torch.
 @pytest.mark.parametrize("zero_points", ["integer", "float"])
 def test_constant_weights(weight: torch.Tensor, zero_points: str) -> None:
     scheme = replace(FLOAT_ZERO, zero_points=zero_points)  # type: ignore[arg-type]
-    solution = half_quadratic(weight, scheme, HalfQuadratic(), None)
+    solution = half_quadratic(weight, scheme, HalfQuadratic(), None, NULL_CONTEXT)
     torch.testing.assert_close(solution.decoded, weight, rtol=0.02, atol=1e-30)
 
 
 def test_inputs_change_nothing() -> None:
     weight = weight_of(4, 32)
-    first = half_quadratic(weight, FLOAT_ZERO, HalfQuadratic(), None)
-    second = half_quadratic(weight, FLOAT_ZERO, HalfQuadratic(), statistics_of(correlated_inputs(50, 32)))
+    first = half_quadratic(weight, FLOAT_ZERO, HalfQuadratic(), None, NULL_CONTEXT)
+    second = half_quadratic(weight, FLOAT_ZERO, HalfQuadratic(), statistics_of(correlated_inputs(50, 32)), NULL_CONTEXT)
     assert torch.equal(first.decoded, second.decoded)
     assert HalfQuadratic().needs(FLOAT_ZERO) == "weights"
 
@@ -104,7 +105,13 @@ def test_the_number_of_threads_changes_nothing() -> None:
     for number in (1, 2):
         torch.set_num_threads(number)
         found += [
-            half_quadratic(weight[:rows], replace(FLOAT_ZERO, granularity="channel"), HalfQuadratic(iterations=5), None)
+            half_quadratic(
+                weight[:rows],
+                replace(FLOAT_ZERO, granularity="channel"),
+                HalfQuadratic(iterations=5),
+                None,
+                NULL_CONTEXT,
+            )
             for rows in (1, 3)
         ]
     torch.set_num_threads(threads)

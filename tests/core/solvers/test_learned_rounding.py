@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchvise.core.blockwise.block_layer import BlockLayer
 from benchvise.core.blockwise.block_run import Arguments, BlockRun
-from benchvise.core.blockwise.learned_rounding import solve_block
 from benchvise.core.checkpoint.records import Layer, TensorEntry
 from benchvise.core.errors import RecipeError
 from benchvise.core.methods.codebook import Codebook
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.learned_rounding import LearnedRounding
 from benchvise.core.methods.solver import Nearest
-from benchvise.core.progress import NullProgress
 from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.solvers.block import BlockLayer
+from benchvise.core.solvers.context import NULL_CONTEXT
+from benchvise.core.solvers.learned_rounding import learned_rounding
+from benchvise.core.solvers.nearest import nearest_matrix
 from benchvise.core.solvers.solution import InputStatistics, Solution
-from benchvise.core.solvers.whole_nearest import whole_nearest
 from tests.core.blockwise.calibrated_models import recipe, tiny
 from tests.core.job.compress_samples import records, run_recipe
 
@@ -41,17 +41,16 @@ class Block(nn.Module):
 
 
 def solved(weight: Tensor, hidden: Tensor, solver: LearnedRounding) -> tuple[Solution, Solution]:
-    """Where a block of one linear was begun, by rounding to nearest, and what learning makes of it."""
+    """The initial solution of a block of one linear, rounded to nearest, and what learning makes of it."""
     entry = TensorEntry("linear.weight", "float32", tuple(weight.shape), "", 0, weight.nbytes)
     layer = Layer("linear", entry, "linear", "linear", None)
-    begun = whole_nearest(weight, SCHEME, Nearest(), None)
+    initial = nearest_matrix(weight, SCHEME, Nearest(), None, NULL_CONTEXT)
     statistics = InputStatistics(hidden.flatten(0, 1).T @ hidden.flatten(0, 1), hidden.shape[0] * hidden.shape[1])
-    block = Block(begun.decoded)
+    block = Block(initial.decoded)
     run = BlockRun(block, 0, lambda _windows, _tokens: Arguments((), {}))
-    treatment = Treatment(SCHEME, solver)
-    layers = [BlockLayer(layer, "linear.weight", treatment, weight, begun, statistics, 0.0)]
-    found = solve_block(run, layers, [hidden], [hidden @ weight.T], 0, NullProgress())
-    return begun, found["linear"]
+    layers = [BlockLayer(layer, "linear.weight", SCHEME, solver, weight, initial, statistics)]
+    found = learned_rounding(run, layers, [hidden], [hidden @ weight.T], NULL_CONTEXT)
+    return initial, found["linear"]
 
 
 @pytest.mark.parametrize(("optimiser", "left"), [("adam", 0.6), ("sign", 0.8)])
@@ -60,9 +59,9 @@ def test_nearer_to_the_best_of_all_roundings(optimiser: Any, left: float) -> Non
     weight = torch.randn(4, 8, generator=generator)
     hidden = torch.randn(12, 8, 8, generator=generator) @ (torch.eye(8) + 0.5 * torch.randn(8, 8, generator=generator))
     solver = LearnedRounding(start="nearest", optimiser=optimiser, steps=300, scale_rate=0.0)
-    begun, learned = solved(weight, hidden, solver)
+    initial, learned = solved(weight, hidden, solver)
     inputs = hidden.flatten(0, 1)
-    scale = begun.stored["weight_scale"].float()
+    scale = initial.stored["weight_scale"].float()
 
     def errors(decoded: Tensor) -> Tensor:
         return ((decoded - weight) @ inputs.T).square().sum(1)
@@ -71,17 +70,17 @@ def test_nearer_to_the_best_of_all_roundings(optimiser: Any, left: float) -> Non
     down = (weight / scale).floor()
     for ups in itertools.product((0.0, 1.0), repeat=8):
         lowest = torch.minimum(lowest, errors((down + torch.tensor(ups)).clamp(-4, 3) * scale))
-    to_gain = errors(begun.decoded).sum() - lowest.sum()
+    to_gain = errors(initial.decoded).sum() - lowest.sum()
     assert to_gain > 0.5 * lowest.sum()
     assert errors(learned.decoded).sum() - lowest.sum() <= left * to_gain
-    assert torch.equal(learned.stored["weight_scale"], begun.stored["weight_scale"])
+    assert torch.equal(learned.stored["weight_scale"], initial.stored["weight_scale"])
 
 
 def test_what_does_not_help_is_not_taken() -> None:
     weight = torch.tensor([[-1.5, 0.5, 0.5, 1.0]]) / 3.5  # each on the grid already
     hidden = torch.randn(4, 4, 4, generator=torch.Generator().manual_seed(0))
-    begun, learned = solved(weight, hidden, LearnedRounding(start="nearest", steps=5, learning_rate=1.0))
-    assert torch.equal(learned.decoded, begun.decoded)
+    initial, learned = solved(weight, hidden, LearnedRounding(start="nearest", steps=5, learning_rate=1.0))
+    assert torch.equal(learned.decoded, initial.decoded)
     assert "did not lessen" in learned.notes[-1]
 
 

@@ -12,16 +12,15 @@ from itertools import groupby
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
-from benchvise.core.blockwise.block_layer import BlockLayer
-from benchvise.core.blockwise.block_run import BlockRun, hidden_of
-from benchvise.core.compress.layer_matrix import from_matrix
+from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.methods.learned_rounding import LearnedRounding
 from benchvise.core.progress import Progress
 from benchvise.core.schemes.learning import Learnable
 from benchvise.core.schemes.registry import arithmetic_of
 from benchvise.core.solvers.adam import Adam
+from benchvise.core.solvers.block import BlockForward, BlockLayer
+from benchvise.core.solvers.context import SolverContext
 from benchvise.core.solvers.solution import Solution
 from benchvise.core.solvers.window_sampler import draws, picked
 
@@ -45,74 +44,81 @@ class _Learning:
         return from_matrix(self.layer.layer, self.learnable.weight(self.offsets, self.scales))
 
     def solution(self, notes: tuple[str, ...]) -> Solution:
-        treatment = self.layer.treatment
+        scheme = self.layer.scheme
         stored = self.learnable.stored(self.offsets.detach(), self.scales.detach())
         rows, columns = self.layer.layer.matrix_shape
-        decoded = arithmetic_of(treatment.scheme).decode(treatment.scheme, stored, 0, rows, columns)
+        decoded = arithmetic_of(scheme).decode(scheme, stored, 0, rows, columns)
         return Solution(stored, decoded, notes)
 
 
-def solve_block(
-    run: BlockRun,
+def learned_rounding(
+    block: BlockForward,
     layers: Sequence[BlockLayer],
     inputs: Sequence[Tensor],
     targets: Sequence[Tensor],
-    seed: int,
-    progress: Progress,
+    context: SolverContext,
 ) -> dict[str, Solution]:
-    """As `core.blockwise.registry.SOLVE_BLOCK` says. Layers with equal solver settings are learned together."""
+    """As `core.solvers.registry.SolveBlock` says. Layers with equal solver settings are learned together.
+
+    inputs, targets: float32 [windows, tokens, width] each. Raises Cancelled.
+    """
     found: dict[str, Solution] = {}
-    ordered = sorted(layers, key=lambda layer: repr(layer.treatment.solver))
-    groups = [list(group) for _, group in groupby(ordered, key=lambda layer: repr(layer.treatment.solver))]
+    ordered = sorted(layers, key=lambda layer: repr(layer.solver))
+    groups = [list(group) for _, group in groupby(ordered, key=lambda layer: repr(layer.solver))]
     steps = [_settings(group[0]).steps for group in groups]
-    progress.start(sum(steps), "steps")
+    context.progress.start(sum(steps), "steps")
     for group in groups:
-        found |= _solve_together(run, group, inputs, targets, seed, progress)
+        found |= _solve_together(block, group, inputs, targets, context)
         with torch.no_grad():
             for layer in group:
-                run.module.get_parameter(layer.parameter).copy_(
+                block.module.get_parameter(layer.parameter).copy_(
                     from_matrix(layer.layer, found[layer.layer.name].decoded)
                 )
     return found
 
 
 def _solve_together(
-    run: BlockRun,
+    forward: BlockForward,
     layers: Sequence[BlockLayer],
     inputs: Sequence[Tensor],
     targets: Sequence[Tensor],
-    seed: int,
-    progress: Progress,
+    context: SolverContext,
 ) -> dict[str, Solution]:
     settings = _settings(layers[0])
-    learning = [_begin(layer) for layer in layers]
-    block = _Block(run, learning, inputs, targets)
+    learning = [_initial(layer) for layer in layers]
+    block = _Block(forward, learning, inputs, targets, context.progress)
     before = block.probe()
-    after = _learn(block, settings, seed, progress, before)
+    after = _learn(block, settings, context, before)
     if not after < before:
         note = "learning did not lessen the block's error: the codes it started from are kept"
-        return {each.layer.layer.name: _noted(each.layer.begun, note) for each in learning}
+        return {each.layer.layer.name: _noted(each.layer.initial, note) for each in learning}
     note = f"learned in {settings.steps} steps: the block's output error fell to {after / before:.0%}"
-    return {each.layer.layer.name: each.solution((*each.layer.begun.notes, note)) for each in learning}
+    return {each.layer.layer.name: each.solution((*each.layer.initial.notes, note)) for each in learning}
 
 
 class _Block:
     """A block with layers under learning, and what it should give."""
 
     def __init__(
-        self, run: BlockRun, learning: Sequence[_Learning], inputs: Sequence[Tensor], targets: Sequence[Tensor]
+        self,
+        forward: BlockForward,
+        learning: Sequence[_Learning],
+        inputs: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        progress: Progress,
     ) -> None:
-        self._run = run
+        self._forward = forward
         self._inputs, self._targets = inputs, targets
         self.learning = learning
+        self._progress = progress
         self.windows = sum(len(batch) for batch in inputs)
 
     def loss(self, windows: Sequence[int]) -> Tensor:
         """Mean squared error of the block's output over the windows of those numbers, with gradients."""
+        self._progress.check_cancelled()
         weights = {each.layer.parameter: each.weight() for each in self.learning}
         hidden = picked(self._inputs, windows)
-        given = self._run.arguments(hidden.shape[0], hidden.shape[1])
-        output = hidden_of(functional_call(self._run.module, weights, (hidden, *given.args), given.kwargs))
+        output = self._forward.with_parameters(weights, hidden)
         return (output - picked(self._targets, windows)).square().mean()
 
     @torch.no_grad()
@@ -123,7 +129,7 @@ class _Block:
         return sum(float(self.loss(part)) * len(part) for part in parts) / len(chosen)
 
 
-def _learn(block: _Block, settings: LearnedRounding, seed: int, progress: Progress, before: float) -> float:
+def _learn(block: _Block, settings: LearnedRounding, context: SolverContext, before: float) -> float:
     """Move offsets and scales downhill, at rates that fall to zero in a straight line; leave them where the probe is
     least, and return that: `before` is where they begin."""
     offsets = [each.offsets.requires_grad_() for each in block.learning]
@@ -131,12 +137,12 @@ def _learn(block: _Block, settings: LearnedRounding, seed: int, progress: Progre
     rates = [settings.learning_rate] * len(offsets) + [settings.learning_rate * settings.scale_rate] * len(scales)
     learned = [*offsets, *scales]
     step = Adam(learned) if settings.optimiser == "adam" else _signed
-    windows_of_steps = draws(block.windows, settings.batch_windows, seed)
+    windows_of_steps = draws(block.windows, settings.batch_windows, context.seed)
     least, best = before, [value.detach().clone() for value in learned]
     for number in range(settings.steps):
-        progress.check_cancelled()
         with torch.enable_grad():
             loss = block.loss(next(windows_of_steps))
+        context.progress.check_cancelled()
         gradients = torch.autograd.grad(loss, learned)
         left = settings.steps - number
         with torch.no_grad():
@@ -148,7 +154,7 @@ def _learn(block: _Block, settings: LearnedRounding, seed: int, progress: Progre
             probed = block.probe()
             if probed < least:
                 least, best = probed, [value.detach().clone() for value in learned]
-        progress.advance(1)
+        context.progress.advance(1)
     with torch.no_grad():
         for value, found in zip(learned, best, strict=True):
             value.copy_(found)
@@ -165,17 +171,17 @@ def probes(left: int, steps: int) -> bool:
     return left == 1 or (2 * left <= steps and left % max(1, steps // (2 * _PROBES)) == 0)
 
 
-def _begin(layer: BlockLayer) -> _Learning:
+def _initial(layer: BlockLayer) -> _Learning:
     """What is to be learned of the layer, from where it was begun."""
-    scheme = layer.treatment.scheme
-    learnable = arithmetic_of(scheme).learnable(scheme, layer.begun.stored, layer.weight.float())
+    scheme = layer.scheme
+    learnable = arithmetic_of(scheme).learnable(scheme, layer.initial.stored, layer.weight.float())
     if learnable is None:
         raise TypeError(f"the codes of {scheme.key} cannot be learned")
     return _Learning(layer, learnable, learnable.offsets, learnable.scales)
 
 
 def _settings(layer: BlockLayer) -> LearnedRounding:
-    solver = layer.treatment.solver
+    solver = layer.solver
     if not isinstance(solver, LearnedRounding):
         raise TypeError(f"{solver.key} is no learned rounding")
     return solver
