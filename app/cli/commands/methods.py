@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from benchvise.app.cli.command import Command, Reply
 from benchvise.app.cli.strict_json import fields_of
+from benchvise.core.export.targets.registry import TARGETS
 from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.methods.registry import SCHEMES, SOLVERS, SURGERIES, TRANSFORMS, TUNINGS
-from benchvise.core.methods.scheme import Scheme
-from benchvise.core.methods.solver import Solver
-from benchvise.core.methods.surgery import Surgery
-from benchvise.core.methods.transform import Transform
-from benchvise.core.methods.tuning import Tuning
+from benchvise.core.plugins import PluginProblem, Registry
 from benchvise.core.settings import Setting, settings_of
 
-Method = type[Scheme] | type[Solver] | type[Transform] | type[Surgery] | type[Tuning]
+_AXES: dict[str, Registry[Any]] = {
+    "surgeries": SURGERIES,
+    "transforms": TRANSFORMS,
+    "schemes": SCHEMES,
+    "solvers": SOLVERS,
+    "tunings": TUNINGS,
+}
 _SECTIONS: dict[str, type[object]] = {"activations": Activations, "calibration": Calibration}
 """Keys of a recipe or a rule that hold settings of one kind, without a method to choose."""
 
@@ -28,25 +33,23 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> Reply:
     del arguments
-    axes: dict[str, tuple[Method, ...]] = {
-        "surgeries": tuple(SURGERIES.values()),
-        "transforms": tuple(TRANSFORMS.values()),
-        "schemes": tuple(SCHEMES.values()),
-        "solvers": tuple(SOLVERS.values()),
-        "tunings": tuple(TUNINGS.values()),
+    data: dict[str, object] = {
+        axis: [_as_data(method, registry) for method in registry.values()] for axis, registry in _AXES.items()
     }
-    data = {axis: [_as_data(method) for method in methods] for axis, methods in axes.items()} | {
-        key: {"summary": _summary(kind), "settings": _settings(kind)} for key, kind in _SECTIONS.items()
-    }
-    return Reply(data, _lines(axes))
+    data |= {key: {"summary": _summary(kind), "settings": _settings(kind)} for key, kind in _SECTIONS.items()}
+    skipped = [problem for registry in (*_AXES.values(), TARGETS) for problem in registry.problems]
+    data["skipped"] = [asdict(problem) for problem in skipped]
+    return Reply(data, _lines(skipped))
 
 
-def _as_data(method: Method) -> dict[str, object]:
+def _as_data(method: type[Any], registry: Registry[Any]) -> dict[str, object]:
+    origin = registry.origin(method.key)
     return {
         "method": method.key,
         "title": method.title,
         "summary": method.summary,
         "source": method.source,
+        "package": None if origin is None else str(origin),
         "settings": _settings(method),
     }
 
@@ -59,13 +62,16 @@ def _summary(kind: type[object]) -> str:
     return (kind.__doc__ or "").partition("\n")[0]
 
 
-def _lines(axes: Mapping[str, tuple[Method, ...]]) -> Iterator[str]:
-    for axis, methods in axes.items():
+def _lines(skipped: Sequence[PluginProblem]) -> Iterator[str]:
+    for axis, registry in _AXES.items():
         yield axis.capitalize()
-        for method in methods:
+        for method in registry.values():
+            origin = registry.origin(method.key)
             yield ""
             yield f"  {method.key}: {method.summary}"
             yield f"    source: {method.source}"
+            if origin is not None:
+                yield f"    package: {origin}"
             yield from _setting_lines(method)
         yield ""
     for key, kind in _SECTIONS.items():
@@ -74,6 +80,19 @@ def _lines(axes: Mapping[str, tuple[Method, ...]]) -> Iterator[str]:
         yield f"  {key}: {_summary(kind)}"
         yield from _setting_lines(kind)
         yield ""
+    if skipped:
+        yield "Skipped"
+        yield ""
+        yield from (f"  {_skipped(problem)}" for problem in skipped)
+
+
+def _skipped(problem: PluginProblem) -> str:
+    said = f"{problem.origin}, {problem.group}: '{problem.entry}'"
+    if problem.kind == "import":
+        return f"{said} cannot be imported ({problem.detail})"
+    if problem.kind == "clash":
+        return f"{said} has the key of another method: {problem.detail}"
+    return f"{said} cannot be used: {problem.detail}"
 
 
 def _setting_lines(kind: type[object]) -> Iterator[str]:
