@@ -10,11 +10,30 @@ from typing import ClassVar
 
 import pytest
 
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.compress.record import record_key
 from benchvise.core.errors import RecipeError
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.registry import SOLVERS
+from benchvise.core.methods.solver import Solver
 from benchvise.core.methods.transform import Transform
-from benchvise.core.plugins import Registry, implementation
+from benchvise.core.plugins import Origin, Registry, implementation
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 
 GROUP = "benchvise.transforms"
+SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
+
+
+@dataclass(frozen=True)
+class Randomised(Solver):
+    key: ClassVar[str] = "randomised"
+    title: ClassVar[str] = "Randomised"
+    summary: ClassVar[str] = "Draws something."
+    source: ClassVar[str] = "here"
+
+    @property
+    def randomised(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -130,3 +149,20 @@ def test_a_package_may_look_into_the_registry_while_it_is_loaded(site: Path, mon
     install(site, "curious-package", "curious", look + GOOD, "good = curious:Good")
     assert list(found) == ["own", "good"]
     assert found["good"].__module__ == "curious"
+
+
+def test_another_version_of_a_package_is_another_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = next(layer for layer in open_checkpoint(SAMPLE).layers if layer.kind == "linear")
+    treatment = Treatment(Integer(), Randomised())
+    monkeypatch.setitem(SOLVERS, "randomised", Randomised)
+    found = []
+    for origin in (None, Origin("a-package", "1"), Origin("a-package", "2")):
+        monkeypatch.setattr(SOLVERS, "_origins", {} if origin is None else {"randomised": origin})
+        keys = [record_key(layer, treatment, None, seed) for seed in (0, 1)]
+        found += [*keys, Recipe((Rule(("linears",), treatment),)).digest]
+    assert len(set(found)) == 9
+
+
+def test_the_seed_of_our_deterministic_methods_is_not_part_of_a_record() -> None:
+    layer = next(layer for layer in open_checkpoint(SAMPLE).layers if layer.kind == "linear")
+    assert record_key(layer, Treatment(Integer()), None, 0) == record_key(layer, Treatment(Integer()), None, 1)
