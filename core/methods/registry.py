@@ -9,6 +9,7 @@ from benchvise.core.methods.drop_blocks import DropBlocks
 from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.floating import Floating
 from benchvise.core.methods.fold import Fold
+from benchvise.core.methods.gguf import Gguf
 from benchvise.core.methods.half_quadratic import HalfQuadratic
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.keep import Keep
@@ -43,6 +44,7 @@ SCHEMES: Registry[Scheme] = Registry(
         Microscaling,
         NvFloat4,
         Sparse,
+        Gguf,
     ),
 )
 SOLVERS: Registry[Solver] = Registry(

@@ -19,8 +19,8 @@ class Grid(ABC):
 
     span: columns that share parameters; parameters are chosen for whole spans (the last may be shorter). A scheme with
           parameters per row or per tensor has one span of all columns. Where some parameter spans more than that (one
-          scale of the whole matrix above those of the spans), it comes from the last `fit` of all columns at once, so
-          solvers fit all columns before they fit single spans again.
+          scale of the whole matrix above those of the spans), the grid is `nested`: that parameter comes from the last
+          `fit` of all columns at once, so solvers fit all columns before they fit single spans again.
     step: neighbouring columns that become one code (1, but for vector code books); divides the span.
     """
 
@@ -28,6 +28,7 @@ class Grid(ABC):
     columns: int
     span: int
     step: int = 1
+    nested: bool = False
     dtype: torch.dtype
     """The weight's, in which the represented values compute."""
 

@@ -9,6 +9,7 @@ from benchvise.core.plugins import implementation
 from benchvise.core.schemes.arithmetic import SchemeArithmetic
 from benchvise.core.schemes.codebook import CodebookArithmetic
 from benchvise.core.schemes.floating import FloatingArithmetic
+from benchvise.core.schemes.gguf.arithmetic import GgufArithmetic
 from benchvise.core.schemes.integer import IntegerArithmetic
 from benchvise.core.schemes.microscaling import MicroscalingArithmetic, NvFloat4Arithmetic
 from benchvise.core.schemes.nonlinear import NonLinearArithmetic
@@ -28,6 +29,7 @@ ARITHMETIC: dict[type[Scheme], type[SchemeArithmetic[Any]]] = {
         MicroscalingArithmetic,
         NvFloat4Arithmetic,
         SparseArithmetic,
+        GgufArithmetic,
     )
 }
 

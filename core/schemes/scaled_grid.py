@@ -31,6 +31,7 @@ class ScaledGrid(Grid):
         self, element: Element, rule: ScaleRule, shape: tuple[int, int], cell: tuple[int, int], dtype: torch.dtype
     ) -> None:
         self.element, self.rule, self.dtype = element, rule, dtype
+        self.nested = rule.over_matrix
         self.rows, self.columns = shape
         self.row_span, self.span = min(cell[0], max(1, shape[0])), min(cell[1], max(1, shape[1]))
         self.scale = torch.ones(-(-self.rows // self.row_span), -(-self.columns // self.span))

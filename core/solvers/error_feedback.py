@@ -103,6 +103,8 @@ class _Rounding:
             self._fit(0, columns, cost)
             self.round(0, columns)
             return
+        if self.grid.nested:
+            self._fit(0, columns, cost)
         span = self.grid.span
         starts = [at for at in range(1, columns) if self._columns[at] // span != self._columns[at - 1] // span]
         self._round_spans([0, *starts, columns], cost)
