@@ -24,13 +24,14 @@ _KIND_LETTERS = 15
 
 
 class BudgetControls(QWidget):
-    """dragged: another value of the budget; rules_changed: what may be chosen, or the kind of budget, is another.
+    """dragged: another value of the budget; rules_changed: what may be chosen is another; kind_changed: the unit is.
 
     Values are in the budget's own unit; the field shows them in one that reads well.
     """
 
     dragged = Signal()
     rules_changed = Signal()
+    kind_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -197,7 +198,8 @@ class BudgetControls(QWidget):
     def _kind_changed(self) -> None:
         self._show_fields(self.kind.key)
         self._low, self._high = 0.0, 0.0
-        self.rules_changed.emit()
+        self.forget(self.kind.key)
+        self.kind_changed.emit()
 
 
 def _round_step(step: float) -> float:

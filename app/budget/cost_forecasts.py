@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from benchvise.app.engine.client import EngineClient
@@ -49,6 +52,17 @@ class CostForecasts(QObject):
         costs = self._known[1]
         rest = costs.rest.value
         return rest + float(costs.milliseconds.min(axis=1).sum()), rest + float(costs.milliseconds.max(axis=1).sum())
+
+    def ms_of(self, treatments: Mapping[str, str]) -> float | None:
+        """Milliseconds of a step when each layer has the treatment of this tag; None where that is not forecast."""
+        if self._known is None:
+            return None
+        costs = self._known[1]
+        column = {tag: number for number, tag in enumerate(costs.tags)}
+        choice = [column.get(treatments.get(layer, ""), -1) for layer in costs.layers]
+        if -1 in choice:
+            return None
+        return costs.rest.value + float(costs.milliseconds[np.arange(len(choice)), choice].sum())
 
     def forget(self) -> None:
         self._question.drop()

@@ -30,7 +30,7 @@ class Kind:
 
 
 KINDS = (
-    Kind(BITS, "Bits per weight", "Mean over the layers that are allocated, scales and zero points counted"),
+    Kind(BITS, "Bits in allocated layers", "Mean over the layers that are allocated, scales and zero points counted"),
     Kind(BYTES, "Size", "Bytes of the whole checkpoint"),
     Kind(
         LATENCY,
@@ -113,6 +113,21 @@ def front_of(allocated: Allocated) -> Front:
     if front.unit != "bytes":
         return front
     return replace(front, cost=front.cost + (allocated.planned.total_after - allocated.cost))
+
+
+def equivalent(kind: str, allocated: Allocated, choices: Choices, context: tuple[int, int]) -> Budget | None:
+    """What an allocation amounts to as a budget of a kind; None for times, which only a forecast of costs knows.
+
+    context: tokens, and the bytes that they take in memory beside the weights.
+    """
+    nbytes = allocated.planned.total_after
+    if kind == BITS:
+        return Budget(BITS, choices.bits(nbytes - choices.rest_bytes))
+    if kind == BYTES:
+        return Budget(BYTES, float(nbytes))
+    if kind == MEMORY:
+        return Budget(MEMORY, float(nbytes + context[1]), context[0])
+    return Budget(DIVERGENCE, allocated.kl.value) if kind == DIVERGENCE and allocated.kl.value > 0 else None
 
 
 def budget_at(kind: str, place: int, allocated: Allocated, choices: Choices, context: tuple[int, int]) -> Budget:

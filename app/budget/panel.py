@@ -14,7 +14,7 @@ from benchvise.app.budget.controls import BudgetControls
 from benchvise.app.budget.cost_forecasts import CostForecasts
 from benchvise.app.budget.forecast_menu import ForecastMenu
 from benchvise.app.budget.front_plot import FrontPlot
-from benchvise.app.budget.kinds import Choices, budget_at, choices_of, range_of
+from benchvise.app.budget.kinds import Choices, budget_at, choices_of, equivalent, range_of
 from benchvise.app.budget.model import Allocation, allocation_of, why
 from benchvise.app.budget.summary import budget_words, front_view, missing_words
 from benchvise.app.budget.table import BudgetTable
@@ -58,7 +58,8 @@ class BudgetPanel(PlotPanel):
         self.controls.conditions.setMenu(conditions)
         self.controls.show_conditions(document.conditions)
         self.controls.dragged.connect(partial(self._ask, apply=True))
-        self.controls.rules_changed.connect(partial(self._rules_changed))
+        self.controls.rules_changed.connect(self._rules_changed)
+        self.controls.kind_changed.connect(self._kind_changed)
         self.controls.apply.clicked.connect(partial(self._ask, apply=True))
         self.controls.unlock.clicked.connect(lambda: document.lock(document.locked, locked=False))
         self.controls.measure.clicked.connect(self._measure_or_cancel)
@@ -246,6 +247,8 @@ class BudgetPanel(PlotPanel):
     def _costs_ready(self) -> None:
         self._say_problem("")
         self._set_range()
+        if not self._apply_then:
+            self._show_equivalent()
         self._ask(apply=self._apply_then)
 
     def _locked(self) -> tuple[tuple[str, Treatment], ...]:
@@ -299,7 +302,7 @@ class BudgetPanel(PlotPanel):
         self._say_problem(f"{failure.what}. {failure.remedy}{kept}".strip())
 
     def _rules_changed(self) -> None:
-        """Other candidates, other locks, another kind of budget: what was asked before is stale."""
+        """Other candidates or other locks: what was asked before is stale."""
         if self.document.measurement is None or self._of is None:
             return
         self.allocator.drop()
@@ -307,12 +310,37 @@ class BudgetPanel(PlotPanel):
         self.controls.show_locks(len(self.document.locked))
         self._ask(apply=self._in_place())
 
+    def _kind_changed(self) -> None:
+        """Another unit for the present allocation, which stays. Only its time in each layer may have to be asked."""
+        self.allocator.drop()
+        self._set_range()
+        if not self._show_equivalent() or self.controls.kind.key == LATENCY:
+            self._ask(apply=False)
+
+    def _show_equivalent(self) -> bool:
+        """Show the present allocation as a budget of the kind that is chosen; False where that is not known."""
+        found, kind = self._allocation, self.controls.kind.key
+        if found is None or self._choices is None:
+            return False
+        if kind == LATENCY:
+            milliseconds = self.costs.ms_of({name: found.tag(row) for row, name in enumerate(found.names)})
+            budget = Budget(LATENCY, milliseconds) if milliseconds is not None else None
+        else:
+            context = self.controls.context.value(), self._cache_bytes()
+            budget = equivalent(kind, found.allocated, self._choices, context)
+        if budget is None:
+            return False
+        self.controls.show_budget(budget)
+        return True
+
     def _conditions_changed(self) -> None:
+        """Times mean something else now; the present allocation stays, and its time is asked anew."""
         self.controls.show_conditions(self.document.conditions)
         self.controls.forget(LATENCY)
         self.costs.forget()
         if self.controls.kind.key == LATENCY:
-            self._rules_changed()
+            self.allocator.drop()
+            self._ask(apply=False)
 
     def _go_to(self, place: int) -> None:
         """A click on the front."""

@@ -44,7 +44,8 @@ def budget_words(found: Allocation, choices: Choices | None, conditions: Conditi
     plan = allocated.planned
     bits = choices.bits(int(found.nbytes.sum())) if choices is not None else plan.bits_per_treated_weight
     parts = [
-        f"{bits:.2f} bits per weight",
+        f"{bits:.2f} bits in allocated layers",
+        f"{plan.bits_per_weight:.2f} overall",
         byte_text(plan.total_after),
         f"KL ≈{kl_text(allocated.kl.value)} ({kl_text(allocated.kl.low)} to {kl_text(allocated.kl.high)})",
     ]

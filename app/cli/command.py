@@ -33,3 +33,12 @@ class Command:
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], Reply]
     after_cancel: str = ""
+
+
+class UsageError(Exception):
+    """A command line that cannot be understood; `remedy` says how it goes."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy

@@ -15,20 +15,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from benchvise.app.cli import exit_codes
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Command, Reply, UsageError
 from benchvise.app.cli.commands import COMMANDS
 from benchvise.app.cli.strict_json import to_json
 from benchvise.core.errors import Cancelled, OutputError, UserError
 from benchvise.core.settings import did_you_mean
-
-
-class UsageError(Exception):
-    """A command line that cannot be understood; `remedy` says how it goes."""
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.remedy = remedy
 
 
 class _Parser(ArgumentParser):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QItemSelection, QItemSelectionModel, QSortFilterProxyModel, Qt, Signal
@@ -52,9 +53,10 @@ def _word(title: str, value: Callable[[RunSummary], str], tip: str) -> Column[Ru
 
 COLUMNS: tuple[Column[RunSummary], ...] = (
     _word("Run", lambda run: run.recipe_name or run.run, "The recipe's name"),
+    _word("Model", lambda run: Path(run.checkpoint).name, "The checkpoint that was compressed"),
     _word("State", lambda run: run.state, "How far the run came"),
     _word("Made", lambda run: run.created.replace("T", " ")[:16], "When the run was started"),
-    _number("Bits", lambda run: run.bits_per_weight, lambda v: f"{v:.2f}", "Bits per weight, over all weights"),
+    _number("Bits overall", lambda run: run.bits_per_weight, lambda v: f"{v:.2f}", "Bits per weight, over all weights"),
     _number("Size", lambda run: run.bytes_after, byte_text, "Bytes after"),
     _number("Of original", lambda run: _ratio(run.bytes_after, run.bytes_before), percent_text, "Size after ÷ before"),
     _number("Perplexity", lambda run: run.perplexity, number_text, "On the evaluation text"),
@@ -79,7 +81,7 @@ COLUMNS: tuple[Column[RunSummary], ...] = (
 
 COSTS: tuple[tuple[str, Value], ...] = (
     ("Size, MB", lambda run: run.bytes_after / 1e6),
-    ("Bits per weight", lambda run: run.bits_per_weight),
+    ("Bits per weight, overall", lambda run: run.bits_per_weight),
     ("Decode, ms per token", lambda run: run.decode_ms),
 )
 DAMAGES: tuple[tuple[str, Value], ...] = (
@@ -146,6 +148,11 @@ class ComparePanel(PlotPanel):
         self.cost = self.controls.choice("Over", "What goes to the right", COSTS)
         self.kl_increase = self.controls.choice("Show", "What goes up", DAMAGES)
         self.logarithmic = self.controls.check("Log scale", "The upward axis in powers of ten", on=True)
+        self.all_models = self.controls.check(
+            "All models", "List the runs of other checkpoints, too; the plot shows none"
+        )
+        self.all_models.toggled.connect(lambda _: self.refresh_soon())
+        self.empty.button.clicked.connect(lambda: self.all_models.setChecked(True))
         self.track_record = QCheckBox("Track record")
         self.track_record.setToolTip("What was forecast before each run, beside what was measured on it")
         self.track_record.toggled.connect(lambda _: self._draw())
@@ -197,21 +204,30 @@ class ComparePanel(PlotPanel):
         document.active_run_changed.connect(self._follow_active)
 
     def refresh(self) -> None:
-        if not self.document.runs:
+        own = self._own_runs()
+        if not own and not (self.document.runs and self.all_models.isChecked()):
+            others = "Show the runs of other models" if self.document.runs else ""
             self.say_empty(
-                "No run yet",
+                "No run of this model yet" if others else "No run yet",
                 "Choose treatments and press Run. Each run then stands here with its size, perplexity, divergence "
                 "and speed, measured, beside all others.",
+                others,
             )
             return
         self.show_content()
-        if self.model.records != self.document.runs:
-            self.model.show(self.document.runs)
-            tracks = [Track(run, comparison) for run in self.document.runs for comparison in run.comparisons]
+        runs = self.document.runs if self.all_models.isChecked() else own
+        if self.model.records != runs:
+            self.model.show(runs)
+            tracks = [Track(run, comparison) for run in runs for comparison in run.comparisons]
             self.track_model.show(tracks)
             records = track_record(track.comparison for track in tracks)
             self.track_summary.setText(f"{summary_text(records)}." if records else NO_RECORD)
         self._follow_active()
+
+    def _own_runs(self) -> tuple[RunSummary, ...]:
+        """Runs of the open checkpoint; sizes and divergences of different models cannot be compared."""
+        checkpoint = self.document.checkpoint
+        return tuple(run for run in self.document.runs if checkpoint is not None and run.checkpoint == checkpoint.path)
 
     def _make_track_record(self) -> None:
         self.track_model = RecordTable(TRACK_COLUMNS, self)
@@ -245,7 +261,7 @@ class ComparePanel(PlotPanel):
         cost_title, kl_increase_title = self.cost.currentText(), self.kl_increase.currentText()
         cost, kl_increase = dict(COSTS)[cost_title], dict(DAMAGES)[kl_increase_title]
         points = []
-        for run in self.document.runs:
+        for run in self._own_runs():
             x, y = cost(run), kl_increase(run)
             if x is not None and y is not None:
                 points.append(Point(run.run, run.recipe_name or run.run, x, y))
@@ -267,13 +283,23 @@ class ComparePanel(PlotPanel):
             if not selection.isRowSelected(index.row()):
                 flags = QItemSelectionModel.SelectionFlag
                 selection.select(index, flags.ClearAndSelect | flags.Rows)
+        else:
+            selection.clear()
         self._draw()
 
     def _row_selected(self, selected: QItemSelection, _: QItemSelection) -> None:
-        """The row that was just selected becomes the active run; several stay selected for copying."""
-        if selected.indexes():
-            row = self.sorted.mapToSource(selected.indexes()[0]).row()
-            self.document.set_active_run(self.model.records[row].run)
+        """The row that was just selected becomes the active run; several stay selected for copying.
+
+        A run of another model cannot be active: it is compared with the checkpoint that is open.
+        """
+        if not selected.indexes():
+            return
+        run = self.model.records[self.sorted.mapToSource(selected.indexes()[0]).row()]
+        own = run in self._own_runs()
+        if own:
+            self.document.set_active_run(run.run)
+        for button in self.buttons.values():
+            button.setEnabled(own)
 
     def _button(self, text: str, tip: str, action: str) -> QPushButton:
         button = QPushButton(text)

@@ -20,9 +20,9 @@ class LogPanel(QWidget):
     title = "Log"
     icon = "mdi6.text-box-outline"
 
-    def __init__(self, bench: Session, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bench = bench
+        self._session = session
         self.model = LogModel(self)
         self.view = QListView(uniformItemSizes=True)
         self.view.setModel(self.model)
@@ -36,10 +36,10 @@ class LogPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.view)
-        bench.client.event.connect(self._on_event)
-        bench.problems.added.connect(self._on_problem)
-        bench.jobs.added.connect(lambda number: self._say_job(number, "asked for"))
-        bench.jobs.ended.connect(self._job_ended)
+        session.client.event.connect(self._on_event)
+        session.problems.added.connect(self._on_problem)
+        session.jobs.added.connect(lambda number: self._say_job(number, "asked for"))
+        session.jobs.ended.connect(self._job_ended)
 
     def say(self, text: str, *, bad: bool = False) -> None:
         bar = self.view.verticalScrollBar()
@@ -70,12 +70,12 @@ class LogPanel(QWidget):
         self.say(f"{problem.what}. {problem.where} {problem.remedy}".strip(), bad=True)
 
     def _say_job(self, number: int, what: str) -> None:
-        job = self._bench.jobs.job(number)
+        job = self._session.jobs.job(number)
         if job is not None and not job.quiet:
             self.say(f"{job.title}: {what}")
 
     def _job_ended(self, number: int) -> None:
-        job = self._bench.jobs.job(number)
+        job = self._session.jobs.job(number)
         if job is not None and job.failure is None:
             self._say_job(number, f"{job.state} after {duration_text(job.seconds)}")
 

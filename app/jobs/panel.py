@@ -72,9 +72,9 @@ def progress_text(job: Job) -> str:
 class JobRow(QFrame):
     """One job: title, bar, numbers, pause and cancel."""
 
-    def __init__(self, bench: Session, job: Job, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, job: Job, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bench = bench
+        self._session = session
         self._job = job
         self._mark = QLabel()
         self._title = ElidedLabel()
@@ -84,11 +84,11 @@ class JobRow(QFrame):
         self.bar = QProgressBar(textVisible=False)
         self.bar.setAccessibleName(f"Progress of {job.title}")
         self.pause_button = QToolButton()
-        self.pause_button.clicked.connect(bench.jobs.toggle_pause)
+        self.pause_button.clicked.connect(session.jobs.toggle_pause)
         self.cancel_button = QToolButton()
         self.cancel_button.setToolTip("Cancel; what is finished stays")
         self.cancel_button.setAccessibleName("Cancel the job")
-        self.cancel_button.clicked.connect(lambda: bench.jobs.cancel(job.number))
+        self.cancel_button.clicked.connect(lambda: session.jobs.cancel(job.number))
         lines = QVBoxLayout()
         lines.setSpacing(2)
         lines.addWidget(self._title)
@@ -130,9 +130,9 @@ class JobsPanel(QWidget):
     title = "Jobs"
     icon = "mdi6.progress-wrench"
 
-    def __init__(self, bench: Session, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bench = bench
+        self._session = session
         self._rows: dict[int, JobRow] = {}
         self._results_of = 0
         self.model = ResultsModel(self)
@@ -168,10 +168,10 @@ class JobsPanel(QWidget):
         layout.addWidget(self._stack)
         self._results_timer = QTimer(self, singleShot=True, interval=RESULTS_DELAY_MS)
         self._results_timer.timeout.connect(self._take_results)
-        bench.jobs.added.connect(self._add)
-        bench.jobs.changed.connect(self._change)
-        bench.jobs.removed.connect(self._remove)
-        bench.jobs.layer_done.connect(self._layer_done)
+        session.jobs.added.connect(self._add)
+        session.jobs.changed.connect(self._change)
+        session.jobs.removed.connect(self._remove)
+        session.jobs.layer_done.connect(self._layer_done)
         self.table.doubleClicked.connect(lambda index: self._select_layer(self.model.name_at(index.row())))
 
     def copy(self) -> None:
@@ -179,10 +179,10 @@ class JobsPanel(QWidget):
         QGuiApplication.clipboard().setText(self.model.as_text())
 
     def _add(self, number: int) -> None:
-        job = self._bench.jobs.job(number)
+        job = self._session.jobs.job(number)
         if job is None or job.quiet:
             return
-        self._rows[number] = JobRow(self._bench, job)
+        self._rows[number] = JobRow(self._session, job)
         self._column.insertWidget(0, self._rows[number])
         self._stack.setCurrentIndex(1)
 
@@ -207,7 +207,7 @@ class JobsPanel(QWidget):
             self._results_timer.start()
 
     def _take_results(self) -> None:
-        job = self._bench.jobs.job(self._results_of)
+        job = self._session.jobs.job(self._results_of)
         if job is not None:
             bar = self.table.verticalScrollBar()
             at_end = bar.value() >= bar.maximum() - 2
@@ -216,9 +216,9 @@ class JobsPanel(QWidget):
                 self.table.scrollToBottom()
 
     def _select_layer(self, name: str) -> None:
-        checkpoint = self._bench.document.checkpoint
+        checkpoint = self._session.document.checkpoint
         if checkpoint is not None:
-            self._bench.document.select(i for i, layer in enumerate(checkpoint.layers) if layer.name == name)
+            self._session.document.select(i for i, layer in enumerate(checkpoint.layers) if layer.name == name)
 
 
 def _table(model: ResultsModel) -> QTableView:

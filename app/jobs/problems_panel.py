@@ -32,9 +32,9 @@ class ProblemsPanel(QWidget):
     title = "Problems"
     icon = "mdi6.alert-outline"
 
-    def __init__(self, bench: Session, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bench = bench
+        self._session = session
         self.list = QListWidget()
         self.list.setUniformItemSizes(True)
         self.list.setAccessibleName("Problems and warnings")
@@ -43,7 +43,7 @@ class ProblemsPanel(QWidget):
         copy = QPushButton("Copy")
         copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.text.toPlainText()))
         clear = QPushButton("Clear")
-        clear.clicked.connect(bench.problems.clear)
+        clear.clicked.connect(session.problems.clear)
         buttons = QHBoxLayout()
         buttons.setContentsMargins(UNIT, UNIT // 2, UNIT, UNIT // 2)
         buttons.addStretch(1)
@@ -72,9 +72,9 @@ class ProblemsPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._stack)
         self.list.currentItemChanged.connect(self._show_text)
-        for signal in (bench.problems.added, bench.problems.cleared, bench.document.plan_changed):
+        for signal in (session.problems.added, session.problems.cleared, session.document.plan_changed):
             signal.connect(self.refresh)
-        bench.document.checkpoint_changed.connect(self.refresh)
+        session.document.checkpoint_changed.connect(self.refresh)
         self.refresh()
 
     @property
@@ -88,14 +88,14 @@ class ProblemsPanel(QWidget):
         theme = current_theme()
         for problem in self._of_plan():
             self._add(problem, "mdi6.alert-outline", theme.warning)
-        for problem in reversed(self._bench.problems.all):
+        for problem in reversed(self._session.problems.all):
             self._add(problem, "mdi6.alert-circle-outline", theme.error)
         self._stack.setCurrentIndex(1 if self.list.count() else 0)
         texts = [self.list.item(row).data(_PROBLEM).text for row in range(self.list.count())]
         self.list.setCurrentRow(texts.index(chosen) if chosen in texts else 0)
 
     def _of_plan(self) -> list[Problem]:
-        document = self._bench.document
+        document = self._session.document
         found: list[Problem] = []
         if document.plan_problem is not None:
             failure = document.plan_problem

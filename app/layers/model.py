@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from benchvise.app.layers import columns
 from benchvise.app.layers.columns import COLUMNS, NodeView
@@ -48,7 +48,13 @@ def prepare(layers: tuple[Layer, ...]) -> PreparedLayers:
 
 
 class LayerModel(QAbstractItemModel):
-    """Rows are nodes of the layer tree; a node's children are found, filtered and sorted when they are first asked."""
+    """Rows are nodes of the layer tree; a node's children are found, filtered and sorted when they are first asked.
+
+    repainted: the cells of all rows, at every depth, may have changed. `dataChanged` names the top rows only, because
+    a view looks every index up that it is given, and there may be thousands of open folders.
+    """
+
+    repainted = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -293,6 +299,7 @@ class LayerModel(QAbstractItemModel):
         if top:
             last = self.index(len(top) - 1, len(COLUMNS) - 1)
             self.dataChanged.emit(self.index(0, 0), last)
+            self.repainted.emit()
 
 
 def _natural(text: str) -> tuple[tuple[int, int, str], ...]:

@@ -39,6 +39,7 @@ class LayerView(QTreeView):
         self._has_results = self._has_sensitivity = False
         self._layers = model
         self.setModel(model)
+        model.repainted.connect(self.viewport().update)
         self.setFont(scaled(self.font(), 0.92))
         self.setItemDelegate(LayerDelegate(self))
         self.setUniformRowHeights(True)

@@ -26,10 +26,10 @@ class Preflight(QObject):
     """
 
     def __init__(
-        self, bench: Session, window: QWidget, *, start: Callable[[], object], say: Callable[[str], object]
+        self, session: Session, window: QWidget, *, start: Callable[[], object], say: Callable[[str], object]
     ) -> None:
         super().__init__(window)
-        self._bench = bench
+        self._session = session
         self._window = window
         self._start = start
         self._say = say
@@ -44,7 +44,7 @@ class Preflight(QObject):
         self._recheck.timeout.connect(self._check)
         self._patience = QTimer(self, singleShot=True, interval=TIMEOUT_MS)
         self._patience.timeout.connect(self._open)
-        bench.document.recipe_changed.connect(self._recipe_changed)
+        session.document.recipe_changed.connect(self._recipe_changed)
 
     @property
     def waits_for_decision(self) -> bool:
@@ -67,14 +67,14 @@ class Preflight(QObject):
 
     def _check(self) -> None:
         self._recheck.stop()
-        checkpoint = self._bench.document.checkpoint
+        checkpoint = self._session.document.checkpoint
         if checkpoint is None:
             return
         if self._asked:
-            self._bench.client.control(self._asked, "cancel")
+            self._session.client.control(self._asked, "cancel")
         if self.dialog is not None:
             self.dialog.show_waiting()
-        document = self._bench.document
+        document = self._session.document
         request = CheckRecipe(
             checkpoint.path, document.recipe, self._target, self._runtime, workspace=document.workspace
         )
@@ -87,13 +87,13 @@ class Preflight(QObject):
             self._answered(request, Checked((finding,), self._runtime, may_run=True, loads=True))
 
         self._request = request
-        self._asked = self._bench.client.ask(request, done=done, failed=failed, owner=self)
+        self._asked = self._session.client.ask(request, done=done, failed=failed, owner=self)
 
     def _answered(self, request: CheckRecipe, checked: Checked) -> None:
         if request is not self._request:
             return
         self._asked, self._request = 0, None
-        document = self._bench.document
+        document = self._session.document
         if document.checkpoint is None or document.checkpoint.path != request.path:
             self._close()
         elif document.recipe != request.recipe:
@@ -125,7 +125,7 @@ class Preflight(QObject):
     def _close(self, _: int = 0) -> None:
         self._patience.stop()
         if self._asked:
-            self._bench.client.control(self._asked, "cancel")
+            self._session.client.control(self._asked, "cancel")
         self._asked, self._request, self._starts = 0, None, False
         dialog, self.dialog = self.dialog, None
         if dialog is not None:
@@ -148,17 +148,17 @@ class Preflight(QObject):
             self.dialog.choose_target(fix.target)
             self._target = fix.target
         if fix.recipe is not None:
-            self._bench.document.set_recipe(fix.recipe, fix.label)
+            self._session.document.set_recipe(fix.recipe, fix.label)
         self._check()
 
     def _forecast(self) -> None:
         """Find out how long the job takes and how much memory, then check again."""
-        document = self._bench.document
+        document = self._session.document
         if document.checkpoint is None or self.dialog is None:
             return
         self.dialog.show_waiting("Forecasting time and memory …")
         request = ForecastJob(document.checkpoint.path, document.recipe, workspace=document.workspace)
-        self._bench.client.ask(request, done=lambda _: self._forecast_done(), failed=self._not_forecast, owner=self)
+        self._session.client.ask(request, done=lambda _: self._forecast_done(), failed=self._not_forecast, owner=self)
 
     def _forecast_done(self) -> None:
         if self.dialog is not None:
@@ -173,12 +173,12 @@ class Preflight(QObject):
             self._recheck.start()
 
     def _about(self) -> str:
-        document = self._bench.document
+        document = self._session.document
         name = Path(document.checkpoint.path).name if document.checkpoint is not None else ""
         return f"{document.recipe.name or 'Your recipe'} on {name}"
 
     def _key(self, checked: Checked) -> tuple[object, ...]:
-        document = self._bench.document
+        document = self._session.document
         path = document.checkpoint.path if document.checkpoint is not None else ""
         found = tuple((finding.kind, finding.title, finding.layers) for finding in _grave(checked))
         return path, document.recipe.digest, self._runtime, self._target, found

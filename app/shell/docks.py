@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QByteArray, Qt
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QTabBar, QTabWidget, QWidget
 
 from benchvise.app.state.preferences import Preferences
@@ -26,6 +26,7 @@ class Docks:
     def __init__(self, window: QMainWindow) -> None:
         self._window = window
         self._docks: dict[str, QDockWidget] = {}
+        self._first: QByteArray | None = None
         options = QMainWindow.DockOption
         window.setDockOptions(options.AllowTabbedDocks | options.AllowNestedDocks | options.GroupedDragging)
         window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
@@ -47,21 +48,28 @@ class Docks:
         return tuple(self._docks.values())
 
     def arrange(self) -> None:
-        """The layout as it comes: layers left, treatment and recipe as tabs right, the rest as tabs below."""
+        """The first layout: layers left, treatment and recipe as tabs right, the rest as tabs below."""
+        if self._first is not None:
+            self._restore(self._first)
+        else:
+            self._put_together()
+            self._first = self._window.saveState()
+        self.dress()
+        self.share_out()
+
+    def _put_together(self) -> None:
         for name, dock in self._docks.items():
             dock.setFloating(False)
             self._window.addDockWidget(_AREAS.get(name, BOTTOM), dock)
             dock.show()
-        for together in (self._in(RIGHT), self._in(BOTTOM)):
-            for first, second in pairwise(together):
+        for tabs in (self._in(RIGHT), self._in(BOTTOM)):
+            for first, second in pairwise(tabs):
                 self._window.tabifyDockWidget(first, second)
-            if together:
-                together[0].raise_()
+            if tabs:
+                tabs[0].raise_()
         corners = Qt.Corner
         self._window.setCorner(corners.BottomLeftCorner, BOTTOM)
         self._window.setCorner(corners.BottomRightCorner, BOTTOM)
-        self.dress()
-        self.share_out()
 
     def share_out(self) -> None:
         """Give the docks their share of the window."""
@@ -99,7 +107,17 @@ class Docks:
     def restore(self, preferences: Preferences) -> bool:
         """Put the docks where they were; False when nothing fitting is remembered."""
         state = preferences.layout("docks")
-        return state is not None and self._window.restoreState(state)
+        return state is not None and self._restore(state)
+
+    def _restore(self, state: QByteArray) -> bool:
+        """Restore a layout without ghosts: Qt makes new tab bars, and deletes the old ones later, still shown."""
+        options = Qt.FindChildOption.FindDirectChildrenOnly
+        old = [bar for bar in self._window.findChildren(QTabBar, options=options) if bar.isVisible()]
+        restored = self._window.restoreState(state)
+        if restored:
+            for bar in old:
+                bar.hide()
+        return restored
 
     def dress(self, *_: object) -> None:
         """A dock among tabs needs no title of its own: its tab says it."""

@@ -40,22 +40,22 @@ REFRESH_MS = 50
 class MainWindow(QMainWindow):
     """Composes; what is done is done by the parts."""
 
-    def __init__(self, bench: Session) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self.bench = bench
+        self.session = session
         self.setObjectName("benchvise")
         self.setAcceptDrops(True)
         self.setWindowIcon(icon("mdi6.package-variant-closed", current_theme().accent))
         self.commands = Commands(self)
         self.palette_popup = CommandPalette(self.commands, self)
-        self.opening = Opening(bench, self)
+        self.opening = Opening(session, self)
         self.work = Work(
-            bench, self, measure_sensitivity=self.measure_sensitivity, forecast=self._ask_forecast, say=self.say
+            session, self, measure_sensitivity=self.measure_sensitivity, forecast=self._ask_forecast, say=self.say
         )
-        self.viewing = Viewing(bench, self, self.palette_popup, self.commands)
+        self.viewing = Viewing(session, self, self.palette_popup, self.commands)
         self.docks = Docks(self)
         self.cards = CardStack(self)
-        self.notices = Notices(bench.jobs, self)
+        self.notices = Notices(session.jobs, self)
         self._painted = False
         self._warm = False
         self._arranged = False
@@ -70,17 +70,17 @@ class MainWindow(QMainWindow):
         self._refresh()
 
     def _make_panels(self) -> None:
-        bench = self.bench
-        self.layers = LayersPanel(bench.document)
-        self.inspector = InspectorPanel(bench.document, bench.client)
-        self.recipe = RecipePanel(bench.document)
-        self.jobs = JobsPanel(bench)
-        self.log = LogPanel(bench)
-        self.problems = ProblemsPanel(bench)
-        self.scoreboard = Scoreboard(bench)
-        self.plots = PlotTabs(bench)
+        session = self.session
+        self.layers = LayersPanel(session.document)
+        self.inspector = InspectorPanel(session.document, session.client)
+        self.recipe = RecipePanel(session.document)
+        self.jobs = JobsPanel(session)
+        self.log = LogPanel(session)
+        self.problems = ProblemsPanel(session)
+        self.scoreboard = Scoreboard(session)
+        self.plots = PlotTabs(session)
         self.start_page = StartPage(
-            bench.preferences,
+            session.preferences,
             open_path=self.opening.open,
             choose_folder=self.opening.choose_folder,
             choose_file=self.opening.choose_file,
@@ -96,7 +96,7 @@ class MainWindow(QMainWindow):
         self.inspector.calibration_wanted.connect(partial(self.docks.show, "recipe"))
         for name, panel in (("jobs", self.jobs), ("log", self.log), ("problems", self.problems)):
             self.docks.add(name, panel.title, panel, BOTTOM)
-        self.setStatusBar(StatusBar(bench))
+        self.setStatusBar(StatusBar(session))
 
     def _make_commands(self) -> None:
         copy_names = self.layers.copy_names
@@ -126,7 +126,7 @@ class MainWindow(QMainWindow):
         self.addToolBar(self.strip)
 
     def _connect(self) -> None:
-        document, jobs, problems = self.bench.document, self.bench.jobs, self.bench.problems
+        document, jobs, problems = self.session.document, self.session.jobs, self.session.problems
         document.checkpoint_changed.connect(self._show_checkpoint)
         document.opening_changed.connect(self._show_opening)
         document.plan_changed.connect(self._warm_up)
@@ -171,7 +171,7 @@ class MainWindow(QMainWindow):
         focus_inside(stops[(at + 1) % len(stops)])
 
     def reset_layout(self) -> None:
-        self.bench.preferences.forget_layout()
+        self.session.preferences.forget_layout()
         self.docks.arrange()
 
     def close_topmost(self) -> None:
@@ -196,10 +196,10 @@ class MainWindow(QMainWindow):
         if not self._may_close():
             event.ignore()
             return
-        self.bench.preferences.keep_layout("geometry", self.saveGeometry())
-        if self.bench.document.checkpoint is not None:
-            self.docks.keep(self.bench.preferences)
-        self.bench.client.close()
+        self.session.preferences.keep_layout("geometry", self.saveGeometry())
+        if self.session.document.checkpoint is not None:
+            self.docks.keep(self.session.preferences)
+        self.session.client.close()
         event.accept()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
@@ -213,18 +213,18 @@ class MainWindow(QMainWindow):
             self.opening.open(urls[0].toLocalFile())
 
     def _after_first_paint(self) -> None:
-        self.bench.client.start()
-        self.bench.document.refresh_runs()
+        self.session.client.start()
+        self.session.document.refresh_runs()
         self.plots.build_current()
 
     def _warm_up(self) -> None:
         """Once the first plan is there, let the engine load what looking and running need."""
-        if not self._warm and self.bench.document.plan is not None:
+        if not self._warm and self.session.document.plan is not None:
             self._warm = True
-            self.bench.client.ask(WarmUp())
+            self.session.client.ask(WarmUp())
 
     def _may_close(self) -> bool:
-        if self.bench.jobs.would_lose and not self._lets_jobs_go():
+        if self.session.jobs.would_lose and not self._lets_jobs_go():
             return False
         return self.opening.may_discard()
 
@@ -232,7 +232,7 @@ class MainWindow(QMainWindow):
         box = QMessageBox(self)
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("A job is running")
-        running = self.bench.jobs.running
+        running = self.session.jobs.running
         box.setText(f"{running.title if running is not None else 'A job'} is not finished.")
         box.setInformativeText("Finished layers are kept; pressing Run on the same recipe takes them up again.")
         stop = box.addButton("Cancel job and close", QMessageBox.ButtonRole.DestructiveRole)
@@ -245,30 +245,30 @@ class MainWindow(QMainWindow):
         return lets_go
 
     def _show_checkpoint(self) -> None:
-        checkpoint = self.bench.document.checkpoint
+        checkpoint = self.session.document.checkpoint
         is_open = checkpoint is not None
         self._middle.setCurrentIndex(1 if is_open else 0)
         self.strip.setVisible(is_open)
         if is_open and not self._arranged:
             self._arranged = True
             self.docks.set_shown(True)
-            if not self.docks.restore(self.bench.preferences):
-                self.docks.arrange()
+            self.docks.arrange()
+            self.docks.restore(self.session.preferences)
             self.strip.show()
             self.layers.view.setFocus()
         elif not is_open:
             if self._arranged:
-                self.docks.keep(self.bench.preferences)
+                self.docks.keep(self.session.preferences)
             self._arranged = False
             self.docks.set_shown(False)
         self.docks.dress()
         if checkpoint is not None:
-            self.bench.preferences.add_recent(checkpoint.path)
+            self.session.preferences.add_recent(checkpoint.path)
             if self._painted:
                 self.plots.build_current()
 
     def _show_opening(self) -> None:
-        self.start_page.show_opening(self.bench.document.opening)
+        self.start_page.show_opening(self.session.document.opening)
 
     def _refresh_soon(self, *_: object) -> None:
         if not self._refresh_timer.isActive():
@@ -276,7 +276,7 @@ class MainWindow(QMainWindow):
 
     def _refresh(self) -> None:
         self.commands.refresh()
-        document = self.bench.document
+        document = self.session.document
         name = Path(document.checkpoint.path).name if document.checkpoint is not None else ""
         recipe = f" · {document.recipe.name}" if document.recipe.name else ""
         self.setWindowTitle(f"{name}{recipe}[*] — Benchvise" if name else "Benchvise[*]")
@@ -288,7 +288,7 @@ class MainWindow(QMainWindow):
         self.commands.action(command).trigger()
 
     def _job_added(self, number: int) -> None:
-        job = self.bench.jobs.job(number)
+        job = self.session.jobs.job(number)
         if job is not None and not job.quiet:
             dock = self.docks.dock("jobs")
             dock.show()
@@ -316,6 +316,6 @@ class MainWindow(QMainWindow):
         self.layers.focus_filter()
 
     def _restore_geometry(self) -> None:
-        geometry = self.bench.preferences.layout("geometry")
+        geometry = self.session.preferences.layout("geometry")
         if isinstance(geometry, QByteArray):
             self.restoreGeometry(geometry)

@@ -14,9 +14,9 @@ class PlotTabs(QTabWidget):
 
     built = Signal(int, QWidget)
 
-    def __init__(self, bench: Session, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bench = bench
+        self._session = session
         self._panels: dict[int, QWidget] = {}
         self._pages: list[QVBoxLayout] = []
         self.setDocumentMode(True)
@@ -55,7 +55,7 @@ class PlotTabs(QTabWidget):
     def _built(self, number: int) -> QWidget:
         panel = self._panels.get(number)
         if panel is None:
-            panel = build_panel(number, self._bench.document, self._bench.client)
+            panel = build_panel(number, self._session.document, self._session.client)
             self._panels[number] = panel
             self._pages[number].addWidget(panel)
             self.built.emit(number, panel)

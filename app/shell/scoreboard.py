@@ -31,15 +31,19 @@ _REST = 4
 class Scoreboard(QFrame):
     """SIZE, BITS, QUALITY, DECODE, MEMORY: planned or forecast until a run was made with this very recipe."""
 
-    def __init__(self, bench: Session, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bench = bench
+        self._session = session
         self._forecast: LatencyForecast | None = None
         self._forecast_of = ("", "", Conditions())
         self._no_forecast = ""
         self._latencies: dict[str, Latency] = {}
         self.bytes = Figure("SIZE", "Bytes of all weights, before → after")
-        self.bits = Figure("BITS PER WEIGHT", "Over all weights, scales and zero points counted, kept layers included")
+        self.bits = Figure(
+            "BITS PER WEIGHT",
+            "In the layers that are compressed, and over all weights: embedding, head and norms mostly keep their own\n"
+            "Scales and zero points are counted",
+        )
         self.quality = Figure("QUALITY", "KL divergence from the original at the model's output, nats per token")
         self.decode = Figure("DECODE", "Text generated per second, one sequence")
         self.memory = Figure("MEMORY", "Memory the weights take while the model runs")
@@ -52,9 +56,9 @@ class Scoreboard(QFrame):
             "The arrow chooses how many sequences, how long a context, and which machine"
         )
         self.forecast_button.clicked.connect(self.ask_forecast)
-        self.forecast_menu = ForecastMenu(bench.document, self.forecast_button)
-        bench.document.conditions_changed.connect(self._on_conditions)
-        self.forecast_menu.failed.connect(lambda problem: bench.problems.report(problem, card=True))
+        self.forecast_menu = ForecastMenu(session.document, self.forecast_button)
+        session.document.conditions_changed.connect(self._on_conditions)
+        self.forecast_menu.failed.connect(lambda problem: session.problems.report(problem, card=True))
         self.forecast_button.setMenu(self.forecast_menu)
         self.forecast_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
         self._figures = (self.bytes, self.bits, self.quality, self.decode, self.memory)
@@ -74,14 +78,14 @@ class Scoreboard(QFrame):
         layout.addStretch(_REST)
         self._idle = QTimer(self, singleShot=True, interval=IDLE_MS)
         self._idle.timeout.connect(self._forecast_unasked)
-        document = bench.document
+        document = session.document
         document.checkpoint_changed.connect(self._forget)
         for signal in (document.recipe_changed, document.plan_changed, document.runs_changed):
             signal.connect(self.refresh)
         document.active_run_changed.connect(self.refresh)
         document.plan_changed.connect(self._idle.start)
-        bench.client.event.connect(self._on_event)
-        bench.jobs.changed.connect(self._enable)
+        session.client.event.connect(self._on_event)
+        session.jobs.changed.connect(self._enable)
         self.follow_theme()
         self.refresh()
 
@@ -90,7 +94,7 @@ class Scoreboard(QFrame):
 
     def refresh(self) -> None:
         """Show what is known now."""
-        document = self._bench.document
+        document = self._session.document
         self._enable()
         if document.checkpoint is None:
             for figure in self._figures:
@@ -112,7 +116,7 @@ class Scoreboard(QFrame):
 
     def can_forecast(self) -> bool:
         """True when there is a recipe that treats something, in a network whose structure is known."""
-        document = self._bench.document
+        document = self._session.document
         checkpoint, plan = document.checkpoint, document.plan
         if checkpoint is None or not checkpoint.architecture or document.plan_problem is not None:
             return False
@@ -120,7 +124,7 @@ class Scoreboard(QFrame):
 
     def _ask_forecast(self, *, asked_for: bool) -> None:
         """A failure is a problem of the person's only when they asked; the figures' tooltips say it in any case."""
-        document = self._bench.document
+        document = self._session.document
         assert document.checkpoint is not None
         path, recipe, conditions = document.checkpoint.path, document.recipe, document.conditions
         asked = (path, recipe.digest, conditions)
@@ -133,7 +137,7 @@ class Scoreboard(QFrame):
             self._no_forecast = f"No forecast: {failure.what}. {failure.remedy}"
             if asked_for or failure.details:
                 problem = Problem(failure.what, failure.where, failure.remedy, failure.details, "Forecast latency")
-                self._bench.problems.report(problem, card=asked_for)
+                self._session.problems.report(problem, card=asked_for)
             self.refresh()
 
         self._no_forecast = ""
@@ -146,25 +150,25 @@ class Scoreboard(QFrame):
             conditions.context if asked_for else 0,
             conditions.profile,
         )
-        self._bench.client.ask(request, done=done, failed=failed, owner=self)
+        self._session.client.ask(request, done=done, failed=failed, owner=self)
 
     def _on_conditions(self) -> None:
-        conditions = self._bench.document.conditions
+        conditions = self._session.document.conditions
         about = f" · {_shortened(conditions.short)}" if conditions.short else ""
         self.decode.set_title(f"DECODE{about}")
         self.refresh()
-        if not self._bench.jobs.busy:
+        if not self._session.jobs.busy:
             self.ask_forecast()
 
     def _enable(self, _: int = 0) -> None:
-        self.forecast_button.setEnabled(self.can_forecast() and not self._bench.jobs.busy)
+        self.forecast_button.setEnabled(self.can_forecast() and not self._session.jobs.busy)
 
     def _forget(self) -> None:
         self._forecast = None
         self.refresh()
 
     def _show_plan(self) -> None:
-        document = self._bench.document
+        document = self._session.document
         plan, checkpoint = document.plan, document.checkpoint
         if plan is None or checkpoint is None:
             self.bytes.show_nothing("The plan is being made.")
@@ -178,10 +182,18 @@ class Scoreboard(QFrame):
             self.bytes.show_planned(before, "Nothing is treated yet")
         self._show_bits(plan.bits_per_weight, measured=False)
 
-    def _show_bits(self, after: float, *, measured: bool) -> None:
-        before = self._bench.document.totals.bits_per_weight
+    def _show_bits(self, overall: float, *, measured: bool) -> None:
+        document = self._session.document
+        before, plan = document.totals.bits_per_weight, document.plan
         show = self.bits.show_measured if measured else self.bits.show_planned
-        show(f"{before:.4g}" if abs(before - after) < 0.005 else f"{before:.4g} → {after:.2f}")
+        if plan is None or not plan.treated_layers:
+            show(f"{before:.4g}" if abs(before - overall) < 0.005 else f"{before:.4g} → {overall:.2f} overall")
+            return
+        compressed = plan.bits_per_treated_weight
+        show(
+            f"{compressed:.2f} compressed · {overall:.2f} overall",
+            f"{compressed:.2f} bits in compressed layers · {before:.4g} → {overall:.2f} overall",
+        )
 
     def _show_quality(self, run: RunSummary | None) -> None:
         if run is not None and run.kl_mean is not None:
@@ -192,7 +204,7 @@ class Scoreboard(QFrame):
                 more.append(f"Same first choice for {run.top1_agreement:.1%} of the tokens")
             self.quality.show_measured(f"KL {kl_text(run.kl_mean)}", "\n".join(more))
             return
-        estimated = self._bench.document.predicted_kl
+        estimated = self._session.document.predicted_kl
         if estimated is not None:
             between = f"Foretold from sensitivities: {kl_text(estimated.low)} to {kl_text(estimated.high)}"
             self.quality.show_forecast(f"≈KL {kl_text(estimated.value)}", between)
@@ -202,7 +214,7 @@ class Scoreboard(QFrame):
             self.quality.show_nothing("Foretold where a budget made the recipe; measured with Run ▸ Evaluate.")
 
     def _show_decode(self, run: RunSummary | None) -> None:
-        document = self._bench.document
+        document = self._session.document
         latency = self._latencies.get(run.run) if run is not None else None
         conditions = document.conditions
         measured = run is not None and bool(run.decode_ms) and conditions.usual
@@ -230,7 +242,7 @@ class Scoreboard(QFrame):
     def _show_forecast(self, forecast: LatencyForecast) -> None:
         after, tokens = forecast.after_ms, 1000 * forecast.batch
         speed = tokens / after.value if after.value else 0.0
-        lines = [_range_in_words(forecast, self._bench.document.conditions)]
+        lines = [_range_in_words(forecast, self._session.document.conditions)]
         before, first = forecast.prefill_before_ms, forecast.prefill_after_ms
         if before is not None and first is not None:
             lines.append(f"Reading {forecast.prompt:,} tokens of each: ≈{_ms(before)} → ≈{_ms(first)}")
@@ -239,11 +251,11 @@ class Scoreboard(QFrame):
         self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
 
     def _forecast_unasked(self) -> None:
-        document = self._bench.document
+        document = self._session.document
         checkpoint = document.checkpoint
         if checkpoint is None or document.totals.nbytes > SMALL_BYTES or not self.can_forecast():
             return
-        if self._bench.jobs.busy or not document.plan_is_current or checkpoint.quantization is not None:
+        if self._session.jobs.busy or not document.plan_is_current or checkpoint.quantization is not None:
             return
         asked = (checkpoint.path, document.recipe.digest, document.conditions)
         if self._forecast_of != asked:
@@ -253,10 +265,10 @@ class Scoreboard(QFrame):
     def _on_event(self, event: Event) -> None:
         if not isinstance(event, Finished) or not isinstance(event.result, Latency):
             return
-        job = self._bench.jobs.job(event.request)
+        job = self._session.jobs.job(event.request)
         if job is not None and isinstance(job.request, MeasureLatency) and event.result.source.startswith("run:"):
             self._latencies[event.result.source.removeprefix("run:")] = event.result
-            self._bench.document.refresh_runs()
+            self._session.document.refresh_runs()
             self.refresh()
 
 

@@ -14,10 +14,15 @@ from benchvise.core.errors import OutputError, UserError
 from benchvise.core.protocol.budget import Budget, parse_budget
 
 if TYPE_CHECKING:
+    from PySide6.QtGui import QPixmap
     from PySide6.QtWidgets import QWidget
 
 TIMEOUT_SECONDS = 240.0
 _SETTLE_SECONDS = 0.6
+
+
+class UnknownTitleError(UserError):
+    """There is no tab or panel of the title that was asked for."""
 
 
 def take(
@@ -47,7 +52,9 @@ def take(
     select:   a filter as in the tree; all layers that match are selected.
     dock:     the panel to bring to the front, by its title.
     check:    draw the check before a run instead, at `size`, for this runtime ("" for any).
-    Raises UserError with what the window had to say when something failed, OutputError when it cannot be written.
+    At scale 1 the picture is what the screen shows, so that what the window does not repaint is seen in it.
+    Raises UserError with what the window had to say when something failed, UnknownTitleError when there is no such
+    tab or panel, OutputError when it cannot be written.
     """
     out = Path(out_png)
     if not out.parent.is_dir():
@@ -56,9 +63,9 @@ def take(
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     os.environ["QT_SCALE_FACTOR"] = str(scale)
     os.environ.setdefault("QT_LOGGING_RULES", "qt.qpa.*=false;default.warning=false")
-    from PySide6.QtCore import qInstallMessageHandler
+    from PySide6.QtCore import QCoreApplication, QEvent, qInstallMessageHandler
 
-    from benchvise.app.shell.start import make_application, make_bench
+    from benchvise.app.shell.start import make_application, make_session
     from benchvise.app.state.preferences import Preferences
     from benchvise.app.theme.appearance import apply_theme
 
@@ -67,12 +74,13 @@ def take(
     apply_theme(application, "dark" if theme == "dark" else "light")
     folder = _Folder(workspace)
     try:
-        bench = make_bench(Preferences(folder.settings), workspace=folder.workspace)
+        session = make_session(Preferences(folder.settings), workspace=folder.workspace)
         from benchvise.app.shell.main_window import MainWindow
 
-        window = MainWindow(bench)
+        window = MainWindow(session)
         stage = _Stage(window, application.processEvents)
         try:
+            stage.refuse_unknown(tab, dock)
             if check is None:
                 window.resize(*size)
             window.show()
@@ -87,15 +95,23 @@ def take(
                     f"The window cannot be {size[0]}x{size[1]}: it takes {window.width()}x{window.height()} at least",
                     remedy="Ask for a larger size.",
                 )
-            picture = window.grab() if check is None else stage.check(check, size).grab()
-            if not picture.save(str(out), "PNG"):
+            shown = window if check is None else stage.check(check, size)
+            if not _picture(shown).save(str(out), "PNG"):
                 raise OutputError("The picture cannot be written", where=str(out), remedy="Choose another place.")
         finally:
-            bench.client.close()
+            session.client.close()
             window.deleteLater()
-            application.processEvents()
+            # Only an event loop deletes by itself; a window that outlives the application crashes as Python ends.
+            QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     finally:
         folder.remove()
+
+
+def _picture(shown: QWidget) -> QPixmap:
+    """Of the screen; at other scales than 1 the offscreen platform keeps none, so the widget is painted anew."""
+    if shown.devicePixelRatioF() != 1.0:
+        return shown.grab()
+    return shown.screen().grabWindow(shown.winId())
 
 
 def _say(_kind: object, _context: object, message: str) -> None:
@@ -126,7 +142,7 @@ class _Stage:
 
         assert isinstance(window, MainWindow)
         self._window = window
-        self._bench = window.bench
+        self._session = window.session
         self._process_events = process_events
 
     def open(self, path: str) -> None:
@@ -134,13 +150,13 @@ class _Stage:
             self._window.opening.open(path)
         else:
             self._window.opening.open_sample()
-        document = self._bench.document
+        document = self._session.document
         self._wait("the checkpoint and its plan", lambda: document.plan is not None)
 
     def prepare(
         self, preset: str, select: str, *, run: bool, evaluate: bool, sensitivity: bool, budget: Budget | None
     ) -> None:
-        document, work = self._bench.document, self._window.work
+        document, work = self._session.document, self._window.work
         if preset:
             self._window.opening.use_preset(preset)
             self._wait("the plan", lambda: document.plan_is_current or document.plan_problem is not None)
@@ -173,25 +189,28 @@ class _Stage:
         self._wait_for_jobs()
         self._wait("the budget", lambda: panel.allocation is not None)
         panel.share_out(budget)
-        self._wait("the allocation", lambda: self._bench.document.allocated is not None or bool(panel.problem.text()))
+        self._wait("the allocation", lambda: self._session.document.allocated is not None or bool(panel.problem.text()))
         if panel.problem.text():
             raise UserError(panel.problem.text().rstrip("."))
 
+    def refuse_unknown(self, tab: str, dock: str) -> None:
+        """Raises UnknownTitleError when there is no tab or panel of this title."""
+        for kind, title, known in (("tab", tab, self._window.plot_titles()), ("panel", dock, tuple(self._docks()))):
+            if title and title not in known:
+                raise UnknownTitleError(f"There is no {kind} '{title}'", remedy=f"Known: {', '.join(known)}.")
+
+    def _docks(self) -> dict[str, str]:
+        """Names of the docks by their titles, without what these count."""
+        return {dock.windowTitle().partition(" (")[0]: dock.objectName() for dock in self._window.docks.all()}
+
     def show_tab(self, title: str) -> None:
-        titles = self._window.plot_titles()
-        if title not in titles:
-            raise UserError(f"There is no tab '{title}'", remedy=f"Known: {', '.join(titles)}.")
-        self._window.show_plot(titles.index(title))
+        self._window.show_plot(self._window.plot_titles().index(title))
         self.rest()
         self._wait("the plot", lambda: _is_settled(self._window.plots.panel(title)))
 
     def show_dock(self, title: str) -> None:
-        if not title:
-            return
-        docks = {dock.windowTitle(): dock.objectName() for dock in self._window.docks.all()}
-        if title not in docks:
-            raise UserError(f"There is no panel '{title}'", remedy=f"Known: {', '.join(docks)}.")
-        self._window.show_dock(docks[title])
+        if title:
+            self._window.show_dock(self._docks()[title])
 
     def check(self, runtime: str, size: tuple[int, int]) -> QWidget:
         """The panel of the check for a runtime, once it shows what was found."""
@@ -212,7 +231,7 @@ class _Stage:
 
     def _wait_for_jobs(self) -> None:
         self.rest()
-        self._wait("the job", lambda: not self._bench.jobs.busy)
+        self._wait("the job", lambda: not self._session.jobs.busy)
 
     def _wait(self, what: str, ready: Callable[[], bool]) -> None:
         end = time.monotonic() + TIMEOUT_SECONDS

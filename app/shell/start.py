@@ -31,16 +31,16 @@ def make_application() -> QApplication:
     return application
 
 
-def make_bench(preferences: Preferences, *, workspace: str = "", in_process: bool = False) -> Session:
+def make_session(preferences: Preferences, *, workspace: str = "", in_process: bool = False) -> Session:
     """The engine client and the records around it; nothing is started yet."""
     client = EngineClient(in_process=in_process)
     document = Document(client, workspace or preferences.workspace, client)
     return Session(client, document, Jobs(client, client), Problems(client, client), preferences)
 
 
-def show_window(bench: Session) -> MainWindow:
+def show_window(session: Session) -> MainWindow:
     """The window on the screen, with everything that lasts as long as it does."""
-    window = MainWindow(bench)
+    window = MainWindow(session)
     window.show()
     gc.freeze()  # what is there now stays: going over it at each full collection would make the window stutter
     return window
@@ -53,16 +53,16 @@ def run_window(arguments: Sequence[str]) -> int:
     preferences = Preferences()
     theme: Choice = options.theme or preferences.theme
     apply_theme(application, theme)
-    bench = make_bench(preferences, workspace=options.workspace, in_process=options.in_process)
-    sys.excepthook = bench.problems.report_fault
-    window = show_window(bench)
+    session = make_session(preferences, workspace=options.workspace, in_process=options.in_process)
+    sys.excepthook = session.problems.report_fault
+    window = show_window(session)
     if options.path:
         QTimer.singleShot(0, window, lambda: window.opening.open(options.path))
     try:
         return application.exec()
     finally:
         sys.excepthook = sys.__excepthook__
-        bench.client.close()
+        session.client.close()
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -25,13 +25,13 @@ _TEXT_WIDTH = 260
 class StatusBar(QStatusBar):
     """Left: the checkpoint. Right: the running job, the device, the memory."""
 
-    def __init__(self, bench: Session, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bench = bench
+        self._session = session
         self.setSizeGripEnabled(False)
         self.setContentsMargins(UNIT, 0, UNIT, 0)
         self.opened = ElidedLabel()
-        self.job = _JobInSmall(bench)
+        self.job = _JobInSmall(session)
         self.device = QLabel(f"CPU {plural(os.cpu_count() or 1, 'core')}")
         self._memory_text = QLabel()
         self._memory = QProgressBar(textVisible=False, maximum=_STEPS)
@@ -40,9 +40,9 @@ class StatusBar(QStatusBar):
         self.addWidget(self.opened, 1)
         for widget in (self.job, self.device, self._memory_text, self._memory):
             self.addPermanentWidget(widget)
-        bench.document.checkpoint_changed.connect(self._show_checkpoint)
-        bench.document.opening_changed.connect(self._show_checkpoint)
-        bench.client.event.connect(self._on_event)
+        session.document.checkpoint_changed.connect(self._show_checkpoint)
+        session.document.opening_changed.connect(self._show_checkpoint)
+        session.client.event.connect(self._on_event)
         self._timer = QTimer(self, interval=MEMORY_INTERVAL_MS)
         self._timer.timeout.connect(self._show_memory)
         self._timer.start()
@@ -50,7 +50,7 @@ class StatusBar(QStatusBar):
         self._show_checkpoint()
 
     def _show_checkpoint(self) -> None:
-        document = self._bench.document
+        document = self._session.document
         checkpoint = document.checkpoint
         if document.opening:
             self.opened.setText(f"Opening {document.opening} …")
@@ -80,9 +80,9 @@ class StatusBar(QStatusBar):
 class _JobInSmall(QWidget):
     """A bar, the numbers, pause and cancel; hidden while nothing runs."""
 
-    def __init__(self, bench: Session) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self._bench = bench
+        self._session = session
         self._text = ElidedLabel()
         self._text.setMaximumWidth(_TEXT_WIDTH)
         self._bar = QProgressBar(textVisible=False, maximum=_STEPS)
@@ -99,12 +99,12 @@ class _JobInSmall(QWidget):
         row.addWidget(self._text)
         row.addWidget(self._bar, 0, Qt.AlignmentFlag.AlignVCenter)
         row.addWidget(self._cancel)
-        for signal in (bench.jobs.changed, bench.jobs.added, bench.jobs.removed):
+        for signal in (session.jobs.changed, session.jobs.added, session.jobs.removed):
             signal.connect(self._show_running)
         self.hide()
 
     def _show_running(self, _: int = 0) -> None:
-        job = self._bench.jobs.running
+        job = self._session.jobs.running
         self.setVisible(job is not None)
         if job is None:
             return
@@ -116,6 +116,6 @@ class _JobInSmall(QWidget):
         self._bar.setValue(round(_STEPS * (fraction or 0.0)))
 
     def _cancel_running(self) -> None:
-        job = self._bench.jobs.running
+        job = self._session.jobs.running
         if job is not None:
-            self._bench.jobs.cancel(job.number)
+            self._session.jobs.cancel(job.number)

@@ -84,6 +84,7 @@ class Document(QObject):
         self._allocated_in_place = False
         self._arrival = Arrival()
         self._plan_request = 0
+        self._run_chosen = True
         self._compressing: dict[int, str] = {}
         self._resolution = Resolution(self.recipe)
         self._plan_timer = QTimer(self, singleShot=True, interval=PLAN_DELAY_MS)
@@ -220,6 +221,7 @@ class Document(QObject):
 
     def set_active_run(self, run: str) -> None:
         """Choose the run whose results are shown as "after"."""
+        self._run_chosen = True
         if run != self.active_run:
             self.active_run = run
             self._set_results(self.finished.layers_of(run) if run else None)
@@ -255,6 +257,16 @@ class Document(QObject):
         """Read the list of runs anew."""
         if self.finished.refresh():
             self.runs_changed.emit()
+        self._activate_newest_run()
+
+    def _activate_newest_run(self) -> None:
+        """After opening a checkpoint, show what its newest run made of it, unless a run was chosen since."""
+        if self._run_chosen or self.checkpoint is None:
+            return
+        path = self.checkpoint.path
+        newest = next((run.run for run in self.runs if run.checkpoint == path and run.state == "done"), "")
+        if newest:
+            self.set_active_run(newest)
 
     def _put_recipe(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -316,6 +328,8 @@ class Document(QObject):
         self.measuring_changed.emit()
         self._set_results(None)
         self.active_run_changed.emit()
+        self._run_chosen = False
+        self._activate_newest_run()
         if checkpoint is not None:
             self._plan_timer.start()
 
@@ -353,5 +367,7 @@ class Document(QObject):
             elif isinstance(event.result, Run):
                 self.refresh_runs()
                 self.set_active_run(event.result.run)
+        if isinstance(event, Failed | Stopped) and event.request in self._compressing:
+            self.refresh_runs()
         if isinstance(event, Finished | Failed | Stopped) and self._measured.end(event.request):
             self.measuring_changed.emit()

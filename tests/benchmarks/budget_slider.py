@@ -72,20 +72,20 @@ class Stage:
     """The real window on the generated checkpoint, its budget open."""
 
     def __init__(self, folder: Path, theme: str = "light") -> None:
-        from benchvise.app.shell.start import make_application, make_bench, show_window
+        from benchvise.app.shell.start import make_application, make_session, show_window
         from benchvise.app.state.preferences import Preferences
         from benchvise.app.theme.appearance import apply_theme
 
         workspace = str(folder / "workspace")
         self.application = make_application()
         apply_theme(self.application, "dark" if theme == "dark" else "light")
-        self.bench = make_bench(Preferences(folder / "window.ini"), workspace=workspace)
+        self.session = make_session(Preferences(folder / "window.ini"), workspace=workspace)
         warm: list[object] = []
-        self.bench.client.event.connect(lambda event: warm.append(event) if is_ready(event) else None)
-        self.window = show_window(self.bench)
+        self.session.client.event.connect(lambda event: warm.append(event) if is_ready(event) else None)
+        self.window = show_window(self.session)
         self.window.resize(1440, 900)
         path = make_sparse_checkpoint(folder / "model", BLOCKS)
-        document = self.bench.document
+        document = self.session.document
         self.window.opening.open(str(path))
         self.run_until(lambda: document.plan is not None)
         self._measure(make_up_kl_increases(open_checkpoint(str(path)), workspace))
@@ -100,11 +100,11 @@ class Stage:
 
     def _measure(self, sensitivity: Sensitivity) -> None:
         """Play the end of a measurement."""
-        document = self.bench.document
+        document = self.session.document
         assert document.checkpoint is not None
         number = 1_000_000
-        self.bench.client.asked.emit(number, MeasureSensitivity(document.checkpoint.path, "", candidates()))
-        self.bench.client.event.emit(Finished(number, sensitivity))
+        self.session.client.asked.emit(number, MeasureSensitivity(document.checkpoint.path, "", candidates()))
+        self.session.client.event.emit(Finished(number, sensitivity))
 
     def run_until(self, ready: Callable[[], bool]) -> None:
         end = time.monotonic() + TIMEOUT_SECONDS
@@ -148,7 +148,7 @@ def main() -> int:
         problem = stage.panel.problem.text()
         if options.picture:
             stage.window.grab().save(options.picture)
-        stage.bench.client.close()
+        stage.session.client.close()
     result = {
         "layers": LAYERS,
         "candidates": CANDIDATES,

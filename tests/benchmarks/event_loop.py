@@ -27,18 +27,18 @@ TIMEOUT_SECONDS = 120
 
 START_ONCE = """
 import sys, time, psutil
-from benchvise.app.shell.start import make_application, make_bench
+from benchvise.app.shell.start import make_application, make_session
 from benchvise.app.state.preferences import Preferences
 from benchvise.app.theme.appearance import apply_theme
 application = make_application()
 apply_theme(application, "light")
 from benchvise.app.shell.main_window import MainWindow
-window = MainWindow(make_bench(Preferences()))
+window = MainWindow(make_session(Preferences()))
 window.show()
 while not window._painted:
     application.processEvents()
 print(time.time() - psutil.Process().create_time(), "torch" in sys.modules)
-window.bench.client.close()
+window.session.client.close()
 """
 
 
@@ -49,14 +49,14 @@ class Window:
         from PySide6.QtCore import QTimer
 
         from benchvise.app.shell.main_window import MainWindow
-        from benchvise.app.shell.start import make_application, make_bench
+        from benchvise.app.shell.start import make_application, make_session
         from benchvise.app.state.preferences import Preferences
         from benchvise.app.theme.appearance import apply_theme
 
         self.application = make_application()
         apply_theme(self.application, "light")
-        self.bench = make_bench(Preferences(folder / "window.ini"), workspace=str(folder / "workspace"))
-        self.window = MainWindow(self.bench)
+        self.session = make_session(Preferences(folder / "window.ini"), workspace=str(folder / "workspace"))
+        self.window = MainWindow(self.session)
         self.window.resize(1440, 900)
         self.window.show()
         self.ticks: list[float] = []
@@ -85,7 +85,7 @@ class Window:
         self.run_until(lambda: time.monotonic() > end)
 
     def open(self, path: Path) -> None:
-        document = self.bench.document
+        document = self.session.document
         document.undo.setClean()  # or the window would ask whether to save the recipe
         document.close_checkpoint()
         self.window.opening.open(str(path))
@@ -95,11 +95,11 @@ class Window:
         """Seconds between ticks from now until no job runs; jobs are cancelled after `most_seconds`."""
         self.ticks = []
         self.timer.start()
-        self.run_until(lambda: not self.bench.jobs.would_lose, most_seconds)
+        self.run_until(lambda: not self.session.jobs.would_lose, most_seconds)
         self.timer.stop()
-        for job in self.bench.jobs:
-            self.bench.jobs.cancel(job.number)
-        self.run_until(lambda: not self.bench.jobs.would_lose)
+        for job in self.session.jobs:
+            self.session.jobs.cancel(job.number)
+        self.run_until(lambda: not self.session.jobs.would_lose)
         return [later - earlier for earlier, later in zip(self.ticks, self.ticks[1:], strict=False)]
 
 
@@ -130,7 +130,7 @@ def measure_all(folder: Path, most_seconds: float) -> dict[str, dict[str, float]
     )
     results |= while_measuring(window, most_seconds)
     results |= many_tensors(window, make_many_tensors(folder / "many.safetensors"))
-    window.bench.document.undo.setClean()
+    window.session.document.undo.setClean()
     window.window.close()
     return results
 
@@ -149,7 +149,7 @@ def measure_start(repeat: int = 5) -> dict[str, float]:
 def while_compressing(window: Window, path: Path, most_seconds: float) -> dict[str, float]:
     window.open(path)
     window.window.opening.use_preset("int4-g128-clip")
-    window.run_until(lambda: window.bench.document.plan_is_current)
+    window.run_until(lambda: window.session.document.plan_is_current)
     window.rest(3.0)  # the engine warms up, the first plot is built
     window.window.work.run()
     return summary(window.gaps_while_jobs_run(most_seconds))
@@ -160,7 +160,7 @@ def while_measuring(window: Window, most_seconds: float) -> dict[str, dict[str, 
 
     window.open(Path(sample_path()))
     window.window.opening.use_preset("int4-g128")
-    window.run_until(lambda: window.bench.document.plan_is_current)
+    window.run_until(lambda: window.session.document.plan_is_current)
     window.window.show_plot(3)
     window.rest(3.0)
     window.window.measure_sensitivity()
@@ -173,7 +173,7 @@ def while_measuring(window: Window, most_seconds: float) -> dict[str, dict[str, 
 
 def many_tensors(window: Window, path: Path) -> dict[str, dict[str, float]]:
     """100,000 tensors: until they are seen, gaps while they come, each step of scrolling, each filter."""
-    document, panel = window.bench.document, window.window.layers
+    document, panel = window.session.document, window.window.layers
     document.undo.setClean()
     window.ticks = []
     window.timer.start()

@@ -55,11 +55,11 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 import psutil
 from benchvise.app.shell.main_window import MainWindow
 from benchvise.app.state.preferences import Preferences
-from benchvise.app.shell.start import make_application, make_bench
+from benchvise.app.shell.start import make_application, make_session
 application = make_application()
 folder = tempfile.mkdtemp()
-bench = make_bench(Preferences(), workspace=folder)
-window = MainWindow(bench)
+session = make_session(Preferences(), workspace=folder)
+window = MainWindow(session)
 window.show()
 def run(seconds, until=lambda: False):
     end = time.perf_counter() + seconds
@@ -69,12 +69,12 @@ def run(seconds, until=lambda: False):
 run(5)
 before, begin = psutil.Process().memory_info().rss, time.perf_counter()
 window.opening.open(sys.argv[1])
-run(60, lambda: bench.document.checkpoint is not None)
+run(60, lambda: session.document.checkpoint is not None)
 seconds = time.perf_counter() - begin
 run(1)
 added = psutil.Process().memory_info().rss - before
 print(json.dumps({"window_seconds": seconds, "window_added_mb": added / 2**20}))
-bench.client.close()
+session.client.close()
 os._exit(0)
 """
 

@@ -12,7 +12,7 @@ from PySide6.QtCore import QSettings
 from pytestqt.qtbot import QtBot
 
 from benchvise.app.shell.main_window import MainWindow
-from benchvise.app.shell.start import make_bench
+from benchvise.app.shell.start import make_session
 from benchvise.app.state.preferences import Preferences
 
 SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
@@ -31,10 +31,10 @@ def window(qtbot: QtBot, tmp_path: Path, workspace: str, monkeypatch: pytest.Mon
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
     monkeypatch.setenv("BENCHVISE_SETTINGS", str(tmp_path / "settings.ini"))
     monkeypatch.setattr(MainWindow, "_lets_jobs_go", lambda _: True)
-    bench = make_bench(Preferences(), workspace=workspace)
-    shown = MainWindow(bench)
+    session = make_session(Preferences(), workspace=workspace)
+    shown = MainWindow(session)
     # Nobody is there to answer whether an edited recipe may go.
-    qtbot.addWidget(shown, before_close_func=lambda _: bench.document.undo.setClean())
+    qtbot.addWidget(shown, before_close_func=lambda _: session.document.undo.setClean())
     shown.show()
     qtbot.waitExposed(shown)
     return shown

@@ -27,17 +27,17 @@ from tests.end_to_end.conftest import SAMPLE, TIMEOUT_MS
 
 def open_sample(window: MainWindow, qtbot: QtBot) -> None:
     window.opening.open(str(SAMPLE))
-    qtbot.waitUntil(lambda: window.bench.document.plan is not None, timeout=TIMEOUT_MS)
+    qtbot.waitUntil(lambda: window.session.document.plan is not None, timeout=TIMEOUT_MS)
 
 
 def choose(window: MainWindow, qtbot: QtBot, preset: str) -> None:
-    document = window.bench.document
+    document = window.session.document
     document.set_recipe(load_preset(preset), f"Preset {preset}")
     qtbot.waitUntil(lambda: document.plan_is_current, timeout=TIMEOUT_MS)
 
 
 def last_job(window: MainWindow, kind: type) -> Job:
-    return [job for job in window.bench.jobs if isinstance(job.request, kind)][-1]
+    return [job for job in window.session.jobs if isinstance(job.request, kind)][-1]
 
 
 def press_run(window: MainWindow, qtbot: QtBot) -> None:
@@ -45,7 +45,7 @@ def press_run(window: MainWindow, qtbot: QtBot) -> None:
     preflight = window.work.preflight
 
     def runs() -> int:
-        return sum(isinstance(job.request, Compress) for job in window.bench.jobs)
+        return sum(isinstance(job.request, Compress) for job in window.session.jobs)
 
     before = runs()
     window.commands["run"].callback()
@@ -68,7 +68,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def test_whole_way(window: MainWindow, qtbot: QtBot, workspace: str, tmp_path: Path) -> None:
     before = hashes(SAMPLE)
-    document = window.bench.document
+    document = window.session.document
     open_sample(window, qtbot)
     assert document.checkpoint is not None
     assert document.checkpoint.parameters == 260_032
@@ -134,16 +134,16 @@ def test_sensitivity_fills_the_map_and_is_kept(window: MainWindow, qtbot: QtBot)
     from benchvise.core.recipe.recipe import parse_treatment
 
     open_sample(window, qtbot)
-    document = window.bench.document
+    document = window.session.document
     treatment = parse_treatment({"scheme": {"method": "integer", "bits": 2, "granularity": "channel"}}, "test")
     request = MeasureSensitivity(str(SAMPLE), "", (treatment,), windows=2, workspace=document.workspace)
-    window.bench.client.ask(request)
+    window.session.client.ask(request)
     qtbot.waitUntil(lambda: len(document.sensitivity) > 3, timeout=TIMEOUT_MS)
     assert not last_job(window, MeasureSensitivity).ended or len(document.sensitivity) == 36
     wait_for(window, qtbot, MeasureSensitivity)
     assert all(cell.kl >= 0 for cell in document.sensitivity.values())
     first = dict(document.sensitivity)
-    window.bench.client.ask(request)
+    window.session.client.ask(request)
     wait_for(window, qtbot, MeasureSensitivity)
     assert all(cell.cached for cell in document.sensitivity.values())
     assert {key: cell.kl for key, cell in first.items()} == {key: cell.kl for key, cell in document.sensitivity.items()}
@@ -154,7 +154,7 @@ def test_dropping_a_folder_opens_it(window: MainWindow, qtbot: QtBot) -> None:
     data.setUrls([QUrl.fromLocalFile(str(SAMPLE))])
     copy, left, none = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     window.dropEvent(QDropEvent(QPointF(100, 100), copy, data, left, none))
-    qtbot.waitUntil(lambda: window.bench.document.checkpoint is not None, timeout=TIMEOUT_MS)
+    qtbot.waitUntil(lambda: window.session.document.checkpoint is not None, timeout=TIMEOUT_MS)
 
 
 def test_a_broken_file_gives_a_card_and_keeps_what_was_open(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
@@ -162,15 +162,15 @@ def test_a_broken_file_gives_a_card_and_keeps_what_was_open(window: MainWindow, 
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes((1 << 63).to_bytes(8, "little") + b"{}")
     window.opening.open(str(broken))
-    qtbot.waitUntil(lambda: window.bench.problems.count > 0, timeout=TIMEOUT_MS)
-    assert window.bench.document.checkpoint is not None
-    assert window.bench.document.checkpoint.path == str(SAMPLE)
+    qtbot.waitUntil(lambda: window.session.problems.count > 0, timeout=TIMEOUT_MS)
+    assert window.session.document.checkpoint is not None
+    assert window.session.document.checkpoint.path == str(SAMPLE)
 
 
 def test_engine_killed_in_a_job_is_said_and_the_run_resumes(
     window: MainWindow, qtbot: QtBot, big_checkpoint: Path, tmp_path: Path
 ) -> None:
-    document = window.bench.document
+    document = window.session.document
     window.opening.open(str(big_checkpoint))
     qtbot.waitUntil(lambda: document.plan is not None, timeout=TIMEOUT_MS)
     choose(window, qtbot, "int4-g128-clip")
@@ -206,13 +206,13 @@ def test_engine_killed_in_a_job_is_said_and_the_run_resumes(
 
 
 def test_pause_and_cancel_keep_finished_layers(window: MainWindow, qtbot: QtBot, big_checkpoint: Path) -> None:
-    document = window.bench.document
+    document = window.session.document
     window.opening.open(str(big_checkpoint))
     qtbot.waitUntil(lambda: document.plan is not None, timeout=TIMEOUT_MS)
     choose(window, qtbot, "int4-g128-clip")
     press_run(window, qtbot)
     qtbot.waitUntil(lambda: len(last_job(window, Compress).layers) >= 1, timeout=TIMEOUT_MS)
-    window.bench.jobs.toggle_pause()
+    window.session.jobs.toggle_pause()
     qtbot.waitUntil(lambda: last_job(window, Compress).state == "paused", timeout=TIMEOUT_MS)
     finished = len(last_job(window, Compress).layers)
     qtbot.wait(500)
@@ -224,7 +224,7 @@ def test_pause_and_cancel_keep_finished_layers(window: MainWindow, qtbot: QtBot,
 
 
 def test_closing_while_a_job_runs_ends_the_engine(window: MainWindow, qtbot: QtBot, big_checkpoint: Path) -> None:
-    document = window.bench.document
+    document = window.session.document
     window.opening.open(str(big_checkpoint))
     qtbot.waitUntil(lambda: document.plan is not None, timeout=TIMEOUT_MS)
     choose(window, qtbot, "int4-g128-clip")

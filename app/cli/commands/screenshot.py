@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Command, Reply, UsageError
 from benchvise.app.cli.options import add_workspace
 from benchvise.core.preflight.runtimes import RUNTIMES
 
@@ -33,8 +34,16 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> Reply:
-    from benchvise.app.shell.screenshot import take  # Qt is loaded for this command only
+    from benchvise.app.shell.screenshot import UnknownTitleError, take  # Qt is loaded for this command only
 
+    try:
+        _take(take, arguments)
+    except UnknownTitleError as error:
+        raise UsageError(error.what, error.remedy) from error
+    return Reply({"out": arguments.out}, [f"written to {arguments.out}"])
+
+
+def _take(take: Callable[..., None], arguments: Namespace) -> None:
     take(
         arguments.out,
         arguments.path,
@@ -53,7 +62,6 @@ def _run(arguments: Namespace) -> Reply:
         start_page=arguments.start_page,
         check="" if arguments.check == "any" else arguments.check,
     )
-    return Reply({"out": arguments.out}, [f"written to {arguments.out}"])
 
 
 def _size(word: str) -> tuple[int, int]:

@@ -21,22 +21,22 @@ class Work:
 
     def __init__(
         self,
-        bench: Session,
+        session: Session,
         window: QWidget,
         *,
         measure_sensitivity: Callable[[], object],
         forecast: Callable[[], object],
         say: Callable[[str], object],
     ) -> None:
-        self._bench = bench
+        self._session = session
         self._window = window
         self._measure_sensitivity = measure_sensitivity
         self._forecast = forecast
         self._say = say
-        self.preflight = Preflight(bench, window, start=self.run, say=say)
+        self.preflight = Preflight(session, window, start=self.run, say=say)
 
     def commands(self) -> tuple[Command, ...]:
-        jobs = self._bench.jobs
+        jobs = self._session.jobs
 
         def is_running() -> bool:
             return jobs.running is not None
@@ -96,13 +96,13 @@ class Work:
                 "Ctrl+E",
                 "mdi6.export-variant",
                 "Write the active run as a checkpoint",
-                enabled=lambda: bool(self._bench.document.active_run),
+                enabled=lambda: bool(self._session.document.active_run),
             ),
             Command("clear-finished", "Clear finished jobs", jobs.clear_ended, icon="mdi6.notification-clear-all"),
         )
 
     def can_run(self) -> bool:
-        document = self._bench.document
+        document = self._session.document
         return (
             document.checkpoint is not None
             and document.plan_problem is None
@@ -112,19 +112,19 @@ class Work:
 
     def run(self) -> None:
         """Carry out the recipe without a check; an interrupted run of the same recipe is taken up where it stopped."""
-        document = self._bench.document
+        document = self._session.document
         assert document.checkpoint is not None
         request = Compress(document.checkpoint.path, document.recipe, document.workspace, resume=True)
-        self._bench.client.ask(request)
+        self._session.client.ask(request)
 
     def cancel(self) -> None:
-        running = self._bench.jobs.running
+        running = self._session.jobs.running
         if running is not None:
-            self._bench.jobs.cancel(running.number)
+            self._session.jobs.cancel(running.number)
 
     def evaluate(self) -> None:
         """Ask for the text, then evaluate the active run against the original, or the checkpoint alone."""
-        document = self._bench.document
+        document = self._session.document
         assert document.checkpoint is not None
         dialog = EvaluateDialog(document.checkpoint.path, document.active_run, self._window)
         if dialog.exec() == QDialog.DialogCode.Accepted:
@@ -132,54 +132,54 @@ class Work:
         dialog.deleteLater()
 
     def ask_evaluation(self, text: str = "") -> None:
-        document = self._bench.document
+        document = self._session.document
         assert document.checkpoint is not None
         path, workspace = document.checkpoint.path, document.workspace
         if document.active_run:
             request = Evaluate(f"run:{document.active_run}", text, against=path, workspace=workspace)
         else:
             request = Evaluate(path, text, workspace=workspace)
-        self._bench.client.ask(request, done=lambda _: document.refresh_runs(), owner=document)
+        self._session.client.ask(request, done=lambda _: document.refresh_runs(), owner=document)
 
     def measure_latency(self) -> None:
-        document = self._bench.document
+        document = self._session.document
         assert document.checkpoint is not None
         path, workspace = document.checkpoint.path, document.workspace
         if document.active_run:
             request = MeasureLatency(f"run:{document.active_run}", against=path, workspace=workspace)
         else:
             request = MeasureLatency(path, workspace=workspace)
-        self._bench.client.ask(request, done=lambda _: document.refresh_runs(), owner=document)
+        self._session.client.ask(request, done=lambda _: document.refresh_runs(), owner=document)
 
     def export(self) -> None:
-        document = self._bench.document
+        document = self._session.document
         summary = document.active_summary()
-        dialog = ExportDialog(summary, self._bench.preferences.last_folder, self._window)
+        dialog = ExportDialog(summary, self._session.preferences.last_folder, self._window)
         if dialog.exec() == QDialog.DialogCode.Accepted:
             self.ask_export(dialog.target, dialog.folder)
         dialog.deleteLater()
 
     def ask_export(self, target: str, folder: str) -> None:
-        document = self._bench.document
+        document = self._session.document
 
         def done(exported: Exported) -> None:
             document.refresh_runs()
             self._say(f"Exported to {exported.out}")
 
         request = Export(f"run:{document.active_run}", target, folder, document.workspace)
-        self._bench.client.ask(request, done=done, owner=document)
+        self._session.client.ask(request, done=done, owner=document)
 
     def carry_out(self, wanted: str, run: str) -> None:
         """What the Compare panel asks for: "evaluate", "latency" or "export" of a run."""
-        self._bench.document.set_active_run(run)
+        self._session.document.set_active_run(run)
         {"evaluate": self.evaluate, "latency": self.measure_latency, "export": self.export}[wanted]()
 
     def _can_forecast(self) -> bool:
         return self._is_network() and self.can_run()
 
     def _is_open(self) -> bool:
-        return self._bench.document.checkpoint is not None
+        return self._session.document.checkpoint is not None
 
     def _is_network(self) -> bool:
-        checkpoint = self._bench.document.checkpoint
+        checkpoint = self._session.document.checkpoint
         return checkpoint is not None and bool(checkpoint.architecture)

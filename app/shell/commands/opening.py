@@ -28,12 +28,12 @@ def sample_path() -> str:
 class Opening:
     """What File and Recipe do."""
 
-    def __init__(self, bench: Session, window: QWidget) -> None:
-        self._bench = bench
+    def __init__(self, session: Session, window: QWidget) -> None:
+        self._session = session
         self._window = window
 
     def commands(self) -> tuple[Command, ...]:
-        document = self._bench.document
+        document = self._session.document
 
         def is_open() -> bool:
             return document.checkpoint is not None
@@ -92,12 +92,12 @@ class Opening:
             self.load_recipe(path)
         elif self.may_discard():
             whole = os.path.abspath(path)  # noqa: PTH100 - pathlib's keeps ".."
-            self._bench.preferences.last_folder = str(Path(whole).parent)
-            self._bench.document.open(whole)
+            self._session.preferences.last_folder = str(Path(whole).parent)
+            self._session.document.open(whole)
 
     def may_discard(self) -> bool:
         """True when the recipe is saved, or the person lets it go."""
-        if not self._bench.document.modified:
+        if not self._session.document.modified:
             return True
         buttons = QMessageBox.StandardButton
         answer = QMessageBox.question(
@@ -111,7 +111,7 @@ class Opening:
 
     def close_checkpoint(self) -> None:
         if self.may_discard():
-            self._bench.document.close_checkpoint()
+            self._session.document.close_checkpoint()
 
     def choose_recipe(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self._window, "Load a recipe", self._start_folder(), RECIPE_FILES)
@@ -122,14 +122,14 @@ class Opening:
         try:
             recipe = load_recipe(path)
         except UserError as error:
-            self._bench.problems.report_error(error, "Load recipe")
+            self._session.problems.report_error(error, "Load recipe")
             return
         self._use(recipe, f"Load {Path(path).name}")
-        self._bench.document.undo.setClean()
+        self._session.document.undo.setClean()
 
     def save_recipe(self) -> bool:
         """Ask for a file and write the recipe; True when it was written."""
-        recipe = self._bench.document.recipe
+        recipe = self._session.document.recipe
         start = str(Path(self._start_folder()) / f"{recipe.name or 'recipe'}.yaml")
         path, _ = QFileDialog.getSaveFileName(self._window, "Save the recipe", start, RECIPE_FILES)
         if not path:
@@ -140,29 +140,29 @@ class Opening:
             failed = OutputError(
                 f"The recipe cannot be written: {error.strerror}", where=path, remedy="Choose another folder."
             )
-            self._bench.problems.report_error(failed, "Save recipe")
+            self._session.problems.report_error(failed, "Save recipe")
             return False
-        self._bench.document.undo.setClean()
+        self._session.document.undo.setClean()
         return True
 
     def clear_recipe(self) -> None:
-        self._bench.document.set_recipe(Recipe(), "Clear the recipe")
+        self._session.document.set_recipe(Recipe(), "Clear the recipe")
 
     def use_preset(self, name: str) -> None:
         self._use(load_preset(name), f"Use preset {name}")
 
     def fill_presets(self, menu: QMenu) -> None:
-        fill_preset_menu(menu, self.use_preset, enabled=self._bench.document.checkpoint is not None)
+        fill_preset_menu(menu, self.use_preset, enabled=self._session.document.checkpoint is not None)
 
     def fill_recent(self, menu: QMenu) -> None:
-        recent = self._bench.preferences.recent
+        recent = self._session.preferences.recent
         for path in recent:
             menu.addAction(path, partial(self.open, path))
         if not recent:
             menu.addAction("Nothing was opened yet").setEnabled(False)
             return
         menu.addSeparator()
-        menu.addAction("Forget these", self._bench.preferences.clear_recent)
+        menu.addAction("Forget these", self._session.preferences.clear_recent)
 
     def fill_open(self, menu: QMenu) -> None:
         menu.addAction("Open folder …", self.choose_folder)
@@ -175,14 +175,14 @@ class Opening:
         """Ask for the folder that keeps runs and measurements."""
         from benchvise.core.workspace.workspace import Workspace
 
-        present = str(Workspace(self._bench.document.workspace).path)
+        present = str(Workspace(self._session.document.workspace).path)
         path = QFileDialog.getExistingDirectory(self._window, "Folder for runs and measurements", present)
         if path:
-            self._bench.preferences.workspace = path
-            self._bench.document.set_workspace(path)
+            self._session.preferences.workspace = path
+            self._session.document.set_workspace(path)
 
     def _use(self, recipe: Recipe, title: str) -> None:
-        self._bench.document.set_recipe(recipe, title)
+        self._session.document.set_recipe(recipe, title)
 
     def _start_folder(self) -> str:
-        return self._bench.preferences.last_folder or str(Path.home())
+        return self._session.preferences.last_folder or str(Path.home())

@@ -40,14 +40,14 @@ class Viewed(Protocol):
 class Viewing:
     """Changes how things are seen, never the document."""
 
-    def __init__(self, bench: Session, window: Viewed, palette: CommandPalette, commands: Commands) -> None:
-        self._bench = bench
+    def __init__(self, session: Session, window: Viewed, palette: CommandPalette, commands: Commands) -> None:
+        self._session = session
         self._window = window
         self._palette = palette
         self._commands = commands
 
     def make(self, *, filter_layers: Callable[[], object], copy_names: Callable[[], object]) -> tuple[Command, ...]:
-        document, window = self._bench.document, self._window
+        document, window = self._session.document, self._window
         undo = document.undo
 
         def is_open() -> bool:
@@ -102,7 +102,7 @@ class Viewing:
         )
 
     def choose_theme(self, choice: Choice) -> None:
-        self._bench.preferences.theme = choice
+        self._session.preferences.theme = choice
         theme_notifier().choose(choice)
         self._commands.refresh()
 

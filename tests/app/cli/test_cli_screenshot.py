@@ -41,3 +41,13 @@ def test_a_size_too_small_for_the_window(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "cannot be 700x500" in strict(done.stdout)["error"]["what"]
     assert not (tmp_path / "window.png").exists()
+
+
+@pytest.mark.parametrize(("option", "kind"), [("--dock", "panel"), ("--tab", "tab")])
+def test_a_panel_that_is_not_there_is_said_before_anything_is_opened(tmp_path: Path, option: str, kind: str) -> None:
+    words = ["screenshot", str(tmp_path / "window.png"), "/missing", option, "NONSENSE", "--json"]
+    done = subprocess.run([sys.executable, "-m", "benchvise", *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    error = strict(done.stdout)["error"]
+    assert error["what"] == f"There is no {kind} 'NONSENSE'"
+    assert ("Layers" if kind == "panel" else "Histogram") in error["remedy"]

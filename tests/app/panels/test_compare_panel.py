@@ -9,12 +9,13 @@ from PySide6.QtGui import QGuiApplication
 from benchvise.app.compare.panel import COLUMNS, ComparePanel
 from benchvise.app.plots.pareto_plot import framing
 from benchvise.core.protocol.results import RunSummary
+from tests.app.panels.conftest import SAMPLE
 
 
-def summary(run, bits, kl, **more):
+def summary(run, bits, kl, checkpoint=str(SAMPLE), **more):
     return RunSummary(
         run,
-        "/c",
+        checkpoint,
         f"recipe {run}",
         "2026-01-02T03:04:05",
         "done",
@@ -55,7 +56,7 @@ def test_points_and_front(panel):
 
 
 def test_row_and_active_run_follow_each_other(panel, plots_document):
-    panel.table.sortByColumn(3, Qt.SortOrder.AscendingOrder)
+    panel.table.sortByColumn(4, Qt.SortOrder.AscendingOrder)
     assert panel.sorted.index(0, 0).data() == "recipe d"
     panel.table.selectRow(0)
     assert plots_document.active_run == "d"
@@ -64,6 +65,43 @@ def test_row_and_active_run_follow_each_other(panel, plots_document):
     panel.plot.run_clicked.emit("b")
     assert plots_document.active_run == "b"
     assert panel.table.selectionModel().selectedRows()[0].data() == "recipe b"
+
+
+def test_runs_of_other_models_stand_apart(qtbot, panel, plots_document):
+    other = summary("e", 2.0, 0.0001, checkpoint="/models/other")
+    plots_document.runs = (other, *RUNS)
+    panel.refresh()
+    panel.plot.redraw_now()
+    assert other not in panel.model.records
+    assert [point.run for point in panel.plot.front] == ["b", "a"]
+    panel.all_models.click()
+    qtbot.waitUntil(lambda: other in panel.model.records)
+    panel.plot.redraw_now()
+    assert [point.run for point in panel.plot.front] == ["b", "a"]
+    model = [column.title for column in COLUMNS].index("Model")
+    assert {panel.sorted.index(row, model).data() for row in range(len(RUNS) + 1)} == {"other", SAMPLE.name}
+    plots_document.set_active_run("a")
+    panel.table.selectRow(0)
+    assert plots_document.active_run == "a"
+    assert not panel.buttons["evaluate"].isEnabled()
+
+
+def test_only_runs_of_other_models_are_offered_by_a_button(qtbot, panel, plots_document):
+    plots_document.runs = (summary("e", 2.0, 0.1, checkpoint="/models/other"),)
+    panel.refresh()
+    assert panel.empty.heading == "No run of this model yet"
+    panel.empty.button.click()
+    qtbot.waitUntil(lambda: panel.shows_content)
+    assert len(panel.model.records) == 1
+
+
+def test_no_row_is_selected_while_no_run_is_active(panel, plots_document):
+    panel.table.selectRow(1)
+    plots_document.set_active_run("")
+    assert not panel.table.selectionModel().hasSelection()
+    panel.table.selectRow(1)
+    assert plots_document.active_run == "b"
+    assert panel.buttons["export"].isEnabled()
 
 
 def test_copying_gives_exact_values(panel):

@@ -26,7 +26,7 @@ def document(client, tmp_path):
 
 
 @pytest.fixture
-def bench(client, document):
+def session(client, document):
     return Session(client, document, Jobs(client), Problems(client), Preferences())
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from benchvise.core.engine import planned
 from benchvise.core.methods.integer import Integer
-from benchvise.core.protocol.events import Failed, Finished, Partial, Started
+from benchvise.core.protocol.events import Failed, Finished, Partial, Started, Stopped
 from benchvise.core.protocol.requests import Compress, MakePlan, MeasureSensitivity
 from benchvise.core.protocol.results import (
     Allocated,
@@ -13,6 +13,7 @@ from benchvise.core.protocol.results import (
     Front,
     LayerCompressed,
     Run,
+    RunSummary,
     Sensitivity,
     SensitivityCell,
 )
@@ -20,6 +21,7 @@ from benchvise.core.recipe.editing import treat
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import KEEP, Treatment
+from benchvise.core.workspace.workspace import Workspace
 
 INT4 = Treatment(Integer(bits=4, group_size=32))
 INT8 = Treatment(Integer(bits=8, group_size=32))
@@ -196,6 +198,38 @@ def test_patterns_of_a_recipe_are_resolved_as_the_plan_does(opened, checkpoint):
 
 def finished_layer(name, sqnr_db=20.0):
     return LayerCompressed(name, "int4 g32", sqnr_db, 0.1, 0, 100, 50, 4.0, 1.0)
+
+
+def _stored(monkeypatch, *runs):
+    """The workspace holds these runs: (name, checkpoint, state), the newest first."""
+    summaries = tuple(RunSummary(run, path, "", "", state, 4.0, 2, 1, 1.0) for run, path, state in runs)
+    monkeypatch.setattr(Workspace, "runs", lambda _: summaries)
+
+
+def test_the_newest_finished_run_of_a_model_is_active_once_it_is_opened(document, client, checkpoint, monkeypatch):
+    other, own = "/models/other", checkpoint.path
+    _stored(monkeypatch, ("e", own, "stopped"), ("d", other, "done"), ("c", own, "done"), ("b", own, "done"))
+    document.refresh_runs()
+    assert document.active_run == ""
+    client.open(document, checkpoint)
+    assert document.active_run == "c"
+    document.set_active_run("b")
+    document.refresh_runs()
+    assert document.active_run == "b"
+    client.open(document, replace(checkpoint, path="/models/new"))
+    assert document.active_run == ""
+    _stored(monkeypatch, ("f", "/models/new", "done"))
+    document.refresh_runs()
+    assert document.active_run == "f"
+
+
+def test_a_cancelled_run_is_listed_at_once(opened, client, monkeypatch, qtbot):
+    number = client.ask(Compress(opened.checkpoint.path, opened.recipe))
+    client.say(Started(number))
+    _stored(monkeypatch, ("a", opened.checkpoint.path, "stopped"))
+    with qtbot.waitSignal(opened.runs_changed):
+        client.say(Stopped(number))
+    assert [run.run for run in opened.runs] == ["a"]
 
 
 def test_results_grow_while_a_run_of_this_checkpoint_goes_on(opened, client, checkpoint):

@@ -14,8 +14,8 @@ CALIBRATED = replace(PLAIN, name="model.k", output_error=0.00123, notes=("dampin
 
 
 @pytest.fixture
-def log(bench, qtbot):
-    made = LogPanel(bench)
+def log(session, qtbot):
+    made = LogPanel(session)
     qtbot.addWidget(made)
     return made
 

@@ -19,18 +19,18 @@ def run():
     return Run("r1", "/models/tiny", "", 4.0, 4.0, 2, 1, (), 1.0, 1)
 
 
-def test_only_jobs_are_listed_whoever_asked(bench, client):
+def test_only_jobs_are_listed_whoever_asked(session, client):
     client.ask(Look("p", "l"))
     number = client.ask(ASK)
-    assert [job.number for job in bench.jobs] == [number]
-    assert bench.jobs.job(number).title == "Compress tiny · int4-g128"
+    assert [job.number for job in session.jobs] == [number]
+    assert session.jobs.job(number).title == "Compress tiny · int4-g128"
 
 
-def test_the_life_of_a_job(bench, client):
+def test_the_life_of_a_job(session, client):
     number = client.ask(ASK)
-    job = bench.jobs.job(number)
+    job = session.jobs.job(number)
     states = []
-    bench.jobs.changed.connect(lambda n: states.append(bench.jobs.job(n).state))
+    session.jobs.changed.connect(lambda n: states.append(session.jobs.job(n).state))
     client.say(Queued(number, 1))
     assert progress_text(job) == "waits for its turn"
     client.say(Started(number))
@@ -41,43 +41,43 @@ def test_the_life_of_a_job(bench, client):
     client.say(Advanced(number, 500_000_000, 1_000_000_000, "bytes", 3.1e8, 18.4, 900_000_000))
     client.say(Finished(number, run()))
     assert states == [QUEUED, RUNNING, RUNNING, PAUSED, RUNNING, DONE]
-    assert not bench.jobs.busy
+    assert not session.jobs.busy
 
 
-def test_pause_and_cancel_go_to_the_engine(bench, client):
+def test_pause_and_cancel_go_to_the_engine(session, client):
     number = client.ask(ASK)
     client.say(Started(number))
-    bench.jobs.toggle_pause()
+    session.jobs.toggle_pause()
     client.say(Advanced(number, 1, 2, "layers", 1.0, None, 1, paused=True))
-    bench.jobs.toggle_pause()
-    bench.jobs.cancel(number)
+    session.jobs.toggle_pause()
+    session.jobs.cancel(number)
     assert client.controls == [(number, "pause"), (number, "resume"), (number, "cancel")]
 
 
-def test_forecasts_leave_no_trace_and_never_hold_the_window(bench, client):
+def test_forecasts_leave_no_trace_and_never_hold_the_window(session, client):
     number = client.ask(ForecastLatency("p", Recipe()))
-    assert bench.jobs.busy
-    assert not bench.jobs.would_lose
+    assert session.jobs.busy
+    assert not session.jobs.would_lose
     client.say(Finished(number, LatencyForecast("CPU", Estimate(2, 2, 2), Estimate(1, 1, 1), 2, 1)))
-    assert bench.jobs.job(number) is None
+    assert session.jobs.job(number) is None
 
 
-def test_a_failed_job_becomes_a_problem_with_a_card(bench, client):
+def test_a_failed_job_becomes_a_problem_with_a_card(session, client):
     carded = []
-    bench.problems.carded.connect(carded.append)
+    session.problems.carded.connect(carded.append)
     number = client.ask(ASK)
     client.say(Failed(number, "The disk is full", "/out", "Free some space"))
-    assert bench.jobs.job(number).state == FAILED
+    assert session.jobs.job(number).state == FAILED
     assert isinstance(carded[0], Problem)
     assert carded[0].during == "Compress tiny · int4-g128"
     client.say(Failed(999, "A look failed", "", ""))
-    assert len(bench.problems.all) == 2
+    assert len(session.problems.all) == 2
     assert len(carded) == 1
 
 
 @pytest.fixture
-def panel(qtbot, bench):
-    made = JobsPanel(bench)
+def panel(qtbot, session):
+    made = JobsPanel(session)
     qtbot.addWidget(made)
     made.show()
     return made
@@ -97,11 +97,11 @@ def test_layers_come_into_the_table(panel, client, qtbot, qtmodeltester):
     assert panel.model.as_text().splitlines()[0].startswith("Layer\tTreatment\tSQNR (dB)")
 
 
-def test_clearing_takes_ended_jobs_away(panel, bench, client):
+def test_clearing_takes_ended_jobs_away(panel, session, client):
     first, second = client.ask(ASK), client.ask(ASK)
     client.say(Started(first))
     client.say(Stopped(first))
-    assert bench.jobs.job(first).state == STOPPED
-    bench.jobs.clear_ended()
-    assert [job.number for job in bench.jobs] == [second]
+    assert session.jobs.job(first).state == STOPPED
+    session.jobs.clear_ended()
+    assert [job.number for job in session.jobs] == [second]
     assert list(panel._rows) == [second]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
+from PySide6.QtWidgets import QMessageBox, QPushButton, QTabBar, QWidget
 
 from benchvise.app.layers.columns import DTYPE, ROLE, SENSITIVITY, SQNR
 from benchvise.app.layers.view import DECISION
@@ -26,19 +26,20 @@ from benchvise.core.protocol.requests import (
 )
 from benchvise.core.protocol.results import Checked, Estimate, LatencyForecast, LayerCompressed, SensitivityCell
 from benchvise.core.recipe.presets import load_preset
+from tests.app.screen import on_screen, painted_anew
 
 
 def finish(window):
     """Nothing is left that closing would ask about."""
-    window.bench.document.undo.setClean()
-    for job in window.bench.jobs:
-        window.bench.client.say(Stopped(job.number))
+    window.session.document.undo.setClean()
+    for job in window.session.jobs:
+        window.session.client.say(Stopped(job.number))
 
 
 @pytest.fixture
-def window(qtbot, qapp, bench):
+def window(qtbot, qapp, session):
     apply_theme(qapp, "light")
-    made = MainWindow(bench)
+    made = MainWindow(session)
     qtbot.addWidget(made, before_close_func=finish)
     made.resize(1280, 800)
     made.show()
@@ -247,15 +248,30 @@ def test_closing_while_a_job_runs_asks(filled, client, document, monkeypatch, an
     assert client.closed is closed
 
 
-def test_layout_is_remembered(filled, bench, qtbot):
+def test_layout_is_remembered(filled, session, qtbot):
     filled.docks.dock("log").setFloating(True)
     filled.close()
-    again = MainWindow(bench)
+    again = MainWindow(session)
     qtbot.addWidget(again)
     again.show()
     assert again.docks.dock("log").isFloating()
     again.reset_layout()
     assert not again.docks.dock("log").isFloating()
+
+
+def test_resetting_the_layout_leaves_no_tab_bars_behind(filled, qtbot):
+    def visible():
+        return sorted(bar.count() for bar in filled.findChildren(QTabBar) if bar.isVisible())
+
+    before = visible()
+    filled.resize(1440, 900)
+    filled.docks.dock("log").setFloating(True)
+    for _ in range(3):
+        filled.reset_layout()
+        assert visible() == before
+    qtbot.wait(20)
+    assert visible() == before
+    assert on_screen(filled.layers) == painted_anew(filled.layers)
 
 
 def test_f6_goes_round(filled):
@@ -275,7 +291,7 @@ def test_theme_changes_everything(filled, qapp):
     filled.commands.action("theme-dark").trigger()
     assert current_theme().name == "dark"
     assert qapp.palette().window().color().lightness() < 60
-    assert filled.bench.preferences.theme == "dark"
+    assert filled.session.preferences.theme == "dark"
     filled.commands.action("theme-light").trigger()
     theme_notifier().choose("light")
 
@@ -309,10 +325,10 @@ def test_the_window_is_there_without_torch():
     code = (
         "import sys\n"
         "from benchvise.app.shell.start import *\n"
-        "app = make_application(); apply_theme(app, 'light'); window = MainWindow(make_bench(Preferences()))\n"
+        "app = make_application(); apply_theme(app, 'light'); window = MainWindow(make_session(Preferences()))\n"
         "window.show(); app.processEvents()\n"
         "print(window.isVisible(), 'torch' in sys.modules)\n"
-        "window.bench.client.close()\n"
+        "window.session.client.close()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -333,7 +349,7 @@ def test_only_a_forecast_that_was_asked_for_makes_a_problem(filled, client, chec
     board = filled.scoreboard
     board.ask_forecast() if asked else board._forecast_unasked()
     client.say(Failed(client.last(ForecastLatency), "No kernel fits", "q_proj", "Choose another scheme."))
-    assert filled.bench.problems.count == len(filled.cards.cards) == int(asked)
+    assert filled.session.problems.count == len(filled.cards.cards) == int(asked)
     assert "No kernel fits" in board.decode.toolTip()
 
 
@@ -356,18 +372,18 @@ def test_long_texts_do_not_widen_the_window(filled, client, document, qtbot):
         assert filled.docks.dock("layers").width() >= 280
 
 
-def test_a_narrow_dock_that_was_remembered_is_widened(filled, bench, qtbot):
+def test_a_narrow_dock_that_was_remembered_is_widened(filled, session, qtbot):
     filled.layers.setMinimumWidth(0)
     filled.resizeDocks([filled.docks.dock("layers")], [120], Qt.Orientation.Horizontal)
     qtbot.wait(20)
     assert filled.docks.dock("layers").width() < 200
-    filled.docks.keep(bench.preferences)
-    again = MainWindow(bench)
+    filled.docks.keep(session.preferences)
+    again = MainWindow(session)
     qtbot.addWidget(again, before_close_func=finish)
     again.resize(1280, 800)
     again.show()
     qtbot.wait(50)
-    assert again.docks.restore(bench.preferences)
+    assert again.docks.restore(session.preferences)
     qtbot.wait(50)
     assert again.docks.dock("layers").width() >= 280
 
@@ -377,8 +393,8 @@ def test_the_default_columns_fit(filled, qtbot, width):
     filled.resize(width, 900)
     filled.docks.arrange()
     view = filled.layers.view
+    qtbot.waitUntil(lambda: not any(view.isColumnHidden(column) for column in DECISION))
     qtbot.waitUntil(lambda: not view.horizontalScrollBar().isVisible())
-    assert not any(view.isColumnHidden(column) for column in DECISION)
     assert view.isColumnHidden(ROLE)
     qtbot.waitUntil(lambda: view.header().length() <= view.viewport().width())
     row = view.rowHeight(view.model().index(0, 0))

@@ -39,7 +39,7 @@ BLOCKS = Checked((Finding("disk", "blocks", "The disk is too small"),), "", may_
 
 
 @pytest.fixture
-def flight(qapp, qtbot, bench, opened):
+def flight(qapp, qtbot, session, opened):
     """A check on an opened document, and how often a run was started."""
     apply_theme(qapp, "light")
     opened.set_recipe(INT8, "Use it")
@@ -47,7 +47,7 @@ def flight(qapp, qtbot, bench, opened):
     window = QPushButton()
     qtbot.addWidget(window)
     window.show()
-    made = Preflight(bench, window, start=lambda: started.append(opened.recipe), say=lambda _: None)
+    made = Preflight(session, window, start=lambda: started.append(opened.recipe), say=lambda _: None)
     made.started = started
     return made
 
