@@ -8,7 +8,7 @@ import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from benchvise.app.engine.client import EngineClient
-from benchvise.app.engine.latest_request import Question
+from benchvise.app.engine.latest_request import LatestRequest
 from benchvise.app.state.decode_conditions import Conditions
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import ForecastCosts
@@ -24,7 +24,7 @@ class CostForecasts(QObject):
 
     def __init__(self, client: EngineClient, parent: QObject) -> None:
         super().__init__(parent)
-        self._question = Question(client, self)
+        self._question = LatestRequest(client, self)
         self._asked: ForecastCosts | None = None
         self._known: tuple[ForecastCosts, LayerCosts] | None = None
 

@@ -6,10 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import Qt, Slot
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout
 
-from benchvise.app.budget.allocation_requests import Allocator, Question
 from benchvise.app.budget.controls import BudgetControls
 from benchvise.app.budget.cost_forecasts import CostForecasts
 from benchvise.app.budget.forecast_menu import ForecastMenu
@@ -19,6 +18,7 @@ from benchvise.app.budget.model import Allocation, allocation_of, why
 from benchvise.app.budget.summary import budget_words, front_view, missing_words
 from benchvise.app.budget.table import BudgetTable
 from benchvise.app.budget.uniform_points import uniform_points
+from benchvise.app.engine.latest_request import LatestRequest
 from benchvise.app.plots.pareto_plot import Point
 from benchvise.app.state.candidate_treatments import ladder
 from benchvise.app.weights.layer_plot_panel import PlotPanel
@@ -26,7 +26,7 @@ from benchvise.app.widgets.labels import steady, wrapped
 from benchvise.core.allocate.memory import cache_bytes
 from benchvise.core.protocol.budget import LATENCY, Budget
 from benchvise.core.protocol.events import Failed
-from benchvise.core.protocol.requests import Allocate, MeasureSensitivity
+from benchvise.core.protocol.requests import Allocate, MeasureSensitivity, Request
 from benchvise.core.protocol.results import Allocated, Sensitivity
 from benchvise.core.recipe.recipe import KEEP, Treatment
 
@@ -48,10 +48,8 @@ class BudgetPanel(PlotPanel):
         super().__init__(document, client)
         self.costs = CostForecasts(client, self)
         self.costs.ready.connect(self._costs_ready)
-        self.costs.failed.connect(lambda failure: self._refused(None, failure))
-        self.allocator = Allocator(client, self)
-        self.allocator.answered.connect(self._answered)
-        self.allocator.failed.connect(self._refused)
+        self.costs.failed.connect(lambda failure: self._refused(0, failure))
+        self.allocations = LatestRequest(client, self, mode="queue_last")
         self.controls = BudgetControls()
         conditions = ForecastMenu(document, self.controls.conditions)
         conditions.failed.connect(lambda problem: self._say_problem(f"{problem.what}. {problem.remedy}"))
@@ -83,6 +81,8 @@ class BudgetPanel(PlotPanel):
         self._failure = ""
         self._places: dict[str, int] = {}
         self._measured_layers: list[int] = []
+        self._asked: Allocate | None = None
+        self._apply_answer = False
         self._apply_then = False
         self._parameters = np.zeros(0, np.int64)
         self._uniform: tuple[Point, ...] = ()
@@ -186,7 +186,7 @@ class BudgetPanel(PlotPanel):
         self._size_up()
         if first:
             self.controls.begin(document.plan, checkpoint)
-        self.allocator.drop()
+        self.allocations.drop()
         self._ask(apply=False)
 
     def _size_up(self) -> None:
@@ -234,7 +234,7 @@ class BudgetPanel(PlotPanel):
             self._apply_then = apply
             self.said.setText("Forecasting what each treatment of each layer takes of a decoding step …")
         else:
-            self.allocator.ask(partial(self._question, apply=apply))
+            self.allocations.ask(partial(self._requests, apply=apply), self._answered, self._refused)
 
     def _costs_key(self) -> str:
         """Of what each choice takes in time; "" for budgets of other kinds, and while that is being forecast."""
@@ -262,8 +262,8 @@ class BudgetPanel(PlotPanel):
             if layers[index].name in document.locked
         )
 
-    def _question(self, *, apply: bool) -> Question:
-        """What the controls say, of the recipe as it is now."""
+    def _requests(self, *, apply: bool) -> list[Request]:
+        """What the controls say, of the recipe as it is now. apply: whether the answer is put in place."""
         document = self.document
         measurement, checkpoint = document.measurement, document.checkpoint
         assert measurement is not None
@@ -279,23 +279,22 @@ class BudgetPanel(PlotPanel):
             costs=self._costs_key(),
             workspace=document.workspace,
         )
-        return Question(request, apply)
+        self._asked, self._apply_answer = request, apply
+        return [request]
 
-    @Slot(object, object)
-    def _answered(self, question: Question, allocated: Allocated) -> None:
+    def _answered(self, _: int, allocated: Allocated) -> None:
         document = self.document
         if any(name not in self._places for name in allocated.layers):
             return
         self._say_problem("")
         locked = frozenset(document.locked)
         self._allocation = allocation_of(allocated, self._places, self._parameters, locked)
-        if question.apply and document.recipe == question.recipe:
-            document.put_allocation(allocated, f"Allocate {question.request.budget.words}", merge_key=_MERGE_KEY)
+        if self._apply_answer and self._asked is not None:
+            document.put_allocation(allocated, f"Allocate {self._asked.budget.words}", merge_key=_MERGE_KEY)
         if self.isVisible() and self.shows_content:
             self._show()
 
-    @Slot(object, object)
-    def _refused(self, _: Question | None, failure: Failed) -> None:
+    def _refused(self, _: int, failure: Failed) -> None:
         found = self._allocation
         kept = " The allocation below is the last that could be met." if found is not None else ""
         self.said.setText(budget_words(found, self._choices, self.document.conditions) if found is not None else "")
@@ -305,7 +304,7 @@ class BudgetPanel(PlotPanel):
         """Other candidates or other locks: what was asked before is stale."""
         if self.document.measurement is None or self._of is None:
             return
-        self.allocator.drop()
+        self.allocations.drop()
         self._size_up()
         self.controls.show_locks(len(self.document.locked))
         self._ask(apply=self._in_place())
@@ -366,7 +365,7 @@ class BudgetPanel(PlotPanel):
         if found is None:
             self.plot.show_front(None)
             self.table.model.show(None)
-            self.said.setText("Working it out …" if self.allocator.pending else "")
+            self.said.setText("Working it out …" if self.allocations.pending else "")
             return
         self._set_range()
         self.said.setText(budget_words(found, self._choices, self.document.conditions))
@@ -397,12 +396,17 @@ class BudgetPanel(PlotPanel):
         self.problem.setVisible(bool(text))
 
     def _recipe_changed(self) -> None:
+        """A recipe that the budget did not make stays: what is asked of the budget is only looked at from now on."""
+        if not self._in_place():
+            self._apply_answer = self._apply_then = False
+            if self.allocations.waiting:
+                self._ask(apply=False)
         if self.isVisible():
             self._show_in_place()
 
     def _checkpoint_changed(self) -> None:
         self.question.drop()
-        self.allocator.drop()
+        self.allocations.drop()
         self.costs.forget()
         self._allocation, self._choices, self._sized, self._of = None, None, None, None
         self._failure = ""

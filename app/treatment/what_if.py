@@ -8,7 +8,7 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from benchvise.app.engine.client import EngineClient
-from benchvise.app.engine.latest_request import Question
+from benchvise.app.engine.latest_request import LatestRequest
 from benchvise.app.state.candidate_treatments import offered
 from benchvise.app.state.document import Document
 from benchvise.app.text.numbers import byte_text, error_text, kl_text, plural
@@ -38,7 +38,7 @@ class WhatIfView(QWidget):
     def __init__(self, document: Document, client: EngineClient, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._document = document
-        self._question = Question(client, self)
+        self._question = LatestRequest(client, self)
         self._answers: dict[tuple[str, str, Treatment], WhatIfAnswer] = {}
         self.begin = QPushButton("What if …")
         self.begin.setToolTip("Try another treatment on this layer: the recipe stays as it is")

@@ -9,7 +9,7 @@ from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QLabel, QPushButton, QStackedLayout, QVBoxLayout, QWidget
 
-from benchvise.app.engine.latest_request import Question
+from benchvise.app.engine.latest_request import LatestRequest
 from benchvise.app.theme.theme import current_theme, theme_notifier
 from benchvise.core.protocol.events import Failed
 
@@ -88,7 +88,7 @@ class PlotPanel(QWidget):
         self.client = client
         self.setProperty("surface", "panel")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.question = Question(client, self)
+        self.question = LatestRequest(client, self)
         self.empty = EmptyState(self.icon)
         self.content = QWidget()
         self._stack = QStackedLayout(self)

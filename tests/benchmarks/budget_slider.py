@@ -28,7 +28,7 @@ from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.methods.integer import Integer
 from benchvise.core.protocol.events import Finished
 from benchvise.core.protocol.requests import MeasureSensitivity
-from benchvise.core.protocol.results import Ready, Sensitivity, SensitivityCell
+from benchvise.core.protocol.results import Allocated, Ready, Sensitivity, SensitivityCell
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.workspace.sensitivities import ENABLE_ONE, Damage, Damages, treatment_key
 from benchvise.core.workspace.workspace import Workspace
@@ -118,17 +118,22 @@ class Stage:
         end = time.monotonic() + seconds
         self.run_until(lambda: time.monotonic() > end)
 
+    @staticmethod
+    def _hear(event: object, answers: list[object]) -> None:
+        if isinstance(event, Finished) and isinstance(event.result, Allocated):
+            answers.append(event.result)
+
     def drag(self, step: int) -> float:
         """Seconds from a move of the slider until what follows from it is painted."""
         answers: list[object] = []
-        heard = self.panel.allocator.answered.connect(lambda *_: answers.append(None))
+        heard = self.bench.client.event.connect(lambda event: self._hear(event, answers))
         started = time.perf_counter()
         self.panel.controls.slider.setValue(step)
         self.run_until(lambda: bool(answers))
         self.application.sendPostedEvents()
         self.application.processEvents()
         taken = time.perf_counter() - started
-        self.panel.allocator.answered.disconnect(heard)
+        self.bench.client.event.disconnect(heard)
         self.rest(0.06)
         return taken
 

@@ -44,12 +44,14 @@ class PatientClient(QObject):
     def __init__(self) -> None:
         super().__init__()
         self.open: dict[int, tuple[Request, Callable[[Any], None] | None, Callable[[Failed], None] | None]] = {}
+        self.stopped: dict[int, Callable[[], None] | None] = {}
         self.asked: list[Request] = []
         self.controlled: list[tuple[int, str]] = []
 
-    def ask(self, request, *, done=None, partial=None, failed=None, owner=None) -> int:  # noqa: ARG002 - the panels' contract
+    def ask(self, request, *, done=None, partial=None, failed=None, stopped=None, owner=None) -> int:  # noqa: ARG002 - the panels' contract
         self.asked.append(request)
         self.open[len(self.asked)] = request, done, failed
+        self.stopped[len(self.asked)] = stopped
         self.settled.emit()
         return len(self.asked)
 
@@ -76,6 +78,9 @@ class PatientClient(QObject):
 
     def stop(self, number: int) -> None:
         self.open.pop(number)
+        stopped = self.stopped[number]
+        if stopped is not None:
+            stopped()
         self.event.emit(Stopped(number))
         self.settled.emit()
 

@@ -4,48 +4,60 @@ from PySide6.QtCore import QObject, Signal
 
 from benchvise.app.engine.client import EngineClient
 from benchvise.core.checkpoint.records import Checkpoint, Layer, TensorEntry
-from benchvise.core.protocol.events import Failed, Finished, Partial, Started
+from benchvise.core.protocol.events import Finished, Partial, Started
 from benchvise.core.protocol.requests import MakePlan, Open
 from benchvise.core.protocol.results import LayersOpened, Opened
 from benchvise.core.recipe.plan import make_plan
 
 
-class FakeClient(QObject):
-    event = Signal(object)
-    asked = Signal(int, object)
+class FakeTransport(QObject):
+    """Keeps what is ordered, and delivers what the test says."""
+
+    delivered = Signal(object)
 
     def __init__(self):
         super().__init__()
         self.requests = {}
         self.controls = []
         self.closed = False
-        self._callbacks = {}
 
     def start(self):
         pass
 
-    def ask(self, request, *, done=None, partial=None, failed=None, owner=None):  # noqa: ARG002 - owners outlive a test
-        number = len(self.requests) + 1
-        self.requests[number] = request
-        self._callbacks[number] = (done, partial, failed)
-        self.asked.emit(number, request)
-        return number
+    def isRunning(self):
+        return True
 
-    def control(self, number, action):
-        self.controls.append((number, action))
+    def order(self, order):
+        if isinstance(order, tuple):
+            self.requests[order[0]] = order[1]
+        else:
+            self.controls.append((order.request, order.action))
 
     def close(self):
         self.closed = True
 
+
+class FakeClient(EngineClient):
+    """The client itself, on a transport that reaches no engine."""
+
+    def __init__(self):
+        self.transport = FakeTransport()
+        super().__init__(transport=self.transport)
+
+    @property
+    def requests(self):
+        return self.transport.requests
+
+    @property
+    def controls(self):
+        return self.transport.controls
+
+    @property
+    def closed(self):
+        return self.transport.closed
+
     def say(self, event):
-        done, partial, failed = self._callbacks.get(event.request, (None, None, None))
-        if isinstance(event, Finished) and done:
-            done(event.result)
-        elif isinstance(event, Partial) and partial:
-            partial(event.record)
-        elif isinstance(event, Failed) and failed:
-            failed(event)
-        self.event.emit(event)
+        self.transport.delivered.emit([event])
 
     def numbers(self, kind):
         return [number for number, request in self.requests.items() if isinstance(request, kind)]
@@ -74,9 +86,6 @@ class FakeClient(QObject):
 
         number = self.last(MakePlan)
         self.say(Finished(number, planned(make_plan(checkpoint, self.requests[number].recipe, allow_empty=True))))
-
-
-assert {"ask", "control", "close", "start"} <= set(vars(EngineClient))
 
 
 def layer(name, role="linear", shape=(64, 64), dtype="float32", kind="linear", depth=None):

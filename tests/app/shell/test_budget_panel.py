@@ -9,11 +9,12 @@ from benchvise.app.budget.panel import BudgetPanel
 from benchvise.app.state.candidate_treatments import ladder
 from benchvise.app.state.decode_conditions import Conditions
 from benchvise.app.text.numbers import kl_text
+from benchvise.core.methods.integer import Integer
 from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
 from benchvise.core.protocol.events import Failed, Finished, Started, Stopped
 from benchvise.core.protocol.requests import Allocate, ForecastCosts, MakePlan, MeasureSensitivity
 from benchvise.core.protocol.results import Estimate, LayerCosts
-from benchvise.core.recipe.recipe import KEEP
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 from tests.app.shell.allocations import RUNGS, allocate, linears, measurement, sensitivity
 
 
@@ -91,6 +92,32 @@ def test_dragging_asks_one_at_a_time_and_puts_the_newest_in_place(panel, opened,
     qtbot.wait(100)
     assert len(client.numbers(MakePlan)) == plans
     assert f"≈{kl_text(opened.predicted_kl.value)}" in panel.said.text()
+
+
+PRESET = Recipe((Rule(("linears",), Treatment(Integer(bits=4, group_size=32))),), name="preset")
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_late_answer_does_not_replace_a_recipe_chosen_after_it(panel, opened, client, checkpoint, waiting):
+    panel.controls.slider.setValue(100)
+    if waiting:
+        panel.controls.slider.setValue(900)
+    opened.set_recipe(PRESET, "Use preset")
+    while panel.allocations.pending:
+        answer(client, checkpoint)
+    assert opened.recipe is PRESET
+    assert opened.undo.count() == 1
+    last = client.requests[client.last(Allocate)]
+    assert last.budget == panel.controls.budget(), "the picture follows the controls all the same"
+    assert panel.controls.apply.isVisible()
+
+
+def test_nor_does_an_answer_that_waited_for_times(panel, opened, client, checkpoint):
+    panel.share_out(Budget(LATENCY, 3.0))
+    opened.set_recipe(PRESET, "Use preset")
+    tell_times(client, checkpoint)
+    answer(client, checkpoint)
+    assert opened.recipe is PRESET
 
 
 def test_a_budget_that_cannot_be_met_is_told_and_the_last_good_one_stays(panel, opened, client, checkpoint):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QObject, Qt
 
-from benchvise.app.budget.allocation_requests import Allocator, Question
 from benchvise.app.budget.kinds import (
     KINDS,
     STEPS,
@@ -19,6 +18,7 @@ from benchvise.app.budget.kinds import (
     value_at,
 )
 from benchvise.app.budget.model import AllocationModel, allocation_of, change_text, cost_text, why
+from benchvise.app.engine.latest_request import LatestRequest
 from benchvise.app.state.candidate_treatments import ladder, offered
 from benchvise.app.widgets.checklist import CheckList, Entry
 from benchvise.core.methods.error_feedback import ErrorFeedback
@@ -99,23 +99,29 @@ def test_the_ladder_takes_the_recipes_solver():
     assert len(tags) == len(set(tags))
 
 
-def test_one_question_at_a_time_and_the_newest_next(client, checkpoint):
+def test_one_request_at_a_time_and_the_newest_next(client, checkpoint):
     owner = QObject()
-    allocator = Allocator(client, owner)
-    heard = []
-    allocator.answered.connect(lambda question, _: heard.append(question.request.budget.value))
+    latest = LatestRequest(client, owner, mode="queue_last")
+    heard, stopped = [], []
+
+    def ask(value):
+        make = lambda: [asked(checkpoint, BITS, value)]  # noqa: E731 - made when it is sent
+        latest.ask(make, lambda _, __: heard.append(value), lambda _, __: None, lambda: stopped.append(value))
+
     for value in (3.0, 4.0, 5.0):
-        allocator.ask(lambda value=value: Question(asked(checkpoint, BITS, value), True))
+        ask(value)
     assert len(client.numbers(Allocate)) == 1
+    assert latest.waiting
     client.say(Finished(1, allocate(checkpoint, client.requests[1])))
     client.say(Stopped(2))
-    allocator.ask(lambda: Question(asked(checkpoint, BITS, 6.0), True))
-    allocator.drop()
+    ask(6.0)
+    latest.drop()
     assert client.controls == [(3, "cancel")]
     client.say(Finished(3, allocate(checkpoint, client.requests[3])))
     assert heard == [3.0]
+    assert stopped == [5.0]
     assert [client.requests[number].budget.value for number in (1, 2, 3)] == [3.0, 5.0, 6.0]
-    assert not allocator.pending
+    assert not latest.pending
 
 
 def test_the_table_is_a_proper_model(allocation, qtmodeltester):
