@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the person can mend.
+    """Something the person can correct.
 
     what:   what happened, as a sentence without a full stop at the end being required.
     where:  the file, layer, or recipe line it happened in; may be empty.

@@ -65,7 +65,7 @@ class PeakMemory:
     def __init__(self) -> None:
         self.bytes = 0
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="peak-memory", daemon=True)
+        self._thread = threading.Thread(target=self._sample_until_done, name="peak-memory", daemon=True)
 
     def __enter__(self) -> Self:
         self.sample()
@@ -84,6 +84,6 @@ class PeakMemory:
         self.bytes = max(self.bytes, rss_bytes())
         return self.bytes
 
-    def _watch(self) -> None:
+    def _sample_until_done(self) -> None:
         while not self._done.wait(SAMPLE_SECONDS):
             self.sample()

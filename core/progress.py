@@ -1,4 +1,4 @@
-"""Progress as an object that is passed down: who computes advances it, who watches listens."""
+"""Progress as an object that is passed down: the computation advances it, and its observer listens."""
 
 from __future__ import annotations
 

@@ -311,7 +311,7 @@ class BudgetPanel(PlotPanel):
 
     def _kind_changed(self) -> None:
         """Another unit for the present allocation, which stays. Only its time in each layer may have to be asked."""
-        self.allocator.drop()
+        self.allocations.drop()
         self._set_range()
         if not self._show_equivalent() or self.controls.kind.key == LATENCY:
             self._ask(apply=False)
@@ -338,7 +338,7 @@ class BudgetPanel(PlotPanel):
         self.controls.forget(LATENCY)
         self.costs.forget()
         if self.controls.kind.key == LATENCY:
-            self.allocator.drop()
+            self.allocations.drop()
             self._ask(apply=False)
 
     def _go_to(self, place: int) -> None:

@@ -25,7 +25,10 @@ _SPARSE_BYTES = 64 << 10
 
 
 def raw_dtype(dtype: str) -> np.dtype[np.generic]:
-    """The numpy dtype that holds values of `dtype` bit by bit: uint16 for bfloat16, uint8 for 8-bit floats."""
+    """The numpy dtype that holds values of `dtype` bit by bit: uint16 for bfloat16, uint8 for 8-bit floats.
+
+    Raises CheckpointError for a dtype that is not known.
+    """
     if dtype not in DTYPE_BITS:
         raise CheckpointError(f"The dtype '{dtype}' is unknown", remedy=f"Known are {', '.join(DTYPE_BITS)}.")
     return np.dtype(_AS_INTEGERS.get(dtype, dtype))
@@ -69,7 +72,9 @@ def read_rows(entry: TensorEntry, start: int, stop: int) -> RawArray:
 def iter_raw(
     entry: TensorEntry, chunk_bytes: int = 4 << 20, buffer: NDArray[np.uint8] | None = None
 ) -> Iterator[NDArray[np.generic]]:
-    """All values in row-major order, as flat arrays of at most `chunk_bytes` (at least one value; one row if strided).
+    """All values in row-major order, as arrays [values] of `raw_dtype(entry.dtype)`.
+
+    Each takes at most `chunk_bytes`, but at least one value, or one row if strided.
 
     Each array is fresh, unless a `buffer` of at least `chunk_bytes` is given: then arrays of contiguous tensors are
     views of it, and each is valid only until the next one is asked for.

@@ -40,7 +40,10 @@ class SafetensorsWriter:
             raise
 
     def write(self, name: str, values: torch.Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
-        """Append `values` (row-major) to the tensor `name`. Raises ValueError when it would run over its end."""
+        """Append `values` of any shape [...] and of the declared dtype, row-major, to the tensor `name`.
+
+        Raises ValueError when they would run over its end.
+        """
         array = (
             values.detach().contiguous().view(-1).view(torch.uint8).numpy()
             if isinstance(values, torch.Tensor)

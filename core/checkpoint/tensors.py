@@ -18,7 +18,7 @@ def load_rows(entry: TensorEntry, start: int, stop: int) -> torch.Tensor:
 
 
 def load_tensor(entry: TensorEntry) -> torch.Tensor:
-    """The whole tensor in its own shape and dtype, on the CPU."""
+    """The whole tensor [*entry.shape] in its own dtype, on the CPU."""
     return load_rows(entry, 0, rows(entry)).reshape(entry.shape)
 
 

@@ -46,7 +46,7 @@ class LayerSolution:
             yield part
 
     def tail(self) -> dict[str, Tensor]:
-        """The stored tensors that are complete only after the last row: scales, zero points."""
+        """The stored tensors [...] complete only after the last row, with the dtypes that the treatment declares."""
         return self.rest()
 
 
@@ -109,7 +109,10 @@ def treated_weight(layer: Layer, treatment: Treatment) -> Tensor:
 
 
 def treat(layer: Layer, treatment: Treatment, progress: Progress) -> TreatedLayer:
-    """As `treated_weight`, with the tail of the stored tensors and the quality. The treatment must not be to keep."""
+    """As `treated_weight`, with the tail of the stored tensors and the quality. The treatment must not be to keep.
+
+    Raises CheckpointError for a layer that is no floating-point matrix.
+    """
     if not layer.compressible:
         raise CheckpointError(
             f"'{layer.name}' ({layer.dtype}, shape {list(layer.shape)}) is no floating-point matrix",

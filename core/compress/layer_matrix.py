@@ -90,7 +90,10 @@ def matrix_entry(layer: Layer) -> TensorEntry | None:
 
 
 def refuse_not_finite(layer: Layer, start: int, block: Tensor) -> None:
-    """Raise CheckpointError naming the layer when one of its rows from `start` on holds what no scheme can."""
+    """Check a block [rows, columns] of any floating dtype, which starts at row `start` of the layer.
+
+    Raises CheckpointError naming the layer when a value is not finite in float32.
+    """
     if is_finite(block.float() if block.dtype == torch.float64 else block):
         return
     bad = ~block.float().isfinite()

@@ -27,7 +27,7 @@ class Quality:
     zeros: int = 0
 
     def add(self, before: Tensor, after: Tensor) -> None:
-        """before, after: a block of weights and what they are represented as, of one shape, any floating dtype."""
+        """before, after: a block of weights and what represents them, both [rows, columns], any floating dtype."""
         weights, represented = before.reshape(-1), after.reshape(-1)
         for start in range(0, weights.numel(), _PIECE):
             piece = slice(start, start + _PIECE)

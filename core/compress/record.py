@@ -69,7 +69,7 @@ def write_record(
 ) -> str:
     """Write the record as its rows come; it appears under its name only when it is whole. Returns its sha256 (hex).
 
-    parts: rows with stored tensors of the shapes and dtypes that `treatment.storage(layer)` declares; tail: the others.
+    parts: stored tensors [rows, ...] of the shapes and dtypes that `treatment.storage(layer)` declares; tail: others.
     Raises OutputError when the disk does not take it; nothing is left behind then.
     """
     metadata = {"layer": layer.name, "treatment": treatment.tag}

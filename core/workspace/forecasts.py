@@ -51,7 +51,10 @@ class ForecastBook:
         machine: str = "",
         about: str = "",
     ) -> None:
-        """Keep a forecast made now. checkpoint: `checkpoint_identity`; recipe: `Recipe.digest`. Raises OutputError."""
+        """Keep a forecast made now. checkpoint: `checkpoint_identity`; recipe: `Recipe.digest`.
+
+        Raises OutputError when the file cannot be written, and ValueError for an unknown kind.
+        """
         if kind not in KINDS:
             raise ValueError(f"no kind of forecast is called {kind!r}")
         made = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -119,8 +122,8 @@ def bias(
         forecast = book.before(run.checkpoint, run.recipe, run.created).get(kind)
         if forecast is None or kind not in run.values or checkpoint not in ("", run.checkpoint):
             continue
-        alike = machine in ("", forecast.machine) and about in ("", forecast.about)
-        if alike and forecast.raw > 0 and run.values[kind] > 0:
+        comparable = machine in ("", forecast.machine) and about in ("", forecast.about)
+        if comparable and forecast.raw > 0 and run.values[kind] > 0:
             ratios.append(run.values[kind] / forecast.raw)
     return (statistics.median(ratios), len(ratios)) if ratios else (1.0, 0)
 

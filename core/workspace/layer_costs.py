@@ -36,7 +36,7 @@ def has_layer_costs(workspace: str, key: str) -> bool:
 
 
 def load_layer_costs(workspace: str, key: str) -> LayerCosts:
-    """The costs of that key. Raises UserError when there are none or the file is damaged."""
+    """The costs of that key. Raises UserError when there are none, or the file is not readable as such (ValueError)."""
     file = _file(workspace, key)
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 from contextlib import suppress
@@ -29,6 +30,10 @@ from benchvise.core.workspace.run_record import (
 
 RUN_PREFIX = "run:"
 
+_LOG = logging.getLogger(__name__)
+_LOGGED: set[Path] = set()
+"""Folders of damaged runs that were logged already."""
+
 
 class Workspace:
     """A workspace at `path`; "" for $BENCHVISE_WORKSPACE or the user's data folder. Created when first written to."""
@@ -45,11 +50,13 @@ class Workspace:
         return ForecastBook(self.path / "forecasts")
 
     def runs(self) -> tuple[RunSummary, ...]:
-        """All runs that can be read, newest first. One that is damaged does not hide the others; `run` tells why."""
+        """All runs that can be read, newest first. A damaged one does not hide the others; it is logged once."""
         found = []
         for record in self._records():
-            with suppress(UserError):
+            try:
                 found.append(record.summary())
+            except UserError as error:
+                _log_once(record.folder, error)
         return tuple(sorted(found, key=lambda run: run.created, reverse=True))
 
     def run(self, run: str) -> RunRecord:
@@ -184,9 +191,17 @@ class Workspace:
         records = []
         for entry in entries:
             if (entry / MANIFEST).is_file():
-                with suppress(UserError):
+                try:
                     records.append(RunRecord(entry, self.layers, self.forecasts))
+                except UserError as error:
+                    _log_once(entry, error)
         return records
+
+
+def _log_once(folder: Path, error: UserError) -> None:
+    if folder not in _LOGGED:
+        _LOGGED.add(folder)
+        _LOG.warning("A run is left out: %s", error)
 
 
 def plan_title(plan: Plan) -> str:

@@ -102,14 +102,19 @@ def test_what_can_be_resumed(workspace: Workspace, plan: Plan) -> None:
     assert workspace.resumable(renamed) is not None, "a name changes nothing"
 
 
-def test_damaged_runs_hide_no_others(workspace: Workspace, plan: Plan) -> None:
+def test_damaged_runs_hide_no_others_and_are_logged_once(
+    workspace: Workspace, plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
     sound, *damaged = (workspace.new_run(plan) for _ in range(5))
     (damaged[0].folder / "run.json").write_text('{"run": ')
     (damaged[1].folder / "run.json").write_text('{"unknown": 1, "warnings": []}')
     (damaged[2].folder / "run.json").unlink()
     (damaged[3].folder / "measurements.json").write_text("half")
     (workspace.path / "runs" / "stray file").write_text("")
-    assert [run.run for run in workspace.runs()] == [sound.id]
+    for _ in range(2):
+        assert [run.run for run in workspace.runs()] == [sound.id]
+    assert [str(damaged[place].folder) in caplog.text for place in (0, 1, 2, 3)] == [True, True, False, True]
+    assert len(caplog.records) == 3
     with pytest.raises(UserError, match="cannot be read"):
         workspace.run(damaged[0].id)
     with pytest.raises(UserError, match="measurements"):
