@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchvise.core.kernels.recentre import recentred
-from benchvise.core.kernels.select import INT4_CPU_GROUPS
+from benchvise.core.kernels.routes import INT4_CPU_GROUPS
 
 Laid: TypeAlias = tuple[tuple[Tensor, ...], Callable[[Tensor], Tensor]]
 

@@ -15,6 +15,9 @@ from benchvise.core.kernels.availability import cxx_compiler, triton_available
 # when torch probes the processor). Below this amount of work the eager route is done before the compiler is.
 COMPILING_PAYS_WEIGHTS = 100_000_000_000
 
+# Groups whose scales the CPU's int4 kernel can apply, longest first: fewer scales are read.
+INT4_CPU_GROUPS = (256, 128, 64, 32)
+
 # What the Triton kernel reads; float64 is rare enough to take the slower way.
 TRITON_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 

@@ -16,9 +16,8 @@ from torch import Tensor
 from benchvise.core.kernels.availability import triton_runs_on
 from benchvise.core.kernels.packing import unpack_rows
 from benchvise.core.kernels.quantise import Packed, decode
+from benchvise.core.kernels.routes import INT4_CPU_GROUPS
 
-# Groups whose scales the CPU's int4 kernel can apply, longest first: fewer scales are read.
-INT4_CPU_GROUPS = (256, 128, 64, 32)
 INT4_CPU_ROWS = 16
 # The CPU's int8 kernel writes outside its memory for several inputs when the columns are no multiple of this.
 INT8_CPU_COLS = 16

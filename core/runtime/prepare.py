@@ -9,11 +9,10 @@ from torch import Tensor
 
 from benchvise.core.checkpoint.records import Layer, TensorEntry
 from benchvise.core.checkpoint.tensors import torch_dtype
-from benchvise.core.kernels.quantise import Packed
-from benchvise.core.kernels.select import INT4_CPU_GROUPS, MatmulKind, PreparedLinear, choose_matmul, prepare_linear
-from benchvise.core.methods.integer import Integer
+from benchvise.core.kernels.routes import INT4_CPU_GROUPS
+from benchvise.core.kernels.select import MatmulKind, PreparedLinear, choose_matmul, prepare_linear
 from benchvise.core.recipe.recipe import Treatment
-from benchvise.core.schemes.integer import IntegerArithmetic
+from benchvise.core.schemes.registry import arithmetic_of
 
 
 def dense_route(dtype: torch.dtype) -> str:
@@ -37,13 +36,14 @@ def route_of(
 ) -> MatmulKind | str:
     """The kernel that reads the weight compressed, or why it runs dense."""
     scheme = treatment.scheme
-    if not isinstance(scheme, Integer):
+    if treatment.keeps:
         return f"{scheme.tag}: no kernel reads this faster than a dense weight"
-    if scheme.float_zero:
-        return f"{scheme.tag}: no kernel reads zero points that are floating numbers"
-    if scheme.granularity == "block":
-        return f"{scheme.tag}: no kernel reads scales that blocks of rows share"
-    route = choose_matmul(device, scheme.bits, scheme.group_columns(columns), rows, columns, scheme.symmetric, triton)
+    arithmetic = arithmetic_of(scheme)
+    refused = arithmetic.kernel_refusal(scheme)
+    if refused:
+        return refused
+    form = arithmetic.kernel_form(scheme, columns)
+    route = choose_matmul(device, form.bits, form.group_size, rows, columns, form.symmetric, triton)
     return f"{scheme.tag}: {route.why}" if route.kind is MatmulKind.DENSE else route.kind
 
 
@@ -59,25 +59,26 @@ def prepare(
 
     dtype: of the model around it. Raises ValueError for a treatment that `refusal` refuses.
     """
-    scheme = treatment.scheme
-    if not isinstance(scheme, Integer) or scheme.float_zero or scheme.granularity == "block":
-        raise ValueError(f"'{scheme.tag}' has no codes that a kernel could read")
-    scale, zero_point = IntegerArithmetic.stored_grid(scheme, stored)
-    if scheme.granularity == "tensor":
-        scale = scale.expand(rows, 1)
-        zero_point = None if zero_point is None else zero_point.expand(rows, 1)
-    return prepare_linear(Packed(stored["weight_packed"], scale, zero_point), scheme.bits, columns, dtype, device)
+    scheme, arithmetic = treatment.scheme, arithmetic_of(treatment.scheme)
+    codes = arithmetic.kernel_codes(scheme, stored, rows)
+    return prepare_linear(codes, arithmetic.kernel_form(scheme, columns).bits, columns, dtype, device)
+
+
+def reads_codes(treatment: Treatment) -> bool:
+    """Whether the treatment's codes are such as some kernel reads."""
+    return not treatment.keeps and not arithmetic_of(treatment.scheme).kernel_refusal(treatment.scheme)
 
 
 def running_bytes(treatment: Treatment, rows: int, columns: int, dtype: torch.dtype, route: MatmulKind) -> int:
     """Bytes that one multiplication by a weight [rows, columns] reads in the form that `route` keeps it in."""
     scheme = treatment.scheme
-    if route is MatmulKind.DENSE or not isinstance(scheme, Integer):
+    if route is MatmulKind.DENSE or not reads_codes(treatment):
         return rows * columns * dtype.itemsize
     if route is MatmulKind.INT8_CPU:
         return rows * columns + 2 * rows
     if route is MatmulKind.INT4_CPU:
-        group = next(size for size in INT4_CPU_GROUPS if scheme.group_columns(columns) % size == 0)
+        form = arithmetic_of(scheme).kernel_form(scheme, columns)
+        group = next(size for size in INT4_CPU_GROUPS if form.group_size % size == 0)
         return rows * columns // 2 + 4 * rows * (columns // group)
     return sum(part.nbytes for part in treatment.storage(_weight(rows, columns, dtype)))
 

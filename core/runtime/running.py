@@ -9,13 +9,12 @@ import torch
 from torch import nn
 
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.methods.integer import Integer
 from benchvise.core.progress import Progress
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import load_model
 from benchvise.core.runtime.linear_layers import LinearPlace, linear_places, parameter_bytes, running_dtype, set_module
 from benchvise.core.runtime.modules import CompressedLinear, bias_of
-from benchvise.core.runtime.prepare import dense_route, prepare, refusal
+from benchvise.core.runtime.prepare import dense_route, prepare, reads_codes, refusal
 from benchvise.core.runtime.quantised_inputs import quantiser_of
 from benchvise.core.weights.weights import Weights
 
@@ -86,7 +85,7 @@ def _choose(
         else:
             reasons[reason] += 1
     for layer in weights.checkpoint.layers:
-        if isinstance(weights.treatment(layer).scheme, Integer) and layer.name not in placed:
+        if reads_codes(weights.treatment(layer)) and layer.name not in placed:
             reasons[_not_a_place(layer)] += 1
     fallbacks = [f"{count} × dense: {reason}" for reason, count in reasons.most_common()]
     rounded = sum(weights.treatment(layer).activations is not None for layer in weights.checkpoint.layers)

@@ -10,6 +10,7 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from benchvise.core.kernels.quantise import Packed
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.progress import NULL_PROGRESS, Progress
 from benchvise.core.schemes.clip_search import ClipSearch
@@ -46,6 +47,15 @@ class Tunable:
 
     parameters: dict[str, Tensor]
     weight: Callable[[Mapping[str, Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class KernelForm:
+    """Codes of `bits` bits in groups of `group_size` columns; without zero points when symmetric."""
+
+    bits: int
+    group_size: int
+    symmetric: bool
 
 
 class SchemeArithmetic(ABC, Generic[S]):
@@ -102,6 +112,29 @@ class SchemeArithmetic(ABC, Generic[S]):
         Raises TypeError for schemes without one.
         """
         raise TypeError(f"{settings.key} has no grid for a matrix [{rows}, {columns}]")
+
+    @classmethod
+    def kernel_refusal(cls, settings: S) -> str:
+        """Why no kernel multiplies by the stored codes, as a phrase; "" when `kernel_form` describes them."""
+        return f"{settings.tag}: no kernel reads this faster than a dense weight"
+
+    @classmethod
+    def kernel_form(cls, settings: S, columns: int) -> KernelForm:
+        """What a kernel has to know of the codes of a weight with so many columns.
+
+        Raises ValueError when `kernel_refusal` says why there are none.
+        """
+        raise ValueError(f"'{settings.tag}' has no codes that a kernel could read in {columns} columns")
+
+    @classmethod
+    def kernel_codes(cls, settings: S, stored: Mapping[str, Tensor], rows: int) -> Packed:
+        """Codes int32 [rows, words] with scales and zero points [rows, groups] for every row.
+
+        stored: the tensors of the scheme's storage. Raises ValueError when `kernel_refusal` says why there are none.
+        """
+        raise ValueError(
+            f"'{settings.tag}' has no codes that a kernel could read in {rows} rows, beside {list(stored)}"
+        )
 
     @classmethod
     def tunable(cls, settings: S, stored: Mapping[str, Tensor], columns: int) -> Tunable | None:  # noqa: ARG003

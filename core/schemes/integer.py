@@ -10,9 +10,9 @@ from torch import Tensor
 
 from benchvise.core.kernels.clip import fit_clipped, grid_of_range, shrink_factors, squared_error
 from benchvise.core.kernels.packing import unpack_rows
-from benchvise.core.kernels.quantise import decode, quantise_pack
+from benchvise.core.kernels.quantise import Packed, decode, quantise_pack
 from benchvise.core.methods.integer import Integer
-from benchvise.core.schemes.arithmetic import Tunable
+from benchvise.core.schemes.arithmetic import KernelForm, Tunable
 from benchvise.core.schemes.clip_search import ClipSearch
 from benchvise.core.schemes.grid import Grid
 from benchvise.core.schemes.grid_arithmetic import GridArithmetic
@@ -108,6 +108,30 @@ class IntegerArithmetic(GridArithmetic[Integer]):
         cls, settings: Integer, rows: int, columns: int, dtype: torch.dtype, *, clip: ClipSearch | None = None
     ) -> Grid:
         return IntegerGrid(settings, rows, columns, dtype, clip=clip)
+
+    @classmethod
+    def kernel_refusal(cls, settings: Integer) -> str:
+        if settings.float_zero:
+            return f"{settings.tag}: no kernel reads zero points that are floating numbers"
+        if settings.granularity == "block":
+            return f"{settings.tag}: no kernel reads scales that blocks of rows share"
+        return ""
+
+    @classmethod
+    def kernel_form(cls, settings: Integer, columns: int) -> KernelForm:
+        if cls.kernel_refusal(settings):
+            return super().kernel_form(settings, columns)
+        return KernelForm(settings.bits, settings.group_columns(columns), settings.symmetric)
+
+    @classmethod
+    def kernel_codes(cls, settings: Integer, stored: Mapping[str, Tensor], rows: int) -> Packed:
+        if cls.kernel_refusal(settings):
+            return super().kernel_codes(settings, stored, rows)
+        scale, zero_point = cls.stored_grid(settings, stored)
+        if settings.granularity == "tensor":
+            scale = scale.expand(rows, 1)
+            zero_point = None if zero_point is None else zero_point.expand(rows, 1)
+        return Packed(stored["weight_packed"], scale, zero_point)
 
     @classmethod
     def tunable(cls, settings: Integer, stored: Mapping[str, Tensor], columns: int) -> Tunable:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,11 +18,18 @@ from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.checkpoint.tensors import torch_dtype
 from benchvise.core.methods.activations import INPUT_SCALE
+from benchvise.core.methods.scheme import Scheme
 from benchvise.core.recipe.recipe import KEEP, Treatment
 from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.weights.packed_floating import PackedFloating, PackedMicroscaling, PackedNvFloat4
+from benchvise.core.weights.packed_integer import PackedInteger
 from benchvise.core.weights.packed_layer import PARTS, PackedLayer
 from benchvise.core.weights.quantization_config import treatment_reader
 from benchvise.core.weights.weights import BLOCK_BYTES, OriginalWeights, row_ranges
+
+PACKED_LAYERS: dict[type[Scheme], type[PackedLayer[Any]]] = {
+    packed.kind: packed for packed in (PackedInteger, PackedFloating, PackedMicroscaling, PackedNvFloat4)
+}
 
 
 class PackedFolderWeights:
@@ -36,11 +44,12 @@ class PackedFolderWeights:
         treatment_of = treatment_reader(checkpoint.quantization or {}, checkpoint.path)
         self.source = checkpoint.path
         self.stored_bytes = checkpoint.nbytes
-        self._packed: dict[str, PackedLayer] = {}
+        self._packed: dict[str, PackedLayer[Any]] = {}
         logical = dict(entries)
         for name in [name.removesuffix(".weight_scale") for name in entries if name.endswith(".weight_scale")]:
             parts = {part: logical.pop(f"{name}.{part}") for part in PARTS if f"{name}.{part}" in logical}
-            packed = PackedLayer(name, parts, *treatment_of(name, "weight_packed" in parts))
+            scheme, activations = treatment_of(name, "weight_packed" in parts)
+            packed = PACKED_LAYERS[type(scheme)](name, parts, scheme, activations)
             entry = packed.checked_entry()
             self._packed[name] = packed
             logical[entry.name] = entry

@@ -11,16 +11,14 @@ from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.floating import Floating
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.microscaling import Microscaling, NvFloat4
+from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import parse_settings
-from benchvise.core.weights.packed_layer import PackedScheme
 
 _PACKED = ("pack-quantized", "mxfp4-pack-quantized", "nvfp4-pack-quantized")
 _FORMATS = (*_PACKED, "int-quantized", "float-quantized", "mxfp8-quantized", "mixed-precision")
 
 
-def treatment_reader(
-    config: Mapping[str, Any], where: str
-) -> Callable[[str, bool], tuple[PackedScheme, Activations | None]]:
+def treatment_reader(config: Mapping[str, Any], where: str) -> Callable[[str, bool], tuple[Scheme, Activations | None]]:
     """A function from a module's name, and whether its codes are packed, to its scheme and what its inputs undergo.
 
     Raises CheckpointError, then or when a layer is asked for, when the checkpoint is in a form that is not read.
@@ -34,7 +32,7 @@ def treatment_reader(
     if not groups:
         raise _not_read("Its quantization_config has no config_groups", where)
 
-    def treatment_of(name: str, packed: bool) -> tuple[PackedScheme, Activations | None]:
+    def treatment_of(name: str, packed: bool) -> tuple[Scheme, Activations | None]:
         group = _group_of(name, groups)
         form = group.get("format") or config["format"]
         if (form in _PACKED) != packed and form != "mixed-precision":
@@ -56,7 +54,7 @@ def _group_of(name: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
     return (by_name or by_pattern or by_class or groups)[0]
 
 
-def _scheme(name: str, group: dict[str, Any], packed: bool, where: str) -> PackedScheme:
+def _scheme(name: str, group: dict[str, Any], packed: bool, where: str) -> Scheme:
     weights = group.get("weights") or {}
     size, bits = int(weights.get("group_size") or 0), int(weights.get("num_bits") or 0)
     strategy = str(weights.get("strategy") or ("group" if size > 0 else "channel" if size else "tensor"))
@@ -81,7 +79,7 @@ def _integer(bits: int, strategy: str, size: int, weights: Mapping[str, Any]) ->
     return None
 
 
-def _float(bits: int, strategy: str, size: int, weights: Mapping[str, Any]) -> PackedScheme | None:
+def _float(bits: int, strategy: str, size: int, weights: Mapping[str, Any]) -> Scheme | None:
     match (bits, strategy, size):
         case (4, "group", Microscaling.block):
             return Microscaling()

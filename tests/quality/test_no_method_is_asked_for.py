@@ -1,0 +1,59 @@
+"""What a method can do is asked of its class: outside the methods' own rooms nothing tests which method it is."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchvise.core.export.targets.registry import TARGETS
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.microscaling import BlockFloat
+from benchvise.core.methods.registry import SCHEMES, SOLVERS, TRANSFORMS
+
+ROOT = Path(__file__).parents[2]
+OWN = ("core/methods/", "core/schemes/", "core/solvers/", "core/transforms/", "core/activations/")
+METHODS = {
+    kind.__name__
+    for kind in (
+        *SCHEMES.values(), *SOLVERS.values(), *TRANSFORMS.values(), *TARGETS.values(), BlockFloat, Activations
+    )
+}  # fmt: skip
+TEXT = re.compile(r"(scheme|solver|transform|target|treatment|tag)\.key\s*(==|!=|in\b)|\.tag\.(startswith|endswith)\(")
+ALLOWED: dict[str, str] = {
+    "core/recipe/recipe.py": "Treatment.keeps is where the scheme `keep` is known",
+    "core/recipe/tags.py": "nearest rounding is what a tag leaves out",
+    "core/blockwise/learned_rounding.py": "the solver's own file, which lies beside the blocks that it learns on",
+    "core/preflight/changes.py": "fixes are made of named schemes",
+    "core/preflight/loading.py": "fixes for integers",
+    "core/preflight/converters.py": "types of other programs described by scheme",
+    "core/estimate/workload.py": "work of the solver that learns",
+    "core/estimate/block_benchmark.py": "work of the solvers that learn and feed back",
+}
+"""By file, why it still asks."""
+
+
+def asked(path: Path) -> Iterator[int]:
+    """Lines that test for a method."""
+    text = path.read_text(encoding="utf-8")
+    yield from (number for number, line in enumerate(text.splitlines(), 1) if TEXT.search(line))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.MatchClass) and getattr(node.cls, "id", "") in METHODS:
+            yield node.cls.lineno
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("isinstance", "issubclass"):
+            names = {each.id for each in ast.walk(node.args[1]) if isinstance(each, ast.Name)}
+            if names & METHODS:
+                yield node.lineno
+
+
+def test_nothing_asks_which_method_it_is() -> None:
+    found: dict[str, list[int]] = {}
+    for room in ("core", "app"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            lines = [] if name.startswith(OWN) else sorted(set(asked(path)))
+            if lines:
+                found[name] = lines
+    assert {name: lines for name, lines in found.items() if name not in ALLOWED} == {}
+    assert [name for name in ALLOWED if name not in found] == [], "no longer needed in the list"
