@@ -18,6 +18,7 @@ from benchvise.core.protocol.requests import Generate
 from benchvise.core.protocol.results import Generation, Generations
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import load_model
+from benchvise.core.runtime.decode import cached_step
 from benchvise.core.weights.open import open_weights
 from benchvise.core.weights.weights import Weights
 
@@ -60,13 +61,12 @@ def greedy(
     """The most probable next token, again and again: ids and their log-probabilities. Raises Diverged."""
     device = next(model.parameters()).device
     fresh = torch.tensor([list(prompt)], device=device)
-    cache = None
+    cache: object = None
     ids: list[int] = []
     logprobs: list[float] = []
     for _ in range(tokens):
-        out = model(fresh, past_key_values=cache, use_cache=True)
-        cache = out.past_key_values
-        row = log_probabilities(out.logits[0, -1])
+        cache, logits = cached_step(model, fresh, cache)
+        row = log_probabilities(logits[0, -1])
         best = int(row.argmax())
         ids.append(best)
         logprobs.append(float(row[best]))

@@ -38,17 +38,30 @@ def decode(model: nn.Module, prompt: Tensor, tokens: int) -> Decoded:
 
 def read_prompt(model: nn.Module, prompt: Tensor) -> tuple[object, Tensor]:
     """The cache of the prompt [batch, context], and the first token, int64 [batch, 1]."""
-    if computes_last_alone(model):
-        out = model(prompt, use_cache=True, logits_to_keep=1)
-    else:
-        out = model(prompt, use_cache=True)
-    return out.past_key_values, out.logits[:, -1:].argmax(-1)
+    cache, logits = cached_step(model, prompt, last_alone=computes_last_alone(model))
+    return cache, logits[:, -1:].argmax(-1)
 
 
 def one_step(model: nn.Module, cache: object, fresh: Tensor) -> tuple[object, Tensor]:
     """The cache after one token of each sequence, int64 [batch, 1], and the next."""
-    out = model(fresh, past_key_values=cache, use_cache=True)
-    return out.past_key_values, out.logits[:, -1:].argmax(-1)
+    cache, logits = cached_step(model, fresh, cache)
+    return cache, logits[:, -1:].argmax(-1)
+
+
+def cached_step(
+    model: nn.Module, ids: Tensor, cache: object = None, *, last_alone: bool = False
+) -> tuple[object, Tensor]:
+    """The cache after int64 ids [batch, tokens], and the logits [batch, tokens or 1, vocabulary] in the model's dtype.
+
+    cache: of the tokens before, None for none. last_alone: compute the logits of the last token only.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    arguments: dict[str, object] = {"logits_to_keep": 1} if last_alone else {}
+    if cache is not None:
+        arguments["cache" if "cache" in parameters else "past_key_values"] = cache
+    out = model(ids, use_cache=True, **arguments)
+    after = out.get("cache")  # what transformers before 5.24 calls past_key_values
+    return out.past_key_values if after is None else after, out.logits
 
 
 def computes_last_alone(model: nn.Module) -> bool:

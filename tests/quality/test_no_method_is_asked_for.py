@@ -20,11 +20,12 @@ METHODS = {
         *SCHEMES.values(), *SOLVERS.values(), *TRANSFORMS.values(), *TARGETS.values(), BlockFloat, Activations
     )
 }  # fmt: skip
-TEXT = re.compile(r"(scheme|solver|transform|target|treatment|tag)\.key\s*(==|!=|in\b)|\.tag\.(startswith|endswith)\(")
+TEXT = re.compile(
+    r"""\b(scheme|solver|transform|target)\.key\s*((==|!=)\s*["'A-Z]|in\s*\()|\btag\.(startswith|endswith)\("""
+)
 ALLOWED: dict[str, str] = {
     "core/recipe/recipe.py": "Treatment.keeps is where the scheme `keep` is known",
     "core/recipe/tags.py": "nearest rounding is what a tag leaves out",
-    "core/blockwise/learned_rounding.py": "the solver's own file, which lies beside the blocks that it learns on",
     "core/preflight/changes.py": "fixes are made of named schemes",
     "core/preflight/loading.py": "fixes for integers",
     "core/preflight/converters.py": "types of other programs described by scheme",
