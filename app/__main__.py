@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if _asks_for_help(given):
         return _show_help()
-    from benchvise.app.shell.sample_tour import has_display, run_sample
+    from benchvise.app.cli.sample_tour import has_display, run_sample
 
     if SAMPLE in given:
         return run_sample([argument for argument in given if argument != SAMPLE])

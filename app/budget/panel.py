@@ -19,9 +19,9 @@ from benchvise.app.budget.summary import budget_words, front_view, missing_words
 from benchvise.app.budget.table import BudgetTable
 from benchvise.app.budget.uniform_points import uniform_points
 from benchvise.app.engine.latest_request import LatestRequest
+from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.pareto_plot import Point
 from benchvise.app.state.candidate_treatments import ladder
-from benchvise.app.weights.layer_plot_panel import PlotPanel
 from benchvise.app.widgets.labels import steady, wrapped
 from benchvise.core.allocate.memory import cache_bytes
 from benchvise.core.protocol.budget import LATENCY, Budget

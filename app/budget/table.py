@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QAbstractItemView, QLineEdit, QMenu, QVBoxLayout, 
 
 from benchvise.app.budget.lock_delegate import LockDelegate
 from benchvise.app.budget.model import ALLOCATION_COLUMNS, AllocationModel
-from benchvise.app.layers.filter import HELP, LayerFilter
 from benchvise.app.plots.table import CopyableTable
+from benchvise.app.state.layer_filter import HELP, LayerFilter
 from benchvise.app.text.numbers import plural
 
 if TYPE_CHECKING:

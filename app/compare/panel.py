@@ -20,13 +20,13 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
 )
 
+from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.plots.pareto_plot import ParetoPlot, Point
 from benchvise.app.plots.table import VALUE_ROLE, Column, CopyableTable, RecordTable
 from benchvise.app.text.numbers import byte_text, kl_text
 from benchvise.app.text.plot_numbers import NOTHING, number_text, percent_text
 from benchvise.app.text.track_record import TITLES, quantity_text, summary_text
-from benchvise.app.weights.layer_plot_panel import PlotPanel
 from benchvise.core.protocol.results import Comparison, RunSummary
 from benchvise.core.workspace.forecasts import track_record
 

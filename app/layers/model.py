@@ -12,8 +12,8 @@ from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistent
 from benchvise.app.layers import columns
 from benchvise.app.layers.columns import COLUMNS, NodeView
 from benchvise.app.layers.facts import LayerFacts, bytes_after_of, kl_per_layer, results_per_layer, sizes_of
-from benchvise.app.layers.filter import LayerFilter
 from benchvise.app.layers.tree import ROOT, LayerTree, Mask, Values, build_tree
+from benchvise.app.state.layer_filter import LayerFilter
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.protocol.results import LayerCompressed, Planned
 

@@ -21,18 +21,18 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLineEdit, QMenu, QSpacerItem, QVBoxLayout, QWidget
 
 from benchvise.app.layers.facts import kl_increases_by_layer
-from benchvise.app.layers.filter import HELP
 from benchvise.app.layers.model import LayerModel, PreparedLayers, prepare
 from benchvise.app.layers.tree import ROOT
 from benchvise.app.layers.view import LayerView
-from benchvise.app.shell.command import Command
-from benchvise.app.shell.preset_menu import fill_preset_menu
 from benchvise.app.state.document import Document
+from benchvise.app.state.layer_filter import HELP
 from benchvise.app.text.numbers import plural
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import theme_notifier
+from benchvise.app.widgets.command import Command
 from benchvise.app.widgets.elided_label import ElidedLabel
+from benchvise.app.widgets.preset_menu import fill_preset_menu
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.recipe.editing import set_transforms, set_tuning, treat
 from benchvise.core.recipe.presets import load_preset

@@ -8,15 +8,15 @@ from PySide6.QtCore import Slot
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QLineEdit, QVBoxLayout
 
-from benchvise.app.layers.filter import HELP, LayerFilter
+from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.plots.saving import Data, tsv_of
 from benchvise.app.sensitivity.choices import SensitivityChoices
 from benchvise.app.sensitivity.plot import SensitivityPlot
 from benchvise.app.sensitivity.table import Board, SensitivityTable, by_role, table_of
+from benchvise.app.state.layer_filter import HELP, LayerFilter
 from benchvise.app.state.sensitivity_results import ESTIMATED
 from benchvise.app.text.numbers import plural
-from benchvise.app.weights.layer_plot_panel import PlotPanel
 from benchvise.app.widgets.labels import wrapped
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.protocol.events import Failed

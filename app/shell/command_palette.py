@@ -6,9 +6,9 @@ from PySide6.QtCore import QEvent, QObject, QSize, Qt
 from PySide6.QtGui import QIcon, QKeyEvent, QPixmap
 from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
-from benchvise.app.shell.command import Command, Commands
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
+from benchvise.app.widgets.command import Command, Commands
 
 WIDTH = 520
 MAX_HEIGHT = 380

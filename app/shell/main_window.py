@@ -14,7 +14,6 @@ from benchvise.app.jobs.log_panel import LogPanel
 from benchvise.app.jobs.panel import JobsPanel
 from benchvise.app.jobs.problems_panel import ProblemsPanel
 from benchvise.app.layers.panel import LayersPanel
-from benchvise.app.shell.command import Commands
 from benchvise.app.shell.command_palette import CommandPalette
 from benchvise.app.shell.commands.jobs import Work
 from benchvise.app.shell.commands.opening import Opening
@@ -31,6 +30,7 @@ from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme, theme_notifier
 from benchvise.app.treatment.panel import InspectorPanel
 from benchvise.app.treatment.recipe_panel import RecipePanel
+from benchvise.app.widgets.command import Commands
 from benchvise.core.protocol.requests import WarmUp
 
 FIRST_SIZE = QSize(1440, 900)

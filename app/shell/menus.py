@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QMainWindow, QMenu, QSizePolicy, QToolBar, QToolButton, QWidget
 
-from benchvise.app.shell.command import Commands
 from benchvise.app.theme.icons import icon
+from benchvise.app.widgets.command import Commands
 
 LINE = "-"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchvise.app.layers.filter import LayerFilter
+from benchvise.app.state.layer_filter import LayerFilter
 from benchvise.core.errors import OutputError, UserError
 from benchvise.core.protocol.budget import Budget, parse_budget
 
@@ -248,7 +248,7 @@ class _Stage:
 
 def _is_settled(panel: object) -> bool:
     """True once a panel shows what it is for, or says for good that there is nothing to show."""
-    from benchvise.app.weights.layer_plot_panel import PlotPanel
+    from benchvise.app.panel.plot_panel import PlotPanel
 
     if not isinstance(panel, PlotPanel):
         return True

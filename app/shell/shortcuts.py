@@ -5,8 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
-from benchvise.app.shell.command import Commands
 from benchvise.app.theme.appearance import UNIT
+from benchvise.app.widgets.command import Commands
 
 
 def shortcut_lines(commands: Commands) -> list[tuple[str, str]]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QLabel, QVBoxLayout
 
+from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.weights.channels_plot import OUTLIER_FACTOR, ChannelsPlot
-from benchvise.app.weights.layer_plot_panel import PlotPanel
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import LookChannels
 from benchvise.core.protocol.results import LookedChannels

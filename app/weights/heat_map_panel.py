@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QLabel, QVBoxLayout
 
-from benchvise.app.plots.comparison import Comparison
+from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
+from benchvise.app.weights.comparison import Comparison
 from benchvise.app.weights.heat_map_plot import HeatMapPlot
-from benchvise.app.weights.layer_plot_panel import PlotPanel
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import LookMap
 from benchvise.core.protocol.results import LookedMap

@@ -9,11 +9,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHeaderView, QLabel, QSplitter, QVBoxLayout
 
-from benchvise.app.plots.comparison import Comparison
+from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.plots.table import CopyableTable
+from benchvise.app.weights.comparison import Comparison
 from benchvise.app.weights.histogram_plot import MAX_GRID_LINES, HistogramPlot, Trace
-from benchvise.app.weights.layer_plot_panel import PlotPanel
 from benchvise.app.weights.statistics_table import Figures, StatisticsTable
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.protocol.events import Failed

@@ -9,9 +9,9 @@ from PySide6.QtWidgets import QDialog, QWidget
 from benchvise.app.compare.evaluate_dialog import EvaluateDialog
 from benchvise.app.compare.export_dialog import ExportDialog
 from benchvise.app.preflight.controller import Preflight
-from benchvise.app.shell.command import Command
 from benchvise.app.state.jobs import PAUSED
 from benchvise.app.state.session import Session
+from benchvise.app.widgets.command import Command
 from benchvise.core.protocol.requests import Compress, Evaluate, Export, MeasureLatency
 from benchvise.core.protocol.results import Exported
 

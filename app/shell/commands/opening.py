@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
 
-from benchvise.app.shell.command import Command
-from benchvise.app.shell.preset_menu import fill_preset_menu
 from benchvise.app.state.session import Session
+from benchvise.app.widgets.command import Command
+from benchvise.app.widgets.preset_menu import fill_preset_menu
 from benchvise.core.errors import OutputError, UserError
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import Recipe, load_recipe

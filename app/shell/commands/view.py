@@ -9,11 +9,11 @@ from typing import Protocol
 from PySide6.QtWidgets import QMenu
 
 from benchvise.app.shell.about import show_about
-from benchvise.app.shell.command import Command, Commands
 from benchvise.app.shell.command_palette import CommandPalette
 from benchvise.app.shell.shortcuts import show_shortcuts
 from benchvise.app.state.session import Session
 from benchvise.app.theme.theme import Choice, theme_notifier
+from benchvise.app.widgets.command import Command, Commands
 
 THEMES: tuple[tuple[Choice, str], ...] = (("system", "After the system"), ("light", "Light"), ("dark", "Dark"))
 PLOT_TABS = 6

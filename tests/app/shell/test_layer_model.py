@@ -4,9 +4,9 @@ from PySide6.QtCore import QModelIndex, Qt
 
 from benchvise.app.layers import columns
 from benchvise.app.layers.facts import kl_increases_by_layer
-from benchvise.app.layers.filter import LayerFilter
 from benchvise.app.layers.model import BAR_ROLE, LOCKED_ROLE, LayerModel, prepare
 from benchvise.app.layers.tree import BUCKET, build_tree
+from benchvise.app.state.layer_filter import LayerFilter
 from benchvise.core.protocol.results import LayerCompressed, SensitivityCell
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.presets import load_preset

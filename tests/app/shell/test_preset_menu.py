@@ -1,7 +1,7 @@
 from PySide6.QtWidgets import QMenu
 
 from benchvise.app.layers.panel import LayersPanel
-from benchvise.app.shell.preset_menu import fill_preset_menu
+from benchvise.app.widgets.preset_menu import fill_preset_menu
 from benchvise.core.methods.polish import Polish
 from benchvise.core.recipe.editing import set_tuning
 from benchvise.core.recipe.presets import load_preset, preset_names, presets

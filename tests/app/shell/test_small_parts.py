@@ -9,7 +9,6 @@ from benchvise.app.compare.evaluate_dialog import EvaluateDialog
 from benchvise.app.compare.export_dialog import ExportDialog
 from benchvise.app.jobs.error_card import MAX_CARDS, CardStack
 from benchvise.app.jobs.log_model import LogModel
-from benchvise.app.shell.command import Command, Commands
 from benchvise.app.shell.command_palette import CommandPalette, rank
 from benchvise.app.shell.shortcuts import shortcut_lines
 from benchvise.app.state.preferences import MAX_RECENT, Preferences
@@ -17,6 +16,7 @@ from benchvise.app.state.problems import Problem
 from benchvise.app.text.numbers import byte_text, count_text, duration_text, kl_text, plural, rate_text
 from benchvise.app.theme.appearance import apply_theme
 from benchvise.app.theme.theme import DARK, LIGHT
+from benchvise.app.widgets.command import Command, Commands
 
 
 @pytest.mark.parametrize(
