@@ -83,10 +83,16 @@ class SchemeArithmetic(ABC, Generic[S]):
 
     @abstractmethod
     def project(self, start: int, block: Tensor) -> SolvedRows:
-        """The nearest representable values of rows [n, columns] from `start` on. Blocks must come in order."""
+        """The nearest representable values of rows [n, columns] in the weight's dtype.
+
+        start: the first row. Blocks come in order.
+        """
 
     def tail(self) -> dict[str, Tensor]:
-        """The stored tensors that are complete only after the last block."""
+        """The stored tensors that are complete only after the last block.
+
+        By name, [rows or cells, …] in the dtypes of `Scheme.storage`.
+        """
         return {}
 
     @classmethod
@@ -138,7 +144,10 @@ class SchemeArithmetic(ABC, Generic[S]):
 
     @classmethod
     def tunable(cls, settings: S, stored: Mapping[str, Tensor], columns: int) -> Tunable | None:  # noqa: ARG003
-        """What polish may change of a whole stored matrix; None when there is nothing."""
+        """What tuning may change of a whole stored matrix [rows, columns]; None when there is nothing.
+
+        stored: of the shapes and dtypes of `Scheme.storage`.
+        """
         return None
 
     @classmethod
@@ -171,6 +180,6 @@ class SchemeArithmetic(ABC, Generic[S]):
     def share(cls, settings: S, matrices: Sequence[Matrix]) -> list[Shared]:
         """What a global fit says to each matrix, after `share_passes` over all of them.
 
-        Only for schemes whose `shared` is true.
+        Raises TypeError for schemes whose `shared` is false.
         """
         raise TypeError(f"{settings.key} has nothing to share between {len(matrices)} layers")

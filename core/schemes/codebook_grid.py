@@ -108,7 +108,7 @@ class CodebookGrid(Grid):
 
 
 def distinct_sorted(ascending: Tensor) -> Tensor:
-    """The values [n] of `ascending` [m] without repetitions."""
+    """The values [n] of `ascending` [m], of any dtype, without repetitions."""
     return ascending[torch.nn.functional.pad(ascending.diff() != 0, (1, 0), value=True)]
 
 

@@ -25,13 +25,14 @@ class Element(Protocol):
     def largest(self) -> float: ...
 
     @property
-    def levels(self) -> Tensor: ...
+    def levels(self) -> Tensor:
+        """All values, float32 [levels], ascending."""
 
     def encode(self, values: Tensor) -> Tensor:
-        """uint8 codes of the nearest values to float32 `values`, of their shape; saturates at the ends."""
+        """uint8 codes of the nearest values to float32 `values` of any shape, which is kept; saturates at the ends."""
 
     def decode(self, codes: Tensor) -> Tensor:
-        """float32 values of uint8 `codes`, of their shape."""
+        """float32 values of uint8 `codes` of any shape, which is kept."""
 
     def stored(self, codes: Tensor) -> dict[str, Tensor]:
         """The stored tensor of codes [rows, columns]."""

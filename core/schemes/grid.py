@@ -39,8 +39,8 @@ class Grid(ABC):
     def fit(self, start: int, values: Tensor, importance: Tensor | None = None) -> None:
         """Choose the parameters of the spans in columns start … start + n from `values`, with the clip search, if any.
 
-        importance: float32 [n], weights of the columns in the squared error; None: all alike. Values that are constant,
-        zero, or a single column give finite parameters. May be called again: the last call counts.
+        importance: float32 [n], weights of the columns in the squared error; None: all the same. Values that are
+        constant, zero, or a single column give finite parameters. May be called again: the last call counts.
         """
 
     @abstractmethod

@@ -18,7 +18,7 @@ _INSIDE = 0.45
 def learnable(
     settings: Integer, stored: Mapping[str, Tensor], scale: Tensor, zero: Tensor | None, target: Tensor
 ) -> Learnable:
-    """Codes and scales of `stored`, whose codes come first; `target` [rows, columns] are the values they stand for.
+    """The initial codes and scales of `stored`; `target` float32 [rows, columns] are the values they stand for.
 
     scale: as stored. zero: zero points by scale, None for a symmetric grid.
     """
@@ -52,8 +52,10 @@ def learnable(
 
 
 def spread_rows(of_rows: Tensor, shared_rows: int, rows: int) -> Tensor:
-    """What `shared_rows` neighbouring rows share [shares, groups], for each of `rows` rows, or as it is where one share
-    is all there is or each row has its own."""
+    """What `shared_rows` neighbouring rows share, [parts, groups] of any dtype, for each of `rows` rows.
+
+    As it is where all rows share one part, or each row has its own.
+    """
     if shared_rows == 1 or len(of_rows) == 1:
         return of_rows
     return of_rows.repeat_interleave(shared_rows, 0)[:rows]

@@ -41,11 +41,11 @@ class _Rounded(torch.autograd.Function):
 
 
 def rounded(positions: Tensor, greatest: int) -> Tensor:
-    """Codes 0 … `greatest` nearest to the positions, as floats; gradients go straight through."""
+    """Codes 0 … `greatest` nearest to `positions`, both float32 of any shape; gradients go straight through."""
     codes: Tensor = _Rounded.apply(positions, greatest)  # type: ignore[no-untyped-call]
     return codes
 
 
 def as_stored(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Float32 values rounded to the dtype they are stored in; gradients go straight through."""
+    """float32 values of any shape, rounded to the dtype they are stored in; gradients go straight through."""
     return values + (values.to(dtype).float() - values).detach()

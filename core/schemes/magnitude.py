@@ -40,7 +40,7 @@ def passes(matrices: Sequence[Matrix]) -> int:
 
 
 def magnitude_bits(block: Tensor, width: int) -> NDArray[np.unsignedinteger]:
-    """|w| as unsigned integers in the same order, flat; float16 and bfloat16 widen exactly to float32."""
+    """|w| as integers in the same order, uint32 or uint64 [weights]; 16-bit floats widen exactly to float32."""
     if width == 64:
         return block.double().abs().reshape(-1).cpu().numpy().view(np.uint64)
     return block.float().abs().reshape(-1).cpu().numpy().view(np.uint32)

@@ -149,7 +149,7 @@ def middles(levels: Tensor) -> Tensor:
 
 
 def last_sums(values: Tensor) -> Tensor:
-    """Sums over the last dimension in float64, in one order whatever the number of threads."""
+    """Sums float64 [...] over the last dimension of [..., n], in one order whatever the number of threads."""
     if values.shape[:-1].numel() == 1:
         # torch splits a sum between threads when it is the only one; a running sum it never splits.
         return values.cumsum(-1, dtype=torch.float64)[..., -1]

@@ -34,7 +34,7 @@ def kept_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def kept_values(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Values of a `dtype` weight as they are kept; beyond the range of float16 its largest."""
+    """Values of any shape of a `dtype` weight as they are kept; beyond the range of float16 its largest."""
     kept = kept_dtype(dtype)
     limit = torch.finfo(kept).max
     return values.clamp(-limit, limit).to(kept)

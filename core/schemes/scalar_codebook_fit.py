@@ -1,7 +1,7 @@
 """Levels in one dimension for many units at once: quantiles, and k-means with or without weights.
 
 A unit is whatever shares a table: a group, a row, a tensor. Everything is sorted once; after that a cluster is a range,
-and its weight, mean and squared error come from two running sums. Only operations that round alike everywhere and
+and its weight, mean and squared error come from two running sums. Only operations that round the same everywhere and
 running sums, which torch never splits between threads, decide a level.
 """
 
@@ -51,7 +51,7 @@ def kmeans_levels(
     Lloyd's iteration from evenly spaced levels, or from levels as dense as the 3/8th power of the values' density,
     whichever is better; then moves that join the two clusters which lose least and part the one that gains most, as
     long as that pays.
-    Source: Lloyd 1982; the start after Panter and Dite 1951 (whose power is 1/3; square roots round alike everywhere).
+    Source: Lloyd 1982; the start after Panter and Dite 1951 (power 1/3; square roots round the same everywhere).
     """
     found = values.new_empty((len(values), count), dtype=torch.float32)
     whole = None if weights is None else weights.expand_as(values)

@@ -149,7 +149,7 @@ def stored_steps(stored: Mapping[str, Tensor]) -> Tensor:
 
 
 def power_of_two(exponent: Tensor) -> Tensor:
-    """2^exponent, float32, exactly, of whole numbers from −149 to 127."""
+    """2^exponent, float32 of any shape, exactly, of whole numbers from −149 to 127."""
     table = torch.tensor([2.0**power for power in range(-149, 128)])
     return table.to(exponent.device).index_select(0, (exponent.reshape(-1) + 149).int()).view(exponent.shape)
 

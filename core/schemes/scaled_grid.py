@@ -145,7 +145,7 @@ class ScaledGrid(Grid):
 
 
 def spread(steps: Tensor, cell: tuple[int, int], rows: range, columns: int) -> Tensor:
-    """The step of every weight in some rows of a matrix, [rows, columns] or [rows, 1], from steps [cells, spans]."""
+    """The step of every weight in some rows, [rows, columns] or [rows, 1], from steps [cells, spans] of any dtype."""
     per_row = steps[torch.arange(rows.start, rows.stop, device=steps.device) // cell[0]]
     if per_row.shape[1] == 1:
         return per_row

@@ -102,7 +102,7 @@ class VectorGrid(Grid):
 
 
 def joined(codes: Tensor, settings: VectorCodebook) -> Tensor:
-    """One number [n] for the indices [n, books] of each vector, first book lowest."""
+    """One number [n], uint8 or int64, for the indices int64 [n, books] of each vector, first book lowest."""
     number = codes[:, 0]
     for book in range(1, settings.books):
         number = number | codes[:, book] << (book * settings.bits)
@@ -116,7 +116,7 @@ def parted(numbers: Tensor, settings: VectorCodebook) -> Tensor:
 
 
 def sums_of(indices: Tensor, books: Tensor) -> Tensor:
-    """Σⱼ cⱼ [rows, columns] of the indices [rows, vectors, books] in `books` [books, vectors, dimension]."""
+    """Σⱼ cⱼ [rows, columns] of int64 indices [rows, vectors, books] in float `books` [books, vectors, dimension]."""
     found = books[0][indices[..., 0]]
     for index in range(1, len(books)):
         found = found + books[index][indices[..., index]]

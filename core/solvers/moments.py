@@ -42,7 +42,7 @@ class Factored:
 
 
 def unusable(hessian: Tensor) -> str:
-    """Why nothing can be learned from the moments, as a phrase; "" when something can."""
+    """Why nothing can be learned from moments float32 [columns, columns], as a phrase; "" when something can."""
     least, greatest = hessian.aminmax()
     if not bool(torch.isfinite(least) & torch.isfinite(greatest)):
         return "the inputs' second moments are not finite"
@@ -96,13 +96,13 @@ def _by_units(unit_upper: Tensor, cost: Tensor, step: int) -> tuple[Tensor, Tens
 
 
 def diagonal_blocks(matrix: Tensor, step: int) -> Tensor:
-    """The blocks on the diagonal, [columns / step, step, step]."""
+    """The blocks on the diagonal of [columns, columns], [columns / step, step, step] of the same dtype: a view."""
     units = len(matrix) // step
     return matrix.view(units, step, units, step).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
 
 
 def descent(factored: Factored) -> Tensor:
-    """F [columns, columns] such that W − Ŵ + (W − Ŵ) F of a unit is the least costly error of it, all others given.
+    """F float32 [columns, columns]: W − Ŵ + (W − Ŵ) F of a unit is its least costly error, all others given.
 
     Zero in the blocks on the diagonal. Source: QuantEase, arXiv 2309.01885, equation 7.
     """
@@ -119,7 +119,9 @@ def descent(factored: Factored) -> Tensor:
 
 
 def original_target(weight: Tensor, hessian: Tensor, cross: Tensor, factored: Factored) -> Tensor:
-    """The weight, transposed [columns, rows], whose outputs on today's inputs are nearest to the original outputs.
+    """The weight, transposed, whose outputs on the inputs of the compressed prefix are nearest to the original outputs.
+
+    weight and result: float32 [columns, rows]; hessian, cross: float32 [columns, columns].
 
     W* = W + W (C − H) H_d⁻¹ with C = X₀ᵀX / tokens and H_d the damped moments: ridge regression towards W.
     Source: the objective of GPTAQ, arXiv 2504.02692, completed to a square.

@@ -20,6 +20,6 @@ def draws(windows: int, batch: int, seed: int) -> Iterator[list[int]]:
 
 
 def picked(batches: Sequence[Tensor], windows: Sequence[int]) -> Tensor:
-    """The windows of those numbers; all batches but the last are equally long."""
+    """The windows of those numbers, [windows, ...], from batches [n, ...] of any dtype; only the last is shorter."""
     size = len(batches[0])
     return torch.stack([batches[window // size][window % size] for window in windows])

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.keep import Keep
 from benchvise.core.methods.scheme import Scheme
-from benchvise.core.transforms.coupling import CoupledGroup, Structure, scale_feed, structure_of
-from benchvise.core.transforms.inputs import BlockInputs, InputSample, watch
+from benchvise.core.transforms.coupling import CoupledGroup, Structure, scale_group, structure_of
+from benchvise.core.transforms.inputs import BlockInputs, InputSample, observe_inputs
 from benchvise.core.transforms.linear import Linear, relative_error
 from benchvise.core.transforms.model_structure import kind_of
-from benchvise.core.transforms.random_copy import FAULTS, Rehearsal, run_block
+from benchvise.core.transforms.random_copy import FAULTS, RandomCopy, run_block
 from benchvise.core.transforms.rounding import RoundedLayer, weight_error
 from benchvise.core.transforms.transform import BlockRewrite, T, Treated
 
@@ -64,7 +64,7 @@ class ChannelScaling(BlockRewrite[T]):
     def apply(self, block: nn.Module, run: Callable[[], None], schemes: Treated) -> tuple[str, ...]:
         with torch.no_grad():
             layers = [name.removesuffix(".weight") for name in schemes if name.endswith(".weight")]
-            seen = watch(block, run, [name for name, module in block.named_modules() if name in layers])
+            seen = observe_inputs(block, run, [name for name, module in block.named_modules() if name in layers])
             if seen.args is None:
                 return ("nothing is scaled: no calibration input reached the block",)
             try:
@@ -73,8 +73,8 @@ class ChannelScaling(BlockRewrite[T]):
             except FAULTS as error:
                 return (f"nothing is scaled: the block cannot be tried ({str(error).strip()[:200]})",)
             notes = []
-            for feed in structure.feeds:
-                work = _Work(block, structure, feed, seen, schemes)
+            for group in structure.groups:
+                work = _Work(block, structure, group, seen, schemes)
                 note = self._channel_scaled(work, output) if work.layers else ""
                 notes += [note] if note else []
         return (*notes, *structure.notes)
@@ -82,7 +82,7 @@ class ChannelScaling(BlockRewrite[T]):
     def _structure(self, block: nn.Module, seen: BlockInputs) -> Structure:
         kind = kind_of(block)
         if kind not in self._structures:
-            self._structures[kind] = structure_of(Rehearsal(block, seen.args or (), seen.kwargs))
+            self._structures[kind] = structure_of(RandomCopy(block, seen.args or (), seen.kwargs))
         return self._structures[kind]
 
     def _channel_scaled(self, work: _Work, output: Tensor) -> str:
@@ -90,7 +90,7 @@ class ChannelScaling(BlockRewrite[T]):
         refusal = work.refusal()
         if refusal:
             return f"{work.title}: left as it is, {refusal}"
-        start = work.error(torch.ones(len(work.feed.rows), device=output.device))
+        start = work.error(torch.ones(len(work.group.rows), device=output.device))
         best, least = None, start
         for proposal in self.proposals(work.readers()):
             factors = work.exact(proposal.factors)
@@ -101,7 +101,7 @@ class ChannelScaling(BlockRewrite[T]):
         if best is None or fall < MIN_GAIN:
             return f"{work.title}: left as it is, no factors lower the rounding error by 1 % (best: {fall:.1%})"
         if work.source_suffers(best.factors):
-            return f"{work.title}: left as it is, {work.feed.source} itself would round worse"
+            return f"{work.title}: left as it is, {work.group.source} itself would round worse"
         change = work.carry_out(best.factors, output)
         if change > KEPT:
             return f"{work.title}: undone, the block's output changed by {change:.1e}"
@@ -112,39 +112,39 @@ class _Work:
     """One source of one block, its treated readers and what is known of their inputs."""
 
     def __init__(
-        self, block: nn.Module, structure: Structure, feed: CoupledGroup, seen: BlockInputs, schemes: Treated
+        self, block: nn.Module, structure: Structure, group: CoupledGroup, seen: BlockInputs, schemes: Treated
     ) -> None:
-        self.block, self.structure, self.feed, self.seen = block, structure, feed, seen
-        self._source_scheme = schemes.get(f"{feed.source}.weight", (Keep(), None))[0]
+        self.block, self.structure, self.group, self.seen = block, structure, group, seen
+        self._source_scheme = schemes.get(f"{group.source}.weight", (Keep(), None))[0]
         self.layers: list[tuple[RoundedLayer, Tensor]] = []
-        for sink in feed.sinks:
-            scheme, activations = schemes.get(f"{sink.name}.weight", (Keep(), None))
-            sample = seen.samples.get(sink.name)
+        for consumer in group.consumers:
+            scheme, activations = schemes.get(f"{consumer.name}.weight", (Keep(), None))
+            sample = seen.samples.get(consumer.name)
             if sample is not None and sample.tokens and (activations is not None or not isinstance(scheme, Keep)):
-                layer = self._rounded(structure.linear(block, sink.name), scheme, activations, sample)
-                self.layers.append((layer, sink.channels.to(layer.weight.device)))
+                layer = self._rounded(structure.linear(block, consumer.name), scheme, activations, sample)
+                self.layers.append((layer, consumer.channels.to(layer.weight.device)))
 
     @property
     def title(self) -> str:
-        return f"{self.feed.source} → {', '.join(sink.name for sink in self.feed.sinks)}"
+        return f"{self.group.source} → {', '.join(consumer.name for consumer in self.group.consumers)}"
 
     def refusal(self) -> str:
         """Why nothing can be done for this source, as a phrase; "" when something can."""
-        if self.feed.norm and self.structure.norms[self.feed.source].offset is None:
+        if self.group.norm and self.structure.norms[self.group.source].offset is None:
             return "the norm has no weight to fold factors into"
         blind = [layer.scheme.key for layer, _ in self.layers if not layer.judged]
         return f"the rounding of {blind[0]} cannot be judged ahead" if blind else ""
 
     def readers(self) -> Readers:
-        rows = len(self.feed.rows)
+        rows = len(self.group.rows)
         device = self.layers[0][0].weight.device
         figures = torch.zeros(4, rows, device=device)
-        for sink in self.feed.sinks:
-            channels = sink.channels.to(device)
-            matrix = self.structure.linear(self.block, sink.name).matrix.abs()
+        for consumer in self.group.consumers:
+            channels = consumer.channels.to(device)
+            matrix = self.structure.linear(self.block, consumer.name).matrix.abs()
             share = matrix / matrix.amax(1, keepdim=True).clamp_min(1e-12)
             of_weights = (matrix.amax(0), share.double().mean(0).float())
-            sample = self.seen.samples.get(sink.name)
+            sample = self.seen.samples.get(consumer.name)
             if sample is not None and sample.tokens:
                 for index, values in enumerate((sample.greatest, sample.mean)):
                     figures[index].scatter_reduce_(0, channels, values, "amax")
@@ -155,9 +155,9 @@ class _Work:
     def exact(self, factors: Tensor) -> Tensor:
         """The nearest factors that the source takes without rounding, finite and positive; 1 where it gives nothing."""
         factors = torch.where(factors.isfinite() & (factors > 0), factors, 1.0)
-        if not self.feed.norm:
+        if not self.group.norm:
             return factors
-        norm = self.structure.norm(self.block, self.feed.source)
+        norm = self.structure.norm(self.block, self.group.source)
         gain = norm.gain
         if gain is None:
             return torch.ones_like(factors)
@@ -170,20 +170,20 @@ class _Work:
 
     def source_suffers(self, factors: Tensor) -> bool:
         """Whether the source's own weights round worse by 1 % when its rows are divided."""
-        if self.feed.norm or isinstance(self._source_scheme, Keep):
+        if self.group.norm or isinstance(self._source_scheme, Keep):
             return False
-        matrix = self.structure.linear(self.block, self.feed.source).matrix
+        matrix = self.structure.linear(self.block, self.group.source).matrix
         rows = torch.ones(matrix.shape[0], device=matrix.device)
         before = weight_error(self._source_scheme, matrix, rows)
-        rows[self.feed.rows.to(rows.device)] = 1 / factors
+        rows[self.group.rows.to(rows.device)] = 1 / factors
         return weight_error(self._source_scheme, matrix, rows) > before * (1 + MIN_GAIN)
 
     def carry_out(self, factors: Tensor, output: Tensor) -> float:
         """Fold the factors in; the relative change of the block's output, undone when it is above `KEPT`."""
-        names = (self.feed.source, *(sink.name for sink in self.feed.sinks))
+        names = (self.group.source, *(consumer.name for consumer in self.group.consumers))
         parameters = [parameter for name in names for parameter in self.block.get_submodule(name).parameters()]
         kept = [parameter.data.clone() for parameter in parameters]
-        scale_feed(self.structure, self.block, self.feed, factors)
+        scale_group(self.structure, self.block, self.group, factors)
         change = relative_error(
             run_block(self.block, _hidden(self.seen), self.seen.args or (), self.seen.kwargs), output
         )

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from benchvise.core.transforms.linear import Linear, as_linear, close
 from benchvise.core.transforms.norm import Norm, NormForm, as_norm
-from benchvise.core.transforms.random_copy import Rehearsal, tried
+from benchvise.core.transforms.random_copy import RandomCopy, tried
 from benchvise.core.transforms.rotation import Rotation
 
 MIN_FACTOR, GREATEST_FACTOR = 1.5, 3.0
 
 
 @dataclass(frozen=True)
-class Sink:
+class Consumer:
     """A linear layer; for each of its inputs, the position in `Feed.rows` of the channel it reads: int64 [inputs]."""
 
     name: str
@@ -35,7 +35,7 @@ class Sink:
 
 @dataclass(frozen=True)
 class CoupledGroup:
-    """A source whose channels reach the sinks one by one.
+    """A source whose channels reach the consumers one by one.
 
     rows: the outputs of the source that take part, int64 [n], ascending; all of a norm.
     head: neighbouring channels may be mixed by any matrix in runs of this length; 1 when they may only be scaled.
@@ -44,7 +44,7 @@ class CoupledGroup:
     source: str
     norm: bool
     rows: Tensor
-    sinks: tuple[Sink, ...]
+    consumers: tuple[Consumer, ...]
     head: int = 1
 
 
@@ -52,12 +52,12 @@ class CoupledGroup:
 class Structure:
     """What is known of a block or of what lies around the blocks; modules by their names in it.
 
-    linears: whether each keeps its weight transposed. norms: also those that feed nothing.
+    linears: whether each keeps its weight transposed. norms: also those that feed no consumer.
     """
 
     linears: Mapping[str, bool]
     norms: Mapping[str, NormForm]
-    feeds: tuple[CoupledGroup, ...]
+    groups: tuple[CoupledGroup, ...]
     notes: tuple[str, ...]
 
     def linear(self, root: nn.Module, name: str) -> Linear:
@@ -68,7 +68,7 @@ class Structure:
 
 
 def find_coupling(root: nn.Module, run: Callable[[], Tensor], norm_widths: set[int]) -> Structure:
-    """The structure of a random copy. run: its output for inputs that stay the same.
+    """The structure of a random copy. run: its output, float32 of any shape, for inputs that stay the same.
 
     norm_widths: widths that norms without weight are tried with.
     """
@@ -90,81 +90,84 @@ def find_coupling(root: nn.Module, run: Callable[[], Tensor], norm_widths: set[i
         return search.structure()
 
 
-def structure_of(rehearsal: Rehearsal) -> Structure:
+def structure_of(random_copy: RandomCopy) -> Structure:
     """The structure of a block."""
-    return find_coupling(rehearsal.block, rehearsal, {rehearsal.hidden.shape[-1]})
+    return find_coupling(random_copy.block, random_copy, {random_copy.hidden.shape[-1]})
 
 
-def scale_feed(structure: Structure, root: nn.Module, feed: CoupledGroup, factors: Tensor) -> None:
-    """Divide the source's channels by `factors`, float32 [rows], positive, and multiply their readers by them."""
-    if feed.norm:
-        norm = structure.norm(root, feed.source)
+def scale_group(structure: Structure, root: nn.Module, group: CoupledGroup, factors: Tensor) -> None:
+    """Divide the source's channels by `factors`, float32 [rows], positive, and multiply their readers by them.
+
+    Raises ValueError for a norm without a weight.
+    """
+    if group.norm:
+        norm = structure.norm(root, group.source)
         gain, bias = norm.gain, norm.bias
         if gain is None:
-            raise ValueError(f"'{feed.source}' has no weight that could be scaled")
+            raise ValueError(f"'{group.source}' has no weight that could be scaled")
         norm.set_gain(gain / factors)
         if bias is not None:
             bias.div_(factors)
     else:
-        structure.linear(root, feed.source).scale_outputs(feed.rows.to(factors.device), 1 / factors)
-    for sink in feed.sinks:
-        structure.linear(root, sink.name).scale_inputs(factors[sink.channels.to(factors.device)])
+        structure.linear(root, group.source).scale_outputs(group.rows.to(factors.device), 1 / factors)
+    for consumer in group.consumers:
+        structure.linear(root, consumer.name).scale_inputs(factors[consumer.channels.to(factors.device)])
 
 
-def rotate_heads(structure: Structure, root: nn.Module, feed: CoupledGroup, turn: Rotation) -> None:
+def rotate_heads(structure: Structure, root: nn.Module, group: CoupledGroup, turn: Rotation) -> None:
     """Turn the source's channels in runs of `turn.width`, and what reads them."""
-    source = structure.linear(root, feed.source)
-    source.rotate_outputs(feed.rows.to(source.matrix.device), turn)
-    for sink in feed.sinks:
-        structure.linear(root, sink.name).rotate_inputs(turn)
+    source = structure.linear(root, group.source)
+    source.rotate_outputs(group.rows.to(source.matrix.device), turn)
+    for consumer in group.consumers:
+        structure.linear(root, consumer.name).rotate_inputs(turn)
 
 
 class _Search:
     def __init__(self, root: nn.Module, run: Callable[[], Tensor], parts: Structure) -> None:
         self.root, self.run, self.parts = root, run, parts
-        self.output, self.inputs = self._watched()
+        self.output, self.inputs = self._observed()
         self.claimed: set[str] = set()
         self.notes: list[str] = []
 
     def structure(self) -> Structure:
-        feeds: list[CoupledGroup] = []
+        groups: list[CoupledGroup] = []
         for name in self.parts.norms:
-            feeds += self._norm_feed(name)
+            groups += self._norm_groups(name)
         for name in self.parts.linears:
             if name in self.inputs:
-                feeds += self._linear_feed(name)
-        return Structure(self.parts.linears, self.parts.norms, tuple(feeds), tuple(self.notes))
+                groups += self._linear_groups(name)
+        return Structure(self.parts.linears, self.parts.norms, tuple(groups), tuple(self.notes))
 
-    def _norm_feed(self, name: str) -> Iterator[CoupledGroup]:
+    def _norm_groups(self, name: str) -> Iterator[CoupledGroup]:
         width = self._outputs(name)
         if width is None:
             return
         rows = torch.arange(width)
-        sinks = self._readers(name, rows)
-        if not sinks:
+        consumers = self._readers(name, rows)
+        if not consumers:
             return
-        feed = CoupledGroup(name, True, rows, sinks)
-        if self.parts.norms[name].offset is not None and not self._scalable(feed):
-            self.notes.append(f"{name} is left alone: its output is read by more than {_names(sinks)}")
+        group = CoupledGroup(name, True, rows, consumers)
+        if self.parts.norms[name].offset is not None and not self._scalable(group):
+            self.notes.append(f"{name} is left alone: its output is read by more than {_names(consumers)}")
             return
-        self.claimed |= {sink.name for sink in sinks}
-        yield feed
+        self.claimed |= {consumer.name for consumer in consumers}
+        yield group
 
-    def _linear_feed(self, name: str) -> Iterator[CoupledGroup]:
-        free = {self._width(sink) for sink in self.inputs if sink not in self.claimed and sink != name}
+    def _linear_groups(self, name: str) -> Iterator[CoupledGroup]:
+        free = {self._width(consumer) for consumer in self.inputs if consumer not in self.claimed and consumer != name}
         outputs = self.parts.linear(self.root, name).matrix.shape[0]
         for rows in _row_choices(outputs, free):
-            sinks = tuple(sink for sink in self._readers(name, rows) if sink.name not in self.claimed)
-            if not sinks:
+            consumers = tuple(consumer for consumer in self._readers(name, rows) if consumer.name not in self.claimed)
+            if not consumers:
                 continue
-            feed = CoupledGroup(name, False, rows, sinks)
-            if not self._scalable(feed):
+            group = CoupledGroup(name, False, rows, consumers)
+            if not self._scalable(group):
                 continue
-            self.claimed |= {sink.name for sink in sinks}
-            yield CoupledGroup(name, False, rows, sinks, self._head(feed))
+            self.claimed |= {consumer.name for consumer in consumers}
+            yield CoupledGroup(name, False, rows, consumers, self._head(group))
             return
 
-    def _readers(self, name: str, rows: Tensor) -> tuple[Sink, ...]:
+    def _readers(self, name: str, rows: Tensor) -> tuple[Consumer, ...]:
         factors = torch.linspace(MIN_FACTOR, GREATEST_FACTOR, len(rows), device=self.output.device)
         module = self.root.get_submodule(name)
 
@@ -175,18 +178,18 @@ class _Search:
 
         hook = module.register_forward_hook(multiply)
         try:
-            _, inputs = self._watched()
+            _, inputs = self._observed()
         finally:
             hook.remove()
         found = []
-        for sink, before in self.inputs.items():
-            after = inputs.get(sink)
-            channels = None if after is None or sink == name else _source_channels(before, after, factors)
+        for consumer, before in self.inputs.items():
+            after = inputs.get(consumer)
+            channels = None if after is None or consumer == name else _source_channels(before, after, factors)
             if channels is not None:
-                found.append(Sink(sink, channels.cpu()))
+                found.append(Consumer(consumer, channels.cpu()))
         return tuple(found)
 
-    def _watched(self) -> tuple[Tensor, dict[str, Tensor]]:
+    def _observed(self) -> tuple[Tensor, dict[str, Tensor]]:
         """The output, and the inputs [tokens, inputs] of every linear layer that runs."""
         seen: dict[str, Tensor] = {}
 
@@ -220,33 +223,33 @@ class _Search:
     def _width(self, name: str) -> int:
         return self.parts.linear(self.root, name).matrix.shape[1]
 
-    def _scalable(self, feed: CoupledGroup) -> bool:
-        factors = torch.rand(len(feed.rows), generator=torch.Generator().manual_seed(4)) + 0.5
-        with self._tried(feed):
-            scale_feed(self.parts, self.root, feed, factors.to(self.output.device))
+    def _scalable(self, group: CoupledGroup) -> bool:
+        factors = torch.rand(len(group.rows), generator=torch.Generator().manual_seed(4)) + 0.5
+        with self._tried(group):
+            scale_group(self.parts, self.root, group, factors.to(self.output.device))
             return close(self.run(), self.output)
 
-    def _head(self, feed: CoupledGroup) -> int:
+    def _head(self, group: CoupledGroup) -> int:
         """The longest run that may be mixed: every divisor is tried that the readers' order allows."""
-        for length in _divisors(len(feed.rows)):
-            if length == 1 or not all(_in_runs(sink.channels, length) for sink in feed.sinks):
+        for length in _divisors(len(group.rows)):
+            if length == 1 or not all(_in_runs(consumer.channels, length) for consumer in group.consumers):
                 continue
-            with self._tried(feed):
-                rotate_heads(self.parts, self.root, feed, Rotation(length, 5))
+            with self._tried(group):
+                rotate_heads(self.parts, self.root, group, Rotation(length, 5))
                 if close(self.run(), self.output):
                     return length
         return 1
 
-    def _tried(self, feed: CoupledGroup) -> AbstractContextManager[None]:
-        return tried(nn.ModuleList([self.root.get_submodule(name) for name in (feed.source, *_sink_names(feed))]))
+    def _tried(self, group: CoupledGroup) -> AbstractContextManager[None]:
+        return tried(nn.ModuleList([self.root.get_submodule(name) for name in (group.source, *_sink_names(group))]))
 
 
-def _sink_names(feed: CoupledGroup) -> list[str]:
-    return [sink.name for sink in feed.sinks]
+def _sink_names(group: CoupledGroup) -> list[str]:
+    return [consumer.name for consumer in group.consumers]
 
 
-def _names(sinks: tuple[Sink, ...]) -> str:
-    return ", ".join(sink.name for sink in sinks)
+def _names(consumers: tuple[Consumer, ...]) -> str:
+    return ", ".join(consumer.name for consumer in consumers)
 
 
 def _source_channels(before: Tensor, after: Tensor, factors: Tensor) -> Tensor | None:

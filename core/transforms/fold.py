@@ -8,7 +8,7 @@ from torch import nn
 
 from benchvise.core.methods.fold import Fold
 from benchvise.core.transforms.fold_norms import fold_norms
-from benchvise.core.transforms.model_structure import Outline
+from benchvise.core.transforms.model_structure import ModelStructure
 from benchvise.core.transforms.transform import NetworkRewrite
 
 
@@ -16,7 +16,7 @@ class FoldNorms(NetworkRewrite[Fold]):
     """Every norm that is read by linear layers alone, in the blocks and after them."""
 
     def __init__(self, settings: Fold, model: nn.Module, blocks: Sequence[nn.Module], seed: int) -> None:  # noqa: ARG002 - nothing to draw, nothing to set
-        self._outline = Outline(model, blocks)
+        self._outline = ModelStructure(model, blocks)
         self.notes = self._outline.notes
 
     def ends(self, model: nn.Module) -> None:

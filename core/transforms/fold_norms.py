@@ -18,26 +18,26 @@ def fold_norms(structure: Structure, root: nn.Module, tied: Collection[str] = ()
     tied: readers that share their weight with an embedding, which must not change.
     """
     notes = []
-    for feed in structure.feeds:
-        if not feed.norm or structure.norms[feed.source].offset is None:
+    for group in structure.groups:
+        if not group.norm or structure.norms[group.source].offset is None:
             continue
-        if any(sink.name in tied for sink in feed.sinks):
-            notes.append(f"{feed.source} is not folded: the head that reads it shares its weight with the embedding")
-        elif not fold(structure, root, feed):
-            notes.append(f"{feed.source} is not folded: its bias has no place in the layers behind a gain near 0")
+        if any(consumer.name in tied for consumer in group.consumers):
+            notes.append(f"{group.source} is not folded: the head that reads it shares its weight with the embedding")
+        elif not fold(structure, root, group):
+            notes.append(f"{group.source} is not folded: its bias has no place in the layers behind a gain near 0")
     return tuple(notes)
 
 
-def fold(structure: Structure, root: nn.Module, feed: CoupledGroup) -> bool:
+def fold(structure: Structure, root: nn.Module, group: CoupledGroup) -> bool:
     """Move the norm's gain into its readers, float32, in place. False and nothing done where that is impossible.
 
     The bias goes along where every reader has one; otherwise it stays, divided by the gain, which must not be near 0.
     """
-    norm = structure.norm(root, feed.source)
+    norm = structure.norm(root, group.source)
     gain, bias = norm.gain, norm.bias
     if gain is None:
         return True
-    readers = [structure.linear(root, sink.name) for sink in feed.sinks]
+    readers = [structure.linear(root, consumer.name) for consumer in group.consumers]
     if bias is not None and bool(bias.any()):
         if all(reader.bias is not None for reader in readers):
             for reader in readers:

@@ -30,7 +30,10 @@ def odd_part(width: int) -> int | None:
 
 @lru_cache(maxsize=16)
 def small_hadamard(order: int) -> Tensor:
-    """float32 [order, order] of ±1 for an order that `odd_part` gave."""
+    """float32 [order, order] of ±1 for an order that `odd_part` gave.
+
+    Raises ValueError for an order without a construction.
+    """
     if order == 1:
         return torch.ones(1, 1)
     if order == 2:

@@ -25,7 +25,7 @@ class InputSample:
         self._keys = torch.empty(0)
 
     def add(self, inputs: Tensor) -> None:
-        """inputs: [..., columns]."""
+        """inputs: [..., columns] of any floating dtype."""
         rows = inputs.detach().float().reshape(-1, inputs.shape[-1])
         keys = torch.rand(len(rows), generator=self._generator)
         if not len(rows):
@@ -59,7 +59,7 @@ class InputSample:
 
 
 class BlockInputs:
-    """Everything `watch` saw: samples by layer, and how the block itself was called first."""
+    """Everything `observe_inputs` saw: samples by layer, and how the block itself was called first."""
 
     def __init__(self) -> None:
         self.samples: dict[str, InputSample] = {}
@@ -67,7 +67,7 @@ class BlockInputs:
         self.kwargs: Mapping[str, Any] = {}
 
 
-def watch(block: nn.Module, run: Callable[[], None], layers: Collection[str]) -> BlockInputs:
+def observe_inputs(block: nn.Module, run: Callable[[], None], layers: Collection[str]) -> BlockInputs:
     """Run the calibration inputs through the block and look at what its layers, by name, get.
 
     Layers that are handed the very same tensor share one sample.

@@ -24,13 +24,13 @@ class Linear:
 
     @property
     def matrix(self) -> Tensor:
-        """The weight as [outputs, inputs]: a view."""
+        """The weight as [outputs, inputs] in its dtype: a view."""
         weight = self.module.get_parameter("weight").data
         return weight.T if self.transposed else weight
 
     @property
     def bias(self) -> Tensor | None:
-        """[outputs]: a view."""
+        """[outputs] in its dtype: a view."""
         return bias_of(self.module)
 
     def scale_inputs(self, factors: Tensor) -> None:
@@ -45,7 +45,7 @@ class Linear:
             bias[rows] = bias[rows] * factors
 
     def rotate_inputs(self, turn: Callable[[Tensor], Tensor]) -> None:
-        """Turn each row as a vector of inputs."""
+        """Turn each row as a vector of inputs. turn: [n, inputs] to the same shape and dtype."""
         self.matrix.copy_(turn(self.matrix))
 
     def rotate_outputs(self, rows: Tensor, turn: Callable[[Tensor], Tensor]) -> None:
@@ -57,7 +57,7 @@ class Linear:
 
 
 def bias_of(module: nn.Module) -> Tensor | None:
-    """The module's bias, None where it has none."""
+    """The module's bias [outputs] in its dtype, None where it has none."""
     bias = getattr(module, "bias", None)
     return bias.data if isinstance(bias, nn.Parameter) else None
 
@@ -89,12 +89,12 @@ def as_linear(module: nn.Module, generator: torch.Generator) -> Linear | None:
 
 
 def close(given: Tensor, expected: Tensor, tolerance: float = _TOLERANCE) -> bool:
-    """Whether two tensors of one shape differ by no more than float32 rounding, relative to the second's size."""
+    """Whether tensors of the same shape differ by no more than float32 rounding, relative to the second's size."""
     return given.shape == expected.shape and relative_error(given, expected) <= tolerance
 
 
 def relative_error(given: Tensor, expected: Tensor) -> float:
-    """‖given − expected‖ / ‖expected‖; infinite where one of them is not finite."""
+    """‖given − expected‖ / ‖expected‖ of any shape and dtype; infinite where one of them is not finite."""
     size = float(torch.linalg.vector_norm(expected.double()))
     error = float(torch.linalg.vector_norm(given.double() - expected.double())) / max(size, 1e-30)
     return float("inf") if math.isnan(error) else error

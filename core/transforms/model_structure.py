@@ -8,12 +8,12 @@ from torch import nn
 
 from benchvise.core.errors import RecipeError
 from benchvise.core.transforms.coupling import Structure, find_coupling, structure_of
-from benchvise.core.transforms.random_copy import FAULTS, Rehearsal, Stage
+from benchvise.core.transforms.random_copy import FAULTS, RandomCopy, Stage
 from benchvise.core.transforms.residual import Residual, block_residual, ends_residual
 
 
-class Outline:
-    """Blocks that are alike in modules and shapes are looked at once.
+class ModelStructure:
+    """Blocks with the same modules and shapes are examined once.
 
     ends, ends_residual: what lies around the blocks; modules by their names in the model.
     tied: linear layers there that share their weight with an embedding.
@@ -25,7 +25,7 @@ class Outline:
         for block, stand_in in zip(blocks, stage.stand_ins, strict=True):
             kind = kind_of(block)
             if kind not in self._kinds:
-                self._kinds[kind] = _looked_at(block, Rehearsal(block, stand_in.args, stand_in.kwargs))
+                self._kinds[kind] = _looked_at(block, RandomCopy(block, stand_in.args, stand_in.kwargs))
         self.ends = find_coupling(stage.model, stage.all_outputs, {stage.width})
         self.ends_residual = ends_residual(self.ends, stage)
         self.tied = stage.tied
@@ -52,15 +52,15 @@ class Outline:
 
 
 def kind_of(block: nn.Module) -> str:
-    """Equal for blocks that are alike in modules and shapes."""
+    """Equal for blocks with the same modules and shapes."""
     shapes = ", ".join(f"{name} {tuple(parameter.shape)}" for name, parameter in block.named_parameters())
     return f"{block!r} {shapes}"
 
 
-def _looked_at(block: nn.Module, rehearsal: Rehearsal) -> tuple[Structure, Residual]:
+def _looked_at(block: nn.Module, random_copy: RandomCopy) -> tuple[Structure, Residual]:
     try:
-        structure = structure_of(rehearsal)
-        return structure, block_residual(structure, rehearsal)
+        structure = structure_of(random_copy)
+        return structure, block_residual(structure, random_copy)
     except FAULTS as error:
         raise RecipeError(
             f"A {type(block).__name__} cannot be run on made-up inputs, so no transform can be proven to keep its "

@@ -33,16 +33,18 @@ class Norm:
         return self.module.get_parameter("weight").data + self.form.offset
 
     def set_gain(self, gain: Tensor) -> None:
+        """gain: float32 [width]. Raises ValueError for a norm without a weight."""
         if self.form.offset is None:
             raise ValueError("a norm without weight has no gain to set")
         self.module.get_parameter("weight").data.copy_(gain - self.form.offset)
 
     @property
     def bias(self) -> Tensor | None:
+        """[width] in its dtype, None where the norm has none."""
         return bias_of(self.module)
 
     def nearest_gain(self, gain: Tensor) -> Tensor:
-        """The nearest gain whose weight takes 8 significant bits, so that no stored dtype rounds it again."""
+        """The nearest gain, float32 [width], whose weight takes 8 significant bits: no stored dtype rounds it."""
         offset = self.form.offset or 0.0
         return (gain - offset).to(torch.bfloat16).float() + offset
 

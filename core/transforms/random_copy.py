@@ -24,7 +24,7 @@ _WINDOWS, _TOKENS = 2, 12
 FAULTS = (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError)
 
 
-class Rehearsal:
+class RandomCopy:
     """A random copy of one block with inputs to run it on.
 
     hidden: float32 [windows, tokens, width], random.
@@ -44,6 +44,8 @@ class Rehearsal:
 
 def run_block(block: nn.Module, hidden: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
     """Run a block on `hidden` with the other arguments that the model handed it.
+
+    hidden and result: float32 [windows, tokens, width].
 
     A cache of past tokens is left out: it would grow from run to run.
     """
@@ -89,7 +91,7 @@ class StandIn(nn.Module):
     """Passes its hidden state on, as the block it stands for would, and remembers how it was called.
 
     The first one multiplies each token by 1 and its size: a turned hidden state stays turned, but channels do not pass
-    one by one, so that what lies before the blocks is not taken to feed what lies behind them.
+    one by one, so that what lies before the blocks is not taken to group what lies behind them.
     """
 
     def __init__(self, *, first: bool, returns_tuple: bool) -> None:
@@ -108,6 +110,7 @@ class StandIn(nn.Module):
 
     @property
     def hidden(self) -> Tensor:
+        """The hidden state it was last given, float32 [windows, tokens, width]."""
         found: Tensor = self.args[0] if self.args else self.kwargs["hidden_states"]
         return found
 
@@ -144,12 +147,12 @@ class Stage:
             return first_tensor(self.model(**self._inputs))
 
     def all_outputs(self) -> Tensor:
-        """The model's first output and what the first block is given, as one vector."""
+        """The model's first output and what the first block is given, as one vector float32 [values]."""
         return torch.cat((self().flatten(), self.hidden.flatten()))
 
     @property
     def hidden(self) -> Tensor:
-        """What the first block was last given, [windows, tokens, width]."""
+        """What the first block was last given, float32 [windows, tokens, width]."""
         return self.stand_ins[0].hidden
 
     @property
@@ -173,7 +176,7 @@ def tried(module: nn.Module) -> Iterator[None]:
 
 
 def first_tensor(output: Any) -> Tensor:
-    """The tensor a module gives first: logits, hidden state. Raises TypeError when there is none."""
+    """The tensor, of any shape and dtype, that a module gives first. Raises TypeError when there is none."""
     parts = output.values() if isinstance(output, Mapping) else output
     for part in (output,) if isinstance(output, Tensor) else parts:
         if isinstance(part, Tensor):

@@ -14,7 +14,7 @@ from torch import nn
 from benchvise.core.transforms.coupling import CoupledGroup, Structure
 from benchvise.core.transforms.fold_norms import fold_norms
 from benchvise.core.transforms.linear import bias_of, close
-from benchvise.core.transforms.random_copy import Rehearsal, Stage, tried
+from benchvise.core.transforms.random_copy import RandomCopy, Stage, tried
 from benchvise.core.transforms.rotation import Rotation
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -38,17 +38,17 @@ class Residual:
     refusal: str = ""
 
 
-def block_residual(structure: Structure, rehearsal: Rehearsal) -> Residual:
+def block_residual(structure: Structure, random_copy: RandomCopy) -> Residual:
     """What to turn in a block."""
-    found = _candidates(structure, rehearsal.block, rehearsal.hidden.shape[-1], tables=False)
+    found = _candidates(structure, random_copy.block, random_copy.hidden.shape[-1], tables=False)
     turn = Rotation(found.width, 6, keeps_mean=found.centred)
-    expected = turn(rehearsal())
-    with torch.no_grad(), tried(rehearsal.block):
-        fold_norms(structure, rehearsal.block)
-        turn_residual(structure, rehearsal.block, found, turn)
-        if close(rehearsal(turn(rehearsal.hidden)), expected):
+    expected = turn(random_copy())
+    with torch.no_grad(), tried(random_copy.block):
+        fold_norms(structure, random_copy.block)
+        turn_residual(structure, random_copy.block, found, turn)
+        if close(random_copy(turn(random_copy.hidden)), expected):
             return found
-    return _refused(found, _reason(structure, rehearsal.block, found.width))
+    return _refused(found, _reason(structure, random_copy.block, found.width))
 
 
 def ends_residual(structure: Structure, stage: Stage) -> Residual:
@@ -74,12 +74,12 @@ def turn_residual(structure: Structure, root: nn.Module, residual: Residual, tur
     for name in residual.writers:
         linear = structure.linear(root, name)
         linear.rotate_outputs(torch.arange(residual.width, device=linear.matrix.device), turn)
-    for feed in residual_feeds(structure, residual.width):
-        bias = structure.norm(root, feed.source).bias
+    for group in residual_feeds(structure, residual.width):
+        bias = structure.norm(root, group.source).bias
         if bias is not None:
             bias.copy_(turn(bias))
-        for sink in feed.sinks:
-            linear = structure.linear(root, sink.name)
+        for consumer in group.consumers:
+            linear = structure.linear(root, consumer.name)
             if linear.matrix.data_ptr() not in tables:
                 linear.rotate_inputs(turn)
 
@@ -93,12 +93,12 @@ def _turn_convolution(module: nn.Module, turn: Rotation) -> None:
 
 def residual_feeds(structure: Structure, width: int) -> tuple[CoupledGroup, ...]:
     """Norms over the whole width with what reads them."""
-    return tuple(feed for feed in structure.feeds if feed.norm and len(feed.rows) == width)
+    return tuple(group for group in structure.groups if group.norm and len(group.rows) == width)
 
 
 def _candidates(structure: Structure, root: nn.Module, width: int, *, tables: bool) -> Residual:
-    feeds = residual_feeds(structure, width)
-    readers = {sink.name for feed in feeds for sink in feed.sinks}
+    groups = residual_feeds(structure, width)
+    readers = {consumer.name for group in groups for consumer in group.consumers}
     writers = tuple(
         name
         for name in structure.linears
@@ -115,7 +115,7 @@ def _candidates(structure: Structure, root: nn.Module, width: int, *, tables: bo
         for name, parameter in root.named_parameters(remove_duplicate=False)
         if name not in owned and parameter.dim() > 1 and parameter.shape[-1] == width
     ]
-    centred = any(structure.norms[feed.source].centred for feed in feeds)
+    centred = any(structure.norms[group.source].centred for group in groups)
     return Residual(width, writers, convolutions, tuple(found) if tables else (), centred)
 
 
@@ -127,7 +127,7 @@ def _refused(found: Residual, reason: str) -> Residual:
 
 
 def _reason(structure: Structure, block: nn.Module, width: int) -> str:
-    reading = {feed.source for feed in structure.feeds if feed.norm}
+    reading = {group.source for group in structure.groups if group.norm}
     others = [
         name
         for name, form in structure.norms.items()

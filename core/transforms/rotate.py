@@ -10,7 +10,7 @@ from benchvise.core.errors import RecipeError
 from benchvise.core.methods.rotate import Rotate
 from benchvise.core.transforms.coupling import CoupledGroup, Structure, rotate_heads
 from benchvise.core.transforms.fold_norms import fold_norms
-from benchvise.core.transforms.model_structure import Outline
+from benchvise.core.transforms.model_structure import ModelStructure
 from benchvise.core.transforms.residual import Residual, residual_feeds, turn_residual
 from benchvise.core.transforms.rotation import Rotation
 from benchvise.core.transforms.transform import NetworkRewrite
@@ -22,7 +22,7 @@ class RotateNetwork(NetworkRewrite[Rotate]):
     def __init__(self, settings: Rotate, model: nn.Module, blocks: Sequence[nn.Module], seed: int) -> None:
         self.settings = settings
         self._seed = seed
-        self._outline = Outline(model, blocks)
+        self._outline = ModelStructure(model, blocks)
         self.notes = self._outline.notes
         self._turn: Rotation | None = None
         self._ends_done = False
@@ -55,22 +55,22 @@ class RotateNetwork(NetworkRewrite[Rotate]):
         if self._turn is not None:
             _fold_and_turn(structure, block, residual, self._turn, frozenset())
         if self.settings.heads:
-            for feed in _head_feeds(structure):
-                rotate_heads(structure, block, feed, Rotation(feed.head, self._seed + 1 + index))
+            for group in _head_feeds(structure):
+                rotate_heads(structure, block, group, Rotation(group.head, self._seed + 1 + index))
 
     def _refuse(self, reason: str) -> None:
         self.notes += (f"the residual stream is not turned: {reason}",)
 
 
 def _head_feeds(structure: Structure) -> list[CoupledGroup]:
-    return [feed for feed in structure.feeds if not feed.norm and feed.head > 1]
+    return [group for group in structure.groups if not group.norm and group.head > 1]
 
 
-def _foldable(outline: Outline, model: nn.Module) -> bool:
+def _foldable(outline: ModelStructure, model: nn.Module) -> bool:
     """Whether every norm before a tied head has a constant gain; the others are folded."""
-    for feed in residual_feeds(outline.ends, outline.ends_residual.width):
-        gain = outline.ends.norm(model, feed.source).gain
-        tied = any(sink.name in outline.tied for sink in feed.sinks)
+    for group in residual_feeds(outline.ends, outline.ends_residual.width):
+        gain = outline.ends.norm(model, group.source).gain
+        tied = any(consumer.name in outline.tied for consumer in group.consumers)
         if tied and gain is not None and float(gain.max() - gain.min()) > 1e-6 * float(gain.abs().max()):
             return False
     return True
@@ -80,13 +80,13 @@ def _fold_and_turn(
     structure: Structure, root: nn.Module, residual: Residual, turn: Rotation, tied: frozenset[str]
 ) -> None:
     fold_norms(structure, root, tied)
-    for feed in residual_feeds(structure, residual.width):
-        gain = structure.norm(root, feed.source).gain
+    for group in residual_feeds(structure, residual.width):
+        gain = structure.norm(root, group.source).gain
         if gain is not None and float(gain.max() - gain.min()) > 1e-6 * float(gain.abs().max()):
             raise RecipeError(
-                f"'{feed.source}' has a bias behind a gain near 0, which cannot be folded, so the residual stream "
+                f"'{group.source}' has a bias behind a gain near 0, which cannot be folded, so the residual stream "
                 "cannot be turned",
-                where=feed.source,
+                where=group.source,
                 remedy="Turn off 'residual' in the rotation.",
             )
     turn_residual(structure, root, residual, turn)

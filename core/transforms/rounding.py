@@ -33,7 +33,10 @@ class RoundedLayer:
         return nearest(self.scheme, self.weight[:1]) is not None
 
     def error(self, factors: Tensor) -> float:
-        """Σ (ŷ − y)² with the columns multiplied, and the inputs divided, by `factors` float32 [inputs]."""
+        """Σ (ŷ − y)² with the columns multiplied, and the inputs divided, by `factors` float32 [inputs].
+
+        Raises TypeError for schemes without a grid.
+        """
         scaled = self.weight * factors
         rounded = nearest(self.scheme, scaled)
         if rounded is None:
@@ -52,7 +55,7 @@ class RoundedLayer:
 
 
 def nearest(scheme: Scheme, weight: Tensor) -> Tensor | None:
-    """The weight [rows, columns] rounded to the nearest values of the scheme; None for schemes without a grid."""
+    """The weight float32 [rows, columns] rounded to the scheme's nearest values; None for schemes without a grid."""
     if isinstance(scheme, Keep):
         return weight.clone()
     try:

@@ -31,7 +31,7 @@ from benchvise.core.methods.scale import Scale
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.smooth import Smooth
 from benchvise.core.methods.transform import Transform
-from benchvise.core.transforms.model_structure import Outline
+from benchvise.core.transforms.model_structure import ModelStructure
 from benchvise.core.transforms.registry import rewrite_of
 from benchvise.core.transforms.rounding import nearest
 
@@ -58,19 +58,19 @@ def planted(model: nn.Module, channels: int = CHANNELS, factor: float = FACTOR) 
     """The model with outlier channels behind every norm of its blocks: the same function."""
     twin = copy.deepcopy(model)
     blocks = find_blocks(twin).modules
-    outline = Outline(twin, blocks)
+    outline = ModelStructure(twin, blocks)
     generator = torch.Generator().manual_seed(11)
     for block in blocks:
         structure, _ = outline.of(block)
-        for feed in structure.feeds:
-            if feed.norm:
-                chosen = torch.randperm(len(feed.rows), generator=generator)[:channels]
-                norm = structure.norm(block, feed.source)
+        for group in structure.groups:
+            if group.norm:
+                chosen = torch.randperm(len(group.rows), generator=generator)[:channels]
+                norm = structure.norm(block, group.source)
                 gain = norm.gain.clone()
                 gain[chosen] *= factor
                 norm.set_gain(gain)
-                for sink in feed.sinks:
-                    structure.linear(block, sink.name).matrix[:, chosen] /= factor
+                for consumer in group.consumers:
+                    structure.linear(block, consumer.name).matrix[:, chosen] /= factor
     return twin
 
 

@@ -110,3 +110,27 @@ def test_every_registry_is_where_the_text_says(name: str, path: str) -> None:
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:core|tests)/[\w/.]*)`", TEXT))))
 def test_every_path_is_there(path: str) -> None:
     assert (ROOT / path).exists()
+
+
+ENGINE = """
+from benchvise.core.protocol import events, requests
+from benchvise.core.recipe.recipe import load_recipe
+from tests.core.test_engine_process import SAMPLE, Client
+import sys
+
+if __name__ == "__main__":
+    client = Client()
+    client.ask(requests.Compress(SAMPLE, load_recipe(sys.argv[1]), workspace=sys.argv[2]))
+    print(type(client.until(lambda event: isinstance(event, events.Finished | events.Failed))).__name__)
+    client.end()
+"""
+
+
+def test_the_engine_process_finds_the_methods_too(site: Path, tmp_path: Path) -> None:
+    script, recipe = tmp_path / "ask.py", tmp_path / "recipe.yaml"
+    script.write_text(ENGINE)
+    recipe.write_text(yaml.safe_dump({key: RECIPE[key] for key in ("benchvise", "seed", "rules")}))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}
+    command = [sys.executable, str(script), str(recipe), str(tmp_path / "workspace")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.strip() == "Finished", done.stderr

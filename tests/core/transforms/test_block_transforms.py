@@ -77,7 +77,7 @@ def test_the_function_is_kept_and_every_source_answered_for(
     plant_channels(original)
     model, notes = channel_scaled(name, transform, activations, scheme)
     assert difference(outputs(model), outputs(original)) < 1e-4
-    sources = {feed.split(" > ")[0] for feed in FEEDS[name]}
+    sources = {group.split(" > ")[0] for group in FEEDS[name]}
     told = {note.split(" → ")[0] for note in notes if " → " in note}
     assert told == sources
     assert not any("undone" in note or "cannot" in note for note in notes)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchvise.core.transforms.coupling import Structure, find_coupling
-from benchvise.core.transforms.model_structure import Outline
+from benchvise.core.transforms.model_structure import ModelStructure
 from tests.core.transforms.layouts import LAYOUTS
 
 _ATTENTION = "input_layernorm > self_attn.q_proj self_attn.k_proj self_attn.v_proj"
@@ -28,8 +28,8 @@ _OPT = _OPT_AFTER | {
 }
 
 
-def _with_heads(feeds: set[str], length: int) -> set[str]:
-    return {feed.replace("/ 8", f"/ {length}") for feed in feeds}
+def _with_heads(groups: set[str], length: int) -> set[str]:
+    return {group.replace("/ 8", f"/ {length}") for group in groups}
 
 
 FEEDS: dict[str, set[str]] = {
@@ -70,8 +70,9 @@ FEEDS: dict[str, set[str]] = {
 
 def described(structure: Structure) -> set[str]:
     return {
-        f"{feed.source} > {' '.join(sink.name for sink in feed.sinks)}" + (f" / {feed.head}" if feed.head > 1 else "")
-        for feed in structure.feeds
+        f"{group.source} > {' '.join(consumer.name for consumer in group.consumers)}"
+        + (f" / {group.head}" if group.head > 1 else "")
+        for group in structure.groups
     }
 
 
@@ -80,7 +81,7 @@ def test_what_is_found_in_a_block(name: str) -> None:
     layout = LAYOUTS[name]
     model = layout.model()
     blocks = layout.blocks_of(model)
-    outline = Outline(model, blocks)
+    outline = ModelStructure(model, blocks)
     for block in blocks:
         assert described(outline.of(block)[0]) == FEEDS[name]
 
@@ -88,18 +89,18 @@ def test_what_is_found_in_a_block(name: str) -> None:
 def test_the_values_of_a_fused_layer_are_told_from_queries_and_keys() -> None:
     model = LAYOUTS["gpt_neox"].model()
     blocks = LAYOUTS["gpt_neox"].blocks_of(model)
-    structure, _ = Outline(model, blocks).of(blocks[0])
-    (feed,) = (feed for feed in structure.feeds if not feed.norm)
-    assert feed.rows.tolist() == [24 * head + 16 + channel for head in range(4) for channel in range(8)]
+    structure, _ = ModelStructure(model, blocks).of(blocks[0])
+    (group,) = (group for group in structure.groups if not group.norm)
+    assert group.rows.tolist() == [24 * head + 16 + channel for head in range(4) for channel in range(8)]
 
 
 def test_grouped_values_reach_several_heads() -> None:
     model = LAYOUTS["llama"].model()
     blocks = LAYOUTS["llama"].blocks_of(model)
-    structure, _ = Outline(model, blocks).of(blocks[0])
-    (feed,) = (feed for feed in structure.feeds if feed.source == "self_attn.v_proj")
+    structure, _ = ModelStructure(model, blocks).of(blocks[0])
+    (group,) = (group for group in structure.groups if group.source == "self_attn.v_proj")
     heads = [0, 0, 1, 1]
-    assert feed.sinks[0].channels.tolist() == [8 * head + channel for head in heads for channel in range(8)]
+    assert group.consumers[0].channels.tolist() == [8 * head + channel for head in heads for channel in range(8)]
 
 
 def test_a_source_that_is_read_elsewhere_too_is_left_alone_and_told() -> None:
@@ -119,7 +120,7 @@ def test_a_source_that_is_read_elsewhere_too_is_left_alone_and_told() -> None:
     root = Leaking().requires_grad_(False)
     inputs = torch.randn(5, 8)
     structure = find_coupling(root, lambda: root(inputs), {8})
-    assert structure.feeds == ()
+    assert structure.groups == ()
     assert structure.notes == ("norm is left alone: its output is read by more than up",)
 
 
@@ -129,4 +130,4 @@ def test_only_a_relu_lets_factors_through() -> None:
         torch.manual_seed(0)
         root = nn.Sequential(nn.Linear(8, 6), activation, nn.Linear(6, 8)).requires_grad_(False)
         structure = find_coupling(root, lambda root=root: root(inputs), {8})  # type: ignore[misc]
-        assert bool(structure.feeds) is passes, activation
+        assert bool(structure.groups) is passes, activation

@@ -10,7 +10,7 @@ from torch import nn
 
 from benchvise.core.methods.fold import Fold
 from benchvise.core.methods.rotate import Rotate
-from benchvise.core.transforms.model_structure import Outline
+from benchvise.core.transforms.model_structure import ModelStructure
 from benchvise.core.transforms.registry import rewrite_of
 from benchvise.core.transforms.rotate import RotateNetwork
 from benchvise.core.transforms.transform import NetworkRewrite
@@ -144,6 +144,6 @@ def test_rotation_does_not_depend_on_how_many_blocks_there_are() -> None:
     layout = LAYOUTS["llama"]
     deep = Layout("llama", layout.config | {"num_hidden_layers": 40}, name="llama with many blocks")
     model = deep.model()
-    outline = Outline(model, deep.blocks_of(model))
+    outline = ModelStructure(model, deep.blocks_of(model))
     assert outline.residual_refusals == ()
-    assert [feed.source for feed in outline.ends.feeds] == ["model.norm"]
+    assert [group.source for group in outline.ends.groups] == ["model.norm"]
