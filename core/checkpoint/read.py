@@ -50,7 +50,7 @@ def read_rows(entry: TensorEntry, start: int, stop: int) -> RawArray:
     """Rows `start` to `stop` along dimension 0, as a fresh writable array `[stop - start, *shape[1:]]`.
 
     A scalar is one row, `[1]`. Raises CheckpointError when the file is gone or has become shorter, ValueError for a
-    tensor that lies in no file.
+    tensor that lies in no file, and IndexError for rows that the tensor does not have.
     """
     if entry.cut:
         raise ValueError(f"'{entry.name}' is cut by surgery: its values come from `Weights`")
