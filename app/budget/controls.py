@@ -64,7 +64,7 @@ class BudgetControls(QWidget):
         self.conditions.setAccessibleName("Conditions of the decode time")
         self.conditions.setToolTip("For how many sequences, after how many tokens, and on which machine")
         self.candidates = CheckList("Candidates", "Treatments that may be chosen; to keep a layer is always one more")
-        self.fused = QCheckBox("Fused alike")
+        self.fused = QCheckBox("Keep q/k/v and gate/up together")
         self.fused.setToolTip(
             "Query, key and value get the same treatment, and so do gate and up: runtimes compute them in one piece"
         )

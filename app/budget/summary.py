@@ -35,7 +35,7 @@ def missing_words(document: Document, failure: str) -> tuple[str, str, str]:
         f"several do at once.{begun}"
     )
     heading = "Sensitivity could not be measured" if failure else "Which layers deserve the bits?"
-    return heading, failure or needed, "Measure what is needed"
+    return heading, failure or needed, "Measure layers"
 
 
 def budget_words(found: Allocation, choices: Choices | None, conditions: Conditions) -> str:

@@ -38,7 +38,7 @@ class LogPanel(QWidget):
         layout.addWidget(self.view)
         session.client.event.connect(self._on_event)
         session.problems.added.connect(self._on_problem)
-        session.jobs.added.connect(lambda number: self._say_job(number, "asked for"))
+        session.jobs.added.connect(lambda number: self._say_job(number, "queued"))
         session.jobs.ended.connect(self._job_ended)
 
     def say(self, text: str, *, bad: bool = False) -> None:

@@ -118,8 +118,8 @@ class JobRow(QFrame):
         paused = job.state == PAUSED
         self.pause_button.setVisible(job.state in (RUNNING, PAUSED))
         self.pause_button.setIcon(icon("mdi6.play" if paused else "mdi6.pause"))
-        self.pause_button.setToolTip("Go on" if paused else "Pause")
-        self.pause_button.setAccessibleName("Go on with the job" if paused else "Pause the job")
+        self.pause_button.setToolTip("Resume" if paused else "Pause")
+        self.pause_button.setAccessibleName("Resume the job" if paused else "Pause the job")
         self.cancel_button.setVisible(not job.ended)
         self.cancel_button.setIcon(icon("mdi6.close"))
 

@@ -55,7 +55,7 @@ class PreflightDialog(QDialog):
 
     def __init__(self, runtime: str, target: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Check before flight")
+        self.setWindowTitle("Pre-flight check")
         self.resize(*SIZE)
         self.setMinimumSize(320, 280)
         self.cards: list[FindingCard] = []

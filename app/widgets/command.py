@@ -22,7 +22,7 @@ def always() -> bool:
 class Command:
     """Something a person can ask for.
 
-    text:    the title as it stands now, where it changes ("Pause" / "Go on"); None when it never does.
+    text:    the title as it stands now, where it changes ("Pause" / "Resume"); None when it never does.
     checked: makes it a switch.
     palette: whether the command palette offers it.
     """

@@ -42,7 +42,7 @@ class Work:
             return jobs.running is not None
 
         def pause_text() -> str:
-            return "Go on" if jobs.running is not None and jobs.running.state == PAUSED else "Pause"
+            return "Resume" if jobs.running is not None and jobs.running.state == PAUSED else "Pause"
 
         return (
             Command(
@@ -50,7 +50,7 @@ class Work:
             ),
             Command(
                 "check",
-                "Check before flight",
+                "Pre-flight check",
                 self.preflight.show,
                 "Ctrl+Shift+R",
                 "mdi6.clipboard-check-outline",

@@ -149,7 +149,7 @@ class Opening:
         self._session.document.set_recipe(Recipe(), "Clear the recipe")
 
     def use_preset(self, name: str) -> None:
-        self._use(load_preset(name), f"Use preset {name}")
+        self._use(load_preset(name), f"Preset {name}")
 
     def fill_presets(self, menu: QMenu) -> None:
         fill_preset_menu(menu, self.use_preset, enabled=self._session.document.checkpoint is not None)

@@ -54,7 +54,7 @@ def test_without_sensitivities_one_button_measures_what_is_needed(empty, client,
     empty.empty.button.click()
     assert (number, "cancel") in client.controls
     client.say(Stopped(number))
-    qtbot.waitUntil(lambda: empty.empty.button.text() == "Measure what is needed")
+    qtbot.waitUntil(lambda: empty.empty.button.text() == "Measure layers")
     empty.empty.button.click()
     client.say(Started(client.last(MeasureSensitivity)))
     client.say(Failed(client.last(MeasureSensitivity), "No tokenizer", "", "Add tokenizer.json."))
@@ -102,7 +102,7 @@ def test_a_late_answer_does_not_replace_a_recipe_chosen_after_it(panel, opened, 
     panel.controls.slider.setValue(100)
     if waiting:
         panel.controls.slider.setValue(900)
-    opened.set_recipe(PRESET, "Use preset")
+    opened.set_recipe(PRESET, "Preset")
     while panel.allocations.pending:
         answer(client, checkpoint)
     assert opened.recipe is PRESET
@@ -114,7 +114,7 @@ def test_a_late_answer_does_not_replace_a_recipe_chosen_after_it(panel, opened, 
 
 def test_nor_does_an_answer_that_waited_for_times(panel, opened, client, checkpoint):
     panel.share_out(Budget(LATENCY, 3.0))
-    opened.set_recipe(PRESET, "Use preset")
+    opened.set_recipe(PRESET, "Preset")
     tell_times(client, checkpoint)
     answer(client, checkpoint)
     assert opened.recipe is PRESET

@@ -175,7 +175,7 @@ def test_a_finished_run_becomes_the_active_one(opened, client):
 
 
 def test_opening_another_checkpoint_starts_afresh(opened, client, checkpoint):
-    opened.set_recipe(load_preset("int8-channel"), "Use preset")
+    opened.set_recipe(load_preset("int8-channel"), "Preset")
     opened.select((3,))
     client.open(opened, replace(checkpoint, path="/models/other"))
     assert opened.checkpoint.path == "/models/other"

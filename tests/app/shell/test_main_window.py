@@ -88,7 +88,7 @@ def test_what_can_be_done_follows_the_document(filled, client, checkpoint, qtbot
     assert not actions("run").isEnabled()
     use_preset(filled, client, checkpoint, qtbot)
     assert actions("run").isEnabled()
-    assert actions("undo").text() == "Undo Use preset int8-channel"
+    assert actions("undo").text() == "Undo Preset int8-channel"
     assert filled.isWindowModified()
     actions("undo").trigger()
     qtbot.waitUntil(lambda: not filled.isWindowModified())
