@@ -110,12 +110,14 @@ def _plan(request: requests.MakePlan, progress: Progress) -> results.Planned:  #
 def planned(plan: Plan) -> results.Planned:
     """The plan in columns, with what an export that loads it will have to change."""
     tags = tuple(treatment.tag for treatment in plan.treatments)
+    keys = tuple(treatment.key for treatment in plan.treatments)
     origins, count = list(plan.operated.origins), len(plan.source.layers)
     choice, rules = np.full(count, len(tags), np.int32), np.full(count, -1, np.int32)
     bytes_after = np.zeros(count, np.int64)
     choice[origins], rules[origins], bytes_after[origins] = plan.choice, plan.rules, plan.bytes_per_layer
     return results.Planned(
         tags=(*tags, DROPPED) if len(origins) < count else tags,
+        keys=(*keys, DROPPED) if len(origins) < count else keys,
         choice=choice,
         bytes_after=bytes_after,
         rules=rules,

@@ -26,6 +26,7 @@ class Setting:
     requires: a capability the scheme must have for this field to mean something; "" for none.
     files:    endings of the files that a text names (".txt"); empty for a text that names none.
     empty:    what an empty text stands for, as a noun without an article.
+    decides:  False for a setting that only says what to do where another one does not fit: equal results without it.
 
     A setting of kind "indices" is a tuple of distinct whole numbers in ascending order; a recipe holds it as a list.
     """
@@ -44,6 +45,7 @@ class Setting:
     requires: str = ""
     files: tuple[str, ...] = ()
     empty: str = ""
+    decides: bool = True
 
 
 def setting(
@@ -60,6 +62,7 @@ def setting(
     requires: str = "",
     files: tuple[str, ...] = (),
     empty: str = "",
+    decides: bool = True,
 ) -> Any:
     """A dataclass field with everything that people and validation need to know about it."""
     kind: Literal["integer", "number", "boolean", "choice", "text", "indices"]
@@ -88,6 +91,7 @@ def setting(
         requires,
         files,
         empty,
+        decides,
     )
     return dataclasses.field(default=default, metadata={"setting": declared})
 

@@ -146,9 +146,9 @@ class BudgetPanel(PlotPanel):
         if checkpoint is None or self.document.measuring:
             return
         self._failure = ""
-        treatments = {each.tag: each for each in ladder(self.document.recipe)}
+        treatments = {each.key: each for each in ladder(self.document.recipe)}
         if self.document.measurement is not None:
-            treatments |= {each.tag: each for each in self.document.measurement.treatments}
+            treatments |= {each.key: each for each in self.document.measurement.treatments}
         request = MeasureSensitivity(
             checkpoint.path,
             "",

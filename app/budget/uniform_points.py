@@ -27,7 +27,7 @@ def uniform_points(
     layers = {cell.layer for cell in measurement.sensitivity.cells}
     points = []
     for row, treatment in enumerate(treatments):
-        found = [cells.get((layer, treatment.tag)) for layer in layers]
+        found = [cells.get((layer, treatment.key)) for layer in layers]
         added = sum(cell.kl if cell is not None else math.nan for cell in found)
         measured = [
             pair.measured

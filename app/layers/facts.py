@@ -59,28 +59,28 @@ def bytes_after_of(tree: LayerTree, plan: Planned | None) -> Values:
 
 
 def kl_increases_by_layer(cells: Iterable[SensitivityCell]) -> dict[str, dict[str, float]]:
-    """Layer → tag → KL."""
+    """Layer → key of the treatment → KL."""
     known: dict[str, dict[str, float]] = {}
     for cell in cells:
-        known.setdefault(cell.layer, {})[cell.treatment] = cell.kl
+        known.setdefault(cell.layer, {})[cell.key] = cell.kl
     return known
 
 
 def kl_per_layer(
-    layers: Sequence[Layer], known: Mapping[str, Mapping[str, float]], tag_of: Callable[[int], str]
+    layers: Sequence[Layer], known: Mapping[str, Mapping[str, float]], key_of: Callable[[int], str]
 ) -> Values:
     """[layers]: the damage of the treatment that a layer has where that is known, else the greatest known.
 
     A layer that is kept among others that are treated takes none; while nothing is treated, the greatest shows which
-    layers are fragile. tag_of: the tag of a layer's treatment as the recipe names it, which is what was measured.
+    layers are fragile. key_of: the key of a layer's treatment as the recipe names it, which is what was measured.
     """
     values = np.full(len(layers), np.nan)
     measured = [(index, known[layer.name]) for index, layer in enumerate(layers) if known.get(layer.name)]
-    tags = [tag_of(index) for index, _ in measured]
-    decided = any(tag not in ("", KEEP.tag) for tag in tags)
-    for (index, by_tag), tag in zip(measured, tags, strict=True):
-        spared = decided and tag == KEEP.tag
-        values[index] = 0.0 if spared else by_tag[tag] if tag in by_tag else max(by_tag.values())
+    keys = [key_of(index) for index, _ in measured]
+    decided = any(key not in ("", KEEP.key) for key in keys)
+    for (index, by_key), key in zip(measured, keys, strict=True):
+        spared = decided and key == KEEP.key
+        values[index] = 0.0 if spared else by_key[key] if key in by_key else max(by_key.values())
     return values
 
 

@@ -72,7 +72,7 @@ class LayerModel(QAbstractItemModel):
         self.facts = prepared.facts
         self._plan: Planned | None = None
         self._kl_increases: Mapping[str, Mapping[str, float]] = {}
-        self._asked_tag: Callable[[int], str] = self.tag_of
+        self._asked_key: Callable[[int], str] = self.key_of
         self._visible: Mask | None = None
         self._locked = np.zeros(len(prepared.tree.labels), bool)
         self.visible_layers = len(prepared.layers)
@@ -90,17 +90,17 @@ class LayerModel(QAbstractItemModel):
         self._repaint()
 
     def set_sensitivity(
-        self, known: Mapping[str, Mapping[str, float]], tag_of: Callable[[int], str] | None = None
+        self, known: Mapping[str, Mapping[str, float]], key_of: Callable[[int], str] | None = None
     ) -> None:
-        """known: layer → tag → KL. tag_of: a layer's treatment as the recipe names it, else as the plan does; it is
-        asked again whenever there is another plan.
+        """known: layer → key → KL. key_of: names a layer's treatment as the recipe gives it, else as the plan does; it
+        is asked again whenever there is another plan.
         """
-        self._kl_increases, self._asked_tag = known, tag_of or self.tag_of
+        self._kl_increases, self._asked_key = known, key_of or self.key_of
         self._look_up_kl_increases()
         self._repaint()
 
     def _look_up_kl_increases(self) -> None:
-        values = kl_per_layer(self.layers, self._kl_increases, self._asked_tag)
+        values = kl_per_layer(self.layers, self._kl_increases, self._asked_key)
         finite = values[np.isfinite(values)]
         greatest = float(finite.max()) if finite.size else float(np.nanmax(values, initial=0.0))
         self.facts = replace(self.facts, kl=self.tree.maxima(values), kl_greatest=greatest)
@@ -223,6 +223,10 @@ class LayerModel(QAbstractItemModel):
         if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
             return self._tool_tip(node, index.column())
         return None
+
+    def key_of(self, layer: int) -> str:
+        """Names the treatment that the plan has for a layer; "" without a plan."""
+        return self._plan.keys[self._plan.choice[layer]] if self._plan is not None else ""
 
     def tag_of(self, layer: int) -> str:
         """The planned treatment's tag; "" before there is a plan."""

@@ -213,12 +213,12 @@ class LayersPanel(QWidget):
         self.model.set_plan(self._document.plan, self._document.changed_since_run())
 
     def _show_sensitivity(self) -> None:
-        self.model.set_sensitivity(kl_increases_by_layer(self._document.sensitivity.values()), self._tag_of)
+        self.model.set_sensitivity(kl_increases_by_layer(self._document.sensitivity.values()), self._key_of)
         self._show_known()
 
-    def _tag_of(self, index: int) -> str:
-        """The layer's treatment as the recipe names it, which is what sensitivities are known of."""
-        return self._document.treatment_of(index).tag
+    def _key_of(self, index: int) -> str:
+        """Names the layer's treatment as the recipe gives it, which is what sensitivities are known of."""
+        return self._document.treatment_of(index).key
 
     def _results_soon(self) -> None:
         """A few times a second while layers are finished, not only once they pause."""

@@ -22,7 +22,6 @@ from benchvise.core.checkpoint.records import Layer
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.results import Sensitivity
 from benchvise.core.recipe.recipe import Treatment
-from benchvise.core.recipe.tags import treatment_of_tag
 
 if TYPE_CHECKING:
     from benchvise.app.engine.client import EngineClient
@@ -127,13 +126,14 @@ class SensitivityPanel(PlotPanel):
         checkpoint, cells = self.document.checkpoint, self.document.sensitivity
         if checkpoint is None:
             return None
-        known = {tag for _, tag in cells}
+        known = {cell.key: cell.treatment for cell in cells.values()}
         if self.question.pending:
-            known |= {treatment.tag for treatment in self.chosen_treatments()}
-        tags = [treatment.tag for treatment in self.choices.offered() if treatment.tag in known]
-        tags += sorted(known - set(tags))
-        if self._chosen not in tags:
-            self._chosen = tags[0] if tags else ""
+            known |= {treatment.key: treatment.tag for treatment in self.chosen_treatments()}
+        keys = [treatment.key for treatment in self.choices.offered() if treatment.key in known]
+        keys += sorted(known.keys() - set(keys), key=known.__getitem__)
+        if self._chosen not in keys:
+            self._chosen = keys[0] if keys else ""
+        rows = [(key, known[key]) for key in keys]
         touched = {name for name, _ in cells}
         kept = self._kept()
         layers = [
@@ -141,7 +141,7 @@ class SensitivityPanel(PlotPanel):
             for layer in checkpoint.layers
             if (layer.kind == "linear" or layer.name in touched) and (kept is None or layer.name in kept)
         ]
-        return table_of(cells, [(layer.name, _label(layer)) for layer in self._sorted(layers)], tags)
+        return table_of(cells, [(layer.name, _label(layer)) for layer in self._sorted(layers)], rows)
 
     def _kept(self) -> set[str] | None:
         """Names of the layers that the filter leaves; None for all of them."""
@@ -195,8 +195,8 @@ class SensitivityPanel(PlotPanel):
         """What the marks mean where there are any, and how far forecasts can be trusted."""
         cells = self.document.sensitivity.values()
         said = []
-        if self.shown.currentData() == GRID and table is not None:
-            said.append(f"Every layer alone as {self._chosen}.")
+        if self.shown.currentData() == GRID and table is not None and self._chosen in table.keys:
+            said.append(f"Every layer alone as {table.treatments[table.keys.index(self._chosen)]}.")
         if any(cell.method == ESTIMATED for cell in cells):
             last = self.document.measurement.sensitivity if self.document.measurement is not None else None
             said.append("Hatched: foretold, not measured.")
@@ -217,25 +217,26 @@ class SensitivityPanel(PlotPanel):
         if checkpoint is not None:
             self.document.select([index for index, layer in enumerate(checkpoint.layers) if layer.name == name])
 
-    def _treatment(self, tag: str) -> Treatment | None:
-        """The treatment behind a row of the map."""
+    def _treatment(self, key: str) -> Treatment | None:
+        """The treatment behind a row of the map; None for one that is offered no longer."""
         last = self.document.measurement
         known = (*self.choices.offered(), *(last.treatments if last is not None else ()))
-        return next((treatment for treatment in known if treatment.tag == tag), None) or treatment_of_tag(tag)
+        return next((treatment for treatment in known if treatment.key == key), None)
 
-    def _apply(self, layer: str, tag: str) -> None:
+    def _apply(self, layer: str, key: str) -> None:
         """Put the treatment of a cell in place."""
-        treatment = self._treatment(tag)
+        treatment = self._treatment(key)
         self._select_layer(layer)
         if treatment is not None and self.document.selection:
-            self.document.treat(self.document.selection[:1], [treatment], f"Set {layer} to {tag}")
+            self.document.treat(self.document.selection[:1], [treatment], f"Set {layer} to {treatment.tag}")
 
-    def _layer_actions(self, layer: str, tag: str) -> tuple[QAction, ...]:
+    def _layer_actions(self, layer: str, key: str) -> tuple[QAction, ...]:
         """What the context menu offers for a cell."""
-        treatment = self._treatment(tag)
+        treatment, table = self._treatment(key), self.table()
+        tag = table.treatments[table.keys.index(key)] if table is not None and key in table.keys else ""
         apply = QAction(f"Apply {tag} to this layer")
         apply.setEnabled(treatment is not None)
-        apply.triggered.connect(lambda: self._apply(layer, tag))
+        apply.triggered.connect(lambda: self._apply(layer, key))
         try_out = QAction(f"What if? Try {tag} on this layer")
         try_out.setEnabled(treatment is not None)
 

@@ -32,10 +32,10 @@ _AXIS_WIDTH = 96
 
 
 class SensitivityPlot(Plot):
-    """layer_clicked: name of the layer whose cell was clicked; treatment_chosen: the treatment shown as bars.
+    """layer_clicked: name of the layer whose cell was clicked; treatment_chosen: key of the treatment shown as bars.
 
-    cell_activated: (layer, treatment) that was double-clicked, or entered with the keyboard.
-    extra_actions: what the context menu offers for (layer, treatment) under the pointer.
+    cell_activated: (layer, key of the treatment) that was double-clicked, or entered with the keyboard.
+    extra_actions: what the context menu offers for (layer, key) under the pointer.
     """
 
     name = "sensitivity"
@@ -84,7 +84,7 @@ class SensitivityPlot(Plot):
 
     @property
     def chosen(self) -> str:
-        """The treatment whose damage the bars show."""
+        """Key of the treatment whose KL increases the bars show."""
         return self._chosen
 
     def show_parts(self, *, map_shown: bool, bars_shown: bool) -> None:
@@ -104,7 +104,7 @@ class SensitivityPlot(Plot):
     def show_table(
         self, table: SensitivityTable | None, *, chosen: str, current: str, board: Board | None = None
     ) -> None:
-        """chosen: the treatment to show as bars; current: name of the selected layer, "" for none.
+        """chosen: key of the treatment to show as bars; current: name of the selected layer, "" for none.
 
         board: how the map is laid out; treatments × layers unless it is given.
         """
@@ -136,14 +136,14 @@ class SensitivityPlot(Plot):
 
     def _framed(self, table: SensitivityTable, board: Board) -> tuple[int, int] | None:
         """The cell of the selected layer and the chosen treatment."""
-        if self._current not in table.layers or self._chosen not in table.treatments:
+        if self._current not in table.layers or self._chosen not in table.keys:
             return None
-        layer, treatment = table.layers.index(self._current), table.treatments.index(self._chosen)
+        layer, treatment = table.layers.index(self._current), table.keys.index(self._chosen)
         found = np.argwhere((board.layer == layer) & (board.treatment == treatment))
         return (int(found[0, 0]), int(found[0, 1])) if len(found) else None
 
     def _draw_bars(self, table: SensitivityTable, logs: Floats32, low: float, high: float) -> None:
-        row = table.treatments.index(self._chosen) if self._chosen in table.treatments else None
+        row = table.keys.index(self._chosen) if self._chosen in table.keys else None
         heights = logs[row] if row is not None else np.zeros(0, np.float32)
         infinite = np.isinf(table.kl[row]) if row is not None else np.zeros(0, bool)
         places = np.flatnonzero(np.isfinite(heights) | infinite)
@@ -214,11 +214,11 @@ class SensitivityPlot(Plot):
             return
         treatment, layer = found
         if treatment is not None:
-            self.treatment_chosen.emit(self._table.treatments[treatment])
+            self.treatment_chosen.emit(self._table.keys[treatment])
         self.layer_clicked.emit(self._table.layers[layer])
         if event.double():
-            tag = self._chosen if treatment is None else self._table.treatments[treatment]
-            self.cell_activated.emit(self._table.layers[layer], tag)
+            key = self._chosen if treatment is None else self._table.keys[treatment]
+            self.cell_activated.emit(self._table.layers[layer], key)
         event.accept()
 
     def menu_at(self, position: QPointF) -> QMenu:
@@ -226,9 +226,9 @@ class SensitivityPlot(Plot):
         found, table = self._what_at(position), self._table
         if found is not None and table is not None:
             treatment, layer = found
-            tag = self._chosen if treatment is None else table.treatments[treatment]
+            key = self._chosen if treatment is None else table.keys[treatment]
             first = menu.actions()[0]
-            for action in self.extra_actions(table.layers[layer], tag):
+            for action in self.extra_actions(table.layers[layer], key):
                 action.setParent(menu)
                 menu.insertAction(first, action)
             menu.insertSeparator(first)
@@ -255,7 +255,7 @@ class SensitivityPlot(Plot):
         row, column = min(max(row, 0), len(board.rows) - 1), min(max(column, 0), len(board.columns) - 1)
         if board.layer[row, column] >= 0:
             treatment, layer = int(board.treatment[row, column]), int(board.layer[row, column])
-            self.treatment_chosen.emit(table.treatments[treatment])
+            self.treatment_chosen.emit(table.keys[treatment])
             self.layer_clicked.emit(table.layers[layer])
             self.readout.setText(f"{table.layers[layer]}:  {cell_words(table, treatment, layer)}")
         return True

@@ -30,12 +30,15 @@ Places = NDArray[np.int32]
 class SensitivityTable:
     """kl [treatments, layers], NaN where nothing is known yet; short labels for the axis beside the full names.
 
+    treatments: tags for people; keys: what names the treatments.
+
     cells: the records behind it, in the same order; None where nothing is known.
     """
 
     layers: tuple[str, ...]
     labels: tuple[str, ...]
     treatments: tuple[str, ...]
+    keys: tuple[str, ...]
     kl: Floats32
     cells: tuple[tuple[SensitivityCell | None, ...], ...]
 
@@ -81,14 +84,21 @@ class Board:
 
 
 def table_of(
-    cells: Mapping[tuple[str, str], SensitivityCell], layers: Sequence[tuple[str, str]], treatments: Sequence[str]
+    cells: Mapping[tuple[str, str], SensitivityCell],
+    layers: Sequence[tuple[str, str]],
+    treatments: Sequence[tuple[str, str]],
 ) -> SensitivityTable:
-    """The cells in the order of `layers` (name, label) and `treatments`."""
-    found = tuple(tuple(cells.get((name, treatment)) for name, _ in layers) for treatment in treatments)
+    """The cells, by (layer, key), in the order of `layers` (name, label) and `treatments` (key, tag)."""
+    found = tuple(tuple(cells.get((name, key)) for name, _ in layers) for key, _ in treatments)
     values = [[np.nan if cell is None else cell.kl for cell in row] for row in found]
     kl = np.array(values, np.float32).reshape(len(treatments), len(layers))
     return SensitivityTable(
-        tuple(name for name, _ in layers), tuple(label for _, label in layers), tuple(treatments), kl, found
+        tuple(name for name, _ in layers),
+        tuple(label for _, label in layers),
+        tuple(tag for _, tag in treatments),
+        tuple(key for key, _ in treatments),
+        kl,
+        found,
     )
 
 
@@ -101,9 +111,10 @@ def by_treatment(table: SensitivityTable) -> Board:
 def by_role(table: SensitivityTable, treatment: str, place_of: Callable[[str], tuple[str, int | None]]) -> Board:
     """Roles from top to bottom, depths from left to right, for one treatment; layers outside of blocks stand last.
 
+    treatment: its key.
     place_of: (role, depth) of a layer. Of several layers in one cell, as experts are, the most damaging is shown.
     """
-    row_of_treatment = table.treatments.index(treatment) if treatment in table.treatments else 0
+    row_of_treatment = table.keys.index(treatment) if treatment in table.keys else 0
     places = [place_of(name) for name in table.layers]
     roles = tuple(dict.fromkeys(role for role, _ in places))
     depths = sorted({depth for _, depth in places if depth is not None})

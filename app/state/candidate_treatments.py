@@ -37,7 +37,7 @@ def ladder(recipe: Recipe) -> tuple[Treatment, ...]:
 def offered(recipe: Recipe, *more: Treatment) -> tuple[Treatment, ...]:
     """The usual ones, the ladder with the recipe's solver, those of the recipe, and `more`; each once."""
     own = (rule.treatment for rule in recipe.rules if not rule.treatment.keeps)
-    by_tag: dict[str, Treatment] = {}
+    by_key: dict[str, Treatment] = {}
     for treatment in (*OFFERED, *ladder(recipe), *own, *more):
-        by_tag.setdefault(treatment.tag, treatment)
-    return tuple(by_tag.values())
+        by_key.setdefault(treatment.key, treatment)
+    return tuple(by_key.values())

@@ -31,7 +31,7 @@ from benchvise.core.protocol.results import (
     SensitivityCell,
 )
 from benchvise.core.recipe.editing import treat
-from benchvise.core.recipe.recipe import Recipe, Treatment
+from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
 
 PLAN_DELAY_MS = 60
 
@@ -242,9 +242,9 @@ class Document(QObject):
         done = self.finished.treatments_of(self.active_run)
         if done is None:
             return None
-        tags = [self.plan.tags[choice] for choice in self.plan.choice]
+        keys = [self.plan.keys[choice] for choice in self.plan.choice]
         names = [layer.name for layer in self.checkpoint.layers]
-        return np.fromiter((tag != done.get(name, "keep") for tag, name in zip(tags, names, strict=True)), bool)
+        return np.fromiter((key != done.get(name, KEEP.key) for key, name in zip(keys, names, strict=True)), bool)
 
     def set_workspace(self, path: str) -> None:
         """Keep results elsewhere from now on."""

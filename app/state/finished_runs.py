@@ -31,9 +31,9 @@ class FinishedRuns:
         return self._recipes.get(run)
 
     def treatments_of(self, run: str) -> dict[str, str] | None:
-        """Layer name → treatment tag of a run; None when its folder is gone."""
+        """Layer name → the treatment's key in a run; None when its folder is gone."""
         layers = self.layers_of(run)
-        return None if layers is None else {name: layer.treatment for name, layer in layers.items()}
+        return None if layers is None else {name: layer.key for name, layer in layers.items()}
 
     def layers_of(self, run: str) -> dict[str, LayerCompressed] | None:
         """Layer name → what a run made of it; None when its folder is gone."""

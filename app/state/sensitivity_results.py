@@ -22,7 +22,7 @@ class Measurement:
 
 
 class Measured:
-    """cells: by (layer, treatment's tag), all found on the same text. last: what allocations can refer to."""
+    """cells: by (layer, treatment's key), all found on the same text. last: what allocations can refer to."""
 
     def __init__(self) -> None:
         self.cells: dict[tuple[str, str], SensitivityCell] = {}
@@ -57,9 +57,9 @@ class Measured:
         if number not in self._asked:
             return False
         for cell in cells:
-            known = self.cells.get((cell.layer, cell.treatment))
+            known = self.cells.get((cell.layer, cell.key))
             if cell.method != ESTIMATED or known is None or known.method == ESTIMATED:
-                self.cells[cell.layer, cell.treatment] = cell
+                self.cells[cell.layer, cell.key] = cell
         return True
 
     def finish(self, number: int, sensitivity: Sensitivity) -> bool:

@@ -227,8 +227,8 @@ class InspectorPanel(QWidget):
         cells = self._document.sensitivity
         if not cells:
             return ""
-        tags = [self._document.treatment_of(index).tag for index in self._chosen]
-        found = [cells.get((layer.name, tag)) for layer, tag in zip(layers, tags, strict=True)]
+        keys = [self._document.treatment_of(index).key for index in self._chosen]
+        found = [cells.get((layer.name, key)) for layer, key in zip(layers, keys, strict=True)]
         known = [cell.kl for cell in found if cell is not None]
         return f"KL ≈ +{kl_text(sum(known))}" if len(known) == len(layers) else ""
 

@@ -150,7 +150,7 @@ def _beside(prepared: Prepared, checkpoint: Checkpoint, budget: Budget, others: 
         costs = prepared.costs
         assert costs is not None
         names = {layer.name for layer in prepared.table.layers}
-        kept = costs.tags.index("keep") if "keep" in costs.tags else 0
+        kept = costs.keys.index(KEEP.key) if KEEP.key in costs.keys else 0
         rest = [row for name, row in zip(costs.layers, costs.milliseconds, strict=True) if name not in names]
         return costs.rest.value + float(sum(row[kept] for row in rest))
     if budget.kind == MEMORY:

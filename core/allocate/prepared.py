@@ -201,12 +201,12 @@ def _some(allowed: NDArray[np.bool_], treatments: Sequence[Treatment]) -> str:
 
 def _times(table: Table, costs: LayerCosts) -> Floats:
     rows = {name: index for index, name in enumerate(costs.layers)}
-    columns = {tag: index for index, tag in enumerate(costs.tags)}
+    columns = {key: index for index, key in enumerate(costs.keys)}
     found = np.full(table.nbytes.shape, np.inf)
     for i, layer in enumerate(table.layers):
         for j, treatment in enumerate(table.treatments):
-            if layer.name in rows and treatment.tag in columns:
-                found[i, j] = costs.milliseconds[rows[layer.name], columns[treatment.tag]]
+            if layer.name in rows and treatment.key in columns:
+                found[i, j] = costs.milliseconds[rows[layer.name], columns[treatment.key]]
             elif layer.name not in rows:
                 found[i, j] = 0.0
     return found

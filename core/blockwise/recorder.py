@@ -89,6 +89,7 @@ class Recorder:
         result = LayerCompressed(
             name=row.layer.name,
             treatment=row.treatment.tag,
+            key=row.treatment.key,
             sqnr_db=quality.sqnr_db,
             max_error=quality.max_error,
             zeros=quality.zeros,
@@ -130,7 +131,7 @@ class Recorder:
         zeros = int(torch.count_nonzero(matrix == 0))
         bits = 8 * layer.nbytes / max(1, layer.parameters)
         result = LayerCompressed(
-            layer.name, KEEP.tag, None, 0.0, zeros, layer.nbytes, layer.nbytes, bits, 0.0, notes=(why,)
+            layer.name, KEEP.tag, None, 0.0, zeros, layer.nbytes, layer.nbytes, bits, 0.0, notes=(why,), key=KEEP.key
         )
         self._run.append(key, result, sha256)
 

@@ -62,6 +62,7 @@ def compress_layer(
     layer = LayerCompressed(
         name=row.layer.name,
         treatment=row.treatment.tag,
+        key=row.treatment.key,
         sqnr_db=solution.quality.sqnr_db,
         max_error=solution.quality.max_error,
         zeros=solution.quality.zeros,

@@ -66,6 +66,7 @@ class Codebook(Scheme):
         "lists each layer where it did.",
         choices={"refuse": "Refuse", "divisor": "Nearest divisor"},
         when=("granularity", ("group",)),
+        decides=False,
     )
 
     @property

@@ -80,6 +80,7 @@ class Integer(Scheme):
         "lists each layer where it did.",
         choices={"refuse": "Refuse", "divisor": "Nearest divisor"},
         when=("granularity", ("group", "block")),
+        decides=False,
     )
 
     @property

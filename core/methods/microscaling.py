@@ -28,6 +28,7 @@ class BlockFloat(Scheme):
         help="Refuse the plan, or let the last block of each row be shorter, as if it were padded with zeros; the plan "
         "lists each layer where it is.",
         choices={"refuse": "Refuse", "pad": "Shorter last block"},
+        decides=False,
     )
 
     @property

@@ -70,6 +70,7 @@ class NonLinear(Scheme):
         "lists each layer where it did.",
         choices={"refuse": "Refuse", "divisor": "Nearest divisor"},
         when=("granularity", ("group",)),
+        decides=False,
     )
 
     @property

@@ -68,6 +68,7 @@ class Outliers(Scheme):
         "lists each layer where it did.",
         choices={"refuse": "Refuse", "divisor": "Nearest divisor"},
         when=("granularity", ("group",)),
+        decides=False,
     )
 
     @property

@@ -79,6 +79,7 @@ class VectorCodebook(Scheme):
         help="Refuse the plan, or take the dimension and group size nearest to those asked that divide the layer's "
         "inputs; the plan lists each layer where it did.",
         choices={"refuse": "Refuse", "divisor": "Nearest divisor"},
+        decides=False,
     )
 
     @property

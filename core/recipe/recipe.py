@@ -45,6 +45,17 @@ class Treatment:
         inputs = self.activations.tag if self.activations is not None else ""
         return " ".join(part for part in (self.scheme.tag, self.solver.tag(self.scheme), inputs) if part)
 
+    @cached_property
+    def key(self) -> str:
+        """Short hex digest of every setting that decides the values: names the treatment in results and profiles."""
+        return hashlib.sha256(json.dumps(self._identity(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def _identity(self) -> dict[str, Any]:
+        mapping = self.to_mapping()
+        idle = {declared.name for declared in settings_of(type(self.scheme)) if not declared.decides}
+        mapping["scheme"] = {name: value for name, value in mapping["scheme"].items() if name not in idle}
+        return mapping
+
     @property
     def keeps(self) -> bool:
         """True when the layer stays as it is."""

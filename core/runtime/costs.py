@@ -69,6 +69,7 @@ def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
         weight_bytes=np.array([[cast[index].weight_bytes for cast in casts[1:]] for index in indices], np.int64),
         batch=batch,
         context=context,
+        keys=tuple(treatment.key for treatment in request.treatments),
     )
     save_layer_costs(request.workspace, costs)
     return costs

@@ -176,17 +176,17 @@ class _Measuring:
         self.progress.advance(self.tokens * len(measured))
         if unknown:
             estimated_ += self._estimating(unknown, counted=0)
-        worst = {(cell.layer, cell.treatment): cell.kl for cell in estimated_}
-        order = sorted(unmeasured, key=lambda task: -worst.get((task.layer.name, task.treatment.tag), 0.0))
+        worst = {(cell.layer, cell.key): cell.kl for cell in estimated_}
+        order = sorted(unmeasured, key=lambda task: -worst.get((task.layer.name, task.treatment.key), 0.0))
         drawn = random.Random(0).sample(order, round(_AT_RANDOM * len(order)))  # noqa: S311 - no secret
         middle = time.monotonic() + _AT_RANDOM * max(0.0, end - time.monotonic())
         found = self._one_by_one(sorted(drawn, key=self._depth), until=middle) if drawn else []
-        done = {(cell.layer, cell.treatment) for cell in found}
-        rest = [task for task in order if (task.layer.name, task.treatment.tag) not in done]
+        done = {(cell.layer, cell.key) for cell in found}
+        rest = [task for task in order if (task.layer.name, task.treatment.key) not in done]
         found += self._one_by_one(rest, until=end) if rest else []
-        done |= {(cell.layer, cell.treatment) for cell in found}
+        done |= {(cell.layer, cell.key) for cell in found}
         self.progress.advance(self.tokens * (len(unmeasured) - len(found)))
-        estimated_ = [cell for cell in estimated_ if (cell.layer, cell.treatment) not in done]
+        estimated_ = [cell for cell in estimated_ if (cell.layer, cell.key) not in done]
         return (*measured, *found, *estimated_)
 
     def _one_by_one(self, tasks: Sequence[Task], until: float = float("inf")) -> list[SensitivityCell]:
@@ -293,6 +293,7 @@ class _Measuring:
             method,
             kl_increase.output_error,
             kl_increase.sqnr_db,
+            task.treatment.key,
         )
         self.progress.result(cell)
         return cell

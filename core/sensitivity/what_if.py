@@ -85,6 +85,7 @@ def _answer(
     return WhatIfAnswer(
         layer=layer.name,
         treatment=request.treatment.tag,
+        key=request.treatment.key,
         sqnr_db=treated.sqnr_db,
         bytes_after=layer.nbytes if treatment.keeps else treatment.bytes_after(layer),
         output_error=treated.output_error,

@@ -45,13 +45,14 @@ def load_layer_costs(workspace: str, key: str) -> LayerCosts:
             | {
                 "layers": tuple(stored["layers"]),
                 "tags": tuple(stored["tags"]),
+                "keys": tuple(stored["keys"]),
                 "milliseconds": np.array(stored["milliseconds"], np.float64),
                 "weight_bytes": np.array(stored["weight_bytes"], np.int64),
                 "rest": Estimate(**stored["rest"]),
             }
         )
-        shape = (len(costs.layers), len(costs.tags))
-        if costs.milliseconds.shape != shape or costs.weight_bytes.shape != shape:
+        shape = (len(costs.layers), len(costs.keys))
+        if len(costs.tags) != len(costs.keys) or costs.milliseconds.shape != shape or costs.weight_bytes.shape != shape:
             raise ValueError("layers and treatments do not fit the table")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(

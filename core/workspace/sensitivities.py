@@ -123,8 +123,7 @@ class Damages:
 @lru_cache(maxsize=4096)  # asked for every layer, and few treatments differ
 def treatment_key(treatment: Treatment, calibration: str) -> str:
     """What a damage is kept under. calibration: names what solvers are shown, for those that look at anything."""
-    words = json.dumps(treatment.to_mapping(), sort_keys=True)
-    return f"{words} {calibration}" if treatment.needs_calibration else words
+    return f"{treatment.key} {calibration}" if treatment.needs_calibration else treatment.key
 
 
 def load_sensitivities(path: Path) -> Damages:

@@ -58,7 +58,9 @@ def make_up_kl_increases(checkpoint: Checkpoint, workspace: str) -> Sensitivity:
             wobble = spread.uniform(0.9, 1.1) * (1.1 if treatment.scheme.group_size == GROUPS[-1] else 1.0)
             kl = float(fragility * 4.0 ** (2 - treatment.scheme.bits) * wobble)
             kl_increases.put(layer.name, treatment_key(treatment, ""), ENABLE_ONE, Damage(kl, kl / 10, 20.0))
-            cells.append(SensitivityCell(layer.name, treatment.tag, kl, output_error=kl / 10, sqnr_db=20.0))
+            cells.append(
+                SensitivityCell(layer.name, treatment.tag, kl, output_error=kl / 10, sqnr_db=20.0, key=treatment.key)
+            )
     kl_increases.save()
     return Sensitivity(tuple(cells), 512, 1.0, key=KEY)
 

@@ -12,7 +12,8 @@ class LayerCompressed:
     """One finished layer. sqnr_db is None for exact results (no error) or weights without energy.
 
     output_error: squared error of the layer's outputs on calibration text over their energy; None where it was not
-    measured. notes: what the solver did and every departure from what was asked, as phrases.
+    measured. notes: what the solver did and every departure from what was asked, as phrases. treatment: its tag; key:
+    names it, "" in the records of earlier versions.
     """
 
     name: str
@@ -27,6 +28,7 @@ class LayerCompressed:
     resumed: bool = False
     notes: tuple[str, ...] = ()
     output_error: float | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True)

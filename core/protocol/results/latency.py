@@ -82,7 +82,7 @@ class LatencyForecast:
 class LayerCosts:
     """≈ milliseconds that each treatment of each layer takes of one decoding step, under the conditions asked for.
 
-    tags:         of the treatments, in the order asked. milliseconds: float64 [layers, treatments].
+    tags, keys:   of the treatments, in the order asked. milliseconds: float64 [layers, treatments].
     rest:         of the step, beside these layers. The step takes rest + the sum of the chosen entries.
     spread:       half the width of the range, as a fraction: 0.1 means ± 10 %.
     weight_bytes: int64 [layers, treatments], what one call reads.
@@ -100,6 +100,7 @@ class LayerCosts:
     weight_bytes: Counts
     batch: int = 1
     context: int = 32
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

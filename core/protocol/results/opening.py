@@ -29,7 +29,8 @@ class Planned:
     """A plan in columns, one entry per layer of the checkpoint as it was opened, in its order.
 
     Layers that surgery leaves out have the tag "dropped" and no bytes.
-    tags: of the distinct treatments; `choice[i]` indexes them for layer i; `rules[i]` is -1 where no rule decided.
+    tags, keys: of the distinct treatments, for people and as names (`Treatment.key`); `choice[i]` indexes them
+    for layer i; `rules[i]` is -1 where no rule decided.
     calibration: what the job reads to learn activations from, in words; "" when nothing does.
     """
 
@@ -44,3 +45,4 @@ class Planned:
     treated_layers: int
     warnings: tuple[str, ...]
     calibration: str = ""
+    keys: tuple[str, ...] = ()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SensitivityCell:
-    """KL divergence (nats per token, mean) at the output that `treatment` (a tag) of `layer` brings.
+    """KL divergence (nats per token, mean) at the output that `treatment` of `layer` brings.
 
+    treatment: its tag, for people; key: names it (`Treatment.key`).
     kl: infinite when the model's outputs are no numbers any more. method: how it was found, as in `MeasureSensitivity`.
     output_error: squared error of the layer's own outputs over their energy; sqnr_db: of its weight; None where they
     are not known.
@@ -21,6 +22,7 @@ class SensitivityCell:
     method: str = "enable_one"
     output_error: float | None = None
     sqnr_db: float | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class WhatIfAnswer:
     """What another treatment would do to one layer.
 
     kl: at the model's output, None where the model cannot be run (`notes` say why). output_error: squared error of the
-    layer's outputs on the same text over their energy. sqnr_db: None when exact.
+    layer's outputs on the same text over their energy. sqnr_db: None when exact. treatment: its tag; key: names it.
     """
 
     layer: str
@@ -67,3 +69,4 @@ class WhatIfAnswer:
     tokens: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    key: str = ""

@@ -9,6 +9,7 @@ from PySide6.QtGui import QGuiApplication
 
 from benchvise.app.sensitivity.choices import AT_FIRST
 from benchvise.app.sensitivity.panel import SensitivityPanel
+from benchvise.app.state.candidate_treatments import offered
 from benchvise.app.state.sensitivity_results import Measurement
 from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.integer import Integer
@@ -28,10 +29,17 @@ def linears(sample):
     return [layer.name for layer in sample.layers if layer.kind == "linear"]
 
 
+KEYS = {treatment.tag: treatment.key for treatment in offered(Recipe())}
+
+
+def cell_of(name, tag, kl, **more):
+    return SensitivityCell(name, tag, kl, key=KEYS[tag], **more)
+
+
 def fill(document, linears, tags=AT_FIRST, count=None):
     for row, tag in enumerate(tags):
         for column, name in enumerate(linears[:count]):
-            document.sensitivity[name, tag] = SensitivityCell(name, tag, 10.0 ** (row - 5) * (column + 1))
+            document.sensitivity[name, KEYS[tag]] = cell_of(name, tag, 10.0 ** (row - 5) * (column + 1))
     document.sensitivity_changed.emit()
 
 
@@ -120,7 +128,7 @@ def test_the_menu_applies_the_treatment(qtbot, panel, plots_document, linears):
 
 def test_no_damage_at_all_is_drawn(qtbot, panel, plots_document, linears):
     for name in linears:
-        plots_document.sensitivity[name, "int8 channel"] = SensitivityCell(name, "int8 channel", 0.0)
+        plots_document.sensitivity[name, KEYS["int8 channel"]] = cell_of(name, "int8 channel", 0.0)
     plots_document.sensitivity_changed.emit()
     qtbot.waitUntil(lambda: panel.shows_content)
     panel.plot.redraw_now()
@@ -157,10 +165,10 @@ def test_the_recipes_own_treatments_are_offered(panel, plots_document):
 
 def test_forecasts_and_infinite_damage_have_marks_of_their_own(qtbot, panel, plots_document, linears):
     for place, name in enumerate(linears):
-        cell = SensitivityCell(name, "int4 g128", 0.01 * (place + 1), method="fisher" if place % 2 else "enable_one")
-        plots_document.sensitivity[name, "int4 g128"] = cell
-    broken = SensitivityCell(linears[0], "int3 g64", np.inf, output_error=0.5, sqnr_db=3.0)
-    plots_document.sensitivity[linears[0], "int3 g64"] = broken
+        cell = cell_of(name, "int4 g128", 0.01 * (place + 1), method="fisher" if place % 2 else "enable_one")
+        plots_document.sensitivity[name, KEYS["int4 g128"]] = cell
+    broken = cell_of(linears[0], "int3 g64", np.inf, output_error=0.5, sqnr_db=3.0)
+    plots_document.sensitivity[linears[0], KEYS["int3 g64"]] = broken
     plots_document.measurement = Measurement(Sensitivity((), 512, 1.0, rank_correlation=0.934, compared=17), ())
     plots_document.sensitivity_changed.emit()
     qtbot.waitUntil(lambda: panel.shows_content)
@@ -170,7 +178,7 @@ def test_forecasts_and_infinite_damage_have_marks_of_their_own(qtbot, panel, plo
     assert np.argwhere(marks.crossed).tolist() == [[1, 0]]
     assert "Rank correlation with 17 measured cells: 0.93." in panel.note.text()
     assert "no numbers" in panel.note.text()
-    panel.plot.treatment_chosen.emit("int3 g64")
+    panel.plot.treatment_chosen.emit(KEYS["int3 g64"])
     panel.plot.redraw_now()
     assert not panel.grab().isNull()
     rows = list(panel.plot.data().rows)
@@ -179,8 +187,8 @@ def test_forecasts_and_infinite_damage_have_marks_of_their_own(qtbot, panel, plo
 
 def test_hovering_tells_all_that_is_known(qtbot, panel, plots_document, linears):
     fill(plots_document, linears)
-    first = SensitivityCell(linears[0], AT_FIRST[0], 0.25, output_error=0.012, sqnr_db=21.25)
-    plots_document.sensitivity[linears[0], AT_FIRST[0]] = first
+    first = cell_of(linears[0], AT_FIRST[0], 0.25, output_error=0.012, sqnr_db=21.25)
+    plots_document.sensitivity[linears[0], KEYS[AT_FIRST[0]]] = first
     plots_document.sensitivity_changed.emit()
     qtbot.waitUntil(lambda: panel.shows_content)
     panel.plot.redraw_now()

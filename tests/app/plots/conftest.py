@@ -70,12 +70,12 @@ def channels_plot():
 def sensitivity_plot():
     layers = [(f"model.layers.{depth}.mlp", f"{depth} mlp") for depth in range(12)]
     cells = {
-        (name, tag): SensitivityCell(name, tag, 10.0 ** (-place - at))
+        (name, tag): SensitivityCell(name, tag, 10.0 ** (-place - at), key=tag)
         for place, (name, _) in enumerate(layers[:8])
         for at, tag in enumerate(("int4", "int8"))
     }
     plot = SensitivityPlot()
-    plot.show_table(table_of(cells, layers, ("int4", "int8")), chosen="int4", current=layers[2][0])
+    plot.show_table(table_of(cells, layers, (("int4", "int4"), ("int8", "int8"))), chosen="int4", current=layers[2][0])
     return plot
 
 

@@ -34,7 +34,9 @@ def linears(checkpoint):
 def sensitivity(checkpoint, key="measured"):
     """Every linear layer on every rung; all layers at 4 bits were measured together."""
     cells = tuple(
-        SensitivityCell(layer.name, rung.tag, kl_increase_of(place, rung), output_error=0.01, sqnr_db=20.0)
+        SensitivityCell(
+            layer.name, rung.tag, kl_increase_of(place, rung), output_error=0.01, sqnr_db=20.0, key=rung.key
+        )
         for place, layer in enumerate(linears(checkpoint))
         for rung in RUNGS
     )

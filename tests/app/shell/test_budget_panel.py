@@ -194,10 +194,11 @@ def tell_times(client, checkpoint, scale=1.0):
     number = client.last(ForecastCosts)
     names = tuple(layer.name for layer in linears(checkpoint))
     times = scale * np.tile(np.array([0.4, 0.1, 0.2, 0.3]), (len(names), 1))
-    tags = tuple(treatment.tag for treatment in client.requests[number].treatments)
+    treatments = client.requests[number].treatments
+    tags, keys = (tuple(getattr(each, name) for each in treatments) for name in ("tag", "key"))
     sizes = np.zeros(times.shape, np.int64)
     rest = Estimate(scale, 0.9 * scale, 1.1 * scale)
-    client.say(Finished(number, LayerCosts(names, tags, times, rest, 0.1, "here", False, "times", sizes)))
+    client.say(Finished(number, LayerCosts(names, tags, times, rest, 0.1, "here", False, "times", sizes, keys=keys)))
     return names
 
 

@@ -104,10 +104,10 @@ def measurement(opened, text="", method="enable_one"):
 
 def test_sensitivity_is_taken_from_parts_and_from_the_end(opened, client):
     number = client.ask(measurement(opened))
-    client.say(Partial(number, SensitivityCell("a", "int4 g32", 0.1)))
-    assert opened.sensitivity[("a", "int4 g32")].kl == 0.1
+    client.say(Partial(number, SensitivityCell("a", "int4 g32", 0.1, key="k4")))
+    assert opened.sensitivity[("a", "k4")].kl == 0.1
     assert opened.measurement is None
-    cells = (SensitivityCell("b", "int4 g32", 0.2),)
+    cells = (SensitivityCell("b", "int4 g32", 0.2, key="k4"),)
     client.say(Finished(number, Sensitivity(cells, 128, 1.0, key="k")))
     assert len(opened.sensitivity) == 2
     assert opened.measurement.sensitivity.key == "k"
@@ -115,15 +115,15 @@ def test_sensitivity_is_taken_from_parts_and_from_the_end(opened, client):
 
 
 def test_a_forecast_does_not_replace_what_was_measured_and_another_text_starts_anew(opened, client):
-    client.say(Partial(client.ask(measurement(opened)), SensitivityCell("a", "int4 g32", 0.1)))
+    client.say(Partial(client.ask(measurement(opened)), SensitivityCell("a", "int4 g32", 0.1, key="k4")))
     number = client.ask(measurement(opened, method="fisher"))
-    client.say(Partial(number, SensitivityCell("a", "int4 g32", 0.3, method="fisher")))
-    client.say(Partial(number, SensitivityCell("b", "int4 g32", 0.3, method="fisher")))
+    client.say(Partial(number, SensitivityCell("a", "int4 g32", 0.3, method="fisher", key="k4")))
+    client.say(Partial(number, SensitivityCell("b", "int4 g32", 0.3, method="fisher", key="k4")))
     assert {name: cell.method for (name, _), cell in opened.sensitivity.items()} == {"a": "enable_one", "b": "fisher"}
     client.ask(measurement(opened, text="other.txt"))
     assert not opened.sensitivity
     elsewhere = client.ask(MeasureSensitivity("/another/model", "", ()))
-    client.say(Partial(elsewhere, SensitivityCell("a", "int4 g32", 9.0)))
+    client.say(Partial(elsewhere, SensitivityCell("a", "int4 g32", 9.0, key="k4")))
     assert not opened.sensitivity
 
 

@@ -10,6 +10,7 @@ from benchvise.app.state.layer_filter import LayerFilter
 from benchvise.core.protocol.results import LayerCompressed, SensitivityCell
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import KEEP
 from tests.app.shell.fake_engine import layer
 
 
@@ -105,7 +106,7 @@ def test_columns_show_the_plan(model, checkpoint):
 
 def test_sensitivity_bar_is_full_at_the_greatest(model, checkpoint):
     names = [layer.name for layer in checkpoint.layers]
-    cells = [SensitivityCell(names[2], "t", 0.1), SensitivityCell(names[3], "t", 0.001)]
+    cells = [SensitivityCell(names[2], "t", 0.1, key="t"), SensitivityCell(names[3], "t", 0.001, key="t")]
     model.set_sensitivity(kl_increases_by_layer(cells))
     bars = [model.index_of_layer(i).siblingAtColumn(columns.SENSITIVITY).data(BAR_ROLE) for i in (2, 3, 4)]
     assert bars[0] == 1.0
@@ -115,15 +116,16 @@ def test_sensitivity_bar_is_full_at_the_greatest(model, checkpoint):
 
 def test_sensitivity_of_kept_layers_is_none_once_others_are_treated(model, checkpoint):
     names = [layer.name for layer in checkpoint.layers]
-    tags = {2: "keep", 3: "keep"}
-    cells = [SensitivityCell(names[i], tag, kl) for i in (2, 3) for tag, kl in (("int4", 0.1), ("int8", 0.001))]
-    model.set_sensitivity(kl_increases_by_layer(cells), lambda layer: tags[layer])
+    keys = {2: KEEP.key, 3: KEEP.key}
+    known = (("int4", 0.1), ("int8", 0.001))
+    cells = [SensitivityCell(names[i], "a tag", kl, key=key) for i in (2, 3) for key, kl in known]
+    model.set_sensitivity(kl_increases_by_layer(cells), lambda layer: keys[layer])
 
     def shown_kl():
         return [model.index_of_layer(i).siblingAtColumn(columns.SENSITIVITY).data() for i in (2, 3)]
 
     assert shown_kl() == ["0.1000", "0.1000"]
-    tags[3] = "int8"
+    keys[3] = "int8"
     model.set_plan(planned(checkpoint), None)
     assert shown_kl() == ["0", "0.0010"]
 
@@ -215,10 +217,10 @@ def test_bars_follow_what_each_layer_has_and_infinite_damage_is_full(checkpoint)
     model = LayerModel()
     model.set_layers(prepare(checkpoint.layers))
     name = checkpoint.layers[2].name
-    cells = [SensitivityCell(name, "int8 g32", 0.001), SensitivityCell(name, "int2 g32", np.inf)]
-    model.set_sensitivity(kl_increases_by_layer(cells), lambda _: "int8 g32")
+    cells = [SensitivityCell(name, "", 0.001, key="int8"), SensitivityCell(name, "", np.inf, key="int2")]
+    model.set_sensitivity(kl_increases_by_layer(cells), lambda _: "int8")
     index = model.index_of_layer(2).siblingAtColumn(columns.SENSITIVITY)
     assert model.data(index) == "0.0010"
-    model.set_sensitivity(kl_increases_by_layer(cells), lambda _: "int2 g32")
+    model.set_sensitivity(kl_increases_by_layer(cells), lambda _: "int2")
     assert model.data(index) == "∞"
     assert model.data(index, BAR_ROLE) == 1.0
