@@ -125,7 +125,7 @@ def planned(plan: Plan) -> results.Planned:
         total_after=plan.bytes_after,
         bits_per_weight=plan.bits_per_weight,
         bits_per_treated_weight=plan.bits_per_treated_weight,
-        treated_layers=len(plan.treated()),
+        treated_layers=len(plan.treated_rows),
         warnings=(*plan.warnings, *plan_export(plan, AUTO).warnings),
         calibration=plan.calibration.in_words if plan.calibration is not None else "",
     )

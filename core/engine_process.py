@@ -34,7 +34,7 @@ from benchvise.core.protocol.events import (
     Started,
     Stopped,
 )
-from benchvise.core.protocol.requests import JOBS, READS_WEIGHTS, CheckRecipe, Request, WarmUp
+from benchvise.core.protocol.requests import JOBS, READS_WEIGHTS, CheckRecipe, Compress, Request, WarmUp
 
 ADVANCES_PER_SECOND = 10
 
@@ -180,7 +180,7 @@ def _outcome(task: Task, progress: PipeProgress) -> Event:
 def _failed(task: Task, error: Exception) -> Failed:
     """What an error that nobody expected is to the person: too little memory, or a fault of ours with its traceback."""
     if ran_out_of_memory(error):
-        return Failed(task.number, OUT_OF_MEMORY, "", FREE_MEMORY)
+        return Failed(task.number, OUT_OF_MEMORY, "", FREE_MEMORY, resumable=isinstance(task.request, Compress))
     what = f"Benchvise made a mistake: {type(error).__name__}: {error}"
     details = "".join(traceback.format_exception(error))
     return Failed(task.number, what, type(task.request).__name__, "Please report it with the details.", details)

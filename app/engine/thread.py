@@ -232,6 +232,7 @@ def _failure(number: int, request: Request, cause: str) -> Failed:
             f"The engine stopped ({cause}) while {doing}; finished layers are kept",
             request.path,
             "Press Run to resume.",
+            resumable=True,
         )
     remedy = "Try again. If it happens again, close other programs: the machine may have run out of memory."
     return Failed(number, f"The engine stopped ({cause}) while {doing}", "", remedy)

@@ -44,17 +44,22 @@ _LOOKS = {
 
 def progress_text(job: Job) -> str:
     """`41 of 224 layers · 18 s left · 310 MB/s · 1.2 GB`, as far as it is known."""
+    return " · ".join(progress_parts(job))
+
+
+def progress_parts(job: Job) -> tuple[str, ...]:
+    """What is known of a job's progress, the most important first: how far, time left, rate, memory."""
     progress = job.progress
     if job.state == QUEUED:
-        return "waits for its turn"
+        return ("waits for its turn",)
     if job.state == DONE:
-        return f"done in {duration_text(job.seconds)}"
+        return (f"done in {duration_text(job.seconds)}",)
     if job.state == STOPPED:
-        return "cancelled; finished layers are kept" if isinstance(job.request, Compress) else "cancelled"
+        return ("cancelled; finished layers are kept" if isinstance(job.request, Compress) else "cancelled",)
     if job.state == FAILED:
-        return job.failure.what if job.failure is not None else "failed"
+        return (job.failure.what if job.failure is not None else "failed",)
     if progress is None:
-        return job.note or "starting …"
+        return (job.note or "starting …",)
     size = byte_text if progress.unit == "bytes" else count_text
     parts = [
         f"{size(progress.done)} of {size(progress.total)}" + ("" if progress.unit == "bytes" else f" {progress.unit}")
@@ -66,7 +71,7 @@ def progress_text(job: Job) -> str:
     if progress.rate > 0 and not progress.paused:
         parts.append(rate_text(progress.rate, progress.unit))
     parts.append(f"{byte_text(progress.rss_bytes)} in use")
-    return " · ".join(parts)
+    return tuple(parts)
 
 
 class JobRow(QFrame):

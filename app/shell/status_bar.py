@@ -8,7 +8,8 @@ import psutil
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QStatusBar, QToolButton, QWidget
 
-from benchvise.app.jobs.panel import progress_text
+from benchvise.app.jobs.panel import progress_parts, progress_text
+from benchvise.app.state.jobs import verb_of
 from benchvise.app.state.session import Session
 from benchvise.app.text.numbers import byte_text, count_text, plural
 from benchvise.app.theme.appearance import UNIT
@@ -108,8 +109,7 @@ class _JobInSmall(QWidget):
         self.setVisible(job is not None)
         if job is None:
             return
-        parts = progress_text(job).split(" · ")
-        self._text.setText(" · ".join([job.title.split(" ")[0], *parts[:2]]))
+        self._text.setText(" · ".join([verb_of(job.request), *progress_parts(job)[:2]]))
         self._text.setToolTip(f"{job.title}: {progress_text(job)}")
         fraction = job.fraction
         self._bar.setRange(0, 0 if fraction is None else _STEPS)

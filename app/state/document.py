@@ -13,7 +13,6 @@ from benchvise.app.engine.client import EngineClient
 from benchvise.app.state.decode_conditions import Conditions
 from benchvise.app.state.finished_runs import FinishedRuns
 from benchvise.app.state.layer_arrival import Arrival, Totals
-from benchvise.app.state.rule_lookup import Resolution
 from benchvise.app.state.sensitivity_results import Measured, Measurement
 from benchvise.app.state.undo import RecipeEdit
 from benchvise.core.checkpoint.records import Checkpoint, Layer
@@ -32,6 +31,7 @@ from benchvise.core.protocol.results import (
 )
 from benchvise.core.recipe.editing import treat
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
+from benchvise.core.recipe.resolve import RuleLookup
 
 PLAN_DELAY_MS = 60
 
@@ -86,7 +86,7 @@ class Document(QObject):
         self._plan_request = 0
         self._run_chosen = True
         self._compressing: dict[int, str] = {}
-        self._resolution = Resolution(self.recipe)
+        self._resolution = RuleLookup(self.recipe)
         self._plan_timer = QTimer(self, singleShot=True, interval=PLAN_DELAY_MS)
         self._plan_timer.timeout.connect(self._ask_plan)
         client.asked.connect(self._on_asked)
@@ -270,7 +270,7 @@ class Document(QObject):
 
     def _put_recipe(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self._resolution = Resolution(recipe)
+        self._resolution = RuleLookup(recipe)
         self.plan_is_current = False
         self._allocated_in_place = self.allocated is not None and self.allocated.recipe == recipe
         self.recipe_changed.emit()
@@ -319,7 +319,7 @@ class Document(QObject):
         self.try_out(None)
         self.undo.clear()
         self.recipe = Recipe()
-        self._resolution = Resolution(self.recipe)
+        self._resolution = RuleLookup(self.recipe)
         self.opening_changed.emit()
         self.checkpoint_changed.emit()
         self.recipe_changed.emit()

@@ -177,9 +177,27 @@ def title_of(request: Request) -> str:
     return _TITLES.get(type(request), type(request).__name__)
 
 
+def verb_of(request: Request) -> str:
+    """What the request does, in one word: for places with no room for its title."""
+    return _VERBS.get(type(request), "Work")
+
+
 def _short(source: str) -> str:
     return source if source.startswith("run:") else Path(source).name or source
 
+
+_VERBS: dict[type[Request], str] = {
+    Compress: "Compress",
+    Evaluate: "Evaluate",
+    Export: "Export",
+    MeasureLatency: "Measure",
+    MeasureSensitivity: "Measure",
+    MeasureProfile: "Measure",
+    Generate: "Generate",
+    ForecastLatency: "Forecast",
+    ForecastCosts: "Forecast",
+    ForecastJob: "Forecast",
+}
 
 _TITLES: dict[type[Request], str] = {
     Generate: "Generate side by side",

@@ -13,7 +13,7 @@ from benchvise.app.engine.client import EngineClient
 from benchvise.app.state.jobs import title_of
 from benchvise.core.errors import UserError
 from benchvise.core.protocol.events import Event, Failed
-from benchvise.core.protocol.requests import JOBS, Allocate, Compress, ForecastLatency, Open, Request, WhatIf
+from benchvise.core.protocol.requests import JOBS, Allocate, ForecastLatency, Open, Request, WhatIf
 
 MOST = 500
 _TOLD_IN_PLACE = (Allocate, WhatIf)
@@ -93,7 +93,6 @@ class Problems(QObject):
             return
         if isinstance(event, Failed) and not isinstance(request, ForecastLatency):
             during = title_of(request) if request is not None else ""
-            resumes = isinstance(request, Compress) and not event.details and "Run" in event.remedy
-            remedy = "run" if resumes else ""
+            remedy = "run" if event.resumable else ""
             problem = Problem(event.what, event.where, event.remedy, event.details, during, remedy)
             self.report(problem, card=request is not None or bool(event.details))

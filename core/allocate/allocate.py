@@ -21,8 +21,8 @@ from benchvise.core.protocol.requests import Allocate
 from benchvise.core.protocol.results import Allocated, Alternatives, Estimate, Front, Planned
 from benchvise.core.recipe.editing import treat
 from benchvise.core.recipe.fitting import fitted
-from benchvise.core.recipe.layer_matcher import LayerMatcher
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
+from benchvise.core.recipe.resolve import resolve
 from benchvise.core.workspace.sensitivities import load_sensitivities
 from benchvise.core.workspace.workspace import Workspace
 
@@ -87,7 +87,7 @@ class Allocator:
         """
         prepared = self._prepared(request, checkpoint)
         budget = request.budget
-        others = 0 if budget.kind in (BITS, LATENCY) else _bytes_of_others(prepared, checkpoint, request.recipe)
+        others = 0 if budget.kind in (BITS, LATENCY) else _bytes_of_others(prepared, checkpoint, request.base_recipe)
         steps = prepared.by_time if budget.kind == LATENCY else prepared.by_bytes
         offset = _beside(prepared, checkpoint, budget, others)
         solution, notes = _solved(prepared, steps, budget, offset)
@@ -98,7 +98,7 @@ class Allocator:
         return Allocation(
             prepared,
             choice,
-            treat(request.recipe, layers, treatments),
+            treat(request.base_recipe, layers, treatments),
             float(prepared.kl_increase[np.arange(len(choice)), choice].sum()),
             float(cost[np.arange(len(choice)), choice].sum()) + offset,
             solution.price,
@@ -111,7 +111,7 @@ class Allocator:
         file = Workspace(request.workspace).sensitivity_file(request.sensitivity)
         stamp = file.stat().st_mtime_ns if file.is_file() else 0
         by_time = request.budget.kind == LATENCY
-        asked = replace(request, recipe=Recipe(), budget=Budget(LATENCY if by_time else BYTES, 0.0))
+        asked = replace(request, base_recipe=Recipe(), budget=Budget(LATENCY if by_time else BYTES, 0.0))
         key = (asked, stamp)
         if self._last is None or self._last[0] != key or self._of is not checkpoint:
             known = load_sensitivities(file).identity
@@ -129,13 +129,9 @@ def _bytes_of_others(prepared: Prepared, checkpoint: Checkpoint, recipe: Recipe)
     """What the layers that are not allocated weigh under the recipe."""
     names = {layer.name for layer in prepared.table.layers}
     others = [layer for layer in checkpoint.layers if layer.name not in names]
-    decided = [KEEP] * len(others)
-    known = LayerMatcher(others)
-    for rule in recipe.rules:
-        hits = known.find(rule.targets)[0] - known.find(rule.ignore)[0]
-        for index in hits:
-            decided[index] = rule.treatment
-    return sum(_weight(layer, treatment) for layer, treatment in zip(others, decided, strict=True))
+    decided = resolve(recipe.rules, others).rules
+    treatments = [recipe.rules[number].treatment if number >= 0 else KEEP for number in decided]
+    return sum(_weight(layer, treatment) for layer, treatment in zip(others, treatments, strict=True))
 
 
 def _weight(layer: Layer, treatment: Treatment) -> int:

@@ -38,7 +38,7 @@ class BlockwiseRun:
         self, plan: Plan, run: RunRecord, workspace: Workspace, text: CalibrationText | None, progress: Progress
     ) -> None:
         self._plan = plan
-        self._rows = plan.treated()
+        self._rows = plan.treated_rows
         self._text = text
         self._progress = progress
         identity = job_identity(plan, text)

@@ -80,7 +80,7 @@ class Rehearsal:
         self._progress = NullProgress()
         self._streams = 0
         if plan.calibration is not None:
-            both = plan.recipe.calibration.inputs == "compressed" and compares(plan.treated())
+            both = plan.recipe.calibration.inputs == "compressed" and compares(plan.treated_rows)
             self._streams = 2 if both else 1
 
     def network(self, blocks: Callable[[Network], Sequence[int]]) -> tuple[Network, NetworkRates]:
@@ -91,7 +91,7 @@ class Rehearsal:
         network = Network(StandInWeights(self.plan.checkpoint, ()), self._progress)
         wanted = set(blocks(network))
         everywhere = any(transform.reach == "network" for transform in self.plan.recipe.transforms)
-        treated = {row.layer.name for row in self.plan.treated()}
+        treated = {row.layer.name for row in self.plan.treated_rows}
         drawn = {
             layer.name
             for layer in layers
@@ -195,7 +195,7 @@ class Rehearsal:
         transforms = Transforms(self.plan.recipe, job.network, self._progress)
         if transforms.some:
             transforms.change_ends()
-            treated = {row.layer.name for row in self.plan.treated()}
+            treated = {row.layer.name for row in self.plan.treated_rows}
             outside = (layer for layer in self.plan.checkpoint.layers if layer.name not in job.network.inside)
             record_changed(job.network, (layer for layer in outside if layer.name not in treated), job.recorder)
 

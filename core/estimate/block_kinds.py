@@ -18,7 +18,7 @@ MAX_KINDS = 4
 def rows_of_blocks(plan: Plan, inside: dict[str, int]) -> list[list[PlanRow]]:
     """What is treated in each block. inside: of each layer within blocks, by name, the block's number."""
     blocks: list[list[PlanRow]] = [[] for _ in range(max(inside.values(), default=-1) + 1)]
-    for row in plan.treated():
+    for row in plan.treated_rows:
         if row.layer.name in inside:
             blocks[inside[row.layer.name]].append(row)
     return blocks

@@ -71,7 +71,7 @@ class StreamingCostModel:
         self._progress = progress
 
     def foresee(self) -> CostEstimate:
-        rows = self._plan.treated()
+        rows = self._plan.treated_rows
         self._workspace.layers.mkdir(parents=True, exist_ok=True)
         kinds: dict[str, list[PlanRow]] = {}
         for row in rows:
@@ -289,7 +289,7 @@ class BlockwiseCostModel:
         return self._outside_of(self._inside)
 
     def _outside_of(self, inside: dict[str, int]) -> list[PlanRow]:
-        return [row for row in self._plan.treated() if row.layer.name not in inside]
+        return [row for row in self._plan.treated_rows if row.layer.name not in inside]
 
     @cached_property
     def _resident(self) -> int:

@@ -78,7 +78,7 @@ def _beginning(request: ForecastJob, workspace: Workspace) -> float:
 
 def disk_bytes(plan: Plan, found: CostEstimate, request: ForecastJob) -> int:
     """Layer records; the activations kept between two blocks, once and once more while they are written; the export."""
-    records = sum(row.bytes_after for row in plan.treated())
+    records = sum(row.bytes_after for row in plan.treated_rows)
     activations = 2 * streams_of(plan, learns=learns(plan)) * found.stream_bytes
     exported = plan_export(plan, key_for(request.target, request.out)).nbytes if request.out else 0
     return max(records + activations, records + exported)
@@ -86,7 +86,7 @@ def disk_bytes(plan: Plan, found: CostEstimate, request: ForecastJob) -> int:
 
 def way_of(plan: Plan) -> str:
     """What makes jobs alike in time: solvers, transforms and polish, by their keys."""
-    solvers = {row.treatment.solver.key for row in plan.treated()}
+    solvers = {row.treatment.solver.key for row in plan.treated_rows}
     transforms = [transform.key for transform in plan.recipe.transforms]
     tuning = [step.key for step in plan.recipe.tuning]
     return " ".join([*transforms, *sorted(solvers), *tuning])

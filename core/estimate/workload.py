@@ -31,12 +31,12 @@ def streams_of(plan: Plan, *, learns: bool) -> int:
     """How many hidden states of every token go from block to block: the compressed network's, the original's, both."""
     if not learns:
         return 0
-    return 2 if plan.recipe.calibration.inputs == "compressed" and compares(plan.treated()) else 1
+    return 2 if plan.recipe.calibration.inputs == "compressed" and compares(plan.treated_rows) else 1
 
 
 def held_streams(plan: Plan, *, learns: bool) -> int:
     """How many are in memory at most: with what a block that is learned should give."""
-    learned = any(isinstance(row.treatment.solver, LearnedRounding) for row in plan.treated())
+    learned = any(isinstance(row.treatment.solver, LearnedRounding) for row in plan.treated_rows)
     return streams_of(plan, learns=learns) + (1 if learns and learned else 0)
 
 

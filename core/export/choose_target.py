@@ -27,7 +27,7 @@ def key_for(key: str, out: str) -> str:
 
 def plan_export(plan: Plan, key: str, modules: frozenset[str] | None = None) -> ExportPlan:
     """What an export of the finished plan to the target `key` will write; as `choose_plan`."""
-    treatments = {row.layer.name: row.treatment for row in plan.treated()}
+    treatments = {row.layer.name: row.treatment for row in plan.treated_rows}
     return choose_plan(key, plan.checkpoint, lambda layer: treatments.get(layer.name, KEEP), modules)
 
 

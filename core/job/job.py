@@ -66,7 +66,7 @@ def _begin(
 ) -> RunRecord:
     if earlier is not None and resume:
         earlier.take_up()
-        finished, layers = len(earlier.journal()), len(plan.treated())
+        finished, layers = len(earlier.journal()), len(plan.treated_rows)
         progress.note(f"Resuming run {earlier.id}: {finished} of {layers} layers are finished.")
         return earlier
     if resume:
@@ -98,8 +98,8 @@ def _carry_out(
         with one_thread_left():
             layers = compress_streaming(plan, run, workspace, progress)
     else:
-        results = walk.carry_out(shared_fits(plan.treated(), progress), finished=finished)
-        layers = tuple(results[row.layer.name] for row in plan.treated())
+        results = walk.carry_out(shared_fits(plan.treated_rows, progress), finished=finished)
+        layers = tuple(results[row.layer.name] for row in plan.treated_rows)
     for step in steps:
         layers = step.carry_out(layers)
     if walk is not None:
@@ -115,7 +115,7 @@ def walks(plan: Plan) -> bool:
 def learns(plan: Plan) -> bool:
     """Whether anything but polish looks at activations."""
     found_by_block = any(transform.reach == "block" for transform in plan.recipe.transforms)
-    return found_by_block or any(row.treatment.needs_calibration for row in plan.treated())
+    return found_by_block or any(row.treatment.needs_calibration for row in plan.treated_rows)
 
 
 def _text(plan: Plan) -> CalibrationText | None:
@@ -127,7 +127,7 @@ def _text(plan: Plan) -> CalibrationText | None:
 
 def _check_space(plan: Plan, workspace: Workspace, resumed: RunRecord | None) -> None:
     finished = {entry.result.name for entry in resumed.journal()} if resumed is not None else set()
-    needed = sum(row.bytes_after for row in plan.treated() if row.layer.name not in finished)
+    needed = sum(row.bytes_after for row in plan.treated_rows if row.layer.name not in finished)
     place = workspace.path
     while not os.path.lexists(place):
         place = place.parent

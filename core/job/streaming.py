@@ -26,7 +26,7 @@ def compress_streaming(
     plan: Plan, run: RunRecord, workspace: Workspace, progress: Progress
 ) -> tuple[LayerCompressed, ...]:
     """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed."""
-    rows = plan.treated()
+    rows = plan.treated_rows
     shares = shared_fits(rows, progress)
     finished = {entry.key: entry for entry in run.journal()}
     layers: list[LayerCompressed] = []

@@ -83,6 +83,10 @@ class Codebook(Scheme):
         """How many neighbouring columns share a scale or a code book in a row of `columns` weights."""
         return self.group_size if self.granularity == "group" else columns
 
+    @property
+    def grouping(self) -> tuple[str, int] | None:
+        return self.granularity, self.group_size
+
     def fitted(self, layer: Layer) -> tuple[Codebook, tuple[str, ...]]:
         if self.kind == "normal_float" and self.bits == 1:
             raise RecipeError(

@@ -105,6 +105,10 @@ class Integer(Scheme):
         """How many neighbouring rows share their scales; the last ones may be fewer."""
         return {"tensor": ALL, "channel": 1, "group": 1, "block": self.block_rows}[self.granularity]
 
+    @property
+    def grouping(self) -> tuple[str, int] | None:
+        return self.granularity, self.group_size
+
     def fitted(self, layer: Layer) -> tuple[Integer, tuple[str, ...]]:
         if self.granularity not in ("group", "block"):
             return self, ()

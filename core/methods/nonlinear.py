@@ -89,6 +89,10 @@ class NonLinear(Scheme):
         """Rows and columns that share a scale."""
         return {"tensor": (ALL, ALL), "channel": (1, ALL), "group": (1, self.group_size)}[self.granularity]
 
+    @property
+    def grouping(self) -> tuple[str, int] | None:
+        return self.granularity, self.group_size
+
     def fitted(self, layer: Layer) -> tuple[NonLinear, tuple[str, ...]]:
         if self.granularity != "group":
             return self, ()

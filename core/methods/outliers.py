@@ -92,6 +92,10 @@ class Outliers(Scheme):
         """How many of `columns` input channels are kept."""
         return min(columns, max(1, round(self.fraction * columns)))
 
+    @property
+    def grouping(self) -> tuple[str, int] | None:
+        return self.granularity, self.group_size
+
     def fitted(self, layer: Layer) -> tuple[Outliers, tuple[str, ...]]:
         taken, notes = self.integer.fitted(layer)
         granularity = "channel" if taken.granularity == "channel" else self.granularity

@@ -42,6 +42,15 @@ class Scheme(ABC):
         """
         return self, ()
 
+    def regrouped(self, fit: Scheme) -> bool:
+        """Whether `fit`, this scheme as it fits a layer, has another group size or no groups any more."""
+        return self.grouping != fit.grouping
+
+    @property
+    def grouping(self) -> tuple[str, int] | None:
+        """(granularity, group size) of a scheme whose scales belong to groups that have to divide the inputs."""
+        return None
+
     @property
     def shared(self) -> bool:
         return False

@@ -25,7 +25,7 @@ def changed(plan: Plan, names: Collection[str], change: Change) -> Recipe:
     """
     wanted = set(names)
     decided: dict[int, list[str]] = {}
-    for row in plan.treated():
+    for row in plan.treated_rows:
         if row.rule is not None:
             decided.setdefault(row.rule, []).append(row.layer.name)
     whole = {rule for rule, layers in decided.items() if wanted.issuperset(layers)}
@@ -35,7 +35,7 @@ def changed(plan: Plan, names: Collection[str], change: Change) -> Recipe:
     )
     recipe = replace(plan.recipe, rules=rules, name="", description="")
     rows = [
-        row for row in plan.treated() if row.layer.name in wanted and row.rule is not None and row.rule not in whole
+        row for row in plan.treated_rows if row.layer.name in wanted and row.rule is not None and row.rule not in whole
     ]
     asked = [change(plan.recipe.rules[row.rule].treatment) for row in rows if row.rule is not None]
     return treat(recipe, [row.layer for row in rows], asked)

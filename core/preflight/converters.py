@@ -37,7 +37,7 @@ def converter_findings(plan: Plan, outline: ExportPlan, runtime: Runtime) -> Ite
             fixes=other_targets(outline),
         )
     found: dict[tuple[str, Held | None], list[Layer]] = {}
-    for row in plan.treated():
+    for row in plan.treated_rows:
         scheme = row.treatment.scheme
         found.setdefault((scheme.tag, nearest_held(runtime, scheme, row.layer)), []).append(row.layer)
     for (tag, nearest), members in found.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 
 from benchvise.core.export.export_plan import ExportPlan
@@ -13,9 +12,9 @@ from benchvise.core.protocol.results import Finding, Fix
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.recipe.plan_warning import PlanWarning
 from benchvise.core.recipe.recipe import Recipe
+from benchvise.core.recipe.resolve import UnmatchedPattern
 
 USUAL_GROUPS = (128, 64, 32)
-_UNMATCHED = re.compile(r"Rule (\d+): the (target|ignore) '(.*)' matches no layer")
 
 
 def fallback_findings(plan: Plan, outline: ExportPlan) -> Iterator[Finding]:
@@ -30,7 +29,7 @@ def effect_findings(plan: Plan) -> Iterator[Finding]:
     """Whether nothing becomes smaller."""
     if plan.bytes_after < plan.bytes_before:
         return
-    names = tuple(row.layer.name for row in plan.treated())
+    names = tuple(row.layer.name for row in plan.treated_rows)
     detail = f"{layers(names)} would be changed, and the checkpoint stays as large: {_change(plan)}."
     integers = Fix("Use 4-bit integers in groups of 128", _integers(plan, names))
     yield Finding("no gain", "warns", "Nothing becomes smaller", detail, names, (integers,))
@@ -53,7 +52,7 @@ def _of_plan(plan: Plan, plan_warning: PlanWarning) -> Finding:
     names, reason = plan_warning.layers, f"{capital(plan_warning.reason.rstrip('.'))}."
     match plan_warning.kind:
         case "fitted":
-            fixes = tuple(_divide(plan, names)) if "group size" in plan_warning.reason else ()
+            fixes = tuple(_divide(plan, names)) if plan_warning.regroups else ()
             title = f"{layers(names)}: {plan_warning.reason}"
             detail = "The recipe says to fall back where groups or blocks do not divide."
             return Finding("fitted", "tells", title, detail, names, fixes)
@@ -68,7 +67,7 @@ def _of_plan(plan: Plan, plan_warning: PlanWarning) -> Finding:
             keep = Fix(f"Keep {these(names)}", changes.keeping(plan, names))
             return Finding("larger", "warns", f"{layers(names)} would become larger", reason, names, (keep,))
         case "unmatched":
-            fixes = tuple(_unnamed(plan, plan_warning.sentence))
+            fixes = tuple(_unnamed(plan, plan_warning.unmatched))
             return Finding("unmatched", "warns", "A pattern matches no layer", reason, fixes=fixes)
     return Finding("lost", "warns", "Without an architecture, part of the recipe cannot be done", reason, names)
 
@@ -77,7 +76,7 @@ def _of_outline(plan: Plan, outline: ExportPlan, plan_warning: PlanWarning) -> F
     names, reason = plan_warning.layers, f"{capital(plan_warning.reason.rstrip('.'))}."
     match plan_warning.kind:
         case "everything":
-            treated = tuple(row.layer.name for row in plan.treated())
+            treated = tuple(row.layer.name for row in plan.treated_rows)
             integers = Fix("Use 4-bit integers in groups of 128", _integers(plan, treated))
             detail = f"Everything keeps its original dtype. {reason}"
             if not plan.checkpoint.architecture:  # whoever opens plain tensors knows what they are
@@ -110,11 +109,10 @@ def _divide(plan: Plan, names: tuple[str, ...]) -> Iterator[Fix]:
     yield Fix(f"Use one scale per channel for {these(names)}", changes.changed(plan, names, changes.per_channel))
 
 
-def _unnamed(plan: Plan, sentence: str) -> Iterator[Fix]:
-    found = _UNMATCHED.match(sentence)
+def _unnamed(plan: Plan, found: UnmatchedPattern | None) -> Iterator[Fix]:
     if found is not None:
-        number, key, pattern = int(found[1]) - 1, found[2], found[3]
-        yield Fix(f"Remove '{pattern}'", changes.without_pattern(plan.recipe, number, key, pattern))
+        recipe = changes.without_pattern(plan.recipe, found.rule, found.key, found.pattern)
+        yield Fix(f"Remove '{found.pattern}'", recipe)
 
 
 def _integers(plan: Plan, names: Collection[str]) -> Recipe:

@@ -105,7 +105,7 @@ def _in_general(plan: Plan) -> Iterator[Surprise]:
         if transform.reach == "block":
             title = f"{transform.title} is left out wherever it gains too little"
             yield Surprise("transform", title, "Block by block, as calibration shows; each is told in the run's log.")
-    learned = tuple(row.layer.name for row in plan.treated() if row.treatment.needs_calibration)
+    learned = tuple(row.layer.name for row in plan.treated_rows if row.treatment.needs_calibration)
     experts = any(".experts." in name for name in learned)
     if learned:
         detail = (
@@ -134,7 +134,7 @@ def _blind(plan: Plan, network: Network) -> Iterator[Surprise]:
     """Layers whose inputs cannot be seen although their treatment asks for them."""
     blind: dict[str, list[str]] = {}
     try:
-        for name, reason in observed_layers(network.model, plan.treated()).blind.items():
+        for name, reason in observed_layers(network.model, plan.treated_rows).blind.items():
             blind.setdefault(reason, []).append(name)
     except UserError as error:
         yield Surprise("calibration", error.what, error.remedy, (error.where,), refuses=True)

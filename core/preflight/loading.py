@@ -102,7 +102,7 @@ def _head(plan: Plan, runtime: Runtime, packed: list[Layer]) -> Iterator[Finding
 def _fixes(plan: Plan, group: _Group) -> Iterator[Fix]:
     """Edits that may bring the layers into a form that is loaded without conditions; not all do."""
     names = group.names
-    schemes = [row.treatment.scheme for row in plan.treated() if row.layer.name in set(names)]
+    schemes = [row.treatment.scheme for row in plan.treated_rows if row.layer.name in set(names)]
     integers = [scheme for scheme in schemes if isinstance(scheme, Integer)]
     if any(not scheme.symmetric for scheme in integers):
         yield Fix("Use symmetric scales", changes.changed(plan, names, changes.symmetric))
@@ -110,7 +110,7 @@ def _fixes(plan: Plan, group: _Group) -> Iterator[Fix]:
         wanted = 4 if bits < 4 else 8
         some = [
             row.layer.name
-            for row in plan.treated()
+            for row in plan.treated_rows
             if row.layer.name in set(names) and _bits(row.treatment.scheme) == bits
         ]
         yield Fix(f"Use {wanted} bits instead of {bits}", changes.changed(plan, some, changes.with_bits(wanted)))

@@ -66,7 +66,7 @@ def _disk(parts: list[tuple[str, Path, int]]) -> Finding:
 
 def workspace_bytes(plan: Plan) -> int:
     """What a run leaves in the workspace, and what it keeps there for going on after an interruption."""
-    treated = sum(row.bytes_after for row in plan.treated())
+    treated = sum(row.bytes_after for row in plan.treated_rows)
     transformed = plan.recipe.transforms or plan.recipe.tuning
     kept = sum(row.layer.nbytes for row in plan.rows() if row.treatment.keeps) if transformed else 0
     return treated + kept + _hidden_bytes(plan)
@@ -125,7 +125,7 @@ def least_bytes(plan: Plan) -> tuple[int, str]:
     if plan.calibration is not None or (plan.recipe.transforms and plan.checkpoint.architecture):
         block = _FLOAT32 * (_largest_block(layers) + sum(layer.parameters for layer in layers if layer.depth is None))
         return block, "One block and what lies around the blocks are in memory, in float32"
-    largest = max((row.layer.nbytes for row in plan.treated() if row.treatment.scheme.shared), default=0)
+    largest = max((row.layer.nbytes for row in plan.treated_rows if row.treatment.scheme.shared), default=0)
     return largest, "Layers are read and written in pieces"
 
 

@@ -63,13 +63,17 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Failed:
-    """The request failed. `details` holds the traceback when the fault is ours, "" when the person can mend it."""
+    """The request failed. `details` holds the traceback when the fault is ours, "" when the person can fix it.
+
+    resumable: what was finished is kept, and the same request continues it.
+    """
 
     request: int
     what: str
     where: str
     remedy: str
     details: str = ""
+    resumable: bool = False
 
 
 Event = Queued | Started | Advanced | Partial | Note | Finished | Stopped | Failed

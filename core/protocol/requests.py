@@ -110,7 +110,7 @@ class WhatIf:
 class Allocate:
     """The best treatment for each layer within a budget. Answered by `Allocated`, in milliseconds after the first.
 
-    recipe:      what other layers get, and calibration, transforms and polish.
+    base_recipe: what other layers get, and calibration, transforms and polish.
     sensitivity: `Sensitivity.key` of the measurement whose damages count.
     candidates:  the treatments to choose from; to keep a layer is always one more.
     layers:      names; empty for all that were measured.
@@ -120,7 +120,7 @@ class Allocate:
     """
 
     path: str
-    recipe: Recipe
+    base_recipe: Recipe
     sensitivity: str
     candidates: tuple[Treatment, ...]
     budget: Budget

@@ -10,9 +10,10 @@ from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.errors import CheckpointError, RecipeError
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.recipe.fitting import fitted
-from benchvise.core.recipe.layer_matcher import WORDS, LayerMatcher
+from benchvise.core.recipe.layer_matcher import WORDS
 from benchvise.core.recipe.plan_warning import PlanWarning
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
+from benchvise.core.recipe.resolve import UnmatchedPattern, resolve
 from benchvise.core.settings import did_you_mean
 from benchvise.core.surgery.derived import Operated
 from benchvise.core.surgery.operate import operate
@@ -84,12 +85,9 @@ class Plan:
     def rows(self) -> Iterator[PlanRow]:
         return (self.row(index) for index in range(len(self.choice)))
 
-    def treated(self) -> tuple[PlanRow, ...]:
-        """The rows whose layer does not stay as it is."""
-        return self._treated
-
     @cached_property
-    def _treated(self) -> tuple[PlanRow, ...]:
+    def treated_rows(self) -> tuple[PlanRow, ...]:
+        """The rows whose layer does not stay as it is."""
         keeps = [treatment.keeps for treatment in self.treatments]
         return tuple(self.row(index) for index, choice in enumerate(self.choice) if not keeps[choice])
 
@@ -119,9 +117,18 @@ class Plan:
     @property
     def bits_per_treated_weight(self) -> float:
         """Over the treated layers only: the figure that papers quote. 0 when nothing is treated."""
-        rows = self.treated()
+        rows = self.treated_rows
         parameters = sum(row.layer.parameters for row in rows)
         return 8 * sum(row.bytes_after for row in rows) / parameters if parameters else 0.0
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What is said of one or more layers: the fields of a `PlanWarning`."""
+
+    kind: str
+    reason: str
+    regroups: bool = False
 
 
 def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = False) -> Plan:
@@ -136,20 +143,12 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
         raise already_quantised(checkpoint)
     for number, rule in enumerate(recipe.rules, start=1):
         rule.treatment.refuse_mismatch(f"rule {number}")
-    decided = [-1] * len(layers)
-    plan_warnings: list[PlanWarning] = []
-    known = LayerMatcher(layers)
-    for number, rule in enumerate(recipe.rules):
-        hits, unmatched = known.find(rule.targets)
-        ignored, unmatched_ignores = known.find(rule.ignore)
-        plan_warnings += [_unmatched(number, "target", p, checkpoint) for p in unmatched]
-        plan_warnings += [_unmatched(number, "ignore", p, checkpoint) for p in unmatched_ignores]
-        for index in hits - ignored:
-            decided[index] = number
+    resolved = resolve(recipe.rules, layers)
+    plan_warnings = [_unmatched(each, checkpoint) for each in resolved.unmatched]
     operated = operate(checkpoint, recipe.surgery)
     plan_warnings += _idle(operated, recipe)
-    plan = _resolve(operated, recipe, [decided[origin] for origin in operated.origins], plan_warnings)
-    if not allow_empty and not operated.changes and not plan.treated():
+    plan = _resolve(operated, recipe, [resolved.rules[origin] for origin in operated.origins], plan_warnings)
+    if not allow_empty and not operated.changes and not plan.treated_rows:
         raise RecipeError(
             "The recipe treats no layer of this checkpoint",
             where=checkpoint.path,
@@ -170,7 +169,7 @@ def _lost_without_architecture(plan: Plan) -> str:
     """What the recipe asks of a network at work that plain tensors cannot give, as a sentence; "" for nothing."""
     if plan.checkpoint.architecture:
         return ""
-    layers = [row.layer.name for row in plan.treated() if row.treatment.needs_calibration]
+    layers = [row.layer.name for row in plan.treated_rows if row.treatment.needs_calibration]
     lost = [f"the transform '{transform.title}' is not carried out" for transform in plan.recipe.transforms]
     lost += [f"the tuning step '{step.title}' is not carried out" for step in plan.recipe.tuning]
     if layers:
@@ -195,21 +194,23 @@ def _resolve(operated: Operated, recipe: Recipe, decided: list[int], plan_warnin
     choice: list[int] = []
     sizes: list[int] = []
     problems: list[RecipeError] = []
-    findings: dict[tuple[str, str], list[str]] = {}
+    findings: dict[_Finding, list[str]] = {}
     for index, layer in enumerate(checkpoint.layers):
         asked = recipe.rules[decided[index]].treatment if decided[index] >= 0 else KEEP
         if not asked.keeps and not layer.compressible:
-            findings.setdefault(("skipped", _NO_MATRIX), []).append(layer.name)
+            findings.setdefault(_Finding("skipped", _NO_MATRIX), []).append(layer.name)
             decided[index], asked = -1, KEEP
         try:
             treatment, fallbacks = fitted(asked, layer, runs=bool(checkpoint.architecture))
         except RecipeError as error:
             problems.append(error)
             continue
+        regroups = asked.scheme.regrouped(treatment.scheme)
         full_inputs = asked.activations is not None and treatment.activations is None
         for fallback in fallbacks:
             kind = "inputs" if full_inputs and fallback is fallbacks[-1] else "fitted"
-            findings.setdefault((kind, fallback), []).append(layer.name)
+            finding = _Finding(kind, fallback, regroups=regroups and kind == "fitted")
+            findings.setdefault(finding, []).append(layer.name)
         if treatment not in places:
             places[treatment] = len(treatments)
             treatments.append(treatment)
@@ -217,12 +218,18 @@ def _resolve(operated: Operated, recipe: Recipe, decided: list[int], plan_warnin
         sizes.append(layer.nbytes if treatment.keeps else treatment.bytes_after(layer))
         if sizes[-1] > layer.nbytes:
             grown = f"{treatment.tag} takes more bytes than the layer has now"
-            findings.setdefault(("larger", grown), []).append(layer.name)
+            findings.setdefault(_Finding("larger", grown), []).append(layer.name)
     if problems:
         raise _together(problems)
     plan_warnings += [
-        PlanWarning(kind, finding_as_sentence(reason, names), reason, tuple(names))
-        for (kind, reason), names in findings.items()
+        PlanWarning(
+            found.kind,
+            finding_as_sentence(found.reason, names),
+            found.reason,
+            tuple(names),
+            regroups=found.regroups,
+        )
+        for found, names in findings.items()
     ]
     return Plan(operated, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(plan_warnings))
 
@@ -243,11 +250,11 @@ def finding_as_sentence(finding: str, names: list[str]) -> str:
     return f"{count}: {finding}: {', '.join(names[:MAX_LISTED])}{more}"
 
 
-def _unmatched(number: int, key: str, pattern: str, checkpoint: Checkpoint) -> PlanWarning:
+def _unmatched(found: UnmatchedPattern, checkpoint: Checkpoint) -> PlanWarning:
     known = {*WORDS, *(f"role:{layer.role}" for layer in checkpoint.layers)}
     if len(checkpoint.layers) < 5000:  # comparing with more names takes longer than the plan itself
         known.update(layer.name for layer in checkpoint.layers)
-    hint = did_you_mean(pattern, known)
+    hint = did_you_mean(found.pattern, known)
     hint = hint if hint.startswith("Did") else ""
-    sentence = f"Rule {number + 1}: the {key} '{pattern}' matches no layer. {hint}".rstrip()
-    return PlanWarning("unmatched", sentence, sentence)
+    sentence = f"Rule {found.rule + 1}: the {found.key} '{found.pattern}' matches no layer. {hint}".rstrip()
+    return PlanWarning("unmatched", sentence, sentence, unmatched=found)

@@ -35,7 +35,7 @@ def forecast_latency(request: ForecastLatency, progress: Progress) -> LatencyFor
     UserError for more tokens than the model knows positions and for a profile that cannot be read.
     """
     checkpoint = open_checkpoint(request.path)
-    treatments = {row.layer.name: row.treatment for row in make_plan(checkpoint, request.recipe).treated()}
+    treatments = {row.layer.name: row.treatment for row in make_plan(checkpoint, request.recipe).treated_rows}
     subject, times = times_for(checkpoint, request.profile, request.workspace, progress)
     batch, context, prompt = max(1, request.batch), max(0, request.context), max(0, request.prompt)
     subject.refuse_positions(max(context + 1, prompt), REMEDY)

@@ -52,7 +52,7 @@ class Polishing:
 
     def earlier(self) -> tuple[LayerCompressed, ...] | None:
         """The layers as an earlier process polished them; None when it did not come to that."""
-        rows = self._plan.treated()
+        rows = self._plan.treated_rows
         if not all(self._recorder.has(row) for row in rows):
             return None
         return tuple(self._recorder.earlier(row) for row in rows)
@@ -60,7 +60,7 @@ class Polishing:
     def carry_out(self, layers: Sequence[LayerCompressed]) -> tuple[LayerCompressed, ...]:
         """layers: what was told of the treated layers when they were solved. Raises CheckpointError and OutputError."""
         checkpoint = self._plan.checkpoint
-        treatments = {row.layer.name: row.treatment for row in self._plan.treated()}
+        treatments = {row.layer.name: row.treatment for row in self._plan.treated_rows}
         weights = RunWeights(checkpoint.path, weights_of(self._plan.operated), treatments, self._run.layer_files)
         tuned = TunedModel(weights, self._progress)
         original = load_model(OriginalWeights(self._plan.source), progress=self._progress)

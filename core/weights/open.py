@@ -44,7 +44,7 @@ def run_weights(run: RunRecord) -> RunWeights:
     checkpoint = open_checkpoint(run.checkpoint_path)
     _check_unchanged(run, checkpoint)
     plan = make_plan(checkpoint, run.recipe)
-    treatments = {row.layer.name: row.treatment for row in plan.treated()}
+    treatments = {row.layer.name: row.treatment for row in plan.treated_rows}
     return RunWeights(f"{RUN_PREFIX}{run.id}", weights_of(plan.operated), treatments, run.layer_files)
 
 

@@ -207,7 +207,7 @@ def _log_once(folder: Path, error: UserError) -> None:
 def plan_title(plan: Plan) -> str:
     """A name for a recipe without one: its treatments, most used first."""
     weights: dict[str, int] = {}
-    for row in plan.treated():
+    for row in plan.treated_rows:
         weights[row.treatment.tag] = weights.get(row.treatment.tag, 0) + row.layer.parameters
     tags = sorted(weights, key=lambda tag: -weights[tag])
     tags += [surgery.title for surgery in plan.recipe.surgery if not tags]

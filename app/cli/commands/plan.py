@@ -68,7 +68,7 @@ def _beyond(shared: Shared | None, plan: Plan, export: ExportPlan) -> Iterator[s
     """What a budget does not bring about."""
     if shared is None:
         return
-    if not plan.treated():
+    if not plan.treated_rows:
         yield "Nothing has to be treated: the checkpoint as it is keeps within the budget."
     elif shared.budget.kind == BYTES and export.nbytes > shared.budget.value >= plan.bytes_after:
         yield (
@@ -106,7 +106,7 @@ def _dropped(layer: Layer) -> dict[str, object]:
 
 
 def _lines(plan: Plan, export: ExportPlan, warnings: Sequence[str]) -> Iterator[str]:
-    treated = plan.treated()
+    treated = plan.treated_rows
     columns = (text("layer"), text("treatment"), number("bits/weight"), number("before"), number("after"))
     yield from table(
         columns,

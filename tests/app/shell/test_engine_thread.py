@@ -127,6 +127,7 @@ def test_a_dead_engine_fails_what_was_in_flight_and_is_replaced_when_asked(clien
     qtbot.waitUntil(lambda: bool(failures))
     assert failures[0].what == "The engine stopped (signal 9) while compressing; finished layers are kept"
     assert failures[0].remedy == "Press Run to resume."
+    assert failures[0].resumable
     again = client.ask(WarmUp())
     assert engine(qtbot, 1).theirs.recv() == (again, WarmUp())
 

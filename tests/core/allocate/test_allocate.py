@@ -85,7 +85,7 @@ def test_bytes_are_those_of_the_whole_checkpoint(tmp_path: Path) -> None:
 
 def test_fragile_layers_get_more(tmp_path: Path) -> None:
     found = allocated(ask(tmp_path, "3.6bpw", lambda i, t: made_up(0, t) * (1000 if i == 4 else 1)))
-    bits = [8 * row.bytes_after / row.layer.parameters for row in make_plan(CHECKPOINT, found.recipe).treated()]
+    bits = [8 * row.bytes_after / row.layer.parameters for row in make_plan(CHECKPOINT, found.recipe).treated_rows]
     assert bits[4] == max(bits)
     assert bits[4] > 8
 

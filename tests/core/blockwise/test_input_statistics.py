@@ -35,7 +35,7 @@ def network(folder: Path) -> Network:
 @torch.no_grad()
 def learn(folder: Path, network: Network, *, original_scale: float | None = None) -> Learned:
     rows = [
-        row for row in make_plan(open_checkpoint(folder), recipe()).treated() if network.inside[row.layer.name] == 0
+        row for row in make_plan(open_checkpoint(folder), recipe()).treated_rows if network.inside[row.layer.name] == 0
     ]
     watched = observed_layers(network.model, rows, inside=lambda name: network.name_inside(0, name))
     network.load(0)

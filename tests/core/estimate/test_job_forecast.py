@@ -114,7 +114,7 @@ def test_steps_and_looks_are_those_of_the_job(llama: Path, tmp_path: Path, monke
     monkeypatch.setattr(learned_rounding._Block, "probe", looked)
     monkeypatch.setattr(learned_rounding._Block, "loss", stepped)
     compress(Compress(str(llama), asked, workspace=str(tmp_path)), SILENT)
-    rows = [row for row in make_plan(open_checkpoint(str(llama)), asked).treated() if row.layer.depth == 0]
+    rows = [row for row in make_plan(open_checkpoint(str(llama)), asked).treated_rows if row.layer.depth == 0]
     (counted,) = learning_of(rows, 20)
     assert len(steps) == 3 * counted.steps
     assert set(steps) == {counted.step_windows}
@@ -180,7 +180,7 @@ def test_the_stopwatch_tells_steps_from_looks() -> None:
 
 def _plan_rows(solver: Solver) -> tuple[object, ...]:
     sample = Path(__file__).parents[3] / "resources" / "sample"
-    return make_plan(open_checkpoint(str(sample)), recipe(solver, targets=("re:.*k_proj",))).treated()
+    return make_plan(open_checkpoint(str(sample)), recipe(solver, targets=("re:.*k_proj",))).treated_rows
 
 
 def test_a_second_forecast_tries_nothing(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

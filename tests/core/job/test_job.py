@@ -50,9 +50,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_records_hold_exactly_what_the_plan_says(checkpoint: Path, tmp_path: Path) -> None:
     run = run_recipe(checkpoint, tmp_path)
     plan = make_plan(open_checkpoint(checkpoint), MIXED)
-    assert [layer.name for layer in run.layers] == [row.layer.name for row in plan.treated()]
+    assert [layer.name for layer in run.layers] == [row.layer.name for row in plan.treated_rows]
     files = Workspace(str(tmp_path)).run(run.run).layer_files
-    for row, layer in zip(plan.treated(), run.layers, strict=True):
+    for row, layer in zip(plan.treated_rows, run.layers, strict=True):
         stored = load_file(files[layer.name])
         found = {name: (str(tensor.dtype), tuple(tensor.shape)) for name, tensor in stored.items()}
         storage = row.treatment.scheme.storage(row.layer)

@@ -75,6 +75,6 @@ def test_a_name_that_looks_like_a_pattern_names_one_layer() -> None:
     for chosen in range(3):
         recipe = treat(Recipe(), [odd[chosen]], [INT4])
         plan = make_plan(checkpoint(*odd), recipe)
-        assert [row.layer for row in plan.treated()] == [odd[chosen]]
+        assert [row.layer for row in plan.treated_rows] == [odd[chosen]]
         again = treat(recipe, [odd[chosen]], [INT8])
         assert len(again.rules) == 1

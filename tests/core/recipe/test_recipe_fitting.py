@@ -44,7 +44,7 @@ def test_layers_without_a_linear_module_say_why_their_inputs_stay() -> None:
         Rule(("*",), DYNAMIC),
     )
     assert inputs(made) == {"q": "aint8"}
-    assert len(made.treated()) == 5
+    assert len(made.treated_rows) == 5
     for name, why in (("embed", "looked up"), ("stem", "no linear"), ("experts.3", "one piece"), ("gate", "routers")):
         assert [text for text in made.warnings if name in text and why in text and "inputs are not quantised" in text]
 
@@ -55,10 +55,10 @@ def test_fixed_scales_take_an_architecture() -> None:
     with_architecture, without = plan(named, Rule(("q",), STATIC)), plan(checkpoint(q), Rule(("q",), STATIC))
     assert inputs(with_architecture) == {"q": "aint8 static mse"}
     assert with_architecture.bytes_after == without.bytes_after + 4
-    assert with_architecture.treated()[0].treatment.needs_calibration
+    assert with_architecture.treated_rows[0].treatment.needs_calibration
     assert inputs(without) == {}
     assert "calibration text" in without.warnings[0]
-    assert not without.treated()[0].treatment.needs_calibration
+    assert not without.treated_rows[0].treatment.needs_calibration
 
 
 def test_kept_layers_compute_with_inputs_as_they_are() -> None:

@@ -26,7 +26,7 @@ def plan(*rules: Rule) -> Plan:
 
 
 def tags(made: Plan) -> dict[str, str]:
-    return {row.layer.name: row.treatment.tag for row in made.treated()}
+    return {row.layer.name: row.treatment.tag for row in made.treated_rows}
 
 
 def test_the_last_rule_that_matches_decides() -> None:
@@ -88,7 +88,7 @@ def test_a_recipe_that_treats_nothing_is_refused_with_the_reason() -> None:
 
 def test_an_editor_may_start_with_nothing() -> None:
     made = make_plan(checkpoint(), Recipe(), allow_empty=True)
-    assert (made.treated(), made.bytes_after, made.bits_per_treated_weight) == ((), made.bytes_before, 0.0)
+    assert (made.treated_rows, made.bytes_after, made.bits_per_treated_weight) == ((), made.bytes_before, 0.0)
 
 
 def test_every_layer_whose_group_does_not_divide_is_named() -> None:
@@ -157,10 +157,10 @@ def test_every_preset_plans_on_the_sample(name: str) -> None:
     assert recipe.name == name
     assert recipe.description
     made = make_plan(open_checkpoint("resources/sample"), recipe)
-    assert len(made.treated()) == 35
+    assert len(made.treated_rows) == 35
     assert made.bytes_after <= made.bytes_before
     assert all("matches no layer" not in warning for warning in made.warnings)
-    assert not any(row.layer.role in ("embedding", "norm", "lm_head") for row in made.treated())
+    assert not any(row.layer.role in ("embedding", "norm", "lm_head") for row in made.treated_rows)
 
 
 def test_the_presets_that_are_promised_are_there() -> None:

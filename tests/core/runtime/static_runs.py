@@ -20,7 +20,7 @@ def static_weights(path: Path, recipe: Recipe, folder: Path, scale: float) -> Ru
     """Every treated layer solved by itself; `scale` for the inputs of all layers whose treatment asks for one."""
     checkpoint = open_checkpoint(path)
     treatments, files = {}, {}
-    for row in make_plan(checkpoint, recipe).treated():
+    for row in make_plan(checkpoint, recipe).treated_rows:
         layer, treatment = row.layer, row.treatment
         treated = treat(layer, treatment, NullProgress())
         grid = arithmetic_of(treatment.scheme).grid(treatment.scheme, *layer.matrix_shape, treated.weight.dtype)

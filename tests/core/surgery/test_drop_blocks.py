@@ -90,9 +90,9 @@ def test_everything_after_surgery_works_on_what_is_left(tmp_path: Path) -> None:
     asked = replace(learned, surgery=(DropBlocks((0, 2)),), tuning=(Polish(steps=2, batch_windows=2),))
     asked = replace(asked, rules=(Rule(("depth:2-3",), Treatment(Integer(4, group_size=8))), *asked.rules))
     plan = make_plan(open_checkpoint(folder), asked)
-    assert {row.layer.depth for row in plan.treated()} == {0, 1}
-    assert [r.layer.name for r in plan.treated() if r.rule == 1] == [f"model.layers.{n}.mlp.up_proj" for n in (0, 1)]
-    assert all(row.layer.depth == 1 for row in plan.treated() if row.rule == 0)
+    assert {row.layer.depth for row in plan.treated_rows} == {0, 1}
+    assert [r.layer.name for r in plan.treated_rows if r.rule == 1] == [f"model.layers.{n}.mlp.up_proj" for n in (0, 1)]
+    assert all(row.layer.depth == 1 for row in plan.treated_rows if row.rule == 0)
     run = run_recipe(folder, tmp_path / "space", asked)
     judged = evaluate(
         Evaluate(f"run:{run.run}", "", against=str(folder), workspace=str(tmp_path / "space")), NullProgress()

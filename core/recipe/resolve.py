@@ -1,13 +1,47 @@
-"""Which treatment the recipe gives to a layer, answered at once for the few layers that are being edited."""
+"""The last rule that matches a layer decides: for all layers of a checkpoint at once, or for single layers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.errors import RecipeError
-from benchvise.core.recipe.layer_matcher import is_name, matcher
+from benchvise.core.recipe.layer_matcher import LayerMatcher, is_name, matcher
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+
+
+@dataclass(frozen=True)
+class UnmatchedPattern:
+    """A pattern that names no layer. rule: index into the recipe's rules; key: where the pattern stands in it."""
+
+    rule: int
+    key: Literal["target", "ignore"]
+    pattern: str
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """rules: per layer the index of the rule that decides, -1 for none."""
+
+    rules: tuple[int, ...]
+    unmatched: tuple[UnmatchedPattern, ...]
+
+
+def resolve(rules: Sequence[Rule], layers: Sequence[Layer]) -> Resolved:
+    """Which rule decides each layer. Raises RecipeError for a pattern that cannot be understood."""
+    known = LayerMatcher(layers)
+    decided = [-1] * len(layers)
+    unmatched: list[UnmatchedPattern] = []
+    for number, rule in enumerate(rules):
+        hits, missed = known.find(rule.targets)
+        ignored, missed_ignores = known.find(rule.ignore)
+        unmatched += [UnmatchedPattern(number, "target", pattern) for pattern in missed]
+        unmatched += [UnmatchedPattern(number, "ignore", pattern) for pattern in missed_ignores]
+        for index in hits - ignored:
+            decided[index] = number
+    return Resolved(tuple(decided), tuple(unmatched))
 
 
 class _Matches:
@@ -34,7 +68,7 @@ def _test(pattern: str) -> Callable[[Layer], bool]:
         return lambda _: False
 
 
-class Resolution:
+class RuleLookup:
     """A recipe made ready to be asked about single layers: the last rule that matches decides.
 
     Rules that only name layers one by one, as those that a budget makes do, are looked up by the name.

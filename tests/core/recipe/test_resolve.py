@@ -1,15 +1,15 @@
-"""What the window says of a layer's treatment is what the plan does."""
+"""Looking single layers up gives what the plan does for all of them."""
 
 import itertools
 from pathlib import Path
 
 import pytest
 
-from benchvise.app.state.rule_lookup import Resolution
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.methods.integer import Integer
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.recipe.resolve import RuleLookup
 
 SAMPLE = str(Path(__file__).parents[3] / "resources" / "sample")
 Q0, K0, UP1 = (
@@ -31,7 +31,7 @@ def test_resolution_is_that_of_the_plan_whatever_the_order_of_rules(order):
     checkpoint = open_checkpoint(SAMPLE)
     recipe = Recipe(tuple(RULES[place] for place in order))
     plan = make_plan(checkpoint, recipe, allow_empty=True)
-    resolution = Resolution(recipe)
+    resolution = RuleLookup(recipe)
     for layer, place in zip(checkpoint.layers, plan.rules, strict=True):
         decided = resolution.rule_of(layer) if layer.compressible else None
         assert decided is (recipe.rules[place] if place >= 0 else None), layer.name
