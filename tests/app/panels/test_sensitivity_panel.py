@@ -98,8 +98,8 @@ def test_a_click_selects_and_chooses(qtbot, panel, plots_document, linears):
     panel.plot.redraw_now()
     panel.plot.layer_clicked.emit(linears[4])
     assert plots_document.current.name == linears[4]
-    panel.plot.treatment_chosen.emit(AT_FIRST[2])
-    assert panel.plot.chosen == AT_FIRST[2]
+    panel.plot.treatment_chosen.emit(KEYS[AT_FIRST[2]])
+    assert panel.plot.chosen == KEYS[AT_FIRST[2]]
     view = panel.plot.map.getViewBox()
     centre = view.mapViewToScene(view.viewRect().center())
     row, column = panel.plot.cell_at(centre)
@@ -236,7 +236,7 @@ def test_the_keyboard_goes_from_cell_to_cell_and_applies(qtbot, panel, plots_doc
         qtbot.keyClick(panel.plot.canvas, key)
         panel.plot.redraw_now()
     assert plots_document.current.name == linears[1]
-    assert panel.plot.chosen == AT_FIRST[1]
+    assert panel.plot.chosen == KEYS[AT_FIRST[1]]
     qtbot.keyClick(panel.plot.canvas, Qt.Key.Key_Return)
     (indices, treatments), *_ = plots_document.treated
     assert treatments[0].tag == AT_FIRST[1]

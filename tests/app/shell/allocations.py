@@ -61,7 +61,7 @@ def allocate(checkpoint, request):
     best = max(affordable, key=lambda place: bits[place]) if affordable else int(np.argmin(bits))
     choice = np.full(len(layers), best, np.int32)
     treatments = [locked.get(layer.name, options[best]) for layer in layers]
-    recipe = treat(request.recipe, layers, treatments)
+    recipe = treat(request.base_recipe, layers, treatments)
     rows = np.arange(len(layers))
     order = np.argsort(bits)
     beside = 0 if request.budget.kind == BITS else checkpoint.nbytes - sum(layer.nbytes for layer in layers)

@@ -171,7 +171,15 @@ def test_the_remedy_of_a_killed_run_is_a_button(filled, client, checkpoint, qtbo
     use_preset(filled, client, checkpoint, qtbot)
     filled.commands.action("run").trigger()
     find_nothing(client)
-    client.say(Failed(client.last(Compress), "The engine stopped (signal 9)", "/models/tiny", "Press Run to resume."))
+    client.say(
+        Failed(
+            client.last(Compress),
+            "The engine stopped (signal 9)",
+            "/models/tiny",
+            "Press Run to resume.",
+            resumable=True,
+        )
+    )
     card = filled.cards.cards[0]
     next(button for button in card.findChildren(QPushButton) if button.text() == "Run").click()
     find_nothing(client)
