@@ -266,5 +266,6 @@ _HANDLERS: dict[type, Handler] = {
     requests.ForecastJob: _in("benchvise.core.estimate.job_forecast", "forecast_job"),
     requests.Generate: _in("benchvise.core.evaluate.generate", "generate"),
     requests.Export: _in("benchvise.core.export.export", "export"),
+    requests.Convert: _in("benchvise.core.export.convert", "convert"),
     requests.WarmUp: _warm_up,
 }

@@ -13,6 +13,7 @@ from benchvise.core.protocol.events import Advanced, Event, Failed, Finished, No
 from benchvise.core.protocol.requests import (
     JOBS,
     Compress,
+    Convert,
     Evaluate,
     Export,
     ForecastCosts,
@@ -168,7 +169,7 @@ def title_of(request: Request) -> str:
             return f"Compress {_short(request.path)}" + (f" · {request.recipe.name}" if request.recipe.name else "")
         case Evaluate():
             return f"Evaluate {_short(request.source)}" + (" against the original" if request.against else "")
-        case Export():
+        case Export() | Convert():
             return f"Export to {_short(request.out)}"
         case MeasureLatency():
             return f"Measure latency of {_short(request.source)}"

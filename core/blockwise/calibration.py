@@ -11,9 +11,10 @@ from torch import Tensor
 
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError, UserError
-from benchvise.core.evaluate.text import load_tokenizer, read_text
+from benchvise.core.evaluate.text import read_text
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.tokenizer import load_tokenizer
 
 SHIPPED = "the shipped calibration text"
 

@@ -125,6 +125,11 @@ class Layer:
         return self.tensor.nbytes
 
     @property
+    def dense_nbytes(self) -> int:
+        """Bytes of the values; `nbytes` counts what is stored, which is less for a tensor that is stored compressed."""
+        return self.parameters * DTYPE_BITS[self.dtype] // 8 if self.tensor.encoding is not None else self.nbytes
+
+    @property
     def parameters(self) -> int:
         return self.tensor.elements
 

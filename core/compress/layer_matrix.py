@@ -74,7 +74,7 @@ class LayerMatrix:
 def block_rows(layer: Layer, block_bytes: int) -> int:
     """Rows of the layer's matrix in one block."""
     rows, columns = layer.matrix_shape
-    row_bytes = max(1, layer.nbytes // max(1, rows))
+    row_bytes = max(1, layer.dense_nbytes // max(1, rows))
     return max(1, block_bytes // row_bytes) if columns else max(1, rows)
 
 
@@ -82,6 +82,8 @@ def matrix_entry(layer: Layer) -> TensorEntry | None:
     """The tensor seen as the layer's matrix, without copying; None when its strides do not allow that."""
     entry, (rows, columns) = layer.tensor, layer.matrix_shape
     if layer.transposed and len(layer.shape) == 2:
+        if entry.encoding is not None:
+            return None
         along, across = entry.strides or (layer.shape[1], 1)
         return replace(entry, shape=(rows, columns), strides=(across, along))
     if entry.strides is None or entry.shape == (rows, columns):

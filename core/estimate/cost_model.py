@@ -27,13 +27,14 @@ from benchvise.core.estimate.block_kinds import (
 from benchvise.core.estimate.rates import BlockRates, KnownRates, LayerRates, NetworkRates, PolishRates, TextRates
 from benchvise.core.estimate.workload import Calibrating, Learning, held_streams, learning_of, polishing_of, streams_of
 from benchvise.core.evaluate.blocks import find_blocks
-from benchvise.core.evaluate.text import load_tokenizer, read_text
+from benchvise.core.evaluate.text import read_text
 from benchvise.core.job.job import learns, walks
 from benchvise.core.memory import release_freed, rss_bytes
 from benchvise.core.methods.tuning import Tuning
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.tokenizer import load_tokenizer
 from benchvise.core.solvers.learned_rounding import probed_windows
 from benchvise.core.workspace.workspace import Workspace
 

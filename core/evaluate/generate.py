@@ -12,13 +12,13 @@ from benchvise.core.errors import UserError
 from benchvise.core.evaluate.divergence import Diverged, log_probabilities
 from benchvise.core.evaluate.forward import diverged
 from benchvise.core.evaluate.pieces import text_pieces
-from benchvise.core.evaluate.text import load_tokenizer
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import Generate
 from benchvise.core.protocol.results import Generation, Generations
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import load_model
 from benchvise.core.runtime.decode import cached_step
+from benchvise.core.runtime.tokenizer import load_tokenizer
 from benchvise.core.weights.open import open_weights
 from benchvise.core.weights.weights import Weights
 

@@ -6,15 +6,14 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from benchvise.core.checkpoint.records import Checkpoint
-from benchvise.core.errors import CheckpointError, UserError
-from benchvise.core.runtime.architecture import architecture_of, model_folder
+from benchvise.core.errors import UserError
+from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.tokenizer import load_tokenizer
 
 MIN_TOKENS = 32
 _REMEDY = 'Give a UTF-8 .txt file, or a .jsonl file with a "text" in each line; without one the shipped text is used.'
@@ -51,22 +50,6 @@ def read_text(path: str) -> str:
     if not text.strip():
         raise UserError("The text is empty", where=path, remedy=_REMEDY)
     return text
-
-
-def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """The checkpoint's own tokenizer, from its folder; nothing is downloaded and no code of the checkpoint is run.
-
-    Raises CheckpointError when there is none.
-    """
-    folder = model_folder(checkpoint)
-    try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
-        raise CheckpointError(
-            f"The checkpoint's tokenizer cannot be loaded: {(str(error).strip() or type(error).__name__)[:200]}",
-            where=str(folder),
-            remedy="Put tokenizer.json and tokenizer_config.json beside the weights.",
-        ) from error
 
 
 def cut_windows(ids: Tensor, windows: int, window_tokens: int, *, where: str = "") -> Windows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +38,8 @@ _CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
-class _Source:
-    """Where an export comes from: `run` is None when it is a folder."""
+class ExportSource:
+    """Where an export comes from: `run` is None when it is a folder or a file."""
 
     weights: Weights
     run: RunRecord | None
@@ -51,7 +52,8 @@ class _Source:
     def provenance(self, plan: ExportPlan) -> Provenance:
         if self.run is not None:
             return provenance_of_run(self.run, self.weights, plan.target, plan.warnings)
-        return provenance_of_folder(Path(self.weights.checkpoint.path), plan.target, plan.warnings)
+        place = Path(self.weights.checkpoint.path)
+        return provenance_of_folder(place if place.is_dir() else place.parent, plan.target, plan.warnings)
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,25 @@ def export(request: Export, progress: Progress) -> Exported:
     here, UserError or CheckpointError for a run that cannot be read, and Cancelled; nothing is left behind then.
     """
     source = _open(request)
-    weights, plan = source.weights, _planned(request, source.weights)
-    target = target_of(plan.target)
-    out = check_output(request.out, source.inputs(), suffix=target.suffix)
+    exported = write_source(source, _planned(request, source.weights), request.out, progress)
+    if source.run is not None:
+        Workspace(request.workspace).record_measurement(source.run.id, exported)
+    return exported
+
+
+def write_source(
+    source: ExportSource,
+    plan: ExportPlan,
+    out_path: str,
+    progress: Progress,
+    also: Callable[[Path], None] | None = None,
+) -> Exported:
+    """Write the weights of `source` as `plan` says to `out_path`, which appears whole or not at all.
+
+    also: writes further files into the folder. Raises OutputError and Cancelled as `export`.
+    """
+    weights, target = source.weights, target_of(plan.target)
+    out = check_output(out_path, source.inputs(), suffix=target.suffix)
     for warning in plan.warnings:
         progress.note(warning)
     beside = _beside(target, source, plan)
@@ -93,10 +111,9 @@ def export(request: Export, progress: Progress) -> Exported:
         target.write(place, plan, weights, progress)
         beside.write(place)
         target.verify(place, plan, weights, progress)
-        exported = _exported(out, place, plan)
-    if source.run is not None:
-        Workspace(request.workspace).record_measurement(source.run.id, exported)
-    return exported
+        if also is not None:
+            also(place)
+        return _exported(out, place, plan)
 
 
 def written_before(request: Export, progress: Progress) -> Exported | None:
@@ -120,10 +137,10 @@ def written_before(request: Export, progress: Progress) -> Exported | None:
 def _planned(request: Export, weights: Weights) -> ExportPlan:
     checkpoint = weights.checkpoint
     key = key_for(request.target, request.out)
-    return accepted(choose_plan(key, checkpoint, weights.treatment, _modules(checkpoint)))
+    return accepted(choose_plan(key, checkpoint, weights.treatment, modules_of(checkpoint)))
 
 
-def _holds(out: Path, plan: ExportPlan, source: _Source, progress: Progress) -> bool:
+def _holds(out: Path, plan: ExportPlan, source: ExportSource, progress: Progress) -> bool:
     """Whether the output holds the weights, and a folder the companions and the run's provenance, as written."""
     target = target_of(plan.target)
     try:
@@ -146,7 +163,7 @@ def preview(plan: Plan, target: str, out: str = "", earlier: RunRecord | None = 
     earlier: a run of the plan that is resumed; what it may have written to `out` is not refused.
     Raises OutputError when the target cannot hold it, or `out` cannot be written to.
     """
-    found = accepted(plan_export(plan, key_for(target, out), _modules(plan.checkpoint)))
+    found = accepted(plan_export(plan, key_for(target, out), modules_of(plan.checkpoint)))
     suffix = target_of(found.target).suffix
     if out and not (earlier is not None and _may_be_written_by(earlier, Path(out).expanduser(), suffix)):
         check_output(out, (Path(plan.checkpoint.path),), suffix=suffix)
@@ -158,11 +175,11 @@ def _may_be_written_by(run: RunRecord, out: Path, suffix: str) -> bool:
     return (run.state == "done" and out.is_file()) if suffix else run_of_export(out) == run.id
 
 
-def _open(request: Export) -> _Source:
+def _open(request: Export) -> ExportSource:
     folder = Path(request.run).expanduser()
     if request.run.startswith(RUN_PREFIX) or not folder.is_dir():
         run = Workspace(request.workspace).run(request.run)
-        return _Source(run_weights(run), run)
+        return ExportSource(run_weights(run), run)
     weights = open_weights(str(folder), request.workspace)
     if weights.checkpoint.quantization is None and not (folder / FOLDER / RUN).is_file():
         raise CheckpointError(
@@ -170,14 +187,15 @@ def _open(request: Export) -> _Source:
             where=str(folder),
             remedy="Name a run of the workspace, or a folder that `benchvise compress --out` wrote.",
         )
-    return _Source(weights, None)
+    return ExportSource(weights, None)
 
 
-def _modules(checkpoint: Checkpoint) -> frozenset[str] | None:
+def modules_of(checkpoint: Checkpoint) -> frozenset[str] | None:
+    """Names of the network's Linear modules, None where there is no network."""
     return linear_modules(checkpoint.config) if checkpoint.architecture else None
 
 
-def _beside(target: Target, source: _Source, plan: ExportPlan) -> _Beside:
+def _beside(target: Target, source: ExportSource, plan: ExportPlan) -> _Beside:
     if target.suffix:
         return _Beside((), Provenance({}))
     companions = source.weights.checkpoint.companions if target.companions else ()

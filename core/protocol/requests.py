@@ -284,6 +284,18 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Convert:
+    """Write a checkpoint in another format, with the values it has. Answered by `Exported`.
+
+    path: any checkpoint that opens, compressed or not; target: a key of an export target.
+    """
+
+    path: str
+    target: str
+    out: str
+
+
+@dataclass(frozen=True)
 class WarmUp:
     """Load what the first job would otherwise wait for. Answered by `Ready`."""
 
@@ -307,6 +319,7 @@ Request = (
     | ForecastJob
     | Generate
     | Export
+    | Convert
     | WarmUp
 )
 
@@ -321,6 +334,7 @@ JOBS = (
     ForecastJob,
     Generate,
     Export,
+    Convert,
 )
 """Requests that queue one behind the other; all others are answered beside a running job."""
 

@@ -179,6 +179,6 @@ def matrix_entry_of(entry: TensorEntry, rows: int) -> TensorEntry:
 def row_ranges(layer: Layer, block_bytes: int) -> Iterator[tuple[int, int]]:
     """Ranges of rows of the layer's matrix, each of about `block_bytes` of the dense weight."""
     rows = layer.matrix_shape[0]
-    step = max(1, block_bytes // max(1, layer.nbytes // max(1, rows)))
+    step = max(1, block_bytes // max(1, layer.dense_nbytes // max(1, rows)))
     for start in range(0, rows, step):
         yield start, min(start + step, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchvise.app.cli.command import Command
 from benchvise.app.cli.commands.check import CHECK
 from benchvise.app.cli.commands.compress import COMPRESS
+from benchvise.app.cli.commands.convert import CONVERT
 from benchvise.app.cli.commands.evaluate import EVALUATE
 from benchvise.app.cli.commands.export import EXPORT
 from benchvise.app.cli.commands.forecast import FORECAST
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Command] = {
         FORECAST,
         PROFILE,
         EXPORT,
+        CONVERT,
         SCREENSHOT,
     )
 }

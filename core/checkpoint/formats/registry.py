@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchvise.core.checkpoint.formats.content import UNREADABLE, kind_of
+from benchvise.core.checkpoint.formats.gguf_file import read_gguf_header
 from benchvise.core.checkpoint.header import Header, reject_pointer
 from benchvise.core.checkpoint.safetensors_header import read_header
 from benchvise.core.checkpoint.torch_file import read_torch_header
@@ -16,6 +17,7 @@ Reader = Callable[[Path], Header]
 READERS: Mapping[str, Reader] = {
     "safetensors": read_header,
     "torch": read_torch_header,
+    "gguf": read_gguf_header,
 }
 
 

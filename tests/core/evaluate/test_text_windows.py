@@ -10,7 +10,8 @@ import torch
 
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.errors import CheckpointError, UserError
-from benchvise.core.evaluate.text import cut_windows, load_tokenizer, read_text, text_windows
+from benchvise.core.evaluate.text import cut_windows, read_text, text_windows
+from benchvise.core.runtime.tokenizer import load_tokenizer
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 

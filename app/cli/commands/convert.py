@@ -1,0 +1,36 @@
+"""`benchvise convert`: write a checkpoint in another format, with the values it has."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.job import carry_out
+from benchvise.app.cli.options import add_path, add_target
+from benchvise.app.cli.strict_json import fields_of
+from benchvise.app.text.cli_numbers import size
+from benchvise.core.protocol.requests import Convert
+from benchvise.core.protocol.results import Exported
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    add_path(parser)
+    add_target(parser, default=None)
+    parser.add_argument("--out", metavar="DIR", required=True, help="a folder to write; must not exist yet")
+
+
+def _run(arguments: Namespace) -> Reply:
+    exported = carry_out(Convert(arguments.path, arguments.to, arguments.out), Exported, arguments)
+    return Reply(fields_of(exported), _lines(exported))
+
+
+def _lines(exported: Exported) -> Iterator[str]:
+    yield f"written to {exported.out} ({exported.target}), {size(exported.bytes_on_disk)}"
+    for file in exported.files:
+        yield f"  {file}"
+    for warning in exported.warnings:
+        yield f"warning: {warning}"
+
+
+CONVERT = Command("convert", "write a checkpoint in another format, with the values it has", _add_arguments, _run)
