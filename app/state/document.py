@@ -236,7 +236,7 @@ class Document(QObject):
         return recipe is not None and recipe.digest == self.recipe.digest
 
     def changed_since_run(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]] | None:
-        """Per layer whether its treatment differs from the active run's; None without a run or a plan."""
+        """bool [layers]: whether a treatment differs from the active run's; None without a run or a plan."""
         if self.checkpoint is None or self.plan is None or not self.active_run:
             return None
         done = self.finished.treatments_of(self.active_run)

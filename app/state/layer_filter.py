@@ -29,9 +29,9 @@ class LayerFilter:
         self._roles = _Property([layer.role for layer in layers])
 
     def mask(self, text: str, tags: tuple[Sequence[str], NDArray[np.int32]] | None = None) -> Mask:
-        """Which layers all words of `text` name. Raises ValueError with a sentence on a broken expression.
+        """bool [layers]: which all words of `text` name. Raises ValueError with a sentence on a broken expression.
 
-        tags: distinct treatment tags, and for each layer the index of its own.
+        tags: distinct treatment tags, and int32 [layers], the index of each layer's own.
         """
         kept = np.ones(len(self._names), bool)
         for word in text.split():

@@ -50,6 +50,7 @@ class Commands(QObject):
         theme_notifier().changed.connect(self._paint_icons)
 
     def add(self, commands: Iterable[Command]) -> None:
+        """Make actions of more commands. Raises ValueError when two have the same id."""
         for command in commands:
             if command.id in self._commands:
                 raise ValueError(f"two commands are called '{command.id}'")
