@@ -14,7 +14,7 @@ from typing import TextIO
 from benchvise.app.cli.table import width_of
 from benchvise.app.text.cli_numbers import count, duration
 from benchvise.core.errors import Cancelled
-from benchvise.core.protocol.results import LayerCompressed, SensitivityCell
+from benchvise.core.protocol.results import LayerCompressed, SensitivityCell, TuningStep
 
 REDRAW_SECONDS = 0.1
 RATE_SECONDS = 5.0
@@ -40,10 +40,12 @@ class TerminalProgress:
         self._drawn_at = -1.0
         self._shown = False
         self._marks: list[tuple[float, int]] = []
+        self._loss = ""
 
     def start(self, total: int, unit: str) -> None:
         with self._lock:
             self._total, self._unit, self._done = total, unit, 0
+            self._loss = ""
             self._marks = [(self._clock(), 0)]
             self._draw(at_once=True)
         self.check_cancelled()
@@ -63,6 +65,8 @@ class TerminalProgress:
             self._say(message)
 
     def result(self, record: object) -> None:
+        if isinstance(record, TuningStep) and record.loss is not None:
+            self._loss = f"loss {record.loss:.4g}"
         if self._verbose:
             self._say(_in_words(record))
 
@@ -101,6 +105,7 @@ class TerminalProgress:
             "█" * filled + "░" * (BAR_CELLS - filled),
             f"{count(self._done, self._unit)} of {count(self._total, self._unit)}",
         ]
+        parts += [self._loss] if self._loss else []
         rate = self._rate(now)
         if rate > 0:
             parts += [f"{count(rate, self._unit)}/s", f"{duration(max(self._total - self._done, 0) / rate)} left"]
@@ -146,6 +151,9 @@ def _in_words(record: object) -> str:
         if record.output_error is not None:
             parts.append(f"output error {record.output_error:.3g}")
         return f"{record.name}: {', '.join((*parts, *(('finished before',) if record.resumed else record.notes)))}"
+    if isinstance(record, TuningStep):
+        value = f"loss {record.loss:.5f}" if record.loss is not None else f"KL on held-out text {record.held_out:.5f}"
+        return f"{record.method}: step {record.step:,} of {record.steps:,}, {value}"
     if isinstance(record, SensitivityCell):
         return f"{record.layer}: {record.treatment}, KL {record.kl:.3g}"
     return str(record)

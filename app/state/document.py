@@ -351,7 +351,7 @@ class Document(QObject):
         if isinstance(event, Started):
             self._set_results(None)
         elif isinstance(event, Partial) and isinstance(event.record, LayerCompressed):
-            self.results[event.record.name] = event.record
+            self.results[event.record.source or event.record.name] = event.record
             self.results_changed.emit()
 
     def _on_event(self, event: Event) -> None:

@@ -51,4 +51,4 @@ class FinishedRuns:
             self._unreadable.add(run)
             return
         self._recipes[run] = record.recipe
-        self._layers[run] = {layer.name: layer for layer in record.result.layers}
+        self._layers[run] = {layer.source or layer.name: layer for layer in record.result.layers}

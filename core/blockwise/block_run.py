@@ -69,6 +69,6 @@ class BlockRun:
 
 
 def hidden_of(output: Any) -> Tensor:
-    """The hidden state (or, of a whole model, the logits) in what a block returned."""
+    """The hidden state, float32 [windows, tokens, width], in what a block returned; of a whole model the logits."""
     found: Tensor = output if isinstance(output, Tensor) else output[0]
     return found

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchvise.core.blockwise.batching import Batching, with_memory
 from benchvise.core.blockwise.block_run import BlockRun
-from benchvise.core.blockwise.context import Job
+from benchvise.core.blockwise.context import BlockwiseJob
 from benchvise.core.blockwise.input_hooks import InputHook, in_order
 from benchvise.core.blockwise.nonfinite import first_not_finite, not_finite
 from benchvise.core.blockwise.observed_layers import ObservedLayers, observed_layers
@@ -38,7 +38,7 @@ class BlockSolving:
 
     def __init__(
         self,
-        job: Job,
+        job: BlockwiseJob,
         batching: Batching,
         run: BlockRun,
         shown: Tensor,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from benchvise.core.blockwise.calibration import CalibrationText
-from benchvise.core.blockwise.context import Job
+from benchvise.core.blockwise.context import BlockwiseJob
 from benchvise.core.blockwise.embedding_and_head import EmbeddingAndHead
 from benchvise.core.blockwise.kept_layers import record_changed
 from benchvise.core.blockwise.network import Network
@@ -56,7 +56,7 @@ class BlockwiseRun:
         network = Network(weights_of(self._plan.operated), self._progress)
         for note in network.notes:
             self._progress.note(note)
-        job = Job(self._plan.recipe, network, self._recorder, shares, self._progress)
+        job = BlockwiseJob(self._plan.recipe, network, self._recorder, shares, self._progress)
         transforms = Transforms(self._plan.recipe, network, self._progress)
         ends = EmbeddingAndHead(job, [row for row in self._rows if row.layer.name not in network.inside], self._text)
         blocks = [
@@ -81,7 +81,7 @@ class BlockwiseRun:
         """The run is done: what was kept for taking it up goes."""
         self._state.remove()
 
-    def _begin(self, job: Job, ends: EmbeddingAndHead, transforms: Transforms) -> HiddenStates:
+    def _begin(self, job: BlockwiseJob, ends: EmbeddingAndHead, transforms: Transforms) -> HiddenStates:
         """Solve what lies before the blocks; the hidden states that enter the first."""
         network = job.network
         if transforms.some:
@@ -97,7 +97,7 @@ class BlockwiseRun:
         return streams
 
     def _again(
-        self, job: Job, ends: EmbeddingAndHead, blocks: Sequence[Sequence[PlanRow]], state: State
+        self, job: BlockwiseJob, ends: EmbeddingAndHead, blocks: Sequence[Sequence[PlanRow]], state: State
     ) -> HiddenStates:
         """Tell of what is finished; the hidden states that enter the next block."""
         done = [ends.before, *blocks[: state.stage], *([ends.behind] if state.stage > len(blocks) else [])]

@@ -27,7 +27,7 @@ from benchvise.core.solvers.solution import Solution
 
 
 @dataclass
-class Job:
+class BlockwiseJob:
     """shares: what global fits say to layers, by their names. results: of the layers finished so far, likewise."""
 
     recipe: Recipe
@@ -53,7 +53,7 @@ class Job:
         return layer_context(self.recipe.seed, row.layer.name, self.progress, weight.device.type)
 
     def weight(self, row: PlanRow) -> Tensor:
-        """The layer's weight as it is in the model, as the matrix that is solved."""
+        """The layer's weight as it is in the model, as the matrix [outputs, inputs] that is solved, float32."""
         if holder_name(self.network.model, row.layer) is None:
             return matrix_of(row.layer, self.network.weights.dense(row.layer))
         return matrix_of(row.layer, read_weight(self.network.model, row.layer))
@@ -69,7 +69,7 @@ class Job:
     def finish(self, row: PlanRow, weight: Tensor, solution: Solution, learned: Learned, started: float) -> None:
         """Put a solved layer in the model, round its inputs from now on if they are to be, and record it.
 
-        started: when it was begun, as `time.monotonic` gives it.
+        weight: float32 [outputs, inputs], as it was before. started: when it was begun, as `time.monotonic` gives it.
         """
         name = row.layer.name
         scale = learned.observers[name].scale() if name in learned.observers else None

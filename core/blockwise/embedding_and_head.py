@@ -10,7 +10,7 @@ from torch import Tensor
 from benchvise.core.blockwise.batching import Batching
 from benchvise.core.blockwise.block_run import EndRun
 from benchvise.core.blockwise.calibration import CalibrationText
-from benchvise.core.blockwise.context import Job
+from benchvise.core.blockwise.context import BlockwiseJob
 from benchvise.core.blockwise.input_hooks import InputHook, in_order
 from benchvise.core.blockwise.nonfinite import not_finite
 from benchvise.core.blockwise.observed_layers import observed_layers
@@ -27,7 +27,7 @@ class EmbeddingAndHead:
     before: those that are at work before the blocks, or whose inputs cannot be seen; behind: the others.
     """
 
-    def __init__(self, job: Job, rows: Sequence[PlanRow], text: CalibrationText | None) -> None:
+    def __init__(self, job: BlockwiseJob, rows: Sequence[PlanRow], text: CalibrationText | None) -> None:
         self._job = job
         self._ids = None if text is None else text.ids.to(job.network.device)
         self.batching = Batching(1 if text is None else text.ids.shape[1], job.progress)
@@ -47,7 +47,7 @@ class EmbeddingAndHead:
         self.behind = [row for row in rows if row.layer.name in behind]
 
     def entering(self) -> Tensor | None:
-        """The hidden states [windows, tokens, width] that enter the first block, with the weights as they are now.
+        """The hidden states, float32 [windows, tokens, width], that enter the first block, with weights as they are.
 
         Raises CheckpointError when they are not finite.
         """

@@ -89,7 +89,10 @@ def in_order(root: nn.Module, taps: Sequence[InputHook], run: Callable[[], objec
 
 
 def watch(root: nn.Module, taps: Sequence[InputHook], run: Callable[[], Tensor], *, to_end: bool) -> Watched:
-    """Run a block once and keep what the taps see. Unless `to_end`, stop as soon as all of them have seen all."""
+    """Run a block once, which gives float32 [windows, tokens, width], and keep what the hooks see.
+
+    Unless `to_end`, stop as soon as all of them have seen all.
+    """
     found: list[list[Inputs]] = [[] for _ in taps]
     left = [tap.calls for tap in taps]
     stops = not to_end and all(left)

@@ -114,7 +114,7 @@ class Network:
 
     @torch.no_grad()
     def leave(self, hidden: Tensor) -> Tensor:
-        """The logits for hidden states that the last block gave."""
+        """Logits, float32 [windows, tokens, vocabulary], for what the last block gave, [windows, tokens, width]."""
         with self._standing_in(result=lambda index, given: hidden if index == self.count - 1 else given):
             return hidden_of(self._forward(self._any_ids(*hidden.shape[:2])).logits)
 

@@ -15,6 +15,8 @@ from benchvise.core.errors import CheckpointError
 def first_not_finite(run: Run, hidden: Tensor) -> str | None:
     """The first module inside the block, by its path, whose output is not finite for one of the windows.
 
+    hidden: float32 [windows, tokens, width], what enters the block.
+
     "" for the block itself; None when all is finite.
     """
     for window in torch.split(hidden, 1):

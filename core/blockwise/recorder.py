@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchvise.core.checkpoint.matrix_shape import as_matrix
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.compress.output_error import output_error
 from benchvise.core.compress.quality import Quality
 from benchvise.core.compress.record import ARITHMETIC_VERSION, is_whole, write_record
 from benchvise.core.progress import Progress
@@ -55,16 +56,16 @@ class Recorder:
     def has(self, row: PlanRow) -> bool:
         """Whether an earlier process finished the layer in this very job, and its record is there."""
         entry = self._journal.get(row.layer.name)
-        key = self._key(row.layer)
+        key = self.key(row.layer)
         return entry is not None and entry.key == key and self._is_there(entry, row.layer, row.treatment)
 
     def has_kept(self, layer: Layer) -> bool:
         """Whether the layer, which the recipe keeps, is as it was, or its record is there."""
         entry = self._journal.get(layer.name)
-        return entry is None or (entry.key == self._key(layer) and self._is_there(entry, layer, KEEP))
+        return entry is None or (entry.key == self.key(layer) and self._is_there(entry, layer, KEEP))
 
     def _is_there(self, entry: JournalEntry, layer: Layer, treatment: Treatment) -> bool:
-        return is_whole(self._file(entry.key), layer, treatment, entry.sha256)
+        return is_whole(self.file(entry.key), layer, treatment, entry.sha256)
 
     def earlier(self, row: PlanRow) -> LayerCompressed:
         """Tell of a layer that `has` found."""
@@ -78,9 +79,9 @@ class Recorder:
         quality = Quality()
         quality.add(solved.weight, solution.decoded)
         stored = solution.stored | solved.extra
-        key = self._key(row.layer)
+        key = self.key(row.layer)
         sha256 = write_record(
-            self._file(key),
+            self.file(key),
             row.layer,
             row.treatment,
             _one_part(solved.weight, {name: part for name, part in stored.items() if name in STREAMED}, solution),
@@ -99,6 +100,7 @@ class Recorder:
             seconds=solved.seconds,
             notes=(f"on {solved.weight.device.type}", *solution.notes),
             output_error=output_error(solved.weight, solution.decoded, solved.statistics),
+            source=row.source,
         )
         self._run.append(key, result, sha256)
         self._progress.result(result)
@@ -107,12 +109,15 @@ class Recorder:
     def keep_again(
         self, layer: Layer, treatment: Treatment, stored: dict[str, Tensor], result: LayerCompressed
     ) -> LayerCompressed:
-        """Write a solved layer's record once more, with tensors that changed since. Raises OutputError."""
-        key = self._key(layer)
+        """Write a solved layer's record once more, with stored tensors that changed since.
+
+        stored: in the shapes and dtypes of the treatment's storage. Raises OutputError.
+        """
+        key = self.key(layer)
         streamed = {name: part for name, part in stored.items() if name in STREAMED}
         nothing = torch.empty(0)
         sha256 = write_record(
-            self._file(key),
+            self.file(key),
             layer,
             treatment,
             iter([SolvedRows(0, nothing, streamed, nothing)]),
@@ -123,10 +128,11 @@ class Recorder:
         return result
 
     def keep_changed(self, layer: Layer, values: Tensor, why: str) -> None:
-        """Write the record of a layer that the recipe keeps but whose values were changed all the same."""
-        key = self._key(layer)
+        """Write the record of a layer that the recipe keeps but whose values, [*layer.shape] in the layer's dtype, were
+        changed all the same. Raises OutputError."""
+        key = self.key(layer)
         part = SolvedRows(0, values, {"weight": values}, values)
-        sha256 = write_record(self._file(key), layer, KEEP, iter([part]), dict)
+        sha256 = write_record(self.file(key), layer, KEEP, iter([part]), dict)
         matrix = as_matrix(layer, values)
         zeros = int(torch.count_nonzero(matrix == 0))
         bits = 8 * layer.nbytes / max(1, layer.parameters)
@@ -135,23 +141,14 @@ class Recorder:
         )
         self._run.append(key, result, sha256)
 
-    def _key(self, layer: Layer) -> str:
+    def key(self, layer: Layer) -> str:
+        """Under which this job records the layer."""
         parts = [ARITHMETIC_VERSION, self._identity, layer.name]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def _file(self, key: str) -> Path:
+    def file(self, key: str) -> Path:
+        """The record of that key."""
         return record_file(self._layers, key)
-
-
-def output_error(weight: Tensor, decoded: Tensor, statistics: InputStatistics | None) -> float | None:
-    """‖(W − Ŵ)X‖² / ‖WX‖² over the calibration tokens; None without inputs or without outputs."""
-    if statistics is None or not statistics.tokens:
-        return None
-    hessian = statistics.hessian
-    before, error = weight.to(hessian), (decoded.float() - weight.float()).to(hessian)
-    energy = float(((before @ hessian) * before).sum(dtype=torch.float64))
-    lost = float(((error @ hessian) * error).sum(dtype=torch.float64))
-    return max(0.0, lost) / energy if energy > 0 else None
 
 
 def _one_part(weight: Tensor, stored: dict[str, Tensor], solution: Solution) -> Iterator[SolvedRows]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchvise.core.blockwise.batching import Batching
 from benchvise.core.blockwise.block_run import BlockRun
 from benchvise.core.blockwise.block_solving import BlockSolving
-from benchvise.core.blockwise.context import Job
+from benchvise.core.blockwise.context import BlockwiseJob
 from benchvise.core.blockwise.kept_layers import record_changed
 from benchvise.core.blockwise.statistics import Learned, Stream
 from benchvise.core.blockwise.sub_progress import Share
@@ -32,10 +32,11 @@ class HiddenStates:
 
     @property
     def shown(self) -> Tensor | None:
-        """Those that layers are solved on."""
+        """Those that layers are solved on, float32 [windows, tokens, width]."""
         return self.original if self.compressed is None else self.compressed
 
     def named(self) -> dict[str, Tensor]:
+        """Those that there are, by name, float32 [windows, tokens, width] each."""
         found = {"original": self.original, "compressed": self.compressed}
         return {name: hidden for name, hidden in found.items() if hidden is not None}
 
@@ -43,7 +44,7 @@ class HiddenStates:
 class BlockwiseStage:
     """Goes through the blocks of a network one after the other. `streams` enter the next block."""
 
-    def __init__(self, job: Job, transforms: Transforms, streams: HiddenStates, batching: Batching) -> None:
+    def __init__(self, job: BlockwiseJob, transforms: Transforms, streams: HiddenStates, batching: Batching) -> None:
         self._job = job
         self._transforms = transforms
         self._batching = batching

@@ -64,7 +64,7 @@ class StateFile:
             path.unlink(missing_ok=True)
 
     def check_space(self, nbytes: int) -> None:
-        """Raise OutputError unless the disk holds two states of that size: the next is written beside the last."""
+        """Raises OutputError unless the disk holds two states of that size: the next is written beside the last."""
         free = shutil.disk_usage(self._folder).free
         if 2 * nbytes > free:
             raise OutputError(

@@ -85,7 +85,8 @@ class Collector:
     def run(self, batching: Batching, done: Callable[[int], None], outputs: Tensor | None = None) -> Learned:
         """Push all windows through; `done` is told how many at a time.
 
-        outputs: filled with what the block gives; may be the hidden states themselves. Raises NotFinite.
+        outputs: float32 [windows, tokens, width], filled with what the block gives; may be the hidden states
+        themselves. Raises NotFinite.
         """
 
         def push(part: slice) -> tuple[Watched, Watched | None]:
@@ -159,7 +160,7 @@ class _Moments:
 
 
 def finite(hidden: Tensor) -> Tensor:
-    """The same. Raises NotFinite."""
+    """The same tensor, of any shape, float32. Raises NotFinite."""
     if not bool(hidden.isfinite().all()):
         raise NotFinite
     return hidden

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchvise.core.blockwise.batching import BATCH_TOKENS, Batching, T
 from benchvise.core.blockwise.blockwise_run import compares
 from benchvise.core.blockwise.calibration import CalibrationText
-from benchvise.core.blockwise.context import Job
+from benchvise.core.blockwise.context import BlockwiseJob
 from benchvise.core.blockwise.embedding_and_head import EmbeddingAndHead
 from benchvise.core.blockwise.kept_layers import record_changed
 from benchvise.core.blockwise.network import Network
@@ -51,7 +51,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Scale:
+class BenchmarkSize:
     """How much of the real thing is tried. windows: of `tokens` each; `of` is how many the job will have."""
 
     windows: int
@@ -59,20 +59,20 @@ class Scale:
     of: int
 
 
-def scale_for(plan: Plan, blocks: int, windows: int, tokens: int) -> Scale:
+def scale_for(plan: Plan, blocks: int, windows: int, tokens: int) -> BenchmarkSize:
     """A whole batch where a block of the plan's network is small, else as many windows as take seconds."""
     weights = plan.checkpoint.parameters / max(1, blocks)
     affordable = int(PASS_WORK / (_USUAL_PASSES * max(1.0, weights) * tokens))
-    return Scale(max(1, min(windows, BATCH_TOKENS // tokens, affordable)), tokens, windows)
+    return BenchmarkSize(max(1, min(windows, BATCH_TOKENS // tokens, affordable)), tokens, windows)
 
 
-class Rehearsal:
+class BlockBenchmark:
     """Tries out the parts of a plan's walk. What it writes lies in `folder`, which the caller removes.
 
     drawn: names of layers outside the blocks that are needed with values: those that are treated or transformed.
     """
 
-    def __init__(self, plan: Plan, folder: Path, scale: Scale, clock: Clock = time.perf_counter) -> None:
+    def __init__(self, plan: Plan, folder: Path, scale: BenchmarkSize, clock: Clock = time.perf_counter) -> None:
         self.plan = plan
         self.scale = scale
         self.workspace = Workspace(str(folder))
@@ -177,10 +177,10 @@ class Rehearsal:
         passed, window = batching.passed / max(1, windows), batching.seconds / max(1, windows)
         return BlockRates(rest, 0.0, window, passed, step, probe, added)
 
-    def _job(self, network: Network) -> tuple[RunRecord, Job]:
+    def _job(self, network: Network) -> tuple[RunRecord, BlockwiseJob]:
         run = self.workspace.new_run(self.plan)
         recorder = Recorder(run, self.workspace, "rehearsal", self._progress)
-        return run, Job(self.plan.recipe, network, recorder, {}, self._progress)
+        return run, BlockwiseJob(self.plan.recipe, network, recorder, {}, self._progress)
 
     def _hidden(self, network: Network, windows: int) -> HiddenStates:
         if not self._streams:
@@ -191,7 +191,7 @@ class Rehearsal:
         drawn = torch.randn(windows, *first.shape[1:], generator=torch.Generator().manual_seed(0)).to(first.device)
         return HiddenStates(drawn, drawn.clone() if self._streams > 1 else None)
 
-    def _change_ends(self, job: Job) -> None:
+    def _change_ends(self, job: BlockwiseJob) -> None:
         transforms = Transforms(self.plan.recipe, job.network, self._progress)
         if transforms.some:
             transforms.change_ends()

@@ -14,7 +14,7 @@ from typing import Any
 from benchvise.core.blockwise.calibration import shipped_text
 from benchvise.core.blockwise.network import Network, layers_inside
 from benchvise.core.estimate import layer_benchmark, polish_benchmark
-from benchvise.core.estimate.block_benchmark import Rehearsal, Scale, scale_for
+from benchvise.core.estimate.block_benchmark import BenchmarkSize, BlockBenchmark, scale_for
 from benchvise.core.estimate.block_kinds import (
     MAX_KINDS,
     digest,
@@ -25,7 +25,14 @@ from benchvise.core.estimate.block_kinds import (
     rows_of_blocks,
 )
 from benchvise.core.estimate.rates import BlockRates, KnownRates, LayerRates, NetworkRates, PolishRates, TextRates
-from benchvise.core.estimate.workload import Calibrating, Learning, held_streams, learning_of, polishing_of, streams_of
+from benchvise.core.estimate.workload import (
+    Calibrating,
+    Learning,
+    held_streams,
+    learning_of,
+    streams_of,
+    tuning_workload,
+)
 from benchvise.core.evaluate.blocks import find_blocks
 from benchvise.core.evaluate.text import read_text
 from benchvise.core.job.job import learns, walks
@@ -163,7 +170,7 @@ class BlockwiseCostModel:
 
     def _tuning(self, settings: Tuning) -> tuple[Parts, Bytes]:
         vocabulary = int(getattr(self._config.get_text_config(), "vocab_size", 1))
-        work = polishing_of(settings, self._calibrating, vocabulary)
+        work = tuning_workload(settings, self._calibrating, vocabulary)
         tried = max(1, min(work.step_windows, self._scale.windows))
         head = self._rates.get(PolishRates, f"loss {self._model}", lambda: self._try_loss(vocabulary))
         found = [head, *(self._polished(index, tried) for index in range(len(self._blocks)))]
@@ -259,11 +266,11 @@ class BlockwiseCostModel:
         return network
 
     @cached_property
-    def _rehearsal(self) -> Rehearsal:
-        return Rehearsal(self._plan, self._folder, self._scale)
+    def _rehearsal(self) -> BlockBenchmark:
+        return BlockBenchmark(self._plan, self._folder, self._scale)
 
     @cached_property
-    def _scale(self) -> Scale:
+    def _scale(self) -> BenchmarkSize:
         count = max(self._by_structure.values(), default=0) + 1
         calibrating = self._calibrating
         return scale_for(self._plan, count, max(1, calibrating.windows), calibrating.tokens)
@@ -366,7 +373,7 @@ _WARMED: set[str] = set()
 """Networks that this process has run, and texts that it has read."""
 
 
-def learning_seconds(found: BlockRates, learning: Learning, scale: Scale) -> float:
+def learning_seconds(found: BlockRates, learning: Learning, scale: BenchmarkSize) -> float:
     """Of one block, from a rehearsal on fewer windows: a step and a look take as long as the windows they see."""
     tried = max(1, min(learning.step_windows, scale.windows))
     looked = len(probed_windows(scale.windows))

@@ -11,12 +11,12 @@ from torch.func import functional_call
 
 from benchvise.core.blockwise.block_run import BlockRun, hidden_of
 from benchvise.core.blockwise.network import Network
-from benchvise.core.estimate.block_benchmark import Rehearsal
+from benchvise.core.estimate.block_benchmark import BlockBenchmark
 from benchvise.core.estimate.rates import PolishRates
 from benchvise.core.evaluate.divergence import kl_divergence, log_probabilities
 from benchvise.core.memory import PeakMemory, release_freed, rss_bytes
 from benchvise.core.recipe.plan import PlanRow
-from benchvise.core.tuning.tuned_model import Tuned, tuned_part
+from benchvise.core.tuning.polished_network import Tuned, tuned_part
 from benchvise.core.weights.weights import OriginalWeights, RunWeights
 
 LOGIT_BYTES = 64 << 20
@@ -28,7 +28,7 @@ WORKING_COPIES = 3
 
 
 def benchmark_block(
-    rehearsal: Rehearsal, network: Network, index: int, rows: Sequence[PlanRow], batch: int
+    rehearsal: BlockBenchmark, network: Network, index: int, rows: Sequence[PlanRow], batch: int
 ) -> PolishRates:
     """Block `index`, whose treated layers are `rows`, with so many windows in a step."""
     started = time.perf_counter()

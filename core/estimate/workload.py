@@ -10,7 +10,8 @@ from benchvise.core.methods.learned_rounding import LearnedRounding
 from benchvise.core.methods.tuning import Tuning
 from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.solvers.learned_rounding import probed_windows, probes
-from benchvise.core.tuning.polish import CACHE_BYTES, HELD_OUT
+from benchvise.core.tuning.loop import HELD_OUT
+from benchvise.core.tuning.reference import CACHE_BYTES
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def learning_of(rows: Sequence[PlanRow], windows: int) -> tuple[Learning, ...]:
 
 
 @dataclass(frozen=True)
-class Polishing:
+class TuningWorkload:
     """What polish does. forwards: windows through the original; cached: bytes of its outputs that are kept.
 
     judged: windows through the tuned model without a way back; batches: how often its weights are decoded for them.
@@ -80,8 +81,8 @@ class Polishing:
     cached: int
 
 
-def polishing_of(settings: Tuning, calibrating: Calibrating, vocabulary: int) -> Polishing:
-    """Counted as `core.tuning.polish` goes: one window in `HELD_OUT` is judged on before and after."""
+def tuning_workload(settings: Tuning, calibrating: Calibrating, vocabulary: int) -> TuningWorkload:
+    """Counted as `core.tuning.loop` goes: one window in `HELD_OUT` is judged on before and after."""
     windows = calibrating.windows
     held = -(-windows // HELD_OUT)
     learned = max(1, windows - held)
@@ -90,7 +91,7 @@ def polishing_of(settings: Tuning, calibrating: Calibrating, vocabulary: int) ->
     outputs = 4 * calibrating.tokens * vocabulary
     keeps = windows * outputs <= CACHE_BYTES
     seen = held + min(learned, drawn)
-    return Polishing(
+    return TuningWorkload(
         steps=settings.steps,
         step_windows=batch,
         forwards=seen if keeps else 2 * held + drawn,

@@ -20,7 +20,7 @@ from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import Compress
 from benchvise.core.protocol.results import Estimate, LayerCompressed, Run
 from benchvise.core.recipe.plan import Plan, make_plan
-from benchvise.core.tuning.polish_step import Polishing
+from benchvise.core.tuning.stage import TuningStage
 from benchvise.core.workspace.run_record import RunRecord
 from benchvise.core.workspace.workspace import Workspace
 
@@ -86,24 +86,21 @@ def _carry_out(
     finished: bool,
 ) -> tuple[LayerCompressed, ...]:
     """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed."""
-    steps: list[Polishing] = []
-    if text is not None:
-        steps = [Polishing(plan, number, run, workspace, text, progress) for number in range(len(plan.recipe.tuning))]
-    if steps:
-        earlier = steps[-1].earlier() if finished else None
-        if earlier is not None:
-            return earlier
-    walk = BlockwiseRun(plan, run, workspace, text if learns(plan) else None, progress) if walks(plan) else None
-    if walk is None:
+    tuning = None
+    if plan.recipe.tuning and text is not None:
+        tuning = TuningStage(plan, run, workspace, text, progress)
+    blockwise = BlockwiseRun(plan, run, workspace, text if learns(plan) else None, progress) if walks(plan) else None
+    layers = tuning.earlier() if tuning is not None else None
+    if layers is None and blockwise is not None:
+        results = blockwise.carry_out(shared_fits(plan.treated_rows, progress), finished=finished)
+        layers = tuple(results[row.layer.name] for row in plan.treated_rows)
+    elif layers is None:
         with one_thread_left():
             layers = compress_streaming(plan, run, workspace, progress)
-    else:
-        results = walk.carry_out(shared_fits(plan.treated_rows, progress), finished=finished)
-        layers = tuple(results[row.layer.name] for row in plan.treated_rows)
-    for step in steps:
-        layers = step.carry_out(layers)
-    if walk is not None:
-        walk.forget()
+    if tuning is not None:
+        layers = tuning.carry_out(layers)
+    if blockwise is not None:
+        blockwise.forget()
     return layers
 
 

@@ -28,7 +28,7 @@ def compress_streaming(
     """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed."""
     rows = plan.treated_rows
     shares = shared_fits(rows, progress)
-    finished = {entry.key: entry for entry in run.journal()}
+    finished = {entry.key: entry for entry in run.entries()}
     layers: list[LayerCompressed] = []
     progress.start(sum(row.layer.nbytes for row in rows), "bytes")
     for row in rows:
@@ -71,6 +71,7 @@ def compress_layer(
         bits_per_weight=row.bits_per_weight,
         seconds=time.monotonic() - started,
         notes=(f"on {solution.device}", *solution.notes),
+        source=row.source,
     )
     return layer, sha256
 

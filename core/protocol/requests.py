@@ -150,7 +150,7 @@ class CheckRecipe:
 
 @dataclass(frozen=True)
 class Compress:
-    """Carry out a recipe. Partial results: `LayerCompressed`. Answered by `Run`.
+    """Carry out a recipe. Partial results: `LayerCompressed` and `TuningStep`. Answered by `Run`.
 
     out: also export to this folder when finished ("" for none); `target` is an export target or "auto".
     dense: beside `out`, a folder for the same layers written dense, when `target` packs them; "" for none.

@@ -27,12 +27,17 @@ _NO_MATRIX = "kept as they are, being no floating-point matrices"
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """What one layer gets and what it will weigh. `rule` is the index of the rule that decided, None when none did."""
+    """What one layer gets and what it will weigh.
+
+    rule:   index of the rule that decided, None when none did.
+    source: the layer's name in the checkpoint as it was opened, where surgery moved it; else "".
+    """
 
     layer: Layer
     treatment: Treatment
     bytes_after: int
     rule: int | None
+    source: str = ""
 
     @property
     def bits_per_weight(self) -> float:
@@ -74,12 +79,14 @@ class Plan:
         return tuple(plan_warning.sentence for plan_warning in self.plan_warnings)
 
     def row(self, index: int) -> PlanRow:
-        rule = self.rules[index]
+        rule, layer = self.rules[index], self.checkpoint.layers[index]
+        source = self.source.layers[self.operated.origins[index]].name
         return PlanRow(
-            self.checkpoint.layers[index],
+            layer,
             self.treatments[self.choice[index]],
             self.bytes_per_layer[index],
             rule if rule >= 0 else None,
+            source if source != layer.name else "",
         )
 
     def rows(self) -> Iterator[PlanRow]:

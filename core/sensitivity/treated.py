@@ -10,13 +10,13 @@ from torch import Tensor
 
 from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.compress.output_error import output_error
 from benchvise.core.compress.quality import Quality
 from benchvise.core.compress.whole_matrix import matrix_of, solve_matrix
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.sensitivity.inputs import InputMoments
 from benchvise.core.solvers.context import layer_context
-from benchvise.core.solvers.solution import InputStatistics
 from benchvise.core.weights.weights import Weights
 
 KEPT_BYTES = 1 << 30
@@ -73,7 +73,7 @@ class TreatedLayers:
         quality = Quality()
         quality.add(matrix, solution.decoded)
         seen = self.judged.of(layer) if self.judged is not None else shown
-        error = None if seen is None else output_error(matrix, solution.decoded, seen)
+        error = None if seen is None else output_error(matrix, solution.decoded, seen) or 0.0
         return Treated(from_matrix(layer, solution.decoded), quality.sqnr_db, error, notes)
 
 
@@ -83,13 +83,3 @@ def solved_alone(treatment: Treatment) -> tuple[Treatment, tuple[str, ...]]:
     if solver is None:
         return treatment, ()
     return replace(treatment, solver=solver), (f"as {treatment.solver.title.lower()} begins, before it learns",)
-
-
-def output_error(weight: Tensor, decoded: Tensor, inputs: InputStatistics) -> float:
-    """tr((Ŵ − W) H (Ŵ − W)ᵀ) ÷ tr(W H Wᵀ) for weights [rows, columns]; 0 without energy."""
-    hessian = inputs.hessian
-    original = weight.to(hessian)
-    lost = decoded.to(hessian) - original
-    energy = float(((original @ hessian) * original).sum(dtype=torch.float64))
-    noise = float(((lost @ hessian) * lost).sum(dtype=torch.float64))
-    return max(noise, 0.0) / energy if energy > 0 else 0.0

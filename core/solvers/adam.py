@@ -16,14 +16,22 @@ class Adam:
 
     def __init__(self, values: Sequence[Tensor], first: float = 0.9, second: float = 0.999) -> None:
         self._first, self._second = first, second
-        self._mean = [torch.zeros_like(value) for value in values]
-        self._square = [torch.zeros_like(value) for value in values]
+        self.means = [torch.zeros_like(value) for value in values]
+        self.squares = [torch.zeros_like(value) for value in values]
         self._steps = 0
 
+    def restore(self, steps: int, means: Sequence[Tensor], squares: Sequence[Tensor]) -> None:
+        """Go on where another one was after `steps` calls: its two moments, each shaped as the values."""
+        self._steps = steps
+        with torch.no_grad():
+            for own, other in zip((*self.means, *self.squares), (*means, *squares), strict=True):
+                own.copy_(other)
+
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Directions for the next step, each shaped as its value, from gradients of the same shapes."""
         self._steps += 1
         found = []
-        for mean, square, gradient in zip(self._mean, self._square, gradients, strict=True):
+        for mean, square, gradient in zip(self.means, self.squares, gradients, strict=True):
             mean.lerp_(gradient, 1 - self._first)
             square.mul_(self._second).addcmul_(gradient, gradient, value=1 - self._second)
             spread = (square / (1 - self._second**self._steps)).sqrt_().add_(1e-12)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 
@@ -59,7 +60,7 @@ class Operated:
     def checkpoint(self) -> Checkpoint:
         return self.steps[-1].checkpoint if self.steps else self.source
 
-    @property
+    @cached_property
     def origins(self) -> tuple[int, ...]:
         """For each layer of `checkpoint`, the index of the layer of `source` that it is made of."""
         found = tuple(range(len(self.source.layers)))

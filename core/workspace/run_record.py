@@ -25,6 +25,7 @@ from benchvise.core.recipe.recipe import KEEP, Recipe, parse_recipe
 from benchvise.core.workspace import journal
 from benchvise.core.workspace.atomic_files import write_text
 from benchvise.core.workspace.forecasts import ForecastBook, Measured, compared
+from benchvise.core.workspace.journal import JournalEntry
 from benchvise.core.workspace.run_lock import RunLock
 
 MANIFEST, RECIPE, JOURNAL, MEASUREMENTS = "run.json", "recipe.yaml", "journal.jsonl", "measurements.json"
@@ -98,10 +99,14 @@ class RunRecord:
         """The record of each finished layer, and of each that is kept but was changed, by the layer's name."""
         return {entry.result.name: record_file(self._layers, entry.key) for entry in self.journal()}
 
-    def journal(self) -> tuple[journal.JournalEntry, ...]:
+    def journal(self) -> tuple[JournalEntry, ...]:
         """The last entry of each layer, in order of the first."""
-        last = {entry.result.name: entry for entry in journal.read(self.folder / JOURNAL)}
+        last = {entry.result.name: entry for entry in self.entries()}
         return tuple(last.values())
+
+    def entries(self) -> tuple[JournalEntry, ...]:
+        """All entries in the order in which they were written: a layer has one for each time it was recorded."""
+        return journal.read(self.folder / JOURNAL)
 
     def take_up(self) -> None:
         """Lock the run and, unless it is done, name this process as the one that works on it.

@@ -13,6 +13,7 @@ from benchvise.core.protocol.results.jobs import (
     Ready,
     Run,
     RunSummary,
+    TuningStep,
 )
 from benchvise.core.protocol.results.judging import Evaluation, Generation, Generations
 from benchvise.core.protocol.results.latency import (
@@ -79,6 +80,7 @@ __all__ = [
     "SensitivityCell",
     "Statistics",
     "Timing",
+    "TuningStep",
     "WhatIfAnswer",
 ]
 
@@ -95,6 +97,7 @@ Result = (
     | Allocated
     | Checked
     | LayerCompressed
+    | TuningStep
     | Run
     | Evaluation
     | Latency

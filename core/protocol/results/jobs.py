@@ -14,6 +14,7 @@ class LayerCompressed:
     output_error: squared error of the layer's outputs on calibration text over their energy; None where it was not
     measured. notes: what the solver did and every departure from what was asked, as phrases. treatment: its tag; key:
     names it, "" in the records of earlier versions.
+    source: the layer's name in the checkpoint as it was opened, where surgery moved it; else "".
     """
 
     name: str
@@ -29,6 +30,22 @@ class LayerCompressed:
     notes: tuple[str, ...] = ()
     output_error: float | None = None
     key: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class TuningStep:
+    """One step of a tuning stage's loop, out of `steps`. method: the key of what is carried out.
+
+    loss: on the samples of this step, None beside `held_out`: mean KL in nats per token on samples that are not learned
+    from, which is measured before the first step and after the last.
+    """
+
+    method: str
+    step: int
+    steps: int
+    loss: float | None = None
+    held_out: float | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from benchvise.core.estimate.block_kinds import MAX_KINDS
 from benchvise.core.estimate.cost_model import learning_seconds
 from benchvise.core.estimate.job_forecast import forecast_job, way_of
 from benchvise.core.estimate.rates import BlockRates
-from benchvise.core.estimate.workload import Calibrating, held_streams, learning_of, polishing_of, streams_of
+from benchvise.core.estimate.workload import Calibrating, held_streams, learning_of, streams_of, tuning_workload
 from benchvise.core.evaluate import forward
 from benchvise.core.job.job import compress
 from benchvise.core.methods.error_feedback import ErrorFeedback
@@ -32,7 +32,7 @@ from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.solvers import learned_rounding
 from benchvise.core.solvers.learned_rounding import probes
-from benchvise.core.tuning import polish
+from benchvise.core.tuning import reference
 from benchvise.core.workspace.workspace import Workspace
 from tests.core.blockwise.calibrated_models import recipe, tiny
 from tests.core.job.compress_samples import MIXED, network
@@ -76,13 +76,13 @@ def test_passes_are_those_of_the_job(
     asked = recipe(solver, inputs=inputs, windows=6, transforms=transforms)
     plan = make_plan(open_checkpoint(str(llama)), asked)
     told: list[BlockRates] = []
-    block = block_benchmark.Rehearsal.block
+    block = block_benchmark.BlockBenchmark.block
 
-    def noted(self: block_benchmark.Rehearsal, *args: object) -> BlockRates:
+    def noted(self: block_benchmark.BlockBenchmark, *args: object) -> BlockRates:
         told.append(block(self, *args))  # type: ignore[arg-type]
         return told[-1]
 
-    monkeypatch.setattr(block_benchmark.Rehearsal, "block", noted)
+    monkeypatch.setattr(block_benchmark.BlockBenchmark, "block", noted)
     forecast_job(ForecastJob(str(llama), asked, workspace=str(tmp_path)), SILENT)
     passed = Passed(monkeypatch)
     compress(Compress(str(llama), asked, workspace=str(tmp_path)), SILENT)
@@ -131,13 +131,13 @@ def test_polish_pushes_as_many_windows_as_counted(llama: Path, tmp_path: Path, m
         pushed.append(len(ids))  # type: ignore[arg-type]
         return logits(model, ids)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(polish, "logits_of", counted)
-    for cache in (polish.CACHE_BYTES, 0):
+    monkeypatch.setattr(reference, "logits_of", counted)
+    for cache in (reference.CACHE_BYTES, 0):
         pushed.clear()
-        monkeypatch.setattr(polish, "CACHE_BYTES", cache)
+        monkeypatch.setattr(reference, "CACHE_BYTES", cache)
         monkeypatch.setattr("benchvise.core.estimate.workload.CACHE_BYTES", cache)
         compress(Compress(str(llama), asked, workspace=str(tmp_path / str(cache))), SILENT)
-        work = polishing_of(asked.tuning[0], Calibrating(10, 32, 32), 512)
+        work = tuning_workload(asked.tuning[0], Calibrating(10, 32, 32), 512)
         assert sum(pushed) == work.forwards
         # 10 windows, every eighth is judged on: 2; 8 are learned from, 4 in a step, all of them within 2 steps.
         assert (work.judged, work.step_windows, work.steps) == (4, 4, 3)
@@ -188,7 +188,7 @@ def test_a_second_forecast_tries_nothing(llama: Path, tmp_path: Path, monkeypatc
     request = ForecastJob(str(llama), asked, workspace=str(tmp_path))
     first = forecast_job(request, SILENT)
     for name in ("block", "network", "ends", "recorded"):
-        monkeypatch.setattr(block_benchmark.Rehearsal, name, None)
+        monkeypatch.setattr(block_benchmark.BlockBenchmark, name, None)
     monkeypatch.setattr(cost_model.BlockwiseCostModel, "_try_text", None)
     second = forecast_job(request, SILENT)
     assert first.parts[1:] == second.parts[1:]  # opening it is timed each time

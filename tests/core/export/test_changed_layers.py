@@ -19,6 +19,7 @@ from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.polish import Polish
 from benchvise.core.methods.rotate import Rotate
 from benchvise.core.methods.transform import Transform
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.runtime.build import load_model
 from benchvise.core.weights.open import open_weights
@@ -51,13 +52,8 @@ def lively(folder: Path, kind: str, **settings: object) -> Path:
     return folder
 
 
-def transformed(*transforms: Transform, polish: Polish | None = None) -> Recipe:
-    return replace(
-        integer_recipe(("linears", INT8)),
-        calibration=FEW,
-        transforms=transforms,
-        tuning=() if polish is None else (polish,),
-    )
+def transformed(*transforms: Transform, tuning: tuple[Tuning, ...] = ()) -> Recipe:
+    return replace(integer_recipe(("linears", INT8)), calibration=FEW, transforms=transforms, tuning=tuning)
 
 
 @pytest.mark.parametrize("target", ["dense", "compressed-tensors"])
@@ -66,7 +62,7 @@ def transformed(*transforms: Transform, polish: Polish | None = None) -> Recipe:
     [
         transformed(Fold()),
         transformed(Rotate()),
-        transformed(polish=Polish(steps=2, batch_windows=2)),
+        transformed(tuning=(Polish(steps=2, batch_windows=2),)),
     ],
     ids=["fold", "rotate", "polish"],
 )

@@ -1,8 +1,11 @@
-"""A compressed model whose scales, code books, norms and biases can be tuned while its codes stay."""
+"""Polish: with all codes fixed, scales, code books, norms and biases are tuned end to end.
+
+Source: EfficientQAT, arXiv 2407.11062, section 3.3, with the KL to the original's outputs as the loss.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +15,7 @@ from torch.func import functional_call
 from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.checkpoint.tensors import torch_dtype
+from benchvise.core.methods.polish import Polish
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.runtime.build import compute_device, load_model
@@ -19,6 +23,7 @@ from benchvise.core.runtime.replace import parameter_name
 from benchvise.core.schemes.arithmetic import Tunable
 from benchvise.core.schemes.learning import as_stored
 from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.tuning.trainee import Rewritten, Trainee
 from benchvise.core.weights.weights import RunWeights
 
 _MIN_UNIT = 1e-3
@@ -43,14 +48,17 @@ class Tuned:
     tunable: Tunable | None
 
     def values(self) -> dict[str, Tensor]:
-        """The tuned tensors as they will be stored, in float32, with gradients to `change`."""
+        """The tuned tensors rounded as they will be stored, float32 in the shapes they are stored in.
+
+        Gradients go to `change`.
+        """
         return {
             name: as_stored(first + self.change[name] * self.unit[name], self.stored[name].dtype)
             for name, first in self.first.items()
         }
 
     def weight(self) -> Tensor:
-        """The layer's tensor in its own shape, float32."""
+        """The layer's weight, float32 [*layer.shape], with gradients to `change`."""
         values = self.values()
         if self.tunable is None:
             return values["weight"]
@@ -64,13 +72,11 @@ class Tuned:
         return {**self.stored, **values}
 
 
-class TunedModel:
-    """The model of a walked run in float32, with `parts` to tune; all of it is in memory.
+class PolishedNetwork(Trainee[Polish]):
+    """The network of a run in float32, with `parts` to tune; all of it is in memory."""
 
-    notes: which treated layers stay as they are, and why.
-    """
-
-    def __init__(self, weights: RunWeights, progress: Progress) -> None:
+    def __init__(self, weights: RunWeights, settings: Polish, progress: Progress) -> None:  # noqa: ARG002 - the loop's
+        """Load the network. Raises CheckpointError as `load_model` does."""
         self.model = load_model(weights, progress=progress)
         self.device = compute_device()
         self.parts: list[Tuned] = []
@@ -82,20 +88,23 @@ class TunedModel:
             elif not weights.treatment(layer).keeps:
                 left.append(layer.name)
         self.notes = (_left(left),) if left else ()
+        self._parameters = [change for part in self.parts for change in part.change.values()]
 
     @property
-    def changes(self) -> list[Tensor]:
-        return [change for part in self.parts for change in part.change.values()]
+    def parameters(self) -> list[Tensor]:
+        return self._parameters
 
     def logits(self, ids: Tensor) -> Tensor:
-        """Logits [windows, tokens, vocabulary] with gradients to the changes."""
         weights: Mapping[str, Tensor] = {part.parameter: part.weight() for part in self.parts}
         found: Tensor = functional_call(self.model, dict(weights), (ids.to(self.device),), {"use_cache": False}).logits
         return found
 
+    def rewritten(self) -> Iterator[Rewritten]:
+        return (Rewritten(part.layer, part.treatment, part.result()) for part in self.parts)
+
 
 def tuned_part(model: nn.Module, weights: RunWeights, layer: Layer) -> Tuned | None:
-    """The layer of a model with `weights`, ready to be tuned; None when there is nothing in it to tune."""
+    """The layer of a model with `weights`, ready to be tuned; None when nothing in it can be."""
     name, treatment = parameter_name(model, layer), weights.treatment(layer)
     if name is None:
         return None
