@@ -31,7 +31,7 @@ def outcomes(folder: Path) -> dict[str, Any]:
     checkpoint = tiny("llama", folder / "checkpoint")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), str(HERE)])}
     command = [sys.executable, str(HERE / "tuning_interruptions.py"), str(checkpoint), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
