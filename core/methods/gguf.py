@@ -82,7 +82,7 @@ class Gguf(Scheme):
     title: ClassVar[str] = "GGUF block type"
     summary: ClassVar[str] = "The types of llama.cpp: K-quants, code-book types of 1 to 4 bits, and the plain ones."
     source: ClassVar[str] = "ggml, ggml-common.h and ggml-quants.c; the package `gguf`, quants.py"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"scale"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"scale", "rounding"})
 
     type: GgufName = setting(  # noqa: RUF009 - a declared setting, like all others
         "q4_k",

@@ -48,7 +48,7 @@ class _Learning:
         stored = self.learnable.stored(self.offsets.detach(), self.scales.detach())
         rows, columns = self.layer.layer.matrix_shape
         decoded = arithmetic_of(scheme).decode(scheme, stored, 0, rows, columns)
-        return Solution(stored, decoded, notes)
+        return Solution(stored, decoded.to(self.layer.weight.dtype), notes)
 
 
 def learned_rounding(

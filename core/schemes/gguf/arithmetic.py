@@ -13,11 +13,13 @@ from benchvise.core.schemes.clip_search import ClipSearch
 from benchvise.core.schemes.gguf.decode import decoded
 from benchvise.core.schemes.gguf.forms import power_scale
 from benchvise.core.schemes.gguf.half_grid import HalfGrid
+from benchvise.core.schemes.gguf.learnable import learnable
 from benchvise.core.schemes.gguf.scalar_grid import ScalarGrid
 from benchvise.core.schemes.gguf.vector_forms import VECTOR_FORMS
 from benchvise.core.schemes.gguf.vector_grid import VectorGrid
 from benchvise.core.schemes.grid import Grid
 from benchvise.core.schemes.grid_arithmetic import GridArithmetic
+from benchvise.core.schemes.learning import Learnable
 
 
 class GgufArithmetic(GridArithmetic[Gguf]):
@@ -60,6 +62,10 @@ class GgufArithmetic(GridArithmetic[Gguf]):
             return None
         scales = {name: _number(stored[name]) for name, _ in settings.block.scales}
         return Tunable(scales, decoded(settings.type, stored["weight_packed"]).weight)
+
+    @classmethod
+    def learnable(cls, settings: Gguf, stored: Mapping[str, Tensor], target: Tensor) -> Learnable:
+        return learnable(settings.type, stored, target)
 
 
 def _number(stored: Tensor) -> Tensor:

@@ -63,6 +63,7 @@ class VectorGrid(Grid):
         spans = slice(start // self.span, (start + columns) // self.span)
         step = max(1, _CHUNK_WEIGHTS // columns)
         for row in range(0, rows, step):
+            self.progress.check_cancelled()
             part = slice(row, min(rows, row + step))
             targets = values[part].reshape(-1, columns // self.span, self.span)
             if whole:
