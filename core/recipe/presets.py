@@ -14,6 +14,7 @@ from benchvise.core.settings import did_you_mean
 _SHAPE = (4096, 4096)
 _SIZES = ((2.75, "About 2 bits"), (3.75, "About 3 bits"), (6.5, "About 4 bits"), (11.0, "About 8 bits"))
 _SAME_SIZE = "Same size"
+_BLOCK_TYPES, _OF_BLOCK_TYPES = "GGUF types", "gguf-"
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,22 @@ class Preset:
 
     @property
     def group(self) -> str:
-        """Presets of about one size: what a person chooses first."""
+        """Presets of about one size, which is what a person chooses first; GGUF's types are a group of their own."""
+        if self.name.startswith(_OF_BLOCK_TYPES):
+            return _BLOCK_TYPES
         return next((group for most, group in _SIZES if self.bits_per_weight < most), _SAME_SIZE)
 
 
 def presets() -> tuple[Preset, ...]:
-    """All of them: large before small; in a group those that need no calibration first, then by name."""
+    """All of them: large before small; in a group those that need no calibration first, then by name. Types by size."""
     made = [Preset(recipe, _bits(recipe)) for recipe in map(load_preset, preset_names())]
-    groups = [*(group for _, group in reversed(_SIZES)), _SAME_SIZE]
-    return tuple(sorted(made, key=lambda each: (groups.index(each.group), each.recipe.needs_calibration)))
+    groups = [*(group for _, group in reversed(_SIZES)), _SAME_SIZE, _BLOCK_TYPES]
+
+    def place(preset: Preset) -> tuple[int, bool, float]:
+        size = -preset.bits_per_weight if preset.group == _BLOCK_TYPES else 0.0
+        return groups.index(preset.group), preset.recipe.needs_calibration, size
+
+    return tuple(sorted(made, key=place))
 
 
 @cache
