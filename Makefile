@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test clean
+.PHONY: run test quick clean
 
 run: $(VENV)/installed-run
 	@$(BIN)/python -m benchvise.app.shell.system_check
@@ -11,7 +11,11 @@ run: $(VENV)/installed-run
 
 test: $(VENV)/installed-test
 	@$(BIN)/python -m benchvise.app.shell.system_check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+# For work on the code: what takes long and what only guards style stays out.
+quick: $(VENV)/installed-test
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .import_linter_cache
