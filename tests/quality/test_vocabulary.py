@@ -7,7 +7,6 @@ from collections import Counter
 from tests.quality.vocabulary import found, room_of
 
 ALLOWED: dict[str, int] = {
-    "README.md": 3,
     "app/budget": 16,
     "app/cli": 24,
     "app/compare": 6,
