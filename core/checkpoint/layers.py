@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from benchvise.core.checkpoint.records import Layer, TensorEntry
 from benchvise.core.checkpoint.roles import place_of
-from benchvise.core.checkpoint.tree_order import OrderKey, block_of, order_key
+from benchvise.core.checkpoint.tree_order import OrderKey, block_of, depth_of, order_key
 from benchvise.core.checkpoint.tying import tied_head
 
 _CONV1D_MODELS = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
@@ -32,7 +32,7 @@ def layers_of(entries: Sequence[TensorEntry], config: dict[str, object], *, by_n
             tensor=entry,
             role=place.role,
             kind=place.kind,
-            depth=block[1],
+            depth=depth_of(entry.name),
             transposed=conv1d and place.kind == "linear" and name.endswith(_CONV1D_LEAVES),
         )
         keyed.append((order_key(entry.name, place, block, index, by_name=by_name), layer))

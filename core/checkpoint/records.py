@@ -181,9 +181,12 @@ class Checkpoint:
 
     @property
     def architecture(self) -> str:
-        """The `transformers` class named in the config, or "" when there is none."""
+        """The `transformers` class named in the config, else its model type, or "" when there is neither."""
         names = self.config.get("architectures")
-        return str(names[0]) if isinstance(names, list) and names else ""
+        if isinstance(names, list) and names:
+            return str(names[0])
+        model_type = self.config.get("model_type")
+        return model_type if isinstance(model_type, str) else ""
 
     @property
     def tensors(self) -> int:

@@ -60,6 +60,11 @@ _LEAVES: tuple[tuple[str, str, str], ...] = (
     ("dense", r"intermediate$", "mlp.up"),
     ("dense", r"output$", "mlp.down"),
     ("gate", _MLP, "mlp.router"),
+    ("layer", r"router$", "mlp.router"),
+    ("input_linear", r"shared_mlp", "mlp.gate_up"),
+    ("output_linear", r"shared_mlp", "mlp.down"),
+    ("input_linear", r"moe", "mlp.expert.gate_up"),
+    ("output_linear", r"moe", "mlp.expert.down"),
     ("router shared_expert_gate", _ANYWHERE, "mlp.router"),
     ("lm_head embed_out", _ANYWHERE, "lm_head"),
     ("decoder", r"predictions$|^lm_head$", "lm_head"),
@@ -81,6 +86,12 @@ _NOT_WEIGHTS = re.compile(
     r"^(running_mean|running_var|num_batches_tracked|inv_freq|scales|qzeros|g_idx|weight_scale.*|weight_zero_point"
     r"|weight_shape|weight_g_idx|input_scale|output_scale|SCB|absmax|quant_map|quant_state.*|position_ids)$"
 )
+_NO_MATRIX = re.compile(
+    r"(^|\.)(a_log|log_a|a_logs|time_(decay|first|faaaa|maa\w*|mix\w*)|(correction|prediction)_coefs"
+    r"|relative_position_(index|bias_table)|(rotary|rope)\w*(freqs?|cos|sin|cache\w*|table|emb)?|freqs_cis|cos_cached|sin_cached)$"
+)
+"""Modules and parameters that are no matrices to multiply with, although they have two dimensions."""
+
 _PACKED = ("qweight", "weight_packed")
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
@@ -124,6 +135,8 @@ def _classify(path: str, parameter: str, floating: bool, rank: int) -> tuple[str
         return module_role, known or "other", "tensor"
     if parameter == "rnn":
         return module_role, "rnn", "linear"
+    if _NO_MATRIX.search(path.lower()):
+        return module_role, "other", "tensor"
     return module_role, *_weight_role(path, module_role, parameter, rank)
 
 

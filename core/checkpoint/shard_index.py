@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from benchvise.core.checkpoint.header import Header
+from benchvise.core.checkpoint.header import Header, listed
 from benchvise.core.checkpoint.problems import checkpoint_error
 from benchvise.core.errors import CheckpointError
 
@@ -56,15 +56,24 @@ def check_shards(headers: Mapping[str, Header], weight_map: Mapping[str, str], w
             home = homes.setdefault(entry.name, file)
             if home is not file:
                 problems.append(f"'{entry.name}' is stored in {home} and in {file}")
+    ghosts = [name for name in weight_map if name not in homes]
     for name, file in weight_map.items():
-        if name not in homes or (homes[name] != file and not problems):
+        if name in homes and homes[name] != file and not problems:
             problems.append(f"'{name}' is not in {file}, where the index says it is")
+    if weight_map and len(ghosts) == len(weight_map):
+        problems.append(f"None of the {len(ghosts)} tensors of the index is stored, first '{ghosts[0]}'")
     if problems:
         raise checkpoint_error(problems, where=str(where), remedy=_REMEDY)
+    warnings = []
+    if ghosts:
+        count = "1 tensor" if len(ghosts) == 1 else f"{len(ghosts)} tensors"
+        warnings.append(f"The index names {count} that no file holds: {listed(ghosts)}.")
     extra = [name for name in homes if name not in weight_map] if weight_map else []
-    if not extra:
-        return ()
-    return (f"{len(extra)} tensors are stored but not in the index, first '{extra[0]}'; they are shown too.",)
+    if extra:
+        warnings.append(
+            f"{len(extra)} tensors are stored but not in the index, first '{extra[0]}'; they are shown too."
+        )
+    return tuple(warnings)
 
 
 def _is_within(name: str) -> bool:

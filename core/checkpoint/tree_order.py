@@ -9,6 +9,7 @@ from benchvise.core.checkpoint.roles import Place
 OrderKey = tuple[int, str, int, int, str, str]
 
 _BLOCK = re.compile(r"(?:^|\.)(?:layers?|h|blocks?|resblocks)\.(\d+)(?=\.)")
+_NUMBERED = re.compile(r"(?:^|\.)[A-Za-z_]\w*\.(\d+)(?=\.)")
 _DIGITS = re.compile(r"\d+")
 
 _EMBEDDINGS, _BLOCKS, _AFTER_BLOCKS, _HEAD = range(4)
@@ -31,6 +32,12 @@ def block_of(name: str) -> tuple[str, int | None]:
     """The path of the stack of blocks that a tensor stands in, and the index of its block; ("", None) outside."""
     found = _BLOCK.search(name)
     return (name[: found.start(1)], int(found[1])) if found else ("", None)
+
+
+def depth_of(name: str) -> int | None:
+    """The index of the block that a tensor belongs to, or of the first numbered part; None without one."""
+    found = _BLOCK.search(name) or _NUMBERED.search(name)
+    return int(found[1]) if found else None
 
 
 def order_key(name: str, place: Place, block: tuple[str, int | None], index: int, *, by_name: bool) -> OrderKey:

@@ -39,7 +39,7 @@ def read_text(path: str) -> str:
     if not path:
         return (files("benchvise.resources") / "sample" / "evaluation.txt").read_text(encoding="utf-8")
     try:
-        content = Path(path).read_text(encoding="utf-8")
+        content = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"The text cannot be read: {error.strerror}", where=path, remedy=_REMEDY) from error
     except UnicodeDecodeError as error:

@@ -9,6 +9,8 @@ import torch
 import transformers
 from transformers import CONFIG_MAPPING
 
+from benchvise.core.runtime.architecture import own_keys
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -25,7 +27,7 @@ def linear_modules(config: Mapping[str, object]) -> frozenset[str] | None:
         return None
     try:
         with torch.device("meta"):
-            model = network._from_config(CONFIG_MAPPING[model_type].from_dict(dict(config)))
+            model = network._from_config(CONFIG_MAPPING[model_type].from_dict(own_keys(dict(config))))
     except Exception as error:  # noqa: BLE001 - a config may be wrong in any way; the export then goes by names
         _LOG.warning("transformers cannot build %s from this config: %s", name, error)
         return None

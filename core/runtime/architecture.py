@@ -69,7 +69,7 @@ def architecture_of(checkpoint: Checkpoint) -> Architecture:
             where=checkpoint.path,
             remedy=f"{_nearest(model_type)}{WHAT_STILL_WORKS}",
         )
-    named = checkpoint.architecture
+    named = checkpoint.architecture if checkpoint.config.get("architectures") else ""
     causal = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
     if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or (named and named not in causal):
         raise CheckpointError(
@@ -104,8 +104,12 @@ def _nearest(model_type: str) -> str:
 
 def own_keys(config: dict[str, object]) -> dict[str, object]:
     """The config without what would make `transformers` look for code elsewhere or wrap layers of its own."""
-    return {
-        key: own_keys(value) if isinstance(value, dict) else value
-        for key, value in config.items()
-        if key not in _FOREIGN_KEYS
-    }
+    return {key: _own_value(value) for key, value in config.items() if key not in _FOREIGN_KEYS}
+
+
+def _own_value(value: object) -> object:
+    """A value of a config. transformers writes numbers that JSON has no word for as `{"__float__": "Infinity"}`."""
+    if isinstance(value, dict):
+        number = value.get("__float__") if len(value) == 1 else None
+        return float(number) if number in ("Infinity", "-Infinity", "NaN") else own_keys(value)
+    return [_own_value(item) for item in value] if isinstance(value, list) else value

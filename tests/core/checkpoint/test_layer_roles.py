@@ -11,8 +11,9 @@ import transformers as tf
 from safetensors.torch import save_file
 from transformers.pytorch_utils import Conv1D
 
+from benchvise.core.checkpoint.layers import layers_of
 from benchvise.core.checkpoint.open import open_checkpoint
-from benchvise.core.checkpoint.records import Layer
+from benchvise.core.checkpoint.records import Layer, TensorEntry
 from benchvise.core.checkpoint.tying import tied_head
 from tests.core.checkpoint.checkpoint_samples import described, write_safetensors
 
@@ -282,3 +283,26 @@ def test_numbers_sort_as_numbers(tmp_path: Path) -> None:
     save_file({name: torch.zeros(2, 2) for name in names}, tmp_path / "x.safetensors")
     found = [layer.name for layer in open_checkpoint(tmp_path / "x.safetensors").layers]
     assert found == ["layers.1", "layers.2", "layers.10", "part9", "part10"]
+
+
+@pytest.mark.parametrize(
+    ("name", "rank", "role", "kind", "depth"),
+    [
+        ("backbone.layers.1.mixer.A_log", 2, "other", "tensor", 1),
+        ("model.layers.0.altup.correction_coefs.weight", 2, "other", "tensor", 0),
+        ("model.layers.3.block_sparse_moe.router.layer.weight", 2, "mlp.router", "linear", 3),
+        ("model.layers.3.block_sparse_moe.input_linear.weight", 3, "mlp.expert.gate_up", "tensor", 3),
+        ("model.layers.3.shared_mlp.output_linear.weight", 2, "mlp.down", "linear", 3),
+        ("features.9.weight", 4, "conv", "conv", 9),
+        ("_blocks.8.conv.weight", 4, "conv", "conv", 8),
+        ("layer1.0.conv1.weight", 4, "conv", "conv", 0),
+        ("transformer_blocks.3.proj.weight", 2, "linear", "linear", 3),
+        ("mixers.0.fc.weight", 2, "linear", "linear", 0),
+        ("encoder_layers.2.fc.weight", 2, "linear", "linear", 2),
+        ("fc.weight", 2, "linear", "linear", None),
+    ],
+)
+def test_roles_and_depths_of_further_names(name: str, rank: int, role: str, kind: str, depth: int | None) -> None:
+    entry = TensorEntry(name, "float32", (4,) * rank, "x", 0, 4 ** (rank + 1))
+    layer = layers_of([entry], {}, by_name=True)[0]
+    assert (layer.role, layer.kind, layer.depth) == (role, kind, depth)

@@ -113,8 +113,8 @@ def test_links_as_the_download_cache_has_them(tmp_path: Path) -> None:
 
 
 INDEX_FAULTS = {
-    "a tensor that its shard lacks": ({"a": SHARDS[1], "b": SHARDS[1]}, f"'a' is not in {SHARDS[1]}"),
-    "a tensor that no shard has": ({"a": SHARDS[0], "b": SHARDS[1], "c": SHARDS[1]}, f"'c' is not in {SHARDS[1]}"),
+    "a tensor in another shard": ({"a": SHARDS[1], "b": SHARDS[0]}, f"'a' is not in {SHARDS[1]}"),
+    "no tensor that is stored": ({"c": SHARDS[0], "d": SHARDS[1]}, "None of the 2 tensors of the index is stored"),
     "a map to numbers": ({"a": 1}, "no 'weight_map'"),
     "a list": (["a"], "no 'weight_map'"),
 }
@@ -262,3 +262,90 @@ def test_links_that_lead_nowhere(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").symlink_to(tmp_path / "gone")
     with pytest.raises(CheckpointError, match="cannot be read"):
         open_checkpoint(tmp_path)
+
+
+def test_an_index_that_names_a_ghost(tmp_path: Path) -> None:
+    in_shards(tmp_path)
+    write_index(tmp_path, {"a": SHARDS[0], "b": SHARDS[1], "mtp.fc.weight": SHARDS[1]})
+    checkpoint = open_checkpoint(tmp_path)
+    assert checkpoint.tensors == 2
+    assert checkpoint.warnings == ("The index names 1 tensor that no file holds: mtp.fc.weight.",)
+
+
+def cache_of_a_model(folder: Path, reference: str | None) -> Path:
+    cache = folder / "models--x--y"
+    for revision in ("abc", "def"):
+        (cache / "snapshots" / revision).mkdir(parents=True)
+    (cache / "blobs").mkdir()
+    two_tensors(cache / "snapshots" / "def" / "model.safetensors")
+    (cache / "refs").mkdir()
+    if reference is not None:
+        (cache / "refs" / "main").write_text(reference)
+    return cache
+
+
+def test_the_folder_of_a_model_in_the_download_cache(tmp_path: Path) -> None:
+    assert open_checkpoint(cache_of_a_model(tmp_path, "def")).tensors == 2
+
+
+@pytest.mark.parametrize("reference", ["../../..", "/etc", "a/../../b", "", "\0", "x" * 10_000, "gone"])
+def test_a_reference_that_leads_elsewhere(tmp_path: Path, reference: str) -> None:
+    two_tensors(tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="refs/main"):
+        open_checkpoint(cache_of_a_model(tmp_path, reference))
+
+
+def test_revisions_without_a_reference(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds 2 revisions: abc, def"):
+        open_checkpoint(cache_of_a_model(tmp_path, None))
+
+
+def test_a_pipeline_lists_its_parts(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    for part in ("unet", "vae", "scheduler"):
+        (tmp_path / part).mkdir()
+        if part != "scheduler":
+            two_tensors(tmp_path / part / "diffusion_pytorch_model.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"StableDiffusionPipeline\); its parts with weights: unet, vae"
+    ) as caught:
+        open_checkpoint(tmp_path)
+    assert str(tmp_path / "unet") in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "name", ["model", "model_best.pth.tar", "x.PTH", "x.pyth", "a94a8fe5ccb19ba61c4c0873d391e9879"]
+)
+def test_content_decides_what_a_file_is(tmp_path: Path, name: str) -> None:
+    torch.save({"a": torch.ones(2, 2)}, tmp_path / name)
+    assert open_checkpoint(tmp_path / name).kind == "torch"
+    assert open_checkpoint(tmp_path).tensors == 1
+    two_tensors(tmp_path / name)
+    assert open_checkpoint(tmp_path / name).kind == "safetensors"
+
+
+REFUSED = {
+    "ggml": b"lmgg" + bytes(60),
+    "CTranslate2": b"\x06\0\0\0\x0c\0WhisperSpec\0" + bytes(60),
+    "web page": b"<!DOCTYPE html><html>",
+    "JSON": b'{"a": 1}',
+    "text file": b"just words",
+    "gzip": b"\x1f\x8b\x08" + bytes(60),
+    "TensorFlow Lite": bytes(4) + b"TFL3" + bytes(60),
+    "program": b"\x7fELF" + bytes(60),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize(("what", "content"), REFUSED.items(), ids=REFUSED.keys())
+def test_refusals_name_what_the_file_is(tmp_path: Path, what: str, content: bytes) -> None:
+    (tmp_path / "model.bin").write_bytes(content)
+    with pytest.raises(CheckpointError, match=what) as caught:
+        open_checkpoint(tmp_path / "model.bin")
+    assert caught.value.remedy
+
+
+def test_a_link_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "x").symlink_to(tmp_path / "x")
+    with pytest.raises(CheckpointError, match=r"leads nowhere, or to itself|cannot be read"):
+        open_checkpoint(tmp_path / "x")
