@@ -229,11 +229,10 @@ def _warm_up(request: requests.WarmUp, progress: Progress) -> results.Ready:  # 
         with _importing(room):
             import_module(room)
         time.sleep(0.01)  # let whoever waits for the lock have it
-    import psutil
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return results.Ready(device, torch.get_num_threads(), psutil.virtual_memory().total)
+    return results.Ready(device, torch.get_num_threads())
 
 
 def _keep(result: M, source: str, workspace: str) -> M:

@@ -45,10 +45,6 @@ class EngineProcess:
         finally:
             theirs.close()
 
-    @property
-    def process_id(self) -> int:
-        return self._process.pid or 0
-
     def waitables(self) -> list[object]:
         return [self._process.sentinel]
 

@@ -49,15 +49,6 @@ def series(theme_name: str) -> tuple[str, ...]:
     return _SERIES[theme_name]
 
 
-def oklab(table: Table) -> NDArray[np.float64]:
-    """Perceived lightness and the two opponent axes of sRGB colours, float64 [n, 3].
-
-    Source: Ottosson, "A perceptual color space for image processing", 2020.
-    """
-    linear = np.where((c := table / 255.0) <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-    return np.asarray(np.cbrt(linear @ _LMS_OF_RGB.T) @ _LAB_OF_LMS.T)
-
-
 _LMS_OF_RGB = np.array(
     [
         [0.4122214708, 0.5363325363, 0.0514459929],

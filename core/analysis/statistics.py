@@ -30,23 +30,15 @@ OUTLIER_DEVIATIONS = 6.0
 _FRACTIONS = (0.001, 0.01, 0.5, 0.99, 0.999)
 
 
-def statistics_of(source: Source, *, progress: Progress, threads: int | None = None) -> Statistics:
-    """Statistics of a tensor of any real dtype. Advances in bytes.
-
-    One pass for types of at most 16 bits, two for 32 bits, four for 64 bits. Moments of float64 values beyond 1e77
-    overflow. Raises CheckpointError for complex and unknown dtypes.
-    """
-    if is_wide(source.dtype):
-        survey, selection = _survey(source, progress, threads)
-        answer = _answer(source, survey, selection, None, progress, threads)
-        return _finished(source, survey, selection, answer, progress, threads)
-    return statistics_of_counts(pattern_counts_of(source, progress=progress, threads=threads))
-
-
 def look(
     source: Source, bins: int, value_range: Range | None = None, *, progress: Progress, threads: int | None = None
 ) -> tuple[Histogram, Statistics]:
-    """`histogram_of` and `statistics_of` together, in as many passes as the statistics alone. Raises as both do."""
+    """Histogram and statistics of a tensor of any real dtype, in as many passes as the statistics alone.
+
+    One pass for types of at most 16 bits, two for 32 bits, four for 64 bits. Moments of float64 values beyond 1e77
+    overflow. Advances in bytes. Raises CheckpointError for complex and unknown dtypes, UserError for bins that
+    `check_bins` refuses.
+    """
     check_bins(bins, value_range)
     if not is_wide(source.dtype):
         counts = pattern_counts_of(source, progress=progress, threads=threads)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from io import FileIO
 
 import numpy as np
@@ -67,36 +66,6 @@ def read_rows(entry: TensorEntry, start: int, stop: int) -> RawArray:
         else:
             _gather(file, values, entry.offset + start * entry.strides[0] * values.itemsize, entry.strides, entry)
     return values
-
-
-def iter_raw(
-    entry: TensorEntry, chunk_bytes: int = 4 << 20, buffer: NDArray[np.uint8] | None = None
-) -> Iterator[NDArray[np.generic]]:
-    """All values in row-major order, as arrays [values] of `raw_dtype(entry.dtype)`.
-
-    Each takes at most `chunk_bytes`, but at least one value, or one row if strided.
-
-    Each array is fresh, unless a `buffer` of at least `chunk_bytes` is given: then arrays of contiguous tensors are
-    views of it, and each is valid only until the next one is asked for.
-    """
-    dtype = raw_dtype(entry.dtype)
-    if entry.strides is not None or entry.encoding is not None:
-        step = block_rows(entry.shape, entry.dtype, chunk_bytes)
-        for start in range(0, rows(entry), step):
-            yield read_rows(entry, start, min(start + step, rows(entry))).reshape(-1)
-        return
-    step = max(1, chunk_bytes // dtype.itemsize)
-    reused = (
-        buffer[: step * dtype.itemsize].view(dtype)
-        if buffer is not None and buffer.nbytes >= step * dtype.itemsize
-        else None
-    )
-    with _open(entry) as file:
-        for start in range(0, entry.elements, step):
-            count = min(step, entry.elements - start)
-            chunk = np.empty(count, dtype) if reused is None else reused[:count]
-            _fill(file, chunk, entry.offset + start * dtype.itemsize, entry)
-            yield chunk
 
 
 def read_bytes(entry: TensorEntry, offset: int, nbytes: int) -> NDArray[np.uint8]:

@@ -1,11 +1,10 @@
-"""What the machine offers beyond torch itself: Triton, a CUDA device, a C++ compiler. The only place that asks."""
+"""What the machine offers beyond torch itself: Triton and a CUDA device. The only place that asks."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
 import os
-import shutil
 
 import torch
 
@@ -24,13 +23,3 @@ def triton_interpreted() -> bool:
 def triton_runs_on(device: torch.device) -> bool:
     """Whether Triton kernels can take tensors of `device`."""
     return triton_available() and (device.type == "cuda" or triton_interpreted())
-
-
-@functools.cache
-def cxx_compiler() -> str | None:
-    """The path of the C++ compiler that `torch.compile` would call, or None."""
-    for name in (os.environ.get("CXX"), "g++", "clang++"):
-        found = shutil.which(name) if name else None
-        if found:
-            return found
-    return None

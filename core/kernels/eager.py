@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
@@ -16,35 +14,18 @@ CPU_BLOCK_WEIGHTS = 1 << 20
 GPU_BLOCK_WEIGHTS = 1 << 26
 
 
-class BlockSteps(Protocol):
-    """The steps of quantising one block, seen as `groups` [count, group_size], contiguous and of any floating dtype."""
-
-    block_weights: int
-
-    def magnitudes(self, groups: Tensor) -> Tensor:
-        """float32 [count]: the largest magnitude of each group; NaN where the group holds one."""
-
-    def extremes(self, groups: Tensor) -> tuple[Tensor, Tensor]:
-        """float32 [count] twice: the smallest and the largest value of each group; NaN where the group holds one."""
-
-    def encode(self, groups: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int, codes: Tensor) -> None:
-        """Write the codes on the grid `scale`, uint8 `zero_point` [count] into contiguous uint8 `codes` [count, size].
-
-        Without zero points the grid is symmetric.
-        """
-
-    def pack(self, codes: Tensor, bits: int, packed: Tensor) -> None:
-        """Pack contiguous uint8 `codes` [rows, cols] into contiguous int32 `packed` [rows, words]."""
-
-
 class EagerSteps:
-    """`BlockSteps` in plain torch, on any device."""
+    """The steps of quantising one block, in plain torch on any device.
+
+    A block is seen as `groups` [count, group_size], contiguous and of any floating dtype.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.block_weights = CPU_BLOCK_WEIGHTS if device.type == "cpu" else GPU_BLOCK_WEIGHTS
         self._values = torch.empty(0, dtype=torch.float32, device=device)
 
     def magnitudes(self, groups: Tensor) -> Tensor:
+        """float32 [count]: the largest magnitude of each group; NaN where the group holds one."""
         if groups.dtype in (torch.float16, torch.bfloat16):
             # Without their sign these are ordered as integers are, NaN above all; and integers reduce ten times faster.
             unsigned = torch.bitwise_and(groups.view(torch.int16), 0x7FFF)
@@ -52,10 +33,15 @@ class EagerSteps:
         return self._as_float32(groups).abs_().amax(1)
 
     def extremes(self, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """float32 [count] twice: the smallest and the largest value of each group; NaN where the group holds one."""
         values = self._as_float32(groups)
         return values.amin(1), values.amax(1)
 
     def encode(self, groups: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int, codes: Tensor) -> None:
+        """Write the codes on the grid `scale`, uint8 `zero_point` [count] into contiguous uint8 `codes` [count, size].
+
+        Without zero points the grid is symmetric.
+        """
         half = 1 << (bits - 1)
         values = self._as_float32(groups).div_(scale.float().unsqueeze(1)).round_()
         if zero_point is not None:
@@ -65,6 +51,7 @@ class EagerSteps:
         codes.add_(half)
 
     def pack(self, codes: Tensor, bits: int, packed: Tensor) -> None:
+        """Pack contiguous uint8 `codes` [rows, cols] into contiguous int32 `packed` [rows, words]."""
         pack_rows_into(codes, bits, packed)
 
     def _as_float32(self, groups: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def pack_rows(codes: Tensor, bits: int) -> Tensor:
 
 def pack_rows_into(codes: Tensor, bits: int, packed: Tensor) -> None:
     """As `pack_rows`, into contiguous int32 `packed` [rows, words_per_row(cols, bits)]."""
-    lanes = joined(_as_lanes(codes, bits), bits)
+    lanes = _joined(_as_lanes(codes, bits), bits)
     stream = _seen_as(packed, torch.uint8)
     used_bytes = lanes.shape[1] * _lane_bytes(bits)
     if used_bytes == stream.shape[1]:
@@ -69,7 +69,7 @@ def unpack_rows(packed: Tensor, bits: int, cols: int) -> Tensor:
     return codes if codes.shape[1] == cols else codes[:, :cols].contiguous()
 
 
-def joined(lanes: Tensor, bits: int) -> Tensor:
+def _joined(lanes: Tensor, bits: int) -> Tensor:
     """The codes in the bytes of each integer of `lanes` (1, 2, 4 or 8 bytes wide) moved together into its low bits.
 
     What is above them is arbitrary; `lanes` itself is left as it is.
@@ -95,7 +95,7 @@ def _below(lanes: Tensor, width: int, field: int, distance: int) -> Tensor:
 
 
 def _parted(lanes: Tensor, bits: int) -> Tensor:
-    """The inverse of `joined`: the codes of each lane one to a byte. The bits above the codes must be zero."""
+    """The inverse of `_joined`: the codes of each lane one to a byte. The bits above the codes must be zero."""
     for half in reversed(_halves(lanes)):
         width = bits * half // _BYTE_BITS
         if 2 * width <= half:

@@ -1,7 +1,7 @@
 """Integer codes for weights: the grid of each group, the codes on it, and the codes packed into words.
 
 All of it is float32 arithmetic from the weight's own dtype, and exact in the sense that every route (the slow
-reference, eager torch, compiled C++, Triton) gives the same codes and scales bit for bit. Nothing here depends on the
+reference of the tests, eager torch, Triton) gives the same codes and scales bit for bit. Nothing here depends on the
 number of threads: the only reductions are maxima and minima, which do not depend on their order.
 
     symmetric    u = clamp(round(w / s), −2^(b−1), 2^(b−1) − 1) + 2^(b−1)
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchvise.core.kernels.eager import CPU_BLOCK_WEIGHTS, BlockSteps, EagerSteps
+from benchvise.core.kernels.eager import CPU_BLOCK_WEIGHTS, EagerSteps
 from benchvise.core.kernels.grid import asymmetric_grid, symmetric_scale
 from benchvise.core.kernels.packing import words_per_row
 from benchvise.core.kernels.routes import Route, RouteKind, choose_route
@@ -52,11 +52,11 @@ def quantise_pack(
 
     A given `scale` [rows, groups] (with a `zero_point` uint8 [rows, groups] unless symmetric) is used as it is, rounded
     to `scale_dtype`; an expanded view will do. Otherwise the grid is that of `grid_of`. The weight must be finite (see
-    `is_finite`). Without a `route` the one that `choose_route` takes for this weight alone.
+    `is_finite`). Without a `route` the one that `choose_route` takes for this weight.
     Raises ValueError for a group size that does not divide the row, or a grid of another shape.
     """
     shape = _grid_shape(weight, bits, group_size)
-    route = route or choose_route(weight, weight.numel())
+    route = route or choose_route(weight)
     if scale is None and zero_point is not None:
         raise ValueError("a zero point was given without a scale")
     given = None if scale is None else _given_grid(scale, zero_point, shape, symmetric, scale_dtype)
@@ -65,7 +65,7 @@ def quantise_pack(
 
         return Packed(*quantise_pack_triton(weight, bits, group_size, symmetric, scale_dtype, given))
     grid = _Grid(*given, given=True) if given else _Grid.empty(weight, shape, symmetric, scale_dtype)
-    packed = _quantise_pack_blocks(weight, grid, bits, _steps_of(route, weight.device))
+    packed = _quantise_pack_blocks(weight, grid, bits, EagerSteps(weight.device))
     return Packed(packed, grid.scale, grid.zero_point)
 
 
@@ -129,7 +129,7 @@ class _Grid:
         zero_point = None if symmetric else weight.new_empty(shape, dtype=torch.uint8)
         return cls(weight.new_empty(shape, dtype=scale_dtype), zero_point, given=False)
 
-    def fill(self, start: int, stop: int, block: Tensor, bits: int, steps: BlockSteps) -> None:
+    def fill(self, start: int, stop: int, block: Tensor, bits: int, steps: EagerSteps) -> None:
         """Compute the grid of the rows start..stop, whose weights are contiguous `block`."""
         scale = self.scale[start:stop]
         groups = block.view(scale.numel(), -1)
@@ -141,7 +141,7 @@ class _Grid:
             scale.view(-1).copy_(found)
             self.zero_point[start:stop].view(-1).copy_(zero_point)
 
-    def encode(self, start: int, stop: int, block: Tensor, bits: int, steps: BlockSteps, codes: Tensor) -> None:
+    def encode(self, start: int, stop: int, block: Tensor, bits: int, steps: EagerSteps, codes: Tensor) -> None:
         """Write the codes of the rows start..stop, whose weights are contiguous `block`, into contiguous `codes`."""
         scale = self.scale[start:stop].reshape(-1)
         zero_point = None if self.zero_point is None else self.zero_point[start:stop].reshape(-1)
@@ -149,7 +149,7 @@ class _Grid:
         steps.encode(groups, scale, zero_point, bits, codes.view(groups.shape))
 
 
-def _quantise_pack_blocks(weight: Tensor, grid: _Grid, bits: int, steps: BlockSteps) -> Tensor:
+def _quantise_pack_blocks(weight: Tensor, grid: _Grid, bits: int, steps: EagerSteps) -> Tensor:
     rows, cols = weight.shape
     packed = weight.new_empty((rows, words_per_row(cols, bits)), dtype=torch.int32)
     codes = weight.new_empty(min(weight.numel(), max(cols, steps.block_weights)), dtype=torch.uint8)
@@ -167,16 +167,6 @@ def _row_blocks(weight: Tensor, block_weights: int) -> list[tuple[int, int]]:
     rows, cols = weight.shape
     step = max(1, block_weights // max(1, cols))
     return [(start, min(start + step, rows)) for start in range(0, rows, step)]
-
-
-def _steps_of(route: Route, device: torch.device) -> BlockSteps:
-    if route.kind is RouteKind.EAGER_CHUNKED:
-        return EagerSteps(device)
-    if device.type != "cpu":
-        raise ValueError(f"the compiled route is for the CPU, not for {device}")
-    from benchvise.core.kernels.compiled import CompiledSteps
-
-    return CompiledSteps()
 
 
 def _grid_shape(weight: Tensor, bits: int, group_size: int) -> tuple[int, int]:

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from benchvise.core.kernels import reference
 from benchvise.core.kernels.availability import triton_available
 from benchvise.core.kernels.packing import unpack_rows
 from benchvise.core.kernels.quantise import Packed, quantise_pack
 from benchvise.core.kernels.routes import Route, RouteKind
+from tests.core.kernels import reference
 
 GPU = torch.device("cuda")
 EAGER = Route(RouteKind.EAGER_CHUNKED, "asked for by the benchmark")

@@ -1,6 +1,6 @@
 """How fast nearest quantisation with packing is, against whole-tensor eager torch in the same run, with equal codes.
 
-The routes take turns within each round, so that whatever else the machine does falls on all of them alike.
+The routes take turns within each round, so that whatever else the machine does falls on all of them equally.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from benchvise.core.kernels.availability import cxx_compiler
 from benchvise.core.kernels.quantise import Packed, quantise_pack
 from benchvise.core.kernels.routes import Route, RouteKind
 
@@ -39,12 +38,11 @@ class Timing:
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured. compile_s: first call of the compiled route, less a later one."""
+    """What was measured."""
 
     weights: int
     bits: int
     threads: int
-    compile_s: float | None
     timings: list[Timing]
 
 
@@ -86,10 +84,6 @@ def measure(weight: Tensor, bits: int, rounds: int) -> Report:
         BASELINE: functools.partial(whole_tensor, weight, bits),
         "eager, chunked": functools.partial(ours, weight, bits, RouteKind.EAGER_CHUNKED),
     }
-    compile_s = None
-    if cxx_compiler() is not None:
-        routes["compiled"] = functools.partial(ours, weight, bits, RouteKind.COMPILED)
-        compile_s = timed(routes["compiled"])[0]
     expected = routes[BASELINE]()
     for name, route in routes.items():
         result = route()
@@ -111,9 +105,7 @@ def measure(weight: Tensor, bits: int, rounds: int) -> Report:
         )
         for name, times in seconds.items()
     ]
-    if compile_s is not None:
-        compile_s -= statistics.median(seconds["compiled"])
-    return Report(weight.numel(), bits, torch.get_num_threads(), compile_s, timings)
+    return Report(weight.numel(), bits, torch.get_num_threads(), timings)
 
 
 def main() -> None:
@@ -131,8 +123,6 @@ def main() -> None:
         print(json.dumps(asdict(report)))
         return
     print(f"{report.weights:,} bfloat16 weights, int{report.bits} g{GROUP_SIZE}, {report.threads} threads, codes equal")
-    if report.compile_s is not None:
-        print(f"compiling took {report.compile_s:.1f} s")
     for timing in report.timings:
         print(
             f"{timing.route:22} {timing.median_ms:8.1f} ms (fastest {timing.fastest_ms:.1f}, slowest "

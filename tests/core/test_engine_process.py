@@ -276,7 +276,7 @@ def test_a_check_waits_neither_for_a_what_if_nor_for_a_job(monkeypatch: pytest.M
     def answered(request: requests.Request, _: object) -> results.Result:
         if not isinstance(request, requests.CheckRecipe):
             blocked.wait(TIMEOUT)
-        return results.Ready("CPU", 1, 1)
+        return results.Ready("CPU", 1)
 
     monkeypatch.setattr("benchvise.core.engine_process.answer", answered)
     ours, theirs = multiprocessing.Pipe()

@@ -106,7 +106,6 @@ class Ready:
 
     device: str
     threads: int
-    memory_bytes: int
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,32 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchvise.app.plots.colours import diverging, magnitude, oklab, series
+from benchvise.app.plots.colours import diverging, magnitude, series
 from benchvise.app.theme.theme import DARK, LIGHT
+
+_LMS_OF_RGB = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+_LAB_OF_LMS = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def oklab(table):
+    """Perceived lightness and the two opponent axes of sRGB colours uint8 [n, 3], float64 [n, 3].
+
+    Source: Ottosson, "A perceptual color space for image processing", 2020.
+    """
+    linear = np.where((c := table / 255.0) <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    return np.cbrt(linear @ _LMS_OF_RGB.T) @ _LAB_OF_LMS.T
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,5 +1,6 @@
 import errno
 import gc
+import multiprocessing
 import os
 import signal
 import time
@@ -20,7 +21,7 @@ from benchvise.core.protocol.requests import Compress, MakePlan, WarmUp
 from benchvise.core.protocol.results import LayerCompressed, Ready
 from benchvise.core.recipe.recipe import Recipe
 
-READY = Ready("CPU", 1, 1)
+READY = Ready("CPU", 1)
 REQUEST = Compress("/models/tiny", Recipe())
 
 
@@ -245,7 +246,8 @@ def test_a_killed_child_is_replaced(qtbot, monkeypatch):
     client.ask(MakePlan(sample_path(), Recipe()), done=answers.append)
     qtbot.waitUntil(lambda: bool(answers), timeout=30_000)
     number = client.ask(WarmUp(), failed=failures.append)
-    os.kill(made[0].process_id, signal.SIGKILL)
+    (child,) = [each for each in multiprocessing.active_children() if each.sentinel in made[0].waitables()]
+    os.kill(child.pid, signal.SIGKILL)
     qtbot.waitUntil(lambda: bool(failures), timeout=10_000)
     assert isinstance(failures[0], Failed)
     assert failures[0].request == number

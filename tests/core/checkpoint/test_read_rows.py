@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchvise.core.checkpoint import read
-from benchvise.core.checkpoint.read import block_rows, iter_raw, raw_dtype, read_rows
+from benchvise.core.checkpoint.read import block_rows, raw_dtype, read_rows
 from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
 from benchvise.core.errors import CheckpointError
 
@@ -48,8 +48,8 @@ def test_raw_dtypes_have_the_width_of_their_dtype() -> None:
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), shape=st.lists(st.integers(0, 6), max_size=4), strided=st.booleans(), chunk=st.integers(1, 90))
-def test_any_rows_of_any_tensor(file: str, data: st.DataObject, shape: list[int], strided: bool, chunk: int) -> None:
+@given(data=st.data(), shape=st.lists(st.integers(0, 6), max_size=4), strided=st.booleans())
+def test_any_rows_of_any_tensor(file: str, data: st.DataObject, shape: list[int], strided: bool) -> None:
     strides = tuple(data.draw(st.integers(0, 90)) for _ in shape) if strided and shape else None
     entry = entry_of(file, tuple(shape), strides, first=data.draw(st.integers(0, 100)))
     stop = data.draw(st.integers(0, read.rows(entry)))
@@ -59,9 +59,6 @@ def test_any_rows_of_any_tensor(file: str, data: st.DataObject, shape: list[int]
     assert rows.shape == (stop - start, *shape[1:])
     whole = expected(entry).reshape(read.rows(entry), *shape[1:])
     np.testing.assert_array_equal(rows, whole[start:stop])
-    chunks = list(iter_raw(entry, chunk))
-    assert all(part.ndim == 1 for part in chunks)
-    np.testing.assert_array_equal(np.concatenate([np.empty(0, np.uint16), *chunks]), whole.reshape(-1))
 
 
 def test_strided_tensors_larger_than_a_piece(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,21 +67,6 @@ def test_strided_tensors_larger_than_a_piece(file: str, monkeypatch: pytest.Monk
     for shape, strides in {(32, 64): (1, 32), (7, 5, 3): (3, 100, 21), (16, 2): (128, 1), (40,): (100,)}.items():
         entry = entry_of(file, shape, strides)
         np.testing.assert_array_equal(read_rows(entry, 1, shape[0]), expected(entry)[1:])
-
-
-def test_chunks_in_a_buffer_of_ones_own(file: str) -> None:
-    entry, buffer = entry_of(file, (64, 33)), np.empty(100, np.uint8)
-    copies = []
-    for chunk in iter_raw(entry, 100, buffer):
-        assert np.shares_memory(chunk, buffer)
-        copies.append(chunk.copy())
-    np.testing.assert_array_equal(np.concatenate(copies), expected(entry).reshape(-1))
-    assert not any(np.shares_memory(chunk, buffer) for chunk in iter_raw(entry, 200, buffer))
-
-
-def test_chunks_are_fresh(file: str) -> None:
-    chunks = list(iter_raw(entry_of(file, (64, 33)), 100))
-    np.testing.assert_array_equal(np.concatenate(chunks), VALUES[: 64 * 33])
 
 
 def test_without_positioned_reads(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,8 +92,6 @@ def test_files_that_changed_meanwhile(file: str) -> None:
     with pytest.raises(CheckpointError, match="ends within 'w'") as caught:
         read_rows(entry, 0, 64)
     assert caught.value.remedy
-    with pytest.raises(CheckpointError, match="ends within 'w'"):
-        list(iter_raw(entry))
     with pytest.raises(CheckpointError, match="cannot be read") as caught:
         read_rows(replace(entry, file=file + "-gone"), 0, 64)
     assert caught.value.where == file + "-gone"

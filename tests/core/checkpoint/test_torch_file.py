@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchvise.core.checkpoint.open import open_checkpoint
-from benchvise.core.checkpoint.read import iter_raw
+from benchvise.core.checkpoint.read import read_rows, rows
 from benchvise.core.checkpoint.tensors import load_rows, load_tensor
 from benchvise.core.errors import CheckpointError
 
@@ -77,7 +77,7 @@ def test_reads_what_torch_wrote(tmp_path: Path, wrapping: str, legacy: bool) -> 
         loaded = loaded.get(key, loaded)
     for layer in checkpoint.layers:
         assert same(load_tensor(layer.tensor), loaded[layer.tensor.name]), layer.tensor.name
-        raw = b"".join(chunk.tobytes() for chunk in iter_raw(layer.tensor, 64))
+        raw = read_rows(layer.tensor, 0, rows(layer.tensor)).tobytes()
         assert raw == loaded[layer.tensor.name].detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     left_out = any("epoch" in warning and "optimizer" in warning for warning in checkpoint.warnings)
     assert left_out == (wrapping == "trainer")

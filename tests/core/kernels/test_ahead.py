@@ -12,7 +12,7 @@ if not triton_available():
 import torch
 
 from benchvise.core.kernels import triton_matmul, triton_quantise
-from benchvise.core.kernels.ahead import CompiledFacts, compile_ahead
+from tests.core.kernels.compile_ahead import CompiledFacts, compile_ahead
 
 ARCHITECTURES = (80, 90, 100)
 # Shared memory that one program may take on the smallest of them.

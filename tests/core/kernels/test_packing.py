@@ -8,8 +8,8 @@ from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32,
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from benchvise.core.kernels import reference
 from benchvise.core.kernels.packing import pack_rows, unpack_rows, words_per_row
+from tests.core.kernels import reference
 
 
 def random_codes(rows: int, cols: int, bits: int, seed: int = 0) -> torch.Tensor:

@@ -7,10 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchvise.core.kernels import eager, reference
+from benchvise.core.kernels import eager
 from benchvise.core.kernels.packing import unpack_rows
 from benchvise.core.kernels.quantise import decode, encode, grid_of, is_finite, quantise_pack
-from benchvise.core.kernels.routes import COMPILING_PAYS_WEIGHTS, Route, RouteKind, choose_route
+from benchvise.core.kernels.routes import Route, RouteKind, choose_route
+from tests.core.kernels import reference
 from tests.core.kernels.samples import DTYPES, everyday, extremes, ties
 
 EAGER = Route(RouteKind.EAGER_CHUNKED, "asked for by a test")
@@ -170,14 +171,7 @@ def test_impossible_requests_are_refused() -> None:
         quantise_pack(weight.int(), bits=4, group_size=5, symmetric=True, scale_dtype=torch.float32)
 
 
-def test_a_little_work_does_not_wait_for_a_compiler() -> None:
-    route = choose_route(torch.zeros(1, 1), 1000)
+def test_a_weight_on_the_cpu_is_quantised_in_blocks_and_the_route_says_why() -> None:
+    route = choose_route(torch.zeros(1, 1))
     assert route.kind is RouteKind.EAGER_CHUNKED
-    assert "1,000" in route.why
-
-
-def test_without_a_compiler_much_work_is_eager_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchvise.core.kernels.routes.cxx_compiler", lambda: None)
-    route = choose_route(torch.zeros(1, 1), COMPILING_PAYS_WEIGHTS)
-    assert route.kind is RouteKind.EAGER_CHUNKED
-    assert "no C++ compiler" in route.why
+    assert "cache" in route.why

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchvise.core.kernels import reference
 from benchvise.core.kernels.packing import pack_rows, unpack_rows
 from benchvise.core.kernels.quantise import Packed, quantise_pack
 from benchvise.core.kernels.recentre import recentred
 from benchvise.core.kernels.select import MatmulKind, choose_matmul, prepare_linear
+from tests.core.kernels import reference
 
 CPU = torch.device("cpu")
 # bfloat16 in and out: half a unit in the last place of inputs, scales and result.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchvise.core.kernels import reference
 from benchvise.core.kernels.packing import unpack_rows
 from benchvise.core.kernels.quantise import Packed, quantise_pack
 from benchvise.core.kernels.select import MatmulKind, prepare_linear
 from benchvise.core.kernels.triton_matmul import Tiles, choose_tiles, multiply_packed
+from tests.core.kernels import reference
 
 # Half a unit in the last place of the result; the interpreter cuts bfloat16 off where a GPU rounds.
 TOLERANCE = {torch.float16: 6e-4, torch.bfloat16: 8e-3}

@@ -6,10 +6,10 @@ import pytest
 import torch
 import triton
 
-from benchvise.core.kernels import reference
 from benchvise.core.kernels import triton_quantise as kernels
 from benchvise.core.kernels.quantise import quantise_pack
 from benchvise.core.kernels.routes import Route, RouteKind
+from tests.core.kernels import reference
 from tests.core.kernels.samples import DTYPES, everyday, extremes, ties
 
 EAGER = Route(RouteKind.EAGER_CHUNKED, "asked for by a test")

@@ -42,7 +42,7 @@ def compile_ahead(
     """Compile `kernel` for compute capability `arch` (80, 90, 100 …) without a GPU.
 
     signature: Triton type of every argument that is no constant, such as "*bf16" or "i32"; pointers and integers are
-    taken to be divisible by 16, as torch's are for the usual shapes. constants: value of every constexpr argument.
+    taken to be divisible by 16, as those of torch are for common shapes. constants: value of every constexpr argument.
     Raises what Triton raises when the kernel does not compile, and CalledProcessError when its binary cannot be read.
     """
     types = {name: signature.get(name, "constexpr") for name in kernel.arg_names}
