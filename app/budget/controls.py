@@ -9,7 +9,6 @@ from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSlid
 
 from benchvise.app.budget.kinds import KINDS, STEPS, Kind, step_of, unit_of, value_at
 from benchvise.app.state.decode_conditions import Conditions
-from benchvise.app.text.numbers import plural
 from benchvise.app.widgets.calm import CalmComboBox, calm
 from benchvise.app.widgets.checklist import CheckList, Entry
 from benchvise.app.widgets.field_editors import SignificantBox
@@ -17,6 +16,7 @@ from benchvise.app.widgets.flow import FlowLayout
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.protocol.budget import BITS, LATENCY, MEMORY, Budget
 from benchvise.core.protocol.results import Planned
+from benchvise.core.text import plural
 
 USUAL_BITS = 4.25
 _MAX_CONTEXT = 10_000_000

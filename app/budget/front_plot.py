@@ -15,9 +15,9 @@ from benchvise.app.plots.axes import NumberAxis
 from benchvise.app.plots.pareto_plot import LABEL_HEIGHT, Point, apart, framing
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
-from benchvise.app.text.numbers import byte_text, kl_text
 from benchvise.app.theme.theme import Theme
 from benchvise.core.protocol.results import Estimate, Floats, Front
+from benchvise.core.text import byte_text, kl_text
 
 _MAX_DECADES = 5.0
 """Below the greatest KL; what is less is as good as none, and would leave little room for the rest."""

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
 from benchvise.app.plots.table import VALUE_ROLE
-from benchvise.app.text.numbers import byte_text, kl_text
-from benchvise.app.text.plot_numbers import MINUS, NOTHING, percent_text
 from benchvise.core.protocol.results import Allocated, Alternatives, Floats
+from benchvise.core.text import MINUS, NOTHING, byte_text, kl_text, percent_text
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()

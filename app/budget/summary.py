@@ -10,8 +10,8 @@ from benchvise.app.budget.model import Allocation
 from benchvise.app.plots.pareto_plot import Point
 from benchvise.app.state.candidate_treatments import ladder
 from benchvise.app.state.decode_conditions import Conditions
-from benchvise.app.text.numbers import byte_text, kl_text, plural
 from benchvise.core.protocol.results import Allocated
+from benchvise.core.text import byte_text, kl_text, plural
 
 if TYPE_CHECKING:
     from benchvise.app.state.document import Document

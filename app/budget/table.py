@@ -12,7 +12,7 @@ from benchvise.app.budget.lock_delegate import LockDelegate
 from benchvise.app.budget.model import ALLOCATION_COLUMNS, AllocationModel
 from benchvise.app.plots.table import CopyableTable
 from benchvise.app.state.layer_filter import HELP, LayerFilter
-from benchvise.app.text.numbers import plural
+from benchvise.core.text import plural
 
 if TYPE_CHECKING:
     from benchvise.app.state.document import Document

@@ -39,8 +39,8 @@ def main(argv: Sequence[str]) -> int:
     """Run one command. `argv` starts with its name. Returns the exit code; raises nothing."""
     as_json = "--json" in argv
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode gets "?" instead of a fault
-            stream.reconfigure(errors="replace")
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode gets escapes, no digit is lost
+            stream.reconfigure(errors="backslashreplace")
     command: Command | None = None
     try:
         arguments = _parse(list(argv))

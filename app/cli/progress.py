@@ -12,9 +12,9 @@ from types import FrameType
 from typing import TextIO
 
 from benchvise.app.cli.table import width_of
-from benchvise.app.text.cli_numbers import count, duration
 from benchvise.core.errors import Cancelled
 from benchvise.core.protocol.results import LayerCompressed, SensitivityCell, TuningStep
+from benchvise.core.text import amount_text, duration_text, rate_text
 
 REDRAW_SECONDS = 0.1
 RATE_SECONDS = 5.0
@@ -103,12 +103,13 @@ class TerminalProgress:
         parts = [
             f"{share * 100:3.0f} %",
             "█" * filled + "░" * (BAR_CELLS - filled),
-            f"{count(self._done, self._unit)} of {count(self._total, self._unit)}",
+            f"{amount_text(self._done, self._unit)} of {amount_text(self._total, self._unit)}",
         ]
         parts += [self._loss] if self._loss else []
         rate = self._rate(now)
         if rate > 0:
-            parts += [f"{count(rate, self._unit)}/s", f"{duration(max(self._total - self._done, 0) / rate)} left"]
+            left = max(self._total - self._done, 0) / rate
+            parts += [rate_text(rate, self._unit), f"{duration_text(left)} left"]
         line = "  ".join(parts)
         while width_of(line) >= width and len(parts) > 1:
             parts.pop()

@@ -18,11 +18,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from benchvise.app.text.numbers import byte_text
 from benchvise.app.theme.appearance import UNIT
 from benchvise.core.export.target import Target
 from benchvise.core.export.targets.registry import target_of, targets
 from benchvise.core.protocol.results import RunSummary
+from benchvise.core.text import byte_text
 
 
 class ExportDialog(QDialog):

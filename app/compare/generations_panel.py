@@ -21,13 +21,13 @@ from PySide6.QtWidgets import (
 
 from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
-from benchvise.app.text.numbers import plural
 from benchvise.app.theme.theme import current_theme, theme_notifier
 from benchvise.app.widgets.elided_label import ElidedLabel
 from benchvise.app.widgets.empty_state import EmptyState
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import Generate
 from benchvise.core.protocol.results import Generation, Generations
+from benchvise.core.text import plural
 
 if TYPE_CHECKING:
     from benchvise.app.engine.client import EngineClient

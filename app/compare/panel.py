@@ -24,10 +24,9 @@ from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.plots.pareto_plot import ParetoPlot, Point
 from benchvise.app.plots.table import VALUE_ROLE, Column, CopyableTable, RecordTable
-from benchvise.app.text.numbers import byte_text, kl_text
-from benchvise.app.text.plot_numbers import NOTHING, number_text, percent_text
 from benchvise.app.text.track_record import TITLES, quantity_text, summary_text
 from benchvise.core.protocol.results import Comparison, RunSummary
+from benchvise.core.text import NOTHING, byte_text, kl_text, number_text, percent_text
 from benchvise.core.workspace.forecasts import track_record
 
 if TYPE_CHECKING:

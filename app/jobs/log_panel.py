@@ -9,9 +9,9 @@ from PySide6.QtWidgets import QListView, QVBoxLayout, QWidget
 from benchvise.app.jobs.log_model import LogModel
 from benchvise.app.state.problems import Problem
 from benchvise.app.state.session import Session
-from benchvise.app.text.numbers import duration_text, error_text
 from benchvise.core.protocol.events import Event, Note, Partial
 from benchvise.core.protocol.results import LayerCompressed
+from benchvise.core.text import duration_text, error_text
 
 
 class LogPanel(QWidget):

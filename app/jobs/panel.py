@@ -23,12 +23,12 @@ from PySide6.QtWidgets import (
 from benchvise.app.jobs.results_model import ResultsModel
 from benchvise.app.state.jobs import DONE, FAILED, PAUSED, QUEUED, RUNNING, STOPPED, Job
 from benchvise.app.state.session import Session
-from benchvise.app.text.numbers import byte_text, count_text, duration_text, rate_text
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme, theme_notifier
 from benchvise.app.widgets.elided_label import ElidedLabel
 from benchvise.core.protocol.requests import Compress
+from benchvise.core.text import amount_text, byte_text, count_text, duration_text, rate_text
 
 RESULTS_DELAY_MS = 100
 _STEPS = 10_000
@@ -60,10 +60,8 @@ def progress_parts(job: Job) -> tuple[str, ...]:
         return (job.failure.what if job.failure is not None else "failed",)
     if progress is None:
         return (job.note or "starting …",)
-    size = byte_text if progress.unit == "bytes" else count_text
-    parts = [
-        f"{size(progress.done)} of {size(progress.total)}" + ("" if progress.unit == "bytes" else f" {progress.unit}")
-    ]
+    done = byte_text(progress.done) if progress.unit == "bytes" else count_text(progress.done)
+    parts = [f"{done} of {amount_text(progress.total, progress.unit)}"]
     if progress.paused or job.state == PAUSED:
         parts.append("paused")
     elif progress.eta_seconds is not None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
-from benchvise.app.text.numbers import byte_text, duration_text, error_text, number_text
 from benchvise.core.protocol.results import LayerCompressed
+from benchvise.core.text import byte_text, duration_text, error_text, number_text
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()

@@ -10,8 +10,8 @@ from PySide6.QtCore import Qt
 
 from benchvise.app.layers.facts import LayerFacts, sqnr_text
 from benchvise.app.layers.tree import LayerTree, Values
-from benchvise.app.text.numbers import byte_text, error_text, kl_text
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.text import byte_text, error_text, kl_text
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from benchvise.app.layers.tree import ROOT
 from benchvise.app.layers.view import LayerView
 from benchvise.app.state.document import Document
 from benchvise.app.state.layer_filter import HELP
-from benchvise.app.text.numbers import plural
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import theme_notifier
@@ -37,6 +36,7 @@ from benchvise.core.checkpoint.records import Layer
 from benchvise.core.recipe.editing import set_transforms, set_tuning, treat
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import KEEP
+from benchvise.core.text import plural
 
 FILTER_DELAY_MS = 120
 SENSITIVITY_DELAY_MS = RESULTS_DELAY_MS = 250

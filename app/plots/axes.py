@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pyqtgraph as pg
 
-from benchvise.app.text.plot_numbers import number_text, si_text
+from benchvise.core.text import number_text, si_text
 
 
 class NumberAxis(pg.AxisItem):  # type: ignore[misc] # pyqtgraph is untyped

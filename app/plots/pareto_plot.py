@@ -13,8 +13,8 @@ from PySide6.QtCore import QPointF, Signal
 from benchvise.app.plots.axes import NumberAxis
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Data
-from benchvise.app.text.plot_numbers import number_text
 from benchvise.app.theme.theme import Theme
+from benchvise.core.text import number_text
 
 LABEL_HEIGHT = 16
 """Pixels that a label takes with what is left free around it."""

@@ -20,7 +20,6 @@ from PySide6.QtWidgets import (
 )
 
 from benchvise.app.preflight.finding_card import LEVELS, FindingCard, level_icon
-from benchvise.app.text.numbers import plural
 from benchvise.app.theme.appearance import UNIT, scaled
 from benchvise.app.widgets.elided_label import ElidedLabel
 from benchvise.app.widgets.flow import FlowLayout
@@ -30,6 +29,7 @@ from benchvise.core.export.targets.registry import AUTO, AUTO_TITLE, targets
 from benchvise.core.preflight.resources import NOT_FORECAST
 from benchvise.core.preflight.runtimes import RUNTIMES
 from benchvise.core.protocol.results import Checked, Finding, Fix
+from benchvise.core.text import plural
 
 SIZE = (680, 640)
 _RUNTIMES = (("", "Any runtime"), *((runtime.key, runtime.title) for runtime in RUNTIMES.values()))

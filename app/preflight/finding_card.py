@@ -8,13 +8,13 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFont, QIcon
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QPushButton, QToolButton, QVBoxLayout
 
-from benchvise.app.text.numbers import plural
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme
 from benchvise.app.widgets.flow import FlowLayout
 from benchvise.app.widgets.labels import wrapped
 from benchvise.core.protocol.results import Finding
+from benchvise.core.text import plural
 
 LEVELS = {
     "blocks": ("Blocks", "mdi6.close-octagon-outline", "error"),

@@ -16,12 +16,12 @@ from benchvise.app.sensitivity.plot import SensitivityPlot
 from benchvise.app.sensitivity.table import Board, SensitivityTable, by_role, table_of
 from benchvise.app.state.layer_filter import HELP, LayerFilter
 from benchvise.app.state.sensitivity_results import ESTIMATED
-from benchvise.app.text.numbers import plural
 from benchvise.app.widgets.labels import wrapped
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.results import Sensitivity
 from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.text import plural
 
 if TYPE_CHECKING:
     from benchvise.app.engine.client import EngineClient

@@ -17,9 +17,9 @@ from benchvise.app.plots.colours import magnitude
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
 from benchvise.app.sensitivity.table import Board, SensitivityTable, by_treatment, cell_words
-from benchvise.app.text.numbers import kl_text
 from benchvise.app.theme.theme import Theme
 from benchvise.core.protocol.results import Floats32
+from benchvise.core.text import kl_text
 
 _ARROWS = {
     Qt.Key.Key_Left: (0, -1),

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchvise.app.state.sensitivity_results import ESTIMATED
-from benchvise.app.text.numbers import error_text, kl_text
-from benchvise.app.text.plot_numbers import number_text
 from benchvise.core.protocol.results import Floats32, SensitivityCell
+from benchvise.core.text import error_text, kl_text, number_text
 
 MIN_KL = 1e-9
 """Below this a divergence is rounding; it is drawn as this so that its logarithm exists."""

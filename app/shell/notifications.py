@@ -6,7 +6,7 @@ from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication, QMainWindow, QSystemTrayIcon
 
 from benchvise.app.state.jobs import STOPPED, Jobs
-from benchvise.app.text.numbers import duration_text
+from benchvise.core.text import duration_text
 
 LONG_SECONDS = 10.0
 SHOWN_MS = 8000

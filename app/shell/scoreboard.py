@@ -9,13 +9,13 @@ from benchvise.app.budget.forecast_menu import ForecastMenu
 from benchvise.app.state.decode_conditions import Conditions
 from benchvise.app.state.problems import Problem
 from benchvise.app.state.session import Session
-from benchvise.app.text.numbers import byte_text, kl_text, plural
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.figure import Figure
 from benchvise.core.protocol.events import Event, Failed, Finished
 from benchvise.core.protocol.requests import ForecastLatency, MeasureLatency
 from benchvise.core.protocol.results import Estimate, Latency, LatencyForecast, RunSummary
+from benchvise.core.text import byte_text, kl_text, plural
 
 IDLE_MS = 1500
 SMALL_BYTES = 100_000_000

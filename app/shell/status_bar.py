@@ -11,12 +11,12 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QStatusBar, QTo
 from benchvise.app.jobs.panel import progress_parts, progress_text
 from benchvise.app.state.jobs import verb_of
 from benchvise.app.state.session import Session
-from benchvise.app.text.numbers import byte_text, count_text, plural
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.elided_label import ElidedLabel
 from benchvise.core.protocol.events import Event, Finished
 from benchvise.core.protocol.results import Ready
+from benchvise.core.text import byte_text, count_text, plural
 
 MEMORY_INTERVAL_MS = 2000
 _STEPS = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchvise.app.text.numbers import byte_text, duration_text, kl_text, number_text
+from benchvise.core.text import byte_text, duration_text, kl_text, number_text
 from benchvise.core.workspace.forecasts import Record
 
 TITLES = {

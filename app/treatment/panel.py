@@ -11,7 +11,6 @@ from PySide6.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
 from benchvise.app.engine.client import EngineClient
 from benchvise.app.state.document import Document
 from benchvise.app.state.setting_edits import edit_title, with_setting
-from benchvise.app.text.numbers import byte_text, kl_text, plural
 from benchvise.app.theme.appearance import UNIT, scaled
 from benchvise.app.treatment.what_if import WhatIfView
 from benchvise.app.widgets.calm import CalmComboBox
@@ -26,6 +25,7 @@ from benchvise.core.methods.registry import SCHEMES, SOLVERS
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Nearest
 from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.text import byte_text, kl_text, plural
 
 REFRESH_DELAY_MS = 20
 MIN_WIDTH = 284

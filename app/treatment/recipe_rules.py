@@ -7,10 +7,10 @@ from PySide6.QtGui import QFontDatabase, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
 
 from benchvise.app.state.document import Document
-from benchvise.app.text.numbers import plural
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.elided_label import ElidedLabel
+from benchvise.core.text import plural
 
 _MAX_YAML = 20_000
 _MIN_LINES = 8

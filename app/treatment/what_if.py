@@ -11,8 +11,6 @@ from benchvise.app.engine.client import EngineClient
 from benchvise.app.engine.latest_request import LatestRequest
 from benchvise.app.state.candidate_treatments import offered
 from benchvise.app.state.document import Document
-from benchvise.app.text.numbers import byte_text, error_text, kl_text, plural
-from benchvise.app.text.plot_numbers import NOTHING, number_text
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.widgets.calm import CalmComboBox
 from benchvise.app.widgets.labels import labelled, wrapped
@@ -22,6 +20,7 @@ from benchvise.core.protocol.requests import WhatIf
 from benchvise.core.protocol.results import WhatIfAnswer
 from benchvise.core.recipe.presets import load_preset, preset_names
 from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.text import NOTHING, byte_text, error_text, kl_text, number_text, plural
 
 _ROWS = (
     ("KL at the output", "Nats per token, with this layer alone treated, on a few windows of text"),

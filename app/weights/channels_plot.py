@@ -14,9 +14,9 @@ from PySide6.QtGui import QColor
 from benchvise.app.plots.axes import NumberAxis
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
-from benchvise.app.text.plot_numbers import number_text, whole_text
 from benchvise.app.theme.theme import Theme
 from benchvise.core.protocol.results import ChannelRanges, LookedChannels
+from benchvise.core.text import number_text, whole_text
 
 OUTLIER_FACTOR = 6.0
 """A channel stands out when its largest magnitude is more than this many times the median channel's."""

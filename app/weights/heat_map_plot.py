@@ -14,9 +14,9 @@ from benchvise.app.plots.colour_scale import ColourScale
 from benchvise.app.plots.colours import diverging
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
-from benchvise.app.text.plot_numbers import number_text, whole_text
 from benchvise.app.theme.theme import Theme
 from benchvise.core.protocol.results import HeatMap, LookedMap
+from benchvise.core.text import number_text, whole_text
 
 NARROW = 720
 """Pixels below which the maps stand one above the other."""

@@ -15,9 +15,9 @@ from benchvise.app.plots.axes import CountAxis, NumberAxis
 from benchvise.app.plots.colours import series
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
-from benchvise.app.text.plot_numbers import number_text, whole_text
 from benchvise.app.theme.theme import Theme
 from benchvise.core.protocol.results import Floats, Histogram
+from benchvise.core.text import number_text, whole_text
 
 MAX_GRID_LINES = 256
 VIEW_SETTLE_MS = 250

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchvise.app.plots.table import Column, RecordTable
-from benchvise.app.text.plot_numbers import number_text, percent_text, whole_text
 from benchvise.core.protocol.results import Statistics
+from benchvise.core.text import number_text, percent_text, whole_text
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from benchvise.core.recipe.editing import treat
 from benchvise.core.recipe.fitting import fitted
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
 from benchvise.core.recipe.resolve import resolve
+from benchvise.core.text import byte_text
 from benchvise.core.workspace.sensitivities import load_sensitivities
 from benchvise.core.workspace.workspace import Workspace
 
@@ -195,8 +196,8 @@ def _too_small(prepared: Prepared, steps: Ladder, budget: Budget, offset: float)
     nearest = replace(budget, value=_up(least))
     beside = {
         LATENCY: f", {offset:.3g} ms of which are not these layers",
-        MEMORY: f", {offset / 1e6:.4g} MB of which are other weights and {budget.context:,} tokens of context",
-        BYTES: f", {offset / 1e6:.4g} MB of which are layers that are not allocated",
+        MEMORY: f", {byte_text(offset)} of which are other weights and {budget.context:,} tokens of context",
+        BYTES: f", {byte_text(offset)} of which are layers that are not allocated",
     }
     return RecipeError(
         f"The budget of {budget.words} cannot be met: the least that these candidates allow is {nearest.words}"

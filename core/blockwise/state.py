@@ -14,6 +14,7 @@ from benchvise.core.checkpoint.safetensors_header import read_header
 from benchvise.core.checkpoint.safetensors_writer import SafetensorsWriter
 from benchvise.core.checkpoint.tensors import load_tensor
 from benchvise.core.errors import CheckpointError, OutputError
+from benchvise.core.text import byte_text
 from benchvise.core.workspace.atomic_files import whole_file
 
 PREFIX = "activations-"
@@ -68,8 +69,8 @@ class StateFile:
         free = shutil.disk_usage(self._folder).free
         if 2 * nbytes > free:
             raise OutputError(
-                f"The disk has {free / 1e6:.0f} MB left, and the activations of the calibration text, kept so that the "
-                f"job can be resumed, take up to {2 * nbytes / 1e6:.0f} MB while it runs",
+                f"The disk has {byte_text(free)} left, and the activations of the calibration text, kept so that the "
+                f"job can be resumed, take up to {byte_text(2 * nbytes)} while it runs",
                 where=str(self._folder),
                 remedy="Free space, choose another workspace folder, or fewer or shorter calibration windows.",
             )

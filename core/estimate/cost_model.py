@@ -43,6 +43,7 @@ from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.tokenizer import load_tokenizer
 from benchvise.core.solvers.learned_rounding import probed_windows
+from benchvise.core.text import plural
 from benchvise.core.workspace.workspace import Workspace
 
 TRIED_CHARACTERS = 1 << 21
@@ -379,7 +380,3 @@ def learning_seconds(found: BlockRates, learning: Learning, scale: BenchmarkSize
     looked = len(probed_windows(scale.windows))
     steps = learning.steps * found.step * learning.step_windows / tried
     return steps + learning.looks * found.probe * learning.look_windows / looked
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

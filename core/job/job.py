@@ -20,6 +20,7 @@ from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import Compress
 from benchvise.core.protocol.results import Estimate, LayerCompressed, Run
 from benchvise.core.recipe.plan import Plan, make_plan
+from benchvise.core.text import byte_text
 from benchvise.core.tuning.stage import TuningStage
 from benchvise.core.workspace.run_record import RunRecord
 from benchvise.core.workspace.workspace import Workspace
@@ -131,7 +132,7 @@ def _check_space(plan: Plan, workspace: Workspace, resumed: RunRecord | None) ->
     free = shutil.disk_usage(place).free
     if needed > free:
         raise OutputError(
-            f"The disk has {free / 1e6:.0f} MB left, and the compressed layers take {needed / 1e6:.0f} MB",
+            f"The disk has {byte_text(free)} left, and the compressed layers take {byte_text(needed)}",
             where=str(workspace.path),
             remedy="Free space, or choose another workspace folder.",
         )

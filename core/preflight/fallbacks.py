@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterator
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.export_targets import other_targets, same_target
-from benchvise.core.preflight.wording import are, capital, layers, size, these
+from benchvise.core.preflight.wording import are, capital, layers, these
 from benchvise.core.protocol.results import Finding, Fix
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.recipe.plan_warning import PlanWarning
 from benchvise.core.recipe.recipe import Recipe
 from benchvise.core.recipe.resolve import UnmatchedPattern
+from benchvise.core.text import byte_text
 
 USUAL_GROUPS = (128, 64, 32)
 
@@ -39,13 +40,14 @@ def size_findings(plan: Plan, outline: ExportPlan) -> Iterator[Finding]:
     """How large the result will be, exactly."""
     if plan.bytes_after < plan.bytes_before:
         written = outline.nbytes
-        where = f"; {size(written)} as {outline.target}" if written != plan.bytes_after else ""
-        title = f"{size(plan.bytes_before)} → {size(plan.bytes_after)}"
+        where = f"; {byte_text(written)} as {outline.target}" if written != plan.bytes_after else ""
+        title = f"{byte_text(plan.bytes_before)} → {byte_text(plan.bytes_after)}"
         yield Finding("size", "fine", title, f"{plan.bits_per_weight:.2f} bits per weight over all{where}.")
 
 
 def _change(plan: Plan) -> str:
-    return f"{size(plan.bytes_before)} → {size(plan.bytes_after)}, {plan.bits_per_weight:.2f} bits per weight over all"
+    sizes = f"{byte_text(plan.bytes_before)} → {byte_text(plan.bytes_after)}"
+    return f"{sizes}, {plan.bits_per_weight:.2f} bits per weight over all"
 
 
 def _of_plan(plan: Plan, plan_warning: PlanWarning) -> Finding:

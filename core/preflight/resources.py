@@ -15,9 +15,10 @@ from benchvise.core.export.targets.registry import target_of
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.facts import Facts
-from benchvise.core.preflight.wording import capital, size, sizes, times
-from benchvise.core.protocol.results import Finding, Fix
+from benchvise.core.preflight.wording import capital
+from benchvise.core.protocol.results import Estimate, Finding, Fix
 from benchvise.core.recipe.plan import Plan
+from benchvise.core.text import byte_text, estimated_bytes, estimated_duration
 from benchvise.core.workspace.atomic_files import workspace_path
 
 NOT_FORECAST = ("memory unknown", "time unknown")
@@ -53,15 +54,15 @@ def disk_findings(plan: Plan, outline: ExportPlan, workspace: str, out: str) -> 
 def _disk(parts: list[tuple[str, Path, int]]) -> Finding:
     free = shutil.disk_usage(parts[0][1]).free
     need = sum(part for _, _, part in parts)
-    listed = " and ".join(f"{size(part)} for {name}" for name, _, part in parts)
+    listed = " and ".join(f"{byte_text(part)} for {name}" for name, _, part in parts)
     where = " and ".join(name for name, _, _ in parts)
     if need > free:
-        title = f"The disk is too small: {size(need)} are needed, {size(free)} are free"
+        title = f"The disk is too small: {byte_text(need)} are needed, {byte_text(free)} are free"
         return Finding("disk", "blocks", title, f"{capital(listed)}. Free space, or choose other folders.")
     if need > _NEARLY_FULL * free:
-        title = f"The disk will be nearly full: {size(need)} of {size(free)}"
+        title = f"The disk will be nearly full: {byte_text(need)} of {byte_text(free)}"
         return Finding("disk", "warns", title, f"{capital(listed)}.")
-    return Finding("disk", "fine", f"Fits on the disk of {where}", f"{capital(listed)}; {size(free)} are free.")
+    return Finding("disk", "fine", f"Fits on the disk of {where}", f"{capital(listed)}; {byte_text(free)} are free.")
 
 
 def workspace_bytes(plan: Plan) -> int:
@@ -85,33 +86,36 @@ def memory_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
     least, why = least_bytes(plan)
     fixes = tuple(_lighter(plan))
     peak = facts.peak_bytes
+    total, free = byte_text(facts.memory_total), byte_text(facts.memory_free)
     if least > facts.memory_total:
-        title = f"Does not fit in memory: it takes {size(least)} at least, and there are {size(facts.memory_total)}"
+        title = f"Does not fit in memory: it takes {byte_text(least)} at least, and there are {total}"
         yield Finding("memory", "blocks", title, f"{why}.", fixes=fixes)
     elif peak is not None and peak.low > facts.memory_total:
-        title = f"Does not fit in memory: {sizes(peak)}, and there are {size(facts.memory_total)}"
+        title = f"Does not fit in memory: {_size_of(peak)}, and there are {total}"
         yield Finding("memory", "blocks", title, "By the forecast of the job.", fixes=fixes)
     elif peak is not None and peak.high > facts.memory_free:
-        title = f"May not fit in memory: {sizes(peak)}, and {size(facts.memory_free)} are free"
+        title = f"May not fit in memory: {_size_of(peak)}, and {free} are free"
         yield Finding("memory", "warns", title, "By the forecast of the job. Close other programs.", fixes=fixes)
     elif peak is not None:
-        title = f"Fits in memory: {sizes(peak)} of {size(facts.memory_free)}"
+        title = f"Fits in memory: {_size_of(peak)} of {free}"
         yield Finding("memory", "fine", title, "By the forecast of the job.")
     elif least > facts.memory_free:
-        title = f"Does not fit beside what runs now: {size(least)} at least, and {size(facts.memory_free)} are free"
+        title = f"Does not fit beside what runs now: {byte_text(least)} at least, and {free} are free"
         yield Finding("memory", "warns", title, f"{why}. Close other programs.", fixes=fixes)
     else:
-        floor = f" That takes {size(least)} at least." if least else ""
+        floor = f" That takes {byte_text(least)} at least." if least else ""
         detail = f"{why}.{floor} {_NOT_YET}."
         yield Finding(NOT_FORECAST[0], "tells", "How much memory it takes is not forecast yet", detail)
     if facts.gpu_free and least > facts.gpu_free:
-        title = f"May not fit on the GPU: {size(least)} at least, and {size(facts.gpu_free)} are free there"
+        title = f"May not fit on the GPU: {byte_text(least)} at least, and {byte_text(facts.gpu_free)} are free there"
         yield Finding("gpu memory", "warns", title, f"{why}.", fixes=fixes)
 
 
 def time_findings(facts: Facts) -> Iterator[Finding]:
     if facts.seconds is not None:
-        yield Finding("time", "tells", f"Takes {times(facts.seconds)}", "By the forecast of the job.")
+        seconds = facts.seconds
+        title = f"Takes {estimated_duration(seconds.value, seconds.low, seconds.high)}"
+        yield Finding("time", "tells", title, "By the forecast of the job.")
     else:
         yield Finding(NOT_FORECAST[1], "tells", "How long it takes is not forecast yet", f"{_NOT_YET}.")
 
@@ -145,3 +149,7 @@ def _lighter(plan: Plan) -> Iterator[Fix]:
     fewer = Calibration().windows // 4
     if plan.calibration is not None and plan.calibration.windows > fewer:
         yield Fix(f"Use {fewer} calibration windows", changes.with_windows(plan.recipe, fewer))
+
+
+def _size_of(peak: Estimate) -> str:
+    return estimated_bytes(peak.value, peak.low, peak.high)

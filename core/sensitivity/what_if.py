@@ -22,6 +22,7 @@ from benchvise.core.recipe.plan import already_quantised
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.sensitivity.context import SensitivityContext
 from benchvise.core.sensitivity.treated import Treated, TreatedLayers, solved_alone
+from benchvise.core.text import byte_text
 from benchvise.core.weights.open import open_weights
 from benchvise.core.weights.weights import Weights
 
@@ -101,7 +102,7 @@ def _obstacle(checkpoint: Checkpoint) -> str:
     free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available
     if _RESIDENT.holds(checkpoint) or needed <= MEMORY_SHARE * free:
         return ""
-    return f"the model would take {needed / 1e9:.1f} GB of the {free / 1e9:.1f} GB that are free"
+    return f"the model would take {byte_text(needed)} of the {byte_text(free)} that are free"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_workspace, chosen_recipe, whole
 from benchvise.app.cli.table import number, table, text
 from benchvise.app.cli.treatment_words import parse_treatment_words
-from benchvise.app.text.cli_numbers import significant, size
 from benchvise.core.allocate.ladder import bit_ladder
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Checkpoint, Layer
@@ -22,6 +21,7 @@ from benchvise.core.protocol.results import Allocated, Alternatives, LayerCosts,
 from benchvise.core.recipe.layer_matcher import matching
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
 from benchvise.core.settings import did_you_mean
+from benchvise.core.text import byte_text, number_text
 from benchvise.core.workspace import sensitivities
 from benchvise.core.workspace.atomic_files import write_text
 from benchvise.core.workspace.workspace import Workspace
@@ -246,7 +246,7 @@ def budget_lines(shared: Shared, layers: dict[str, Layer], out: str) -> Iterator
     yield from table(columns, rows)
     yield ""
     kl = allocated.kl
-    value, low, high = (significant(each, 3) for each in (kl.value, kl.low, kl.high))
+    value, low, high = (number_text(each, 3) for each in (kl.value, kl.low, kl.high))
     yield f"KL ≈ {value} nats per token, between {low} and {high}"
     if allocated.latency_ms is not None:
         time = allocated.latency_ms
@@ -269,5 +269,5 @@ def _in_words(allocated: Allocated, alternatives: Alternatives, index: int, unit
     if option < 0:
         return "—"
     cost, kl = float(alternatives.cost[index]), float(alternatives.kl[index])
-    spent = f"{cost:+.3g} ms" if unit == "ms" else f"{'+' if cost >= 0 else '−'}{size(abs(cost))}"
+    spent = f"{cost:+.3g} ms" if unit == "ms" else f"{'+' if cost >= 0 else '−'}{byte_text(abs(cost))}"
     return f"{allocated.tags[option]}: {spent}, KL {kl:+.2g}"

@@ -14,11 +14,11 @@ from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_calibration, add_path, add_recipe, add_target, add_workspace, chosen_recipe
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.app.cli.table import number, table, text
-from benchvise.app.text.cli_numbers import decibels, duration, size
 from benchvise.core.export.targets.registry import AUTO
 from benchvise.core.preflight.resources import NOT_FORECAST
 from benchvise.core.protocol.requests import CheckRecipe, Compress
 from benchvise.core.protocol.results import Checked, Run
+from benchvise.core.text import byte_text, decibel_text, duration_text
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -82,16 +82,16 @@ def _lines(run: Run) -> Iterator[str]:
             layer.name,
             layer.treatment,
             f"{layer.bits_per_weight:.3f}",
-            decibels(layer.sqnr_db),
+            decibel_text(layer.sqnr_db),
             f"{layer.max_error:.3g}",
-            size(layer.bytes_after),
+            byte_text(layer.bytes_after),
         )
         for layer in run.layers
     )
     yield from table(columns, rows)
     yield ""
-    yield f"{size(run.bytes_before)} → {size(run.bytes_after)}, {run.bits_per_weight:.3f} bits per weight"
-    yield f"{duration(run.seconds)}, peak memory {size(run.peak_rss_bytes)}"
+    yield f"{byte_text(run.bytes_before)} → {byte_text(run.bytes_after)}, {run.bits_per_weight:.3f} bits per weight"
+    yield f"{duration_text(run.seconds)}, peak memory {byte_text(run.peak_rss_bytes)}"
     yield f"run {run.run}"
     if run.out:
         yield f"written to {run.out} ({run.target})"

@@ -10,9 +10,9 @@ from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_against, add_source, add_text, add_windows, add_workspace
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.app.cli.table import pairs
-from benchvise.app.text.cli_numbers import duration, significant, size
 from benchvise.core.protocol.requests import Evaluate
 from benchvise.core.protocol.results import Evaluation
+from benchvise.core.text import byte_text, duration_text, number_text
 
 _COMPARED = (
     "kl_mean", "kl_p99", "top1_agreement", "against",
@@ -45,26 +45,26 @@ def _run(arguments: Namespace) -> Reply:
 
 
 def _lines(evaluation: Evaluation) -> Iterator[str]:
-    rows = [("perplexity", significant(evaluation.perplexity, 6))]
+    rows = [("perplexity", number_text(evaluation.perplexity, 6))]
     if evaluation.kl_mean is not None:
         agreement = evaluation.top1_agreement
         rows += [
-            ("perplexity of the original", significant(evaluation.perplexity_against, 6)),
-            ("KL divergence, mean", f"{significant(evaluation.kl_mean)} nats/token"),
-            ("KL divergence, 99th percentile", f"{significant(evaluation.kl_p99)} nats/token"),
+            ("perplexity of the original", number_text(evaluation.perplexity_against, 6)),
+            ("KL divergence, mean", f"{number_text(evaluation.kl_mean)} nats/token"),
+            ("KL divergence, 99th percentile", f"{number_text(evaluation.kl_p99)} nats/token"),
             ("same most likely token", "—" if agreement is None else f"{agreement:.2%}"),
         ]
     rows += [
         ("tokens", f"{evaluation.tokens:,}"),
         ("weights", _both(evaluation.weight_bytes, evaluation.weight_bytes_against)),
         ("peak memory while judged", _both(evaluation.peak_rss_bytes, evaluation.peak_rss_bytes_against)),
-        ("time", duration(evaluation.seconds)),
+        ("time", duration_text(evaluation.seconds)),
     ]
     yield from pairs(rows)
 
 
 def _both(byte_count: int, original: int | None) -> str:
-    return size(byte_count) + ("" if original is None else f" (original {size(original)})")
+    return byte_text(byte_count) + ("" if original is None else f" (original {byte_text(original)})")
 
 
 EVALUATE = Command("evaluate", "perplexity on a text, and the divergence from an original", _add_arguments, _run)

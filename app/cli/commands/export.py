@@ -9,9 +9,9 @@ from benchvise.app.cli.command import Command, Reply
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_target, add_workspace
 from benchvise.app.cli.strict_json import fields_of
-from benchvise.app.text.cli_numbers import size
 from benchvise.core.protocol.requests import Export
 from benchvise.core.protocol.results import Exported
+from benchvise.core.text import byte_text
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def _run(arguments: Namespace) -> Reply:
 
 
 def _lines(exported: Exported) -> Iterator[str]:
-    yield f"written to {exported.out} ({exported.target}), {size(exported.bytes_on_disk)}"
+    yield f"written to {exported.out} ({exported.target}), {byte_text(exported.bytes_on_disk)}"
     for file in exported.files:
         yield f"  {file}"
     for warning in exported.warnings:

@@ -10,9 +10,9 @@ from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_path, add_recipe, add_workspace, chosen_recipe, whole
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.app.cli.table import number, table, text
-from benchvise.app.text.cli_numbers import size
 from benchvise.core.protocol.requests import ForecastLatency
 from benchvise.core.protocol.results import Estimate, LatencyForecast
+from benchvise.core.text import byte_text
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -45,8 +45,8 @@ def _lines(forecast: LatencyForecast) -> Iterator[str]:
     columns = (text(""), number("ms"), number("range", "ms"), number("rate", "tokens/s"), number("weights"))
     before, after = forecast.before_ms, forecast.after_ms
     rows = [
-        _row("decoding, original", before, forecast.batch, size(forecast.weight_bytes_before)),
-        _row("decoding, recipe", after, forecast.batch, size(forecast.weight_bytes_after)),
+        _row("decoding, original", before, forecast.batch, byte_text(forecast.weight_bytes_before)),
+        _row("decoding, recipe", after, forecast.batch, byte_text(forecast.weight_bytes_after)),
     ]
     if forecast.prefill_before_ms is not None and forecast.prefill_after_ms is not None:
         tokens = forecast.batch * forecast.prompt

@@ -13,9 +13,9 @@ from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_path, whole
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.app.cli.table import pairs
-from benchvise.app.text.cli_numbers import significant
 from benchvise.core.protocol.requests import Look
 from benchvise.core.protocol.results import Histogram, Looked, Statistics
+from benchvise.core.text import number_text
 
 SHOWN_ROWS = 24
 BAR_CELLS = 48
@@ -65,11 +65,11 @@ def _bars(histogram: Histogram) -> Iterator[str]:
 def _in_words(statistics: Statistics) -> list[tuple[str, str]]:
     return [
         ("values", f"{statistics.count:,}"),
-        ("least", significant(statistics.minimum)),
-        ("greatest", significant(statistics.maximum)),
-        ("mean", significant(statistics.mean)),
-        ("standard deviation", significant(statistics.std)),
-        ("excess kurtosis", significant(statistics.kurtosis)),
+        ("least", number_text(statistics.minimum)),
+        ("greatest", number_text(statistics.maximum)),
+        ("mean", number_text(statistics.mean)),
+        ("standard deviation", number_text(statistics.std)),
+        ("excess kurtosis", number_text(statistics.kurtosis)),
         ("zeros", f"{statistics.zeros:,} ({statistics.zero_fraction:.2%})"),
         ("beyond six deviations", f"{statistics.outliers:,}"),
         ("not a number", f"{statistics.nan:,}"),

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from benchvise.app.cli.command import Command, Reply
 from benchvise.app.cli.options import add_path
 from benchvise.app.cli.table import number, table, text
-from benchvise.app.text.cli_numbers import size
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.text import byte_text
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def _lines(checkpoint: Checkpoint) -> Iterator[str]:
             "" if layer.depth is None else str(layer.depth),
             " × ".join(str(extent) for extent in layer.shape) or "scalar",
             layer.tensor.scheme or layer.dtype,
-            size(layer.nbytes),
+            byte_text(layer.nbytes),
         )
         for layer in checkpoint.layers
     )
@@ -68,7 +68,7 @@ def _lines(checkpoint: Checkpoint) -> Iterator[str]:
     yield ""
     kind = f", {checkpoint.architecture}" if checkpoint.architecture else ""
     yield f"{checkpoint.path}: {checkpoint.format}{kind}"
-    yield f"{checkpoint.tensors:,} tensors, {checkpoint.parameters:,} weights, {size(checkpoint.nbytes)}"
+    yield f"{checkpoint.tensors:,} tensors, {checkpoint.parameters:,} weights, {byte_text(checkpoint.nbytes)}"
     if checkpoint.schemes:
         yield f"stored compressed: {', '.join(f'{count:,} × {name}' for name, count in checkpoint.schemes.items())}"
     if checkpoint.quantization is not None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.strict_json import fields_of
-from benchvise.app.text.cli_numbers import duration, size
 from benchvise.core.protocol.requests import ForecastJob
 from benchvise.core.protocol.results import JobForecast
 from benchvise.core.recipe.recipe import Recipe
+from benchvise.core.text import byte_text, estimated_bytes, estimated_duration, rough_duration_text
 
 
 def add_forecast(parser: ArgumentParser) -> None:
@@ -35,12 +35,12 @@ def forecast_data(found: JobForecast) -> dict[str, object]:
 
 def forecast_lines(found: JobForecast) -> Iterator[str]:
     seconds, peak = found.seconds, found.peak_bytes
-    yield f"time: ≈ {duration(seconds.value)} ({duration(seconds.low)} to {duration(seconds.high)}) on {found.device}"
+    yield f"time: {estimated_duration(seconds.value, seconds.low, seconds.high)} on {found.device}"
     for name, part in found.parts:
-        yield f"  ≈ {duration(part)} {name}"
-    yield f"peak memory: ≈ {size(peak.value)} ({size(peak.low)} to {size(peak.high)})"
+        yield f"  ≈ {rough_duration_text(part)} {name}"
+    yield f"peak memory: {estimated_bytes(peak.value, peak.low, peak.high)}"
     for name, nbytes in found.memory:
         if nbytes:
-            yield f"  ≈ {size(nbytes)} {name}"
-    yield f"disk: up to {size(found.disk_bytes)} while it runs"
+            yield f"  ≈ {byte_text(nbytes)} {name}"
+    yield f"disk: up to {byte_text(found.disk_bytes)} while it runs"
     yield from found.notes

@@ -10,9 +10,9 @@ from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_against, add_source, add_workspace, whole
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.app.cli.table import number, table, text
-from benchvise.app.text.cli_numbers import size
 from benchvise.core.protocol.requests import MeasureLatency
 from benchvise.core.protocol.results import Latency, Timing
+from benchvise.core.text import byte_text
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -89,7 +89,7 @@ def _lines(latency: Latency) -> Iterator[str]:
 
 def _row(name: str, timing: Timing) -> tuple[str, ...]:
     times = (timing.median_ms, timing.least_ms, timing.greatest_ms)
-    sizes = (size(timing.weight_bytes), size(timing.peak_bytes))
+    sizes = (byte_text(timing.weight_bytes), byte_text(timing.peak_bytes))
     prefill = "—" if timing.prefill_ms is None else f"{timing.prefill_ms:.2f}"
     return name, *(f"{ms:.3f}" for ms in times), f"{timing.tokens_per_second:.1f}", prefill, *sizes
 

@@ -11,7 +11,6 @@ from benchvise.app.cli.commands.budget import Shared, add_budget, budget_data, b
 from benchvise.app.cli.commands.job_forecast import add_forecast, forecast_data, forecast_lines, forecast_of
 from benchvise.app.cli.options import add_calibration, add_path, add_recipe, add_target, chosen_recipe
 from benchvise.app.cli.table import number, table, text
-from benchvise.app.text.cli_numbers import size
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.errors import RecipeError
@@ -22,6 +21,7 @@ from benchvise.core.protocol.budget import BYTES
 from benchvise.core.recipe.plan import DROPPED, MAX_LISTED, Plan, PlanRow, make_plan
 from benchvise.core.recipe.recipe import Recipe
 from benchvise.core.settings import to_mapping
+from benchvise.core.text import byte_text
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -72,8 +72,8 @@ def _beyond(shared: Shared | None, plan: Plan, export: ExportPlan) -> Iterator[s
         yield "Nothing has to be treated: the checkpoint as it is keeps within the budget."
     elif shared.budget.kind == BYTES and export.nbytes > shared.budget.value >= plan.bytes_after:
         yield (
-            f"Exported to {export.target} it takes {size(export.nbytes)}, more than the budget, which the values in "
-            "the workspace keep: ask for less, or for candidates that the target holds as they are."
+            f"Exported to {export.target} it takes {byte_text(export.nbytes)}, more than the budget, which the values "
+            "in the workspace keep: ask for less, or for candidates that the target holds as they are."
         )
 
 
@@ -115,8 +115,8 @@ def _lines(plan: Plan, export: ExportPlan, warnings: Sequence[str]) -> Iterator[
                 row.layer.name,
                 row.treatment.tag,
                 f"{row.bits_per_weight:.3f}",
-                size(row.layer.nbytes),
-                size(row.bytes_after),
+                byte_text(row.layer.nbytes),
+                byte_text(row.bytes_after),
             )
             for row in treated
         ),
@@ -124,7 +124,7 @@ def _lines(plan: Plan, export: ExportPlan, warnings: Sequence[str]) -> Iterator[
     yield ""
     yield from _surgery_lines(plan)
     yield f"{len(treated):,} layers treated, {plan.checkpoint.tensors - len(treated):,} kept as they are"
-    yield f"{size(plan.bytes_before)} → {size(plan.bytes_after)} ({plan.bytes_after:,} bytes, exact)"
+    yield f"{byte_text(plan.bytes_before)} → {byte_text(plan.bytes_after)} ({plan.bytes_after:,} bytes, exact)"
     yield (
         f"{plan.bits_per_weight:.3f} bits per weight over all, {plan.bits_per_treated_weight:.3f} over treated layers"
     )
@@ -134,7 +134,7 @@ def _lines(plan: Plan, export: ExportPlan, warnings: Sequence[str]) -> Iterator[
         yield f"transform: {transform.title}"
     for step in plan.recipe.tuning:
         yield f"tuning: {step.title}, {step.steps:,} steps"
-    yield f"exported to {export.target}: {size(export.nbytes)} of weights"
+    yield f"exported to {export.target}: {byte_text(export.nbytes)} of weights"
     for warning in warnings:
         yield f"warning: {warning}"
 
@@ -146,7 +146,7 @@ def _surgery_lines(plan: Plan) -> Iterator[str]:
     if dropped:
         more = f" and {len(dropped) - MAX_LISTED} more" if len(dropped) > MAX_LISTED else ""
         names = ", ".join(layer.name for layer in dropped[:MAX_LISTED])
-        yield f"{len(dropped):,} layers dropped, {size(sum(layer.nbytes for layer in dropped))}: {names}{more}"
+        yield f"{len(dropped):,} layers dropped, {byte_text(sum(layer.nbytes for layer in dropped))}: {names}{more}"
         yield "Names of layers from here on are those in the smaller network."
 
 

@@ -13,6 +13,7 @@ from benchvise.app.cli.table import number, table, text
 from benchvise.app.cli.treatment_words import parse_treatment_words
 from benchvise.core.protocol.requests import MeasureProfile
 from benchvise.core.protocol.results import MachineProfile
+from benchvise.core.text import byte_text
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -57,7 +58,7 @@ def _lines(profile: MachineProfile) -> Iterator[str]:
                 f"{rows} × {cols}",
                 tag,
                 dtype,
-                f"{read / 1e6:.2f} MB",
+                byte_text(read),
                 *(_ms(times[shape].ms if (shape := (rows, cols, tag, dtype, n)) in times else None) for n in counts),
             )
             for (rows, cols, tag, dtype), read in sizes.items()

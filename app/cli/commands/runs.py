@@ -9,9 +9,9 @@ from benchvise.app.cli.command import Command, Reply
 from benchvise.app.cli.options import add_workspace
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.app.cli.table import number, table, text
-from benchvise.app.text.cli_numbers import significant, size
 from benchvise.app.text.track_record import TITLES, quantity_text, summary_text
 from benchvise.core.protocol.results import Comparison, RunSummary
+from benchvise.core.text import byte_text, number_text
 from benchvise.core.workspace.forecasts import Record, track_record
 from benchvise.core.workspace.workspace import Workspace
 
@@ -112,10 +112,10 @@ def _row(run: RunSummary) -> tuple[str, ...]:
         run.state,
         run.recipe_name or "—",
         f"{run.bits_per_weight:.3f}",
-        size(run.bytes_after),
-        significant(run.perplexity),
-        significant(run.kl_mean),
-        significant(run.decode_ms),
+        byte_text(run.bytes_after),
+        number_text(run.perplexity),
+        number_text(run.kl_mean),
+        number_text(run.decode_ms),
         run.checkpoint,
     )
 

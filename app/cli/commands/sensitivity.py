@@ -12,7 +12,6 @@ from benchvise.app.cli.options import add_path, add_text, add_windows, add_works
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.app.cli.table import number, table, text
 from benchvise.app.cli.treatment_words import parse_treatment_words
-from benchvise.app.text.cli_numbers import duration, significant
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.errors import RecipeError
 from benchvise.core.methods.calibration import Calibration
@@ -20,6 +19,7 @@ from benchvise.core.protocol.requests import MeasureSensitivity
 from benchvise.core.protocol.results import Sensitivity
 from benchvise.core.recipe.layer_matcher import matching
 from benchvise.core.settings import did_you_mean
+from benchvise.core.text import duration_text, number_text
 
 DEFAULT_TREATMENT = "int4 g128"
 METHOD_WORDS = {"enable_one": "treating it alone", "disable_one": "sparing it alone", "fisher": "foretelling"}
@@ -110,9 +110,9 @@ def _lines(sensitivity: Sensitivity) -> Iterator[str]:
             (
                 cell.layer,
                 cell.treatment,
-                significant(cell.kl),
-                significant(cell.output_error, 3),
-                significant(cell.sqnr_db, 4),
+                number_text(cell.kl),
+                number_text(cell.output_error, 3),
+                number_text(cell.sqnr_db, 4),
                 METHOD_WORDS[cell.method],
             )
             for cell in cells
@@ -125,8 +125,8 @@ def _lines(sensitivity: Sensitivity) -> Iterator[str]:
             f"over {sensitivity.compared:,} cells"
         )
     for each in sensitivity.together:
-        yield f"together: KL {significant(each.measured)} where single damages add up to {significant(each.added)}"
-    yield f"most fragile first; {sensitivity.tokens:,} tokens, {duration(sensitivity.seconds)}"
+        yield f"together: KL {number_text(each.measured)} where single damages add up to {number_text(each.added)}"
+    yield f"most fragile first; {sensitivity.tokens:,} tokens, {duration_text(sensitivity.seconds)}"
     for warning in sensitivity.warnings:
         yield f"warning: {warning}"
 

@@ -37,7 +37,7 @@ def test_the_bar_shows_share_rate_and_time_left(monkeypatch: pytest.MonkeyPatch)
     progress.advance(1_000_000)
     line = last_line(stream)
     assert line.startswith(" 25 %  " + "█" * 6 + "░" * 18)
-    assert "1 MB of 4 MB" in line
+    assert "1.00 MB of 4.00 MB" in line
     assert "500 kB/s" in line
     assert line.endswith("6.0 s left")
 

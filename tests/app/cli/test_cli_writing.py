@@ -13,7 +13,6 @@ import pytest
 from benchvise.app.cli.strict_json import fields_of, to_json
 from benchvise.app.cli.table import number, pairs, table, text, width_of
 from benchvise.app.cli.treatment_words import parse_treatment_words
-from benchvise.app.text.cli_numbers import count, decibels, duration, significant, size
 from benchvise.core.errors import RecipeError
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.keep import Keep
@@ -57,37 +56,6 @@ def test_json_is_strict() -> None:
 
 def test_json_survives_names_that_are_no_unicode() -> None:
     assert json.loads(to_json({"name": "a\udcff"}))["name"] == "a\udcff"
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1 kB"),
-        (1_049_000, "1.05 MB"),
-        (999_499, "999 kB"),
-        (999_600, "1000 kB"),
-        (140_000_000_000, "140 GB"),
-        (3.2e12, "3.2 TB"),
-    ],
-)
-def test_sizes(value: float, expected: str) -> None:
-    assert size(value) == expected
-
-
-def test_other_quantities() -> None:
-    assert (count(12, "tokens"), count(12, "bytes")) == ("12 tokens", "12 B")
-    assert count(1_200_000, "weights") == "1.2 M weights"
-    assert (significant(None), significant(math.nan), significant(0.000123456)) == ("—", "—", "0.0001235")
-    assert (decibels(None), decibels(41.257)) == ("exact", "41.26")
-    assert [duration(seconds) for seconds in (0.04, 3.14, 42, 187, 3729)] == [
-        "0.04 s",
-        "3.1 s",
-        "42 s",
-        "3:07",
-        "1:02:09",
-    ]
 
 
 def test_tables_align_words_left_and_numbers_right() -> None:

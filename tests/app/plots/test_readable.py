@@ -2,38 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from benchvise.app.plots.axes import CountAxis, NameAxis, NumberAxis
-from benchvise.app.text.plot_numbers import number_text, percent_text, si_text, whole_text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "—"),
-        (0.0, "0"),
-        (0.03125, "0.03125"),
-        (-1.5e-7, "−1.5·10⁻⁷"),
-        (123456.0, "1.235·10⁵"),
-        (math.nan, "NaN"),
-        (math.inf, "∞"),
-        (-math.inf, "−∞"),
-    ],
-)
-def test_numbers(value, text):
-    assert number_text(value) == text
-
-
-def test_counts_and_shares():
-    assert whole_text(1_048_576) == "1\u202f048\u202f576"
-    assert whole_text(None) == "—"
-    assert [si_text(value) for value in (0, 999, 1500, 999_900, 8.03e9, -2e3)] == [
-        "0", "999", "1.5 k", "1 M", "8.03 G", "−2 k",
-    ]  # fmt: skip
-    assert percent_text(0.9837) == "98.4 %"
 
 
 @pytest.mark.usefixtures("qapp")

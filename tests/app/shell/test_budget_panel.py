@@ -8,13 +8,13 @@ from benchvise.app.budget.kinds import front_of
 from benchvise.app.budget.panel import BudgetPanel
 from benchvise.app.state.candidate_treatments import ladder
 from benchvise.app.state.decode_conditions import Conditions
-from benchvise.app.text.numbers import kl_text
 from benchvise.core.methods.integer import Integer
 from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
 from benchvise.core.protocol.events import Failed, Finished, Started, Stopped
 from benchvise.core.protocol.requests import Allocate, ForecastCosts, MakePlan, MeasureSensitivity
 from benchvise.core.protocol.results import Estimate, LayerCosts
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.core.text import kl_text
 from tests.app.shell.allocations import RUNGS, allocate, linears, measurement, sensitivity
 
 

@@ -38,7 +38,7 @@ def test_the_table_shows_and_sorts_the_output_error(qtmodeltester):
     model = ResultsModel()
     model.show_results([PLAIN, CALIBRATED, replace(CALIBRATED, name="model.v", output_error=2e-5)])
     column = next(number for number, each in enumerate(RESULT_COLUMNS) if each.title == "Output error")
-    assert [model.index(row, column).data() for row in range(3)] == ["—", "0.00123", "2.0e-05"]
+    assert [model.index(row, column).data() for row in range(3)] == ["—", "0.00123", "2.0·10⁻⁵"]
     model.sort(column)
     assert [model.name_at(row) for row in range(3)] == ["model.q", "model.v", "model.k"]
     qtmodeltester.check(model)

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMainWindow, QPushButton
@@ -13,37 +11,9 @@ from benchvise.app.shell.command_palette import CommandPalette, rank
 from benchvise.app.shell.shortcuts import shortcut_lines
 from benchvise.app.state.preferences import MAX_RECENT, Preferences
 from benchvise.app.state.problems import Problem
-from benchvise.app.text.numbers import byte_text, count_text, duration_text, kl_text, plural, rate_text
 from benchvise.app.theme.appearance import apply_theme
 from benchvise.app.theme.theme import DARK, LIGHT
 from benchvise.app.widgets.command import Command, Commands
-
-
-@pytest.mark.parametrize(
-    ("said", "wanted"),
-    [
-        (byte_text(0), "0 B"),
-        (byte_text(999), "999 B"),
-        (byte_text(999_600), "1.00 MB"),
-        (byte_text(16_060_000_000), "16.1 GB"),
-        (byte_text(140e9), "140 GB"),
-        (count_text(260_032), "260 k"),
-        (count_text(8.03e9), "8.03 B"),
-        (duration_text(0.44), "0.4 s"),
-        (duration_text(59.4), "59 s"),
-        (duration_text(59.7), "1 min 00 s"),
-        (duration_text(7500), "2 h 05 min"),
-        (rate_text(3.1e8, "bytes"), "310 MB/s"),
-        (rate_text(0.25, "layers"), "0.25 layers/s"),
-        (kl_text(0.0182), "0.0182"),
-        (kl_text(0.000012), "1.2e-05"),
-        (kl_text(math.inf), "∞"),
-        (plural(1, "layer"), "1 layer"),
-        (plural(12_000, "layer"), "12,000 layers"),
-    ],
-)
-def test_figures(said, wanted):
-    assert said == wanted
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,10 @@ def test_what_is_not_forecast_is_said_so(tmp_path):
     assert "not forecast yet" in found(answer, "memory unknown").title
     assert "not forecast yet" in found(answer, "time unknown").title
     known = replace(ROOMY, seconds=Estimate(180.0, 150.0, 240.0))
-    assert found(flown(recipe(("linears", INT4)), known, tmp_path), "time").title == "Takes ≈ 3 min (2 min to 4 min)"
+    assert (
+        found(flown(recipe(("linears", INT4)), known, tmp_path), "time").title
+        == "Takes ≈ 3 min 00 s (2 min 30 s to 4 min 00 s)"
+    )
 
 
 def test_the_usual_network_stands_for_checkpoints_to_come():
