@@ -30,6 +30,7 @@ RUNS = (
 @pytest.fixture
 def panel(qtbot, shown, plots_document):
     panel = shown(ComparePanel)
+    panel.all_models.setChecked(True)
     plots_document.runs = RUNS
     plots_document.runs_changed.emit()
     qtbot.waitUntil(lambda: panel.shows_content)
