@@ -17,11 +17,12 @@ from benchvise.core.checkpoint.torch_archive import Archive, read_archive
 from benchvise.core.errors import CheckpointError
 
 _SAVE_AGAIN = "If you trust where it comes from, load it in Python and save its `state_dict()` as safetensors."
-_NUMPY = {
+NUMPY_DTYPES = {
     "f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64", "i4": "int32", "i2": "int16", "i1": "int8",
     "u8": "uint64", "u4": "uint32", "u2": "uint16", "u1": "uint8", "b1": "bool", "c8": "complex64", "c16": "complex128",
     "?": "bool",
 }  # fmt: skip
+"""What numpy calls a dtype, without its byte order, and what torch calls it."""
 
 
 def read_torch_header(path: Path) -> Header:
@@ -95,7 +96,7 @@ def _entry(name: str, tensor: TensorRef, file: str, storage_offset: int) -> Tens
 
 def _array_entry(name: str, array: ArrayRef, file: str) -> TensorEntry | str:
     """The record of an array of numpy within the pickle itself."""
-    dtype = _NUMPY.get(array.dtype.code) if array.dtype is not None else None
+    dtype = NUMPY_DTYPES.get(array.dtype.code) if array.dtype is not None else None
     sizes = [size for size in array.shape if type(size) is int and 0 <= size <= MAX_ELEMENTS]
     if dtype is None or array.dtype is None or array.dtype.order == ">" or array.span is None:
         return ""

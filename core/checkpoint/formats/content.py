@@ -53,6 +53,12 @@ UNREADABLE: dict[str, Unreadable] = {
     "zstandard": Unreadable("This is a file packed by Zstandard", _UNPACK),
     "7z": Unreadable("This is a 7z archive", _UNPACK),
     "rar": Unreadable("This is a RAR archive", _UNPACK),
+    "onnx": Unreadable("This is a model of ONNX", _CONVERT),
+    "hdf5": Unreadable("This is an HDF5 file, as Keras writes", "Save its arrays with `numpy.savez`, and open that."),
+    "keras": Unreadable("This is a model of Keras", "Save its arrays with `numpy.savez`, and open that."),
+    "msgpack": Unreadable(
+        "This is a MessagePack file, as Flax writes", "Save its arrays with `numpy.savez`, and open that."
+    ),
     "tflite": Unreadable("This is a model of TensorFlow Lite", _CONVERT),
     "ort": Unreadable("This is a model in the format of ONNX Runtime (.ort)", "Open the .onnx file it was made from."),
     "tensorrt": Unreadable("This is an engine of TensorRT", _CONVERT),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchvise.core.checkpoint.formats.content import UNREADABLE, kind_of
 from benchvise.core.checkpoint.formats.gguf_file import read_gguf_header
+from benchvise.core.checkpoint.formats.numpy_file import read_npy_header, read_npz_header
 from benchvise.core.checkpoint.header import Header, reject_pointer
 from benchvise.core.checkpoint.safetensors_header import read_header
 from benchvise.core.checkpoint.torch_file import read_torch_header
@@ -18,6 +19,8 @@ READERS: Mapping[str, Reader] = {
     "safetensors": read_header,
     "torch": read_torch_header,
     "gguf": read_gguf_header,
+    "npz": read_npz_header,
+    "npy": read_npy_header,
 }
 
 
