@@ -157,8 +157,8 @@ class BudgetControls(QWidget):
 
     def show_locks(self, count: int) -> None:
         self.unlock.setVisible(count > 0)
-        self.unlock.setText(f"Unlock {plural(count, 'layer')}")
-        self.unlock.setToolTip("Locked layers keep their present treatment; lock them in the tree's or table's menu")
+        self.unlock.setText(f"Include {plural(count, 'layer')} again")
+        self.unlock.setToolTip("Excluded layers keep their treatment; exclude layers in the tree's or table's menu")
 
     def forget(self, kind: str) -> None:
         """What was asked for in budgets of a kind no longer says anything; the middle of their range does next."""

@@ -15,6 +15,7 @@ from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEM
 from benchvise.core.protocol.results import Allocated, Front, Planned
 from benchvise.core.recipe.fitting import fitted
 from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.text import byte_text, kl_text, number_text, plural
 
 STEPS = 1000
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -105,6 +106,17 @@ def range_of(
     known = allocated.front if allocated is not None else None
     values = [value for value in (known.kl.tolist() if known is not None else kl_increases) if 0 < value < math.inf]
     return (min(values), max(values)) if values else (1e-4, 1.0)
+
+
+def budget_title(budget: Budget) -> str:
+    """A budget in undo steps: "10.7 MB", "4.25 bits", "28.1 MB at 4,096 tokens", "12.5 ms", "KL 0.0182"."""
+    if budget.kind == BYTES:
+        return byte_text(budget.value)
+    if budget.kind == MEMORY:
+        return f"{byte_text(budget.value)} at {plural(budget.context, 'token')}"
+    if budget.kind == DIVERGENCE:
+        return f"KL {kl_text(budget.value)}"
+    return f"{number_text(budget.value)} {unit_of(budget.kind, budget.value)[0]}"
 
 
 def front_of(allocated: Allocated) -> Front:

@@ -13,7 +13,7 @@ from benchvise.app.budget.controls import BudgetControls
 from benchvise.app.budget.cost_forecasts import CostForecasts
 from benchvise.app.budget.forecast_menu import ForecastMenu
 from benchvise.app.budget.front_plot import FrontPlot
-from benchvise.app.budget.kinds import Choices, budget_at, choices_of, equivalent, range_of
+from benchvise.app.budget.kinds import Choices, budget_at, budget_title, choices_of, equivalent, range_of
 from benchvise.app.budget.model import Allocation, allocation_of, why
 from benchvise.app.budget.summary import budget_words, front_view, missing_words
 from benchvise.app.budget.table import BudgetTable
@@ -290,7 +290,7 @@ class BudgetPanel(PlotPanel):
         locked = frozenset(document.locked)
         self._allocation = allocation_of(allocated, self._places, self._parameters, locked)
         if self._apply_answer and self._asked is not None:
-            document.put_allocation(allocated, f"Allocate {self._asked.budget.words}", merge_key=_MERGE_KEY)
+            document.put_allocation(allocated, f"Budget {budget_title(self._asked.budget)}", merge_key=_MERGE_KEY)
         if self.isVisible() and self.shows_content:
             self._show()
 

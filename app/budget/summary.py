@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def missing_words(document: Document, failure: str) -> tuple[str, str, str]:
-    """What is needed before a budget can be shared out, or hinders it: heading, text, and what the button does."""
+    """What is needed before a budget can be allocated, or prevents it: heading, text, and what the button does."""
     assert document.checkpoint is not None
     known, rungs = len(document.sensitivity), ladder(document.recipe)
     if document.measuring:
@@ -30,8 +30,8 @@ def missing_words(document: Document, failure: str) -> tuple[str, str, str]:
         return "Measuring what each treatment does", told, "Cancel"
     begun = f" {plural(known, 'cell')} of layers × treatments are known already." if known else ""
     needed = (
-        "To share out a budget it has to be known what each treatment does to each layer. This measures "
-        f"{', '.join(treatment.tag for treatment in rungs)}, foretells what time does not allow, and checks what "
+        "Allocation needs the sensitivity of each layer to each treatment. This measures "
+        f"{', '.join(treatment.tag for treatment in rungs)}, estimates what time does not allow, and checks what "
         f"several do at once.{begun}"
     )
     heading = "Sensitivity could not be measured" if failure else "Which layers deserve the bits?"

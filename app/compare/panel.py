@@ -67,7 +67,7 @@ COLUMNS: tuple[Column[RunSummary], ...] = (
     ),
     _number("KL mean", lambda run: run.kl_mean, kl_text, "Mean divergence from the original, nats per token"),
     _number("KL p99", lambda run: run.kl_p99, kl_text, "99th percentile of the divergence, nats per token"),
-    _number("Top-1", lambda run: run.top1_agreement, percent_text, "How often both think the same token likeliest"),
+    _number("Same top token", lambda run: run.top1_agreement, percent_text, "How often both predict the same token"),
     _number("Decode, ms", lambda run: run.decode_ms, number_text, "Milliseconds per decoded token, median"),
     _number(
         "Decode before, ms", lambda run: run.decode_ms_before, number_text, "The same of the original, interleaved"

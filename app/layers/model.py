@@ -247,7 +247,7 @@ class LayerModel(QAbstractItemModel):
         if self.facts.changed[node]:
             lines.append("changed since the last run")
         if self._locked[node]:
-            lines.append("locked: no budget changes its treatment")
+            lines.append("excluded from budgets")
         return "\n".join(lines)
 
     def _bar(self, node: int) -> float | None:

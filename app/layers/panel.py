@@ -140,7 +140,7 @@ class LayersPanel(QWidget):
             ),
             Command(
                 "lock-selected",
-                "Lock the selected layers",
+                "Exclude the selected layers from budgets",
                 self._toggle_lock,
                 "Ctrl+Shift+B",
                 "mdi6.lock-outline",
@@ -369,7 +369,7 @@ class LayersPanel(QWidget):
 
     def _lock_text(self) -> str:
         count = plural(len(self._document.selection), "layer")
-        return f"Unlock {count} for budgets" if self._all_locked() else f"Lock {count} against budgets"
+        return f"Include {count} in budgets" if self._all_locked() else f"Exclude {count} from budgets"
 
     def _toggle_lock(self) -> None:
         names = [layer.name for layer in self._document.selected_layers()]

@@ -175,7 +175,7 @@ class Preflight(QObject):
     def _about(self) -> str:
         document = self._session.document
         name = Path(document.checkpoint.path).name if document.checkpoint is not None else ""
-        return f"{document.recipe.name or 'Your recipe'} on {name}"
+        return f"{document.recipe_title or 'Your recipe'} on {name}"
 
     def _key(self, checked: Checked) -> tuple[object, ...]:
         document = self._session.document

@@ -17,7 +17,7 @@ from benchvise.core.protocol.results import Finding
 from benchvise.core.text import plural
 
 LEVELS = {
-    "blocks": ("Blocks", "mdi6.close-octagon-outline", "error"),
+    "blocks": ("Must fix", "mdi6.close-octagon-outline", "error"),
     "warns": ("Warnings", "mdi6.alert-outline", "warning"),
     "tells": ("Good to know", "mdi6.information-outline", "accent"),
     "fine": ("Fine", "mdi6.check-circle-outline", "good"),

@@ -278,7 +278,7 @@ class MainWindow(QMainWindow):
         self.commands.refresh()
         document = self.session.document
         name = Path(document.checkpoint.path).name if document.checkpoint is not None else ""
-        recipe = f" · {document.recipe.name}" if document.recipe.name else ""
+        recipe = f" · {document.recipe_title}" if document.recipe_title else ""
         self.setWindowTitle(f"{name}{recipe}[*] — Benchvise" if name else "Benchvise[*]")
         self.setWindowModified(document.modified)
         count = self.problems.count

@@ -14,7 +14,7 @@ from benchvise.app.state.decode_conditions import Conditions
 from benchvise.app.state.finished_runs import FinishedRuns
 from benchvise.app.state.layer_arrival import Arrival, Totals
 from benchvise.app.state.sensitivity_results import Measured, Measurement
-from benchvise.app.state.undo import RecipeEdit
+from benchvise.app.state.undo import RecipeEdit, recipe_title
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.protocol.events import Event, Failed, Finished, Partial, Started, Stopped
 from benchvise.core.protocol.requests import Compress, MakePlan, MeasureSensitivity, Open, Request
@@ -128,6 +128,11 @@ class Document(QObject):
     def runs(self) -> tuple[RunSummary, ...]:
         """All runs of the workspace, the newest first."""
         return self.finished.summaries
+
+    @property
+    def recipe_title(self) -> str:
+        """The recipe's name, marked where it was edited; "" where it has none."""
+        return recipe_title(self.recipe, self.undo)
 
     @property
     def modified(self) -> bool:

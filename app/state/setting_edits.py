@@ -14,7 +14,7 @@ def with_setting(instance: Any, name: str, value: object) -> Any:
 
 
 def edit_title(kind: type[object], name: str, value: object) -> str:
-    """ "Set bits to 4", "Switch clip search on"."""
+    """ "Set bits to 4", "Switch weigh by importance on"."""
     declared = next(declared for declared in settings_of(kind) if declared.name == name)
     title = declared.title if declared.title.isupper() else f"{declared.title[:1].lower()}{declared.title[1:]}"
     if isinstance(value, bool):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from PySide6.QtGui import QUndoCommand
+from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from benchvise.core.recipe.recipe import Recipe
 
@@ -16,6 +16,7 @@ _RECIPE_EDIT = 1
 class RecipeEdit(QUndoCommand):
     """One edit of the recipe.
 
+    before: the recipe that undoing puts in place again.
     merge_key: edits with the same key that follow within a second become one step (dragging a slider); "" never merges.
     """
 
@@ -24,7 +25,7 @@ class RecipeEdit(QUndoCommand):
     ) -> None:
         super().__init__(title)
         self._put = put
-        self._before = before
+        self.before = before
         self._after = after
         self._merge_key = merge_key
         self._made = time.monotonic()
@@ -39,11 +40,24 @@ class RecipeEdit(QUndoCommand):
             return False
         self._after, self._made = other._after, other._made
         self.setText(other.text())
-        self.setObsolete(self._after == self._before)
+        self.setObsolete(self._after == self.before)
         return True
 
     def redo(self) -> None:
         self._put(self._after)
 
     def undo(self) -> None:
-        self._put(self._before)
+        self._put(self.before)
+
+
+def recipe_title(recipe: Recipe, stack: QUndoStack) -> str:
+    """The recipe's name, or that of the named recipe it was edited from: "int4-g128", "int4-g128 (edited)"."""
+    if recipe.name or not recipe.rules:
+        return recipe.name
+    for place in reversed(range(stack.index())):
+        edit = stack.command(place)
+        if isinstance(edit, RecipeEdit) and not edit.before.rules:
+            return ""
+        if isinstance(edit, RecipeEdit) and edit.before.name:
+            return f"{edit.before.name} (edited)"
+    return ""

@@ -108,7 +108,7 @@ class InspectorPanel(QWidget):
         treating.addLayout(labelled("Solver", self.solver_combo))
         treating.addWidget(self.solver_summary)
         treating.addWidget(self.solver_form)
-        treating.addLayout(labelled("Inputs", self.inputs_combo))
+        treating.addLayout(labelled("Activations", self.inputs_combo))
         treating.addWidget(self.inputs_form)
         treating.addWidget(self.calibration_button)
         editing.addWidget(self._treating)
@@ -198,7 +198,7 @@ class InspectorPanel(QWidget):
         """What is learned from, where something is, and the way to change it."""
         self.calibration_button.setVisible(any(treatment.needs_calibration for treatment in treated))
         calibration = self._document.recipe.calibration
-        self.calibration_button.setText(f"Learns from {plural(calibration.windows, 'window')} of text …")
+        self.calibration_button.setText(f"Learns from {plural(calibration.windows, 'sample')} of text …")
         self.calibration_button.setToolTip(f"Learns from {calibration.in_words}. Shows the recipe's calibration.")
 
     def _show_forecast(self) -> None:
@@ -302,7 +302,7 @@ class InspectorPanel(QWidget):
             changed = None if old.activations is None else with_setting(old.activations, name, value)
             return replace(old, activations=changed)
 
-        self._edit(change, f"Inputs: {edit_title(Activations, name, value)}", f"inputs {name}")
+        self._edit(change, f"Activations: {edit_title(Activations, name, value)}", f"inputs {name}")
 
     def _make_alike(self) -> None:
         first = self._treatments[0]
@@ -321,7 +321,7 @@ def _refusals(schemes: Sequence[Scheme]) -> dict[str, str]:
 def _inputs_combo() -> CalmComboBox:
     combo = CalmComboBox()
     combo.setPlaceholderText(MIXED)
-    combo.setAccessibleName("Inputs")
+    combo.setAccessibleName("Activations")
     combo.setToolTip("How the layer's inputs are held while it runs")
     combo.addItem("Not quantised", _AS_THEY_COME)
     combo.addItem("8 bits", _QUANTISED)

@@ -75,7 +75,7 @@ class CalibrationView(QWidget):
         self.said.setText(
             f"Read by: {', '.join(learners)}."
             if learners
-            else "Nothing in this recipe learns from text: error feedback, AWQ and their like would."
+            else "No method in this recipe uses calibration text; error feedback and AWQ do."
         )
         self.setEnabled(self._document.checkpoint is not None)
 

@@ -55,7 +55,7 @@ class HistogramPanel(PlotPanel):
         self.logarithmic = self.controls.check("Log scale", "Counts in powers of ten: shows the tails", on=True)
         self.grid = self.controls.check("Grid", "The values that the scheme can represent, as vertical lines", on=True)
         self.refine = self.controls.check(
-            "Exact in view", "Count again in fine bins for the part you zoom into", on=True
+            "Re-bin on zoom", "Count again in fine bins for the part you zoom into", on=True
         )
         self.note = QLabel(wordWrap=True)
         self.note.setMinimumWidth(1)

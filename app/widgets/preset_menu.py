@@ -33,7 +33,7 @@ def fill_preset_menu(menu: QMenu, choose: Callable[[str], object], *, enabled: b
 def _title(preset: Preset) -> str:
     """The name, and what stands where other menus have shortcuts."""
     mark = " · calibrates" if preset.recipe.needs_calibration else ""
-    return f"{preset.name}\t{preset.bits_per_weight:.2f} bits{mark}"
+    return f"{preset.name}\t{preset.bits_per_weight:.2f} bits in compressed layers{mark}"
 
 
 def _explained(preset: Preset) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchvise.core.settings import setting
+from benchvise.core.text import plural
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class Calibration:
         empty="shipped text",
     )
     windows: int = setting(
-        128, title="Windows", help="How many pieces of text are used.", minimum=1, maximum=65536, unit="windows",
+        128, title="Samples", help="How many pieces of text are used.", minimum=1, maximum=65536, unit="samples",
         suggestions=(32, 128, 512),
     )  # fmt: skip
     window_tokens: int = setting(
-        256, title="Window", help="Tokens in a piece; no longer than the model's positions.", minimum=2,
+        256, title="Sequence length", help="Tokens in a sample; no longer than the model's positions.", minimum=2,
         maximum=1 << 20, unit="tokens", suggestions=(256, 512, 2048),
     )  # fmt: skip
     inputs: Literal["compressed", "original"] = setting(
@@ -37,6 +38,7 @@ class Calibration:
 
     @property
     def in_words(self) -> str:
-        """What is read, for people: "128 windows of 256 tokens from the shipped text"."""
-        windows = f"{self.windows:,} window" + ("" if self.windows == 1 else "s")
-        return f"{windows} of {self.window_tokens:,} tokens from {self.text or 'the shipped text'}"
+        """What is read, for people: "128 samples of 256 tokens from the shipped text"."""
+        return (
+            f"{plural(self.windows, 'sample')} of {self.window_tokens:,} tokens from {self.text or 'the shipped text'}"
+        )

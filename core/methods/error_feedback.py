@@ -60,13 +60,13 @@ class ErrorFeedback(Solver):
     )
     clip_search: bool = setting(
         True,
-        title="Clip search",
+        title="Search clipping",
         help="Fit each group by a search that weighs every column by what its error will cost in the end.",
         requires="scale",
     )
     clip_steps: int = setting(
         20,
-        title="Clip steps",
+        title="Clipping steps",
         help="How many shrink factors are tried.",
         minimum=2,
         maximum=200,
@@ -75,7 +75,7 @@ class ErrorFeedback(Solver):
     )
     clip_least: float = setting(
         0.6,
-        title="Least shrink factor",
+        title="Minimum shrink factor",
         help="The strongest shrinking of the scale that is tried.",
         minimum=0.1,
         maximum=0.99,

@@ -95,7 +95,7 @@ class Gguf(Scheme):
     )
     indivisible: Literal["fallback", "refuse"] = setting(
         "fallback",
-        title="When the block does not divide",
+        title="When the block size does not divide",
         help="Take the type that llama.cpp takes for such rows, which has shorter blocks, or refuse the plan; the plan "
         "lists each layer where another type is taken.",
         choices={"fallback": "Type with shorter blocks", "refuse": "Refuse"},

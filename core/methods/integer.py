@@ -75,7 +75,7 @@ class Integer(Scheme):
     )
     indivisible: Literal["refuse", "divisor"] = setting(
         "refuse",
-        title="If the group does not divide",
+        title="When the group size does not divide",
         help="Refuse the plan, or take the divisor of the layer's inputs that is nearest to the group size; the plan "
         "lists each layer where it did.",
         choices={"refuse": "Refuse", "divisor": "Nearest divisor"},

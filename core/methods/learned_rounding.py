@@ -40,7 +40,7 @@ class LearnedRounding(Solver):
         maximum=100_000,
         suggestions=(50, 100, 200),
     )
-    batch_windows: int = setting(8, title="Batch", help="Windows in a step.", unit="windows", minimum=1, maximum=4096)
+    batch_windows: int = setting(8, title="Batch", help="Samples in a step.", unit="samples", minimum=1, maximum=4096)
     learning_rate: float = setting(
         0.02,
         title="Learning rate",

@@ -24,7 +24,7 @@ class BlockFloat(Scheme):
 
     indivisible: Literal["refuse", "pad"] = setting(
         "refuse",
-        title="If the block does not divide",
+        title="When the block size does not divide",
         help="Refuse the plan, or let the last block of each row be shorter, as if it were padded with zeros; the plan "
         "lists each layer where it is.",
         choices={"refuse": "Refuse", "pad": "Shorter last block"},

@@ -70,13 +70,13 @@ class Nearest(Solver):
 
     clip_search: bool = setting(
         False,
-        title="Clip search",
+        title="Search clipping",
         help="Try shrunken scales and keep the one of least squared error: outliers are clipped where that pays.",
         requires="scale",
     )
     clip_steps: int = setting(
         20,
-        title="Clip steps",
+        title="Clipping steps",
         help="How many shrink factors are tried.",
         minimum=2,
         maximum=200,
@@ -85,7 +85,7 @@ class Nearest(Solver):
     )
     clip_least: float = setting(
         0.6,
-        title="Least shrink factor",
+        title="Minimum shrink factor",
         help="The strongest shrinking of the scale that is tried.",
         minimum=0.1,
         maximum=0.99,

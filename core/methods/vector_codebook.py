@@ -75,7 +75,7 @@ class VectorCodebook(Scheme):
     )
     indivisible: Literal["refuse", "divisor"] = setting(
         "refuse",
-        title="If it does not divide",
+        title="When the group size does not divide",
         help="Refuse the plan, or take the dimension and group size nearest to those asked that divide the layer's "
         "inputs; the plan lists each layer where it did.",
         choices={"refuse": "Refuse", "divisor": "Nearest divisor"},

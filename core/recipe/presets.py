@@ -13,7 +13,7 @@ from benchvise.core.settings import did_you_mean
 
 _SHAPE = (4096, 4096)
 _SIZES = ((2.75, "About 2 bits"), (3.75, "About 3 bits"), (6.5, "About 4 bits"), (11.0, "About 8 bits"))
-_SAME_SIZE = "Same size"
+_SAME_SIZE = "Pruning, file size unchanged"
 _BLOCK_TYPES, _OF_BLOCK_TYPES = "GGUF types", "gguf-"
 
 

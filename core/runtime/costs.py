@@ -48,7 +48,7 @@ def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
     key = layer_costs_key(checkpoint_identity(checkpoint), names, request.treatments, batch, context, machine)
     if has_layer_costs(request.workspace, key):
         return load_layer_costs(request.workspace, key)
-    progress.start(1, "rehearsals")
+    progress.start(1, "micro-benchmarks")
     dense = subject.cast({})
     casts = [dense, *(subject.cast(_of_all(chosen.values(), treatment)) for treatment in request.treatments)]
     step = times.decoding(casts, batch, context)

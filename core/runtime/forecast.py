@@ -29,7 +29,7 @@ REMEDY = "Ask for a shorter context or prompt."
 
 
 def forecast_latency(request: ForecastLatency, progress: Progress) -> LatencyForecast:
-    """≈ milliseconds before and after the recipe, without reading a weight. Progress is in rehearsals.
+    """≈ milliseconds before and after the recipe, without reading a weight. Progress is in micro-benchmarks.
 
     Raises CheckpointError when the checkpoint has no architecture that runs, RecipeError when the recipe does not fit,
     UserError for more tokens than the model knows positions and for a profile that cannot be read.
@@ -40,7 +40,7 @@ def forecast_latency(request: ForecastLatency, progress: Progress) -> LatencyFor
     batch, context, prompt = max(1, request.batch), max(0, request.context), max(0, request.prompt)
     subject.refuse_positions(max(context + 1, prompt), REMEDY)
     casts = subject.cast({}), subject.cast(treatments)
-    progress.start(1 + bool(prompt), "rehearsals")
+    progress.start(1 + bool(prompt), "micro-benchmarks")
     before, after = _sums(times.decoding(casts, batch, context), times)
     progress.advance(1)
     first: tuple[Estimate | None, ...] = (None, None)

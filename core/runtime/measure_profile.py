@@ -56,7 +56,7 @@ BUILDS = (Build(256, 8, 2), Build(1024, 3, 2), Build(2048, 1, 1))
 
 
 def measure_profile(request: MeasureProfile, progress: Progress) -> MachineProfile:
-    """Time the grid, and the layers of `request.path`, on this machine. Progress is in rehearsals.
+    """Time the grid, and the layers of `request.path`, on this machine. Progress is in micro-benchmarks.
 
     Raises CheckpointError when the checkpoint has no architecture that runs, OutputError when a file cannot be written.
     """
@@ -65,7 +65,7 @@ def measure_profile(request: MeasureProfile, progress: Progress) -> MachineProfi
     tags = _TREATMENTS[triton_runs_on(device)]
     treatments = dict.fromkeys([*(_named(tag) for tag in tags), *request.treatments])
     survey = _Survey(tuple(treatments), QUICK if request.quick else GRID, progress)
-    progress.start(len(subjects) * (sum(map(len, CONTEXTS.values())) + len(PROMPTS)), "rehearsals")
+    progress.start(len(subjects) * (sum(map(len, CONTEXTS.values())) + len(PROMPTS)), "micro-benchmarks")
     linears: dict[tuple[object, ...], LinearTime] = {}
     rests: list[RestTime] = []
     for subject in subjects:

@@ -54,10 +54,10 @@ class Viewing:
             return document.checkpoint is not None
 
         def undo_text() -> str:
-            return f"Undo {undo.undoText()}".strip()
+            return f"Undo {_lowered(undo.undoText())}".strip()
 
         def redo_text() -> str:
-            return f"Redo {undo.redoText()}".strip()
+            return f"Redo {_lowered(undo.redoText())}".strip()
 
         plots = tuple(
             Command(
@@ -124,3 +124,8 @@ class Viewing:
 
 def _is_chosen(choice: Choice) -> bool:
     return theme_notifier().choice == choice
+
+
+def _lowered(title: str) -> str:
+    """The title of an edit inside a sentence: "set bits to 4 on 1 layer"."""
+    return f"{title[:1].lower()}{title[1:]}"

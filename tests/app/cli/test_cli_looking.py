@@ -117,7 +117,7 @@ def test_a_plan_says_what_calibration_text_it_reads(shell: Shell, tmp_path: Path
         "  solver: {method: nearest, clip_search: true, importance: true}\n"
     )
     assert (
-        "calibration: 32 windows of 256 tokens from the shipped text"
+        "calibration: 32 samples of 256 tokens from the shipped text"
         in shell.run("plan", SAMPLE, "--recipe", recipe).out
     )
     planned = shell.json("plan", SAMPLE, "--recipe", recipe, "--text", "mine.txt")

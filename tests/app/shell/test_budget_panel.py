@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 
-from benchvise.app.budget.kinds import front_of
+from benchvise.app.budget.kinds import budget_title, front_of
 from benchvise.app.budget.panel import BudgetPanel
 from benchvise.app.state.candidate_treatments import ladder
 from benchvise.app.state.decode_conditions import Conditions
@@ -94,6 +94,20 @@ def test_dragging_asks_one_at_a_time_and_puts_the_newest_in_place(panel, opened,
     assert f"≈{kl_text(opened.predicted_kl.value)}" in panel.said.text()
 
 
+@pytest.mark.parametrize(
+    ("budget", "title"),
+    [
+        (Budget(BITS, 4.25), "4.25 bits"),
+        (Budget(BYTES, 10_651_504.8758), "10.7 MB"),
+        (Budget(MEMORY, 28_105_982.7257, 4096), "28.1 MB at 4,096 tokens"),
+        (Budget(LATENCY, 12.5), "12.5 ms"),
+        (Budget(DIVERGENCE, 0.0182), "KL 0.0182"),
+    ],
+)
+def test_undo_names_a_budget_as_people_read_it(budget, title):
+    assert budget_title(budget) == title
+
+
 PRESET = Recipe((Rule(("linears",), Treatment(Integer(bits=4, group_size=32))),), name="preset")
 
 
@@ -140,7 +154,7 @@ def test_locks_fused_and_candidates_are_asked_for(panel, opened, client, checkpo
     name = linears(checkpoint)[0].name
     opened.lock([name], locked=True)
     assert client.requests[client.last(Allocate)].locked == ((name, KEEP),)
-    assert panel.controls.unlock.text() == "Unlock 1 layer"
+    assert panel.controls.unlock.text() == "Include 1 layer again"
     panel.controls.fused.click()
     assert client.requests[client.last(Allocate)].fused
     panel.controls.candidates.check(RUNGS[0].tag, on=False)

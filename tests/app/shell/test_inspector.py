@@ -82,7 +82,7 @@ def test_clip_search_shows_its_fields(inspector, opened):
     assert inspector.solver_form.shown_fields == ("clip_search",)
     inspector.solver_form.editors["clip_search"].box.click()
     assert inspector.solver_form.shown_fields == ("clip_search", "clip_steps", "clip_least", "importance")
-    assert opened.undo.undoText() == "Switch clip search on on 1 layer"
+    assert opened.undo.undoText() == "Switch search clipping on on 1 layer"
 
 
 def test_layers_that_cannot_be_compressed_are_left_out(inspector, opened):
@@ -124,7 +124,7 @@ def test_a_scheme_that_the_solver_cannot_serve_takes_it_back_to_nearest(inspecto
     set_scheme(inspector, "integer")
     choose(inspector.solver_combo, "picky")
     assert not inspector.calibration_button.isHidden()
-    assert "128 windows of 256 tokens from the shipped text" in inspector.calibration_button.toolTip()
+    assert "128 samples of 256 tokens from the shipped text" in inspector.calibration_button.toolTip()
     set_scheme(inspector, "sparse")
     assert opened.treatment_of(2).solver == Nearest()
     assert opened.undo.undoText() == "Set scheme to Sparse and solver to Nearest on 1 layer"

@@ -26,6 +26,7 @@ from benchvise.core.protocol.requests import (
 )
 from benchvise.core.protocol.results import Checked, Estimate, LatencyForecast, LayerCompressed, SensitivityCell
 from benchvise.core.recipe.presets import load_preset
+from benchvise.core.recipe.recipe import KEEP
 from tests.app.screen import on_screen, painted_anew
 
 
@@ -88,10 +89,21 @@ def test_what_can_be_done_follows_the_document(filled, client, checkpoint, qtbot
     assert not actions("run").isEnabled()
     use_preset(filled, client, checkpoint, qtbot)
     assert actions("run").isEnabled()
-    assert actions("undo").text() == "Undo Preset int8-channel"
+    assert actions("undo").text() == "Undo preset int8-channel"
     assert filled.isWindowModified()
     actions("undo").trigger()
     qtbot.waitUntil(lambda: not filled.isWindowModified())
+
+
+def test_the_title_names_the_recipe_that_an_edit_started_from(filled, client, checkpoint, document, qtbot):
+    use_preset(filled, client, checkpoint, qtbot)
+    assert filled.windowTitle().startswith("tiny · int8-channel[*]")
+    document.treat([0], [KEEP], "Keep 1 layer")
+    document.treat([1], [KEEP], "Keep 1 layer")
+    qtbot.waitUntil(lambda: filled.windowTitle().startswith("tiny · int8-channel (edited)[*]"))
+    for _ in range(3):
+        filled.commands.action("undo").trigger()
+    qtbot.waitUntil(lambda: filled.windowTitle().startswith("tiny[*]"))
 
 
 def test_run_asks_for_the_recipe_and_takes_up_what_was_interrupted(filled, client, checkpoint, document, qtbot):

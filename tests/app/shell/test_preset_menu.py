@@ -21,9 +21,9 @@ def test_every_preset_is_in_the_menu_once_by_size(qtbot):
     assert sorted(action.objectName() for action in found) == list(preset_names())
     assert all(len(group.menu().actions()) <= 16 for group in menu.actions())
     by_name = {action.objectName(): action for action in found}
-    assert by_name["int4-g128"].text() == "int4-g128\t4.12 bits"
+    assert by_name["int4-g128"].text() == "int4-g128\t4.12 bits in compressed layers"
     assert by_name["int4-g128"].toolTip() == load_preset("int4-g128").description
-    assert by_name["gptq-int4-g128"].text().endswith("bits · calibrates")
+    assert by_name["gptq-int4-g128"].text().endswith("bits in compressed layers · calibrates")
     assert "Learns from 128 windows" in by_name["gptq-int4-g128"].toolTip()
     by_name["int4-g128"].trigger()
     assert chosen == ["int4-g128"]

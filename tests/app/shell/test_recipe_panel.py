@@ -121,7 +121,7 @@ def test_surgery_is_added_and_its_blocks_are_typed(panel, opened):
 
 
 def test_calibration_is_edited_and_says_who_reads_it(panel, opened):
-    assert panel.calibration.said.text().startswith("Nothing in this recipe learns from text")
+    assert panel.calibration.said.text().startswith("No method in this recipe uses calibration text")
     panel.calibration.form.edited.emit("text", "mine.txt")
     assert opened.recipe.calibration == Calibration("mine.txt")
     assert opened.undo.undoText() == "Calibration: Set text to mine.txt"
