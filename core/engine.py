@@ -223,6 +223,16 @@ def _keep_forecast(path: str, recipe: Recipe, workspace: str, kind: str, estimat
     Workspace(workspace).keep_forecast(LAST_OPENED.open(path), recipe, kind, estimate)
 
 
+def _list_runs(request: requests.ListRuns, progress: Progress) -> results.RunList:  # noqa: ARG001 - it takes no time
+    workspace = Workspace(request.workspace)
+    return results.RunList(str(workspace.path), workspace.runs())
+
+
+def _read_run(request: requests.ReadRun, progress: Progress) -> results.RunContent:  # noqa: ARG001 - it takes no time
+    record = Workspace(request.workspace).run(request.run)
+    return results.RunContent(record.id, record.recipe, record.result.layers)
+
+
 def _warm_up(request: requests.WarmUp, progress: Progress) -> results.Ready:  # noqa: ARG001 - it asks for nothing
     for room in _WARM:
         progress.check_cancelled()
@@ -266,5 +276,7 @@ _HANDLERS: dict[type, Handler] = {
     requests.Generate: _in("benchvise.core.evaluate.generate", "generate"),
     requests.Export: _in("benchvise.core.export.export", "export"),
     requests.Convert: _in("benchvise.core.export.convert", "convert"),
+    requests.ListRuns: _list_runs,
+    requests.ReadRun: _read_run,
     requests.WarmUp: _warm_up,
 }

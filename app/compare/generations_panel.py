@@ -115,6 +115,7 @@ class GenerationsPanel(PlotPanel):
         self._shown: Generations | None = None
         document.active_run_changed.connect(self._run_changed)
         document.checkpoint_changed.connect(self._run_changed)
+        document.runs_changed.connect(self.refresh_soon)
         theme_notifier().changed.connect(self._show)
 
     def refresh(self) -> None:

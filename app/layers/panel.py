@@ -117,6 +117,7 @@ class LayersPanel(QWidget):
         document.checkpoint_changed.connect(self._show_checkpoint)
         document.plan_changed.connect(self._show_plan)
         document.active_run_changed.connect(self._show_plan)
+        document.active_run_read.connect(self._show_plan)
         document.sensitivity_changed.connect(self._sensitivity_timer.start)
         document.results_changed.connect(self._results_soon)
         document.locks_changed.connect(self._show_locks)

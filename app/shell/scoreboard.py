@@ -83,6 +83,7 @@ class Scoreboard(QFrame):
         for signal in (document.recipe_changed, document.plan_changed, document.runs_changed):
             signal.connect(self.refresh)
         document.active_run_changed.connect(self.refresh)
+        document.active_run_read.connect(self.refresh)
         document.plan_changed.connect(self._idle.start)
         session.client.event.connect(self._on_event)
         session.jobs.changed.connect(self._enable)

@@ -25,6 +25,7 @@ from benchvise.core.protocol.results import (
     Opened,
     Planned,
     Run,
+    RunContent,
     RunSummary,
     Sensitivity,
     SensitivityCell,
@@ -53,6 +54,7 @@ class Document(QObject):
     sensitivity_changed = Signal()
     runs_changed = Signal()
     active_run_changed = Signal()
+    active_run_read = Signal()
     results_changed = Signal()
     opening_changed = Signal()
     locks_changed = Signal()
@@ -77,7 +79,7 @@ class Document(QObject):
         self.active_run = ""
         self.opening = ""
         self.undo = QUndoStack(self)
-        self.finished = FinishedRuns(workspace)
+        self.finished = FinishedRuns(client, workspace, self)
         self._client = client
         self.totals = Totals()
         self._measured = Measured()
@@ -85,10 +87,12 @@ class Document(QObject):
         self._arrival = Arrival()
         self._plan_request = 0
         self._run_chosen = True
-        self._compressing: dict[int, str] = {}
+        self._compressing: dict[int, Compress] = {}
         self._resolution = RuleLookup(self.recipe)
         self._plan_timer = QTimer(self, singleShot=True, interval=PLAN_DELAY_MS)
         self._plan_timer.timeout.connect(self._ask_plan)
+        self.finished.listed.connect(self._on_listed)
+        self.finished.read.connect(self._on_read)
         client.asked.connect(self._on_asked)
         client.event.connect(self._on_event)
 
@@ -225,12 +229,13 @@ class Document(QObject):
             self.set_recipe(allocated.recipe, title, merge_key=merge_key)
 
     def set_active_run(self, run: str) -> None:
-        """Choose the run whose results are shown as "after"."""
+        """Choose the run whose results are shown as "after"; what the engine has not told of it yet follows."""
         self._run_chosen = True
         if run != self.active_run:
             self.active_run = run
-            self._set_results(self.finished.layers_of(run) if run else None)
+            self._set_results(self.finished.layers_of(run))
             self.active_run_changed.emit()
+            self.finished.request_content(run)
 
     def active_summary(self) -> RunSummary | None:
         return next((summary for summary in self.runs if summary.run == self.active_run), None)
@@ -254,15 +259,22 @@ class Document(QObject):
     def set_workspace(self, path: str) -> None:
         """Keep results elsewhere from now on."""
         self.workspace = path
-        self.finished = FinishedRuns(path)
         self.set_active_run("")
-        self.refresh_runs()
+        self.finished.move_to(path)
 
     def refresh_runs(self) -> None:
-        """Read the list of runs anew."""
-        if self.finished.refresh():
+        """Ask for the list of runs anew; the present one stays until the answer arrives."""
+        self.finished.refresh()
+
+    def _on_listed(self, changed: bool) -> None:
+        if changed:
             self.runs_changed.emit()
         self._activate_newest_run()
+
+    def _on_read(self, run: str) -> None:
+        if run == self.active_run:
+            self._set_results(self.finished.layers_of(run))
+            self.active_run_read.emit()
 
     def _activate_newest_run(self) -> None:
         """After opening a checkpoint, show what its newest run made of it, unless a run was chosen since."""
@@ -344,14 +356,14 @@ class Document(QObject):
 
     def _on_asked(self, number: int, request: Request) -> None:
         if isinstance(request, Compress):
-            self._compressing[number] = request.path
+            self._compressing[number] = request
         elif isinstance(request, MeasureSensitivity) and self.checkpoint and request.path == self.checkpoint.path:
             self._measured.begin(number, request)
             self.measuring_changed.emit()
 
     def _on_compression(self, event: Event) -> None:
         """The present checkpoint's layers as they are finished."""
-        if self.checkpoint is None or self._compressing.get(event.request) != self.checkpoint.path:
+        if self.checkpoint is None or self._compressing[event.request].path != self.checkpoint.path:
             return
         if isinstance(event, Started):
             self._set_results(None)
@@ -370,9 +382,14 @@ class Document(QObject):
                 if self._measured.finish(event.request, event.result):
                     self.sensitivity_changed.emit()
             elif isinstance(event.result, Run):
-                self.refresh_runs()
-                self.set_active_run(event.result.run)
+                self._on_run(event.result, self._compressing.get(event.request))
         if isinstance(event, Failed | Stopped) and event.request in self._compressing:
             self.refresh_runs()
         if isinstance(event, Finished | Failed | Stopped) and self._measured.end(event.request):
             self.measuring_changed.emit()
+
+    def _on_run(self, run: Run, asked: Compress | None) -> None:
+        if asked is not None and asked.workspace == self.workspace:
+            self.finished.take(RunContent(run.run, asked.recipe, run.layers))
+        self.refresh_runs()
+        self.set_active_run(run.run)

@@ -296,6 +296,21 @@ class Convert:
 
 
 @dataclass(frozen=True)
+class ListRuns:
+    """Every run of a workspace with what was measured on it. Answered by `RunList`."""
+
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class ReadRun:
+    """The recipe of one run and its finished layers; reads no weights. Answered by `RunContent`."""
+
+    run: str
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
 class WarmUp:
     """Load what the first job would otherwise wait for. Answered by `Ready`."""
 
@@ -320,6 +335,8 @@ Request = (
     | Generate
     | Export
     | Convert
+    | ListRuns
+    | ReadRun
     | WarmUp
 )
 

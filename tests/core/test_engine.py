@@ -106,6 +106,21 @@ def test_compress_writes_the_export_too(run: results.Run, workspace: str) -> Non
     assert Workspace(workspace).runs()[0].exports == (run.out,)
 
 
+def test_runs_are_listed_and_read(run: results.Run, workspace: str, tmp_path: Path) -> None:
+    listed = answer(requests.ListRuns(workspace), SILENT)
+    assert isinstance(listed, results.RunList)
+    assert listed.workspace == workspace
+    assert [(each.run, each.state) for each in listed.runs] == [(run.run, "done")]
+    content = answer(requests.ReadRun(run.run, workspace), SILENT)
+    assert isinstance(content, results.RunContent)
+    assert (content.run, content.recipe) == (run.run, RECIPE)
+    assert content.layers == run.layers
+    assert len(content.layers) == 35
+    assert answer(requests.ListRuns(str(tmp_path)), SILENT) == results.RunList(str(tmp_path), ())
+    with pytest.raises(UserError, match="no run 'unknown'"):
+        answer(requests.ReadRun("unknown", workspace), SILENT)
+
+
 @pytest.mark.parametrize("killed_at", ["first output", "second output", "end"])
 def test_a_resumed_job_takes_its_own_whole_outputs(
     killed_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -199,7 +214,7 @@ def test_every_request_is_answered_and_has_a_lane() -> None:
     assert set(_HANDLERS) == set(kinds)
     lanes = {kind: lane_of(kind.__new__(kind)) for kind in kinds}
     assert {kind for kind, lane in lanes.items() if lane is Lane.JOBS} == set(requests.JOBS)
-    quick = {requests.Open, requests.MakePlan, requests.Allocate}
+    quick = {requests.Open, requests.MakePlan, requests.Allocate, requests.ListRuns, requests.ReadRun}
     assert {kind for kind, lane in lanes.items() if lane is Lane.QUICK} == quick
     assert lanes[requests.CheckRecipe] is Lane.CHECKS
 

@@ -219,8 +219,7 @@ def test_pause_and_cancel_keep_finished_layers(window: MainWindow, qtbot: QtBot,
     assert len(last_job(window, Compress).layers) <= finished + 1
     window.work.cancel()
     qtbot.waitUntil(lambda: last_job(window, Compress).state == STOPPED, timeout=TIMEOUT_MS)
-    document.refresh_runs()
-    assert document.runs[0].state == "cancelled"
+    qtbot.waitUntil(lambda: bool(document.runs) and document.runs[0].state == "cancelled", timeout=TIMEOUT_MS)
 
 
 def test_closing_while_a_job_runs_ends_the_engine(window: MainWindow, qtbot: QtBot, big_checkpoint: Path) -> None:

@@ -6,14 +6,15 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
 from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_workspace
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.app.cli.table import number, table, text
 from benchvise.app.text.track_record import TITLES, quantity_text, summary_text
-from benchvise.core.protocol.results import Comparison, RunSummary
+from benchvise.core.protocol.requests import ListRuns
+from benchvise.core.protocol.results import Comparison, RunList, RunSummary
 from benchvise.core.text import byte_text, number_text
 from benchvise.core.workspace.forecasts import Record, track_record
-from benchvise.core.workspace.workspace import Workspace
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -24,14 +25,14 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> Reply:
-    workspace = Workspace(arguments.workspace)
-    runs = workspace.runs()
+    listed = carry_out(ListRuns(arguments.workspace), RunList, arguments)
+    workspace, runs = listed.workspace, listed.runs
     if arguments.track_record:
         return _track_record(workspace, runs)
-    return Reply({"workspace": workspace.path, "runs": runs}, _lines(workspace, runs))
+    return Reply({"workspace": workspace, "runs": runs}, _lines(workspace, runs))
 
 
-def _lines(workspace: Workspace, runs: tuple[RunSummary, ...]) -> Iterator[str]:
+def _lines(workspace: str, runs: tuple[RunSummary, ...]) -> Iterator[str]:
     if runs:
         columns = (
             text("run"),
@@ -47,14 +48,14 @@ def _lines(workspace: Workspace, runs: tuple[RunSummary, ...]) -> Iterator[str]:
         )
         yield from table(columns, (_row(run) for run in runs))
         yield ""
-    yield f"{len(runs)} runs in {workspace.path}"
+    yield f"{len(runs)} runs in {workspace}"
 
 
-def _track_record(workspace: Workspace, runs: tuple[RunSummary, ...]) -> Reply:
+def _track_record(workspace: str, runs: tuple[RunSummary, ...]) -> Reply:
     compared = [(run, each) for run in runs for each in run.comparisons]
     records = track_record(each for _, each in compared)
     data = {
-        "workspace": workspace.path,
+        "workspace": workspace,
         "comparisons": [
             {"run": run.run, "recipe": run.recipe_name, **fields_of(each), "error": each.error, "inside": each.inside}
             for run, each in compared
@@ -65,10 +66,10 @@ def _track_record(workspace: Workspace, runs: tuple[RunSummary, ...]) -> Reply:
 
 
 def _track_lines(
-    workspace: Workspace, compared: list[tuple[RunSummary, Comparison]], records: tuple[Record, ...]
+    workspace: str, compared: list[tuple[RunSummary, Comparison]], records: tuple[Record, ...]
 ) -> Iterator[str]:
     if not compared:
-        yield f"No run in {workspace.path} was forecast before it was made."
+        yield f"No run in {workspace} was forecast before it was made."
         return
     of_runs = (
         text("run"), text("recipe"), text("what"), number("forecast"), number("from"), number("to"),

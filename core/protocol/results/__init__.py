@@ -35,6 +35,7 @@ from benchvise.core.protocol.results.looking import (
     Statistics,
 )
 from benchvise.core.protocol.results.opening import LayersOpened, Opened, Planned
+from benchvise.core.protocol.results.runs import RunContent, RunList
 from benchvise.core.protocol.results.sensitivity import JointMeasurement, Sensitivity, SensitivityCell, WhatIfAnswer
 
 __all__ = [
@@ -75,6 +76,8 @@ __all__ = [
     "RestTime",
     "Result",
     "Run",
+    "RunContent",
+    "RunList",
     "RunSummary",
     "Sensitivity",
     "SensitivityCell",
@@ -107,5 +110,7 @@ Result = (
     | JobForecast
     | Generations
     | Exported
+    | RunList
+    | RunContent
     | Ready
 )

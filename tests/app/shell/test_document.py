@@ -1,11 +1,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from benchvise.core.engine import planned
 from benchvise.core.methods.integer import Integer
 from benchvise.core.protocol.events import Failed, Finished, Partial, Started, Stopped
-from benchvise.core.protocol.requests import Compress, MakePlan, MeasureSensitivity
+from benchvise.core.protocol.requests import Compress, ListRuns, MakePlan, MeasureSensitivity, ReadRun
 from benchvise.core.protocol.results import (
     Allocated,
     Alternatives,
@@ -13,6 +14,8 @@ from benchvise.core.protocol.results import (
     Front,
     LayerCompressed,
     Run,
+    RunContent,
+    RunList,
     RunSummary,
     Sensitivity,
     SensitivityCell,
@@ -21,6 +24,7 @@ from benchvise.core.recipe.editing import treat
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import KEEP, Treatment
+from benchvise.core.workspace.run_record import RunRecord
 from benchvise.core.workspace.workspace import Workspace
 
 INT4 = Treatment(Integer(bits=4, group_size=32))
@@ -200,36 +204,115 @@ def finished_layer(name, sqnr_db=20.0):
     return LayerCompressed(name, "int4 g32", sqnr_db, 0.1, 0, 100, 50, 4.0, 1.0)
 
 
-def _stored(monkeypatch, *runs):
-    """The workspace holds these runs: (name, checkpoint, state), the newest first."""
+def tell_runs(client, *runs):
+    """The engine lists these runs: (name, checkpoint, state), the newest first."""
     summaries = tuple(RunSummary(run, path, "", "", state, 4.0, 2, 1, 1.0) for run, path, state in runs)
-    monkeypatch.setattr(Workspace, "runs", lambda _: summaries)
+    client.say(Finished(client.last(ListRuns), RunList("", summaries)))
 
 
-def test_the_newest_finished_run_of_a_model_is_active_once_it_is_opened(document, client, checkpoint, monkeypatch):
+def test_the_newest_finished_run_of_a_model_is_active_once_it_is_opened(document, client, checkpoint):
     other, own = "/models/other", checkpoint.path
-    _stored(monkeypatch, ("e", own, "stopped"), ("d", other, "done"), ("c", own, "done"), ("b", own, "done"))
+    runs = (("e", own, "stopped"), ("d", other, "done"), ("c", own, "done"), ("b", own, "done"))
     document.refresh_runs()
+    tell_runs(client, *runs)
     assert document.active_run == ""
     client.open(document, checkpoint)
     assert document.active_run == "c"
     document.set_active_run("b")
     document.refresh_runs()
+    tell_runs(client, *runs)
     assert document.active_run == "b"
     client.open(document, replace(checkpoint, path="/models/new"))
     assert document.active_run == ""
-    _stored(monkeypatch, ("f", "/models/new", "done"))
     document.refresh_runs()
+    tell_runs(client, ("f", "/models/new", "done"))
     assert document.active_run == "f"
 
 
-def test_a_cancelled_run_is_listed_at_once(opened, client, monkeypatch, qtbot):
+def test_a_cancelled_run_is_listed_at_once(opened, client, qtbot):
     number = client.ask(Compress(opened.checkpoint.path, opened.recipe))
     client.say(Started(number))
-    _stored(monkeypatch, ("a", opened.checkpoint.path, "stopped"))
+    client.say(Stopped(number))
     with qtbot.waitSignal(opened.runs_changed):
-        client.say(Stopped(number))
+        tell_runs(client, ("a", opened.checkpoint.path, "stopped"))
     assert [run.run for run in opened.runs] == ["a"]
+
+
+def test_the_list_of_runs_stays_until_the_newest_answer(document, client):
+    document.refresh_runs()
+    tell_runs(client, ("a", "/m", "done"))
+    document.refresh_runs()
+    document.refresh_runs()
+    document.refresh_runs()
+    assert [run.run for run in document.runs] == ["a"]
+    tell_runs(client, ("b", "/m", "done"), ("a", "/m", "done"))
+    assert len(client.numbers(ListRuns)) == 3
+    tell_runs(client, ("c", "/m", "done"))
+    assert [run.run for run in document.runs] == ["c"]
+    document.refresh_runs()
+    client.say(Failed(client.last(ListRuns), "The workspace cannot be read", "", ""))
+    assert [run.run for run in document.runs] == ["c"]
+
+
+def test_a_run_is_read_by_the_engine_and_no_file_by_the_window(opened, client, qtbot, monkeypatch):
+    """Every way into the workspace's run folders fails here."""
+
+    def refuse(*_):
+        pytest.fail("the window read a run's folder")
+
+    for name in ("runs", "run", "_records"):
+        monkeypatch.setattr(Workspace, name, refuse)
+    monkeypatch.setattr(RunRecord, "__init__", refuse)
+    opened.refresh_runs()
+    tell_runs(client, ("a", opened.checkpoint.path, "done"))
+    assert opened.active_run == "a"
+    assert not opened.active_run_is_current()
+    assert opened.changed_since_run() is None
+    done = finished_layer(opened.checkpoint.layers[1].name)
+    asked = client.last(ReadRun)
+    assert client.requests[asked] == ReadRun("a", opened.workspace)
+    with qtbot.waitSignal(opened.active_run_read):
+        client.say(Finished(asked, RunContent("a", opened.recipe, (done,))))
+    assert opened.results == {done.name: done}
+    assert opened.active_run_is_current()
+    assert opened.changed_since_run().sum() == 1
+    opened.set_active_run("")
+    opened.set_active_run("a")
+    assert opened.results == {done.name: done}
+    assert client.last(ReadRun) == asked
+
+
+def test_the_content_of_a_run_left_meanwhile_is_not_shown(opened, client):
+    opened.set_active_run("a")
+    first = client.last(ReadRun)
+    opened.set_active_run("b")
+    assert (first, "cancel") in client.controls
+    client.say(Finished(first, RunContent("a", opened.recipe, (finished_layer("x"),))))
+    assert opened.results == {}
+    client.say(Failed(client.last(ReadRun), "There is no run 'b'", "", ""))
+    assert opened.results == {}
+
+
+def test_a_run_that_just_ended_is_known_without_being_read(opened, client):
+    number = client.ask(Compress(opened.checkpoint.path, opened.recipe, opened.workspace))
+    client.say(Started(number))
+    done = finished_layer(opened.checkpoint.layers[1].name)
+    client.say(Finished(number, Run("r1", opened.checkpoint.path, "", 4.0, 4.0, 2, 1, (done,), 1.0, 1)))
+    assert opened.active_run_is_current()
+    assert opened.results == {done.name: done}
+    assert not client.numbers(ReadRun)
+
+
+def test_another_workspace_starts_with_no_runs(opened, client, tmp_path):
+    opened.refresh_runs()
+    tell_runs(client, ("a", opened.checkpoint.path, "done"))
+    opened.refresh_runs()
+    stale = client.last(ListRuns)
+    opened.set_workspace(str(tmp_path / "other"))
+    assert (opened.runs, opened.active_run) == ((), "")
+    client.say(Finished(stale, RunList("", (RunSummary("a", "/m", "", "", "done", 4.0, 2, 1, 1.0),))))
+    assert opened.runs == ()
+    assert client.requests[client.last(ListRuns)] == ListRuns(str(tmp_path / "other"))
 
 
 def test_results_grow_while_a_run_of_this_checkpoint_goes_on(opened, client, checkpoint):
