@@ -20,7 +20,7 @@ _CHUNK_WEIGHTS = 1 << 17
 """Searched at a time: a few float32 copies of them lie in the caches."""
 
 _FACTORS_TRIED = 9
-_LEAST_FACTORS = {3: 0.4, 4: 0.5, 8: 0.6, 16: 0.75, 32: 0.85, 64: 0.9}
+_LEAST_FACTORS = {3: 0.4, 4: 0.5, 8: 0.6, 16: 0.85, 32: 0.9, 64: 0.92}
 """By the number of levels, how far the range of a sub-block is drawn in at most."""
 
 _GREATEST_FACTOR = 1.05

@@ -17,6 +17,9 @@ from benchvise.core.schemes.gguf.forms import Form
 _FEW_LEVELS = 64
 """More than these, and it hardly matters which end of them is nearer to zero."""
 
+_DRAWN_IN = 4
+"""With so few levels, both ends of a range are drawn in, too."""
+
 _SETTLING = 2
 """Rounds of least squares and rounding after the search."""
 
@@ -161,11 +164,12 @@ def _candidates(values: Tensor, form: Form, factors: Iterable[float]) -> Iterabl
         if form.minima > 1:
             low, high = low.clamp(max=0.0), high.clamp(min=0.0)
         span = (high - low) / form.levels[-1]
-        middle = (high + low) / 2
         for factor in factors:
-            # Both ends are drawn in, as far as the shift may follow.
-            shift = (high - low) * (factor / 2) - middle
-            yield span * factor, shift.clamp(min=0.0) if form.minima > 1 else shift
+            # The lower end stays: least squares moves it once the levels are there.
+            yield span * factor, -low
+            if len(form.levels) <= _DRAWN_IN:
+                shift = (high - low) * (factor / 2) - (high + low) / 2
+                yield span * factor, shift.clamp(min=0.0) if form.minima > 1 else shift
         return
     # The weight of largest magnitude goes to one end of the levels or to the other, whichever its sign is.
     extreme = torch.where(-low > high, low, high)
