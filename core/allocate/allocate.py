@@ -23,6 +23,8 @@ from benchvise.core.recipe.editing import treat
 from benchvise.core.recipe.fitting import fitted
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
 from benchvise.core.recipe.resolve import resolve
+from benchvise.core.surgery.derived import Operated
+from benchvise.core.surgery.operate import operate
 from benchvise.core.text import byte_text
 from benchvise.core.workspace.sensitivities import load_sensitivities
 from benchvise.core.workspace.workspace import Workspace
@@ -83,14 +85,17 @@ class Allocator:
         self._of: Checkpoint | None = None
 
     def allocate(self, request: Allocate, checkpoint: Checkpoint) -> Allocation:
-        """Raises RecipeError for a budget that cannot be met, naming the nearest that can, and as `prepare` does;
+        """Raises RecipeError for a budget that cannot be met, naming the nearest that can, as `prepare` does, and for
+        surgery that cannot be carried out;
         UserError when what was measured belongs to other weights.
         """
-        prepared = self._prepared(request, checkpoint)
+        operated = operate(checkpoint, request.base_recipe.surgery)
+        left = operated.named_as_source
+        prepared = self._prepared(request, operated)
         budget = request.budget
-        others = 0 if budget.kind in (BITS, LATENCY) else _bytes_of_others(prepared, checkpoint, request.base_recipe)
+        others = 0 if budget.kind in (BITS, LATENCY) else _bytes_of_others(prepared, left, request.base_recipe)
         steps = prepared.by_time if budget.kind == LATENCY else prepared.by_bytes
-        offset = _beside(prepared, checkpoint, budget, others)
+        offset = _beside(prepared, operated, budget, others)
         solution, notes = _solved(prepared, steps, budget, offset)
         choice = prepared.spread_out(solution.choice)
         layers = prepared.table.layers
@@ -108,11 +113,13 @@ class Allocator:
             notes,
         )
 
-    def _prepared(self, request: Allocate, checkpoint: Checkpoint) -> Prepared:
+    def _prepared(self, request: Allocate, operated: Operated) -> Prepared:
+        checkpoint = operated.source
         file = Workspace(request.workspace).sensitivity_file(request.sensitivity)
         stamp = file.stat().st_mtime_ns if file.is_file() else 0
         by_time = request.budget.kind == LATENCY
-        asked = replace(request, base_recipe=Recipe(), budget=Budget(LATENCY if by_time else BYTES, 0.0))
+        surgery = Recipe(surgery=request.base_recipe.surgery)
+        asked = replace(request, base_recipe=surgery, budget=Budget(LATENCY if by_time else BYTES, 0.0))
         key = (asked, stamp)
         if self._last is None or self._last[0] != key or self._of is not checkpoint:
             known = load_sensitivities(file).identity
@@ -122,7 +129,7 @@ class Allocator:
                     where=checkpoint.path,
                     remedy="Measure again; only layers that changed are computed anew.",
                 )
-            self._last, self._of = (key, prepare(request, checkpoint)), checkpoint
+            self._last, self._of = (key, prepare(request, operated)), checkpoint
         return self._last[1]
 
 
@@ -141,17 +148,17 @@ def _weight(layer: Layer, treatment: Treatment) -> int:
     return fitted(treatment, layer)[0].bytes_after(layer)
 
 
-def _beside(prepared: Prepared, checkpoint: Checkpoint, budget: Budget, others: int) -> float:
+def _beside(prepared: Prepared, operated: Operated, budget: Budget, others: int) -> float:
     """What the budget also has to pay for, in the ladder's unit."""
     if budget.kind == LATENCY:
         costs = prepared.costs
         assert costs is not None
-        names = {layer.name for layer in prepared.table.layers}
+        names = {layer.name for layer in (*prepared.table.layers, *operated.dropped)}
         kept = costs.keys.index(KEEP.key) if KEEP.key in costs.keys else 0
         rest = [row for name, row in zip(costs.layers, costs.milliseconds, strict=True) if name not in names]
         return costs.rest.value + float(sum(row[kept] for row in rest))
     if budget.kind == MEMORY:
-        return float(others + cache_bytes(checkpoint.config, budget.context))
+        return float(others + cache_bytes(operated.checkpoint.config, budget.context))
     return 0.0 if budget.kind == BITS else float(others)
 
 

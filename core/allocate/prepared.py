@@ -21,6 +21,7 @@ from benchvise.core.protocol.requests import Allocate
 from benchvise.core.protocol.results import LayerCosts
 from benchvise.core.recipe.plan import finding_as_sentence
 from benchvise.core.recipe.recipe import KEEP, Treatment
+from benchvise.core.surgery.derived import Operated
 from benchvise.core.workspace.layer_costs import load_layer_costs
 from benchvise.core.workspace.sensitivities import Damages, load_sensitivities
 from benchvise.core.workspace.workspace import Workspace
@@ -68,14 +69,17 @@ class Prepared:
         return choice[self.place]
 
 
-def prepare(request: Allocate, checkpoint: Checkpoint) -> Prepared:
-    """Raises RecipeError for no candidates, locks that contradict each other or name no layer, and layers without any
+def prepare(request: Allocate, operated: Operated) -> Prepared:
+    """Layers that surgery drops take no part: neither as measured nor as locked ones.
+
+    Raises RecipeError for no candidates, locks that contradict each other or name no layer, and layers without any
     option; UserError when nothing was measured; CheckpointError for unknown layers.
     """
     kl_increases = load_sensitivities(Workspace(request.workspace).sensitivity_file(request.sensitivity))
-    names = request.layers or kl_increases.layers
+    dropped, checkpoint = {layer.name for layer in operated.dropped}, operated.named_as_source
+    names = [name for name in request.layers or kl_increases.layers if name not in dropped]
     layers = tuple(_layer(checkpoint, name) for name in names)
-    locks = dict(request.locked)
+    locks = {name: treatment for name, treatment in request.locked if name not in dropped}
     _refuse_unknown_locks(locks, names, checkpoint)
     if not request.candidates and len(locks) < len(layers):
         raise RecipeError(

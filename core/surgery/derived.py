@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from benchvise.core.checkpoint.records import Checkpoint, Layer
@@ -73,6 +73,20 @@ class Operated:
         """The layers of `source` of which nothing is left."""
         left = set(self.origins)
         return tuple(layer for index, layer in enumerate(self.source.layers) if index not in left)
+
+    @cached_property
+    def named_as_source(self) -> Checkpoint:
+        """`checkpoint`, its layers under the names that they have in `source`: those of rules and measurements."""
+        if not self.changes:
+            return self.source
+        pairs = zip(self.checkpoint.layers, self.origins, strict=True)
+        layers = tuple(_named_as(layer, self.source.layers[origin]) for layer, origin in pairs)
+        return replace(self.checkpoint, layers=layers)
+
+
+def _named_as(layer: Layer, source: Layer) -> Layer:
+    tensor = replace(layer.tensor, name=source.tensor.name)
+    return replace(layer, name=source.name, tensor=tensor, tied=source.tied, depth=source.depth)
 
 
 def cut_identity(cuts: tuple[Cut, ...], settings: str) -> str:

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from benchvise.core.allocate.allocate import Allocator
+from benchvise.core.allocate.memory import cache_bytes
 from benchvise.core.checkpoint.identity import checkpoint_identity
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.engine import answer
 from benchvise.core.errors import CheckpointError, RecipeError, UserError
+from benchvise.core.methods.drop_blocks import DropBlocks
 from benchvise.core.methods.integer import Integer
 from benchvise.core.progress import NullProgress
-from benchvise.core.protocol.budget import Budget, parse_budget
+from benchvise.core.protocol.budget import BITS, BYTES, MEMORY, Budget, parse_budget
 from benchvise.core.protocol.requests import Allocate
 from benchvise.core.protocol.results import Allocated, Estimate, LayerCosts
 from benchvise.core.recipe.plan import make_plan
@@ -115,7 +117,7 @@ def test_time_is_shared_out_by_what_each_layer_takes(tmp_path: Path) -> None:
     times_and_head = np.vstack([times, np.full((1, 5), 1.5)])
     costs = LayerCosts(
         (*NAMES, "lm_head"), tags, times_and_head, Estimate(2.0, 1.9, 2.1), 0.1, "here", False, "times",
-        np.ones((len(NAMES) + 1, 5), np.int64),
+        np.ones((len(NAMES) + 1, 5), np.int64), keys=(KEEP.key, *(treatment.key for treatment in CANDIDATES)),
     )  # fmt: skip
     save_layer_costs(str(tmp_path), costs)
     found = allocated(ask(tmp_path, "16ms", costs="times"))
@@ -286,7 +288,7 @@ def test_the_reasons_are_what_the_other_choice_would_change(tmp_path: Path) -> N
 
 def test_other_layers_keep_what_the_recipe_gives_them(tmp_path: Path) -> None:
     base = Recipe((Rule(("role:embedding",), CANDIDATES[3]), Rule(("linears",), CANDIDATES[0])))
-    found = allocated(ask(tmp_path, "4bpw", recipe=base, layers=tuple(NAMES[:7])))
+    found = allocated(ask(tmp_path, "4bpw", base_recipe=base, layers=tuple(NAMES[:7])))
     plan = {row.layer.name: row.treatment.tag for row in make_plan(CHECKPOINT, found.recipe).rows()}
     assert plan["model.embed_tokens"] == CANDIDATES[3].tag
     assert plan[NAMES[10]] == CANDIDATES[0].tag
@@ -310,5 +312,34 @@ def test_what_is_prepared_is_prepared_once(tmp_path: Path, monkeypatch: pytest.M
     allocator, request = Allocator(), ask(tmp_path, "4bpw")
     first = allocator.allocate(request, CHECKPOINT)
     monkeypatch.setattr(room, "prepare", lambda *_: pytest.fail("prepared again"))
-    other = allocator.allocate(replace(request, budget=parse_budget("3bpw"), recipe=first.recipe), CHECKPOINT)
+    other = allocator.allocate(replace(request, budget=parse_budget("3bpw"), base_recipe=first.recipe), CHECKPOINT)
     assert other.added > first.added
+
+
+@pytest.mark.parametrize("unit", ["bytes", "bits", "memory"])
+def test_layers_that_surgery_drops_are_not_counted(tmp_path: Path, unit: str) -> None:
+    """What a budget grants goes to the blocks that stay, and what is left meets it by the plan's own count."""
+    base = Recipe(surgery=(DropBlocks((0,)),))
+    left = make_plan(CHECKPOINT, base, allow_empty=True).checkpoint
+    fixed = left.nbytes - sum(
+        layer.nbytes for layer in left.layers if layer.kind == "linear" and layer.depth is not None
+    )
+    weights = sum(layer.parameters for layer in left.layers if layer.kind == "linear" and layer.depth is not None)
+    bytes_asked = fixed + weights // 2
+    cache = cache_bytes(left.config, 64)
+    budget = {
+        "bytes": Budget(BYTES, bytes_asked),
+        "bits": Budget(BITS, 4.0),
+        "memory": Budget(MEMORY, bytes_asked + cache, 64),
+    }[unit]
+    request = replace(ask(tmp_path, "4bpw", base_recipe=base), budget=budget)
+    found = allocated(request)
+    assert set(found.layers) == {layer.name for layer in LAYERS if layer.depth != 0}
+    plan = make_plan(CHECKPOINT, found.recipe)
+    treated = sum(row.bytes_after for row in plan.treated_rows)
+    assert plan.bytes_after == fixed + treated
+    assert 0.97 * weights / 2 < treated <= weights / 2
+    assert found.cost == {"bits": treated, "bytes": plan.bytes_after, "memory": plan.bytes_after + cache}[unit]
+    gone = next(layer.name for layer in LAYERS if layer.depth == 0)
+    locked = allocated(replace(request, locked=((gone, CANDIDATES[0]),)))
+    assert (locked.choice == found.choice).all()
