@@ -18,7 +18,7 @@ from benchvise.core.protocol.budget import BITS, LATENCY, MEMORY, Budget
 from benchvise.core.protocol.results import Planned
 from benchvise.core.text import plural
 
-USUAL_BITS = 4.25
+DEFAULT_BITS = 4.25
 _MAX_CONTEXT = 10_000_000
 _KIND_LETTERS = 15
 
@@ -122,8 +122,8 @@ class BudgetControls(QWidget):
         return Budget(self.kind.key, self._value(), context)
 
     def begin(self, plan: Planned | None, checkpoint: Checkpoint) -> None:
-        """Start where the recipe is, or at what is usual where it treats nothing."""
-        bits = plan.bits_per_treated_weight if plan is not None and plan.treated_layers else USUAL_BITS
+        """Start where the recipe is, or at the default where it treats nothing."""
+        bits = plan.bits_per_treated_weight if plan is not None and plan.treated_layers else DEFAULT_BITS
         self._values = {BITS: bits}
         if self.kind.key == BITS:
             self.show_budget(Budget(BITS, min(max(bits, self._low), self._high) if checkpoint.layers else bits))

@@ -1,4 +1,4 @@
-"""The best there is: predicted damage over cost, the point that is in place, and what else is known to be possible."""
+"""Budget front: predicted KL over cost, the allocation in place, uniform recipes and finished runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0))
 class FrontView:
     """front: what is drawn as a line. present: (cost, predicted KL) of the allocation that is shown.
 
-    uniform: recipes that treat all layers alike, with what was measured of them together; runs: finished ones, with
+    uniform: recipes that treat all layers the same, with what was measured of them together; runs: finished ones, with
     their measured KL. Costs of all are in the front's unit.
     """
 
@@ -201,10 +201,10 @@ class FrontPlot(Plot):
         costs = self._view.front.cost[self._kept] / self._scale
         return int(self._kept[int(np.argmin(np.abs(costs - x)))])
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if watched is self.canvas and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+    def eventFilter(self, target: QObject, event: QEvent) -> bool:
+        if target is self.canvas and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             return self._key_pressed(Qt.Key(event.key()))
-        return super().eventFilter(watched, event)
+        return super().eventFilter(target, event)
 
     def _key_pressed(self, key: Qt.Key) -> bool:
         """Left and right go along the front."""

@@ -95,7 +95,8 @@ def range_of(
 ) -> tuple[float, float]:
     """Between which budgets of this kind something changes; of times only a forecast knows.
 
-    damages: KL of single cells, where no front is known. cache_bytes: what decoding keeps in memory beside the weights.
+    kl_increases: KL of single cells, where no front is known. cache_bytes: what decoding keeps in memory beside
+    the weights.
     """
     low, high = choices.span
     if kind == BITS:

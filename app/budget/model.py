@@ -48,7 +48,7 @@ class Allocation:
 def allocation_of(
     allocated: Allocated, places: dict[str, int], parameters: NDArray[np.int64], locked: frozenset[str]
 ) -> Allocation:
-    """places: index of each layer in the checkpoint; parameters: [layers of the checkpoint]."""
+    """places: index of each layer in the checkpoint; parameters: int64 [layers of the checkpoint]."""
     index = np.fromiter((places[name] for name in allocated.layers), np.int64, len(allocated.layers))
     nbytes = allocated.planned.bytes_after[index]
     total = float(allocated.kl_increase[np.isfinite(allocated.kl_increase)].sum())

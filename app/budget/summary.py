@@ -63,7 +63,7 @@ def front_view(allocated: Allocated, document: Document, uniform: tuple[Point, .
     if by_time:
         cost = allocated.latency_ms.value if allocated.latency_ms is not None else allocated.cost
     path = document.checkpoint.path if document.checkpoint is not None else ""
-    comparable = not by_time or document.conditions.usual
+    comparable = not by_time or document.conditions.are_default
     runs = tuple(
         Point(run.run, run.recipe_name or run.run, x, run.kl_mean)
         for run in document.runs

@@ -1,4 +1,4 @@
-"""What recipes that treat all layers alike cost, and what was measured of them together."""
+"""What recipes that treat all layers the same cost, and what was measured of them together."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from benchvise.app.state.sensitivity_results import Measurement
 from benchvise.core.protocol.results import SensitivityCell
 from benchvise.core.recipe.recipe import Treatment
 
-_ALIKE = 1e-6
-"""Sums of the same damages differ by rounding alone."""
+_TOLERANCE = 1e-6
+"""Sums of the same KL increases differ by rounding alone."""
 
 
 def uniform_points(
@@ -32,7 +32,7 @@ def uniform_points(
         measured = [
             pair.measured
             for pair in measurement.sensitivity.together
-            if math.isclose(pair.added, added, rel_tol=_ALIKE)
+            if math.isclose(pair.added, added, rel_tol=_TOLERANCE)
         ]
         if measured:
             nbytes = choices.rest_bytes + int(choices.bytes_of[row].sum())

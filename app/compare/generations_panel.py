@@ -52,7 +52,7 @@ class TokenText(QWidget):
         layout.addWidget(self.view, 1)
 
     def show_text(self, prompt: str, generation: Generation, other: Generation, diverges_at: int | None) -> None:
-        """diverges_at: the token to mark; None when both texts are alike."""
+        """diverges_at: the token to mark; None when both texts are the same."""
         theme = current_theme()
         self.view.clear()
         cursor = QTextCursor(self.view.document())

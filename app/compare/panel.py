@@ -1,4 +1,4 @@
-"""The compare panel: every run of the workspace, what it saves and what it damages, as a table and as points."""
+"""Compare panel: sizes, times and quality of the runs, as a table and as points."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ COSTS: tuple[tuple[str, Value], ...] = (
     ("Bits per weight, overall", lambda run: run.bits_per_weight),
     ("Decode, ms per token", lambda run: run.decode_ms),
 )
-DAMAGES: tuple[tuple[str, Value], ...] = (
+KL_INCREASES: tuple[tuple[str, Value], ...] = (
     ("KL mean, nats per token", lambda run: run.kl_mean),
     ("KL p99, nats per token", lambda run: run.kl_p99),
     ("Perplexity", lambda run: run.perplexity),
@@ -145,7 +145,7 @@ class ComparePanel(PlotPanel):
         super().__init__(document, client)
         self.controls = Controls(self._draw)
         self.cost = self.controls.choice("Over", "What goes to the right", COSTS)
-        self.kl_increase = self.controls.choice("Show", "What goes up", DAMAGES)
+        self.kl_increase = self.controls.choice("Show", "What goes up", KL_INCREASES)
         self.logarithmic = self.controls.check("Log scale", "The upward axis in powers of ten", on=True)
         self.all_models = self.controls.check(
             "All models", "List the runs of other checkpoints, too; the plot shows none"
@@ -258,7 +258,7 @@ class ComparePanel(PlotPanel):
     def _draw(self) -> None:
         self._show_track_record()
         cost_title, kl_increase_title = self.cost.currentText(), self.kl_increase.currentText()
-        cost, kl_increase = dict(COSTS)[cost_title], dict(DAMAGES)[kl_increase_title]
+        cost, kl_increase = dict(COSTS)[cost_title], dict(KL_INCREASES)[kl_increase_title]
         points = []
         for run in self._own_runs():
             x, y = cost(run), kl_increase(run)

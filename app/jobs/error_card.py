@@ -133,8 +133,8 @@ class CardStack(QObject):
             return True
         return False
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if watched is self._window and self.cards and event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest):
+    def eventFilter(self, target: QObject, event: QEvent) -> bool:
+        if target is self._window and self.cards and event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest):
             self._place()
         return False
 

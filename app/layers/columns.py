@@ -91,8 +91,8 @@ COLUMNS = (
     ),
     Column(
         "Sensitivity",
-        "KL divergence at the model's output when this layer alone is treated as the recipe says, or as damages it "
-        "most while the recipe treats nothing; nats per token",
+        "KL divergence at the model's output when this layer alone is treated as the recipe says; while the recipe "
+        "treats nothing, the greatest of its measured treatments; nats per token",
         80,
         _kl,
         right=True,

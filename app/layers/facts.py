@@ -69,7 +69,7 @@ def kl_increases_by_layer(cells: Iterable[SensitivityCell]) -> dict[str, dict[st
 def kl_per_layer(
     layers: Sequence[Layer], known: Mapping[str, Mapping[str, float]], key_of: Callable[[int], str]
 ) -> Values:
-    """[layers]: the damage of the treatment that a layer has where that is known, else the greatest known.
+    """[layers]: the KL increase of the treatment that a layer has where that is known, else the greatest known.
 
     A layer that is kept among others that are treated takes none; while nothing is treated, the greatest shows which
     layers are fragile. key_of: the key of a layer's treatment as the recipe names it, which is what was measured.

@@ -338,12 +338,12 @@ class LayersPanel(QWidget):
         if layer is None:
             menu.addAction("Nothing is selected").setEnabled(False)
             return menu
-        alike = menu.addMenu(icon("mdi6.select-group"), "Select alike")
-        self._add_alike(alike, f"Same role ({layer.role})", lambda other: other.role == layer.role)
+        similar = menu.addMenu(icon("mdi6.select-group"), "Select similar")
+        self._add_similar(similar, f"Same role ({layer.role})", lambda other: other.role == layer.role)
         if layer.depth is not None:
-            self._add_alike(alike, f"Same depth (block {layer.depth})", lambda other: other.depth == layer.depth)
+            self._add_similar(similar, f"Same depth (block {layer.depth})", lambda other: other.depth == layer.depth)
         shape = " × ".join(map(str, layer.shape)) or "scalar"
-        self._add_alike(alike, f"Same shape ({shape})", lambda other: other.shape == layer.shape)
+        self._add_similar(similar, f"Same shape ({shape})", lambda other: other.shape == layer.shape)
         menu.addAction(icon("mdi6.content-copy"), "Copy name" if count == 1 else "Copy names", self.copy_names)
         menu.addSeparator()
         menu.addAction(icon("mdi6.shield-outline"), f"Keep {plural(count, 'layer')} as is", self._keep)
@@ -352,7 +352,7 @@ class LayersPanel(QWidget):
         fill_preset_menu(presets, self._apply_preset)
         return menu
 
-    def _add_alike(self, menu: QMenu, title: str, test: Callable[[Layer], bool]) -> None:
+    def _add_similar(self, menu: QMenu, title: str, test: Callable[[Layer], bool]) -> None:
         layers = self.model.layers
         menu.addAction(title, lambda: self._document.select(i for i, layer in enumerate(layers) if test(layer)))
 

@@ -20,7 +20,7 @@ _CROSS_COLOUR = QColor("#b0124f")
 
 
 class CellMarks(pg.GraphicsObject):  # type: ignore[misc] # pyqtgraph is untyped
-    """Drawn in pixels, so that hatching looks alike however wide the cells are."""
+    """Drawn in pixels, so that hatching looks the same however wide the cells are."""
 
     def __init__(self) -> None:
         super().__init__()

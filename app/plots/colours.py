@@ -39,7 +39,7 @@ def diverging(theme_name: str) -> Table:
 
 @cache
 def magnitude() -> Table:
-    """Cividis, uint8 [256, 3]: evenly lighter from blue to yellow, in light and dark alike."""
+    """Cividis, uint8 [256, 3]: evenly lighter from blue to yellow, in light and dark themes."""
     table: Table = pg.colormap.get("cividis").getLookupTable(0.0, 1.0, 256, alpha=False).astype(np.uint8)
     return table
 

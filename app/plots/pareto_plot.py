@@ -1,4 +1,4 @@
-"""All runs as points: what they cost against what they damage, with the front that no other run beats."""
+"""Runs as points: cost against loss of quality, with the Pareto front."""
 
 from __future__ import annotations
 

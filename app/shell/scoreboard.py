@@ -207,18 +207,18 @@ class Scoreboard(QFrame):
             return
         estimated = self._session.document.predicted_kl
         if estimated is not None:
-            between = f"Foretold from sensitivities: {kl_text(estimated.low)} to {kl_text(estimated.high)}"
+            between = f"Estimated from sensitivities: {kl_text(estimated.low)} to {kl_text(estimated.high)}"
             self.quality.show_forecast(f"≈KL {kl_text(estimated.value)}", between)
         elif run is not None:
             self.quality.show_nothing("Not measured yet: Run ▸ Evaluate compares the run with the original.")
         else:
-            self.quality.show_nothing("Foretold where a budget made the recipe; measured with Run ▸ Evaluate.")
+            self.quality.show_nothing("Estimated where a budget made the recipe; measured with Run ▸ Evaluate.")
 
     def _show_decode(self, run: RunSummary | None) -> None:
         document = self._session.document
         latency = self._latencies.get(run.run) if run is not None else None
         conditions = document.conditions
-        measured = run is not None and bool(run.decode_ms) and conditions.usual
+        measured = run is not None and bool(run.decode_ms) and conditions.are_default
         if run is not None and run.decode_ms and measured:
             gain = f" ×{run.speed_up:.2f}" if run.speed_up else ""
             self.decode.show_measured(f"{1000 / run.decode_ms:.0f} tok/s{gain}", f"{run.decode_ms:.2f} ms per token")

@@ -26,7 +26,7 @@ OFFERED: tuple[Treatment, ...] = (
 def ladder(recipe: Recipe) -> tuple[Treatment, ...]:
     """From 2 to 8 bits in groups of 128 with the recipe's own solver: what a budget chooses among at first.
 
-    A recipe that treats nothing yet, or whose solver cannot serve such grids, gets the usual ladder.
+    A recipe that treats nothing yet, or whose solver cannot serve such grids, gets the default ladder.
     """
     solver = next((rule.treatment.solver for rule in recipe.rules if not rule.treatment.keeps), None)
     if solver is not None and any(solver.refusal(rung.scheme) for rung in bit_ladder(solver)):
@@ -35,7 +35,7 @@ def ladder(recipe: Recipe) -> tuple[Treatment, ...]:
 
 
 def offered(recipe: Recipe, *more: Treatment) -> tuple[Treatment, ...]:
-    """The usual ones, the ladder with the recipe's solver, those of the recipe, and `more`; each once."""
+    """The default ones, the ladder with the recipe's solver, those of the recipe, and `more`; each once."""
     own = (rule.treatment for rule in recipe.rules if not rule.treatment.keeps)
     by_key: dict[str, Treatment] = {}
     for treatment in (*OFFERED, *ladder(recipe), *own, *more):

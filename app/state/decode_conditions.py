@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchvise.core.protocol.requests import ForecastLatency
 
-_USUAL = (ForecastLatency.batch, ForecastLatency.context)
+_DEFAULT = (ForecastLatency.batch, ForecastLatency.context)
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Conditions:
     machine: str = ""
 
     @property
-    def usual(self) -> bool:
+    def are_default(self) -> bool:
         """Whether measurements are made under the same conditions."""
         return self == Conditions()
 
@@ -31,8 +31,8 @@ class Conditions:
 
     @property
     def short(self) -> str:
-        """What is unusual about them, in a few characters."""
-        amount = [self.amount] if (self.batch, self.context) != _USUAL else []
+        """What differs from the defaults, in a few characters."""
+        amount = [self.amount] if (self.batch, self.context) != _DEFAULT else []
         return ", ".join([self.machine] * bool(self.machine) + amount)
 
     @property

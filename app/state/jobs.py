@@ -103,7 +103,7 @@ class Jobs(QObject):
         return any(not job.ended and not job.quiet for job in self._jobs.values())
 
     def toggle_pause(self) -> None:
-        """Pause the running job, or let the paused one go on."""
+        """Pause the running job, or resume the paused one."""
         job = self.running
         if job is not None:
             self._client.control(job.number, "resume" if job.state == PAUSED else "pause")

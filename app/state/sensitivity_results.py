@@ -1,4 +1,4 @@
-"""What is known of the damage that treatments do: cells as they come, and the newest finished measurement."""
+"""Sensitivities that are known: cells as they come, and the newest finished measurement."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class InspectorPanel(QWidget):
         self.inputs_combo.activated.connect(self._set_inputs)
         self.inputs_form.edited.connect(self._set_inputs_field)
         self.calibration_button.clicked.connect(self.calibration_wanted)
-        self.apply_button.clicked.connect(self._make_alike)
+        self.apply_button.clicked.connect(self._apply_first_to_all)
         self.refresh()
 
     def _lay_out(self) -> None:
@@ -188,11 +188,11 @@ class InspectorPanel(QWidget):
 
     def _show_inputs(self, treated: Sequence[Treatment]) -> None:
         quantised = [treatment.activations for treatment in treated if treatment.activations is not None]
-        alike = len(quantised) in (0, len(treated))
+        uniform = len(quantised) in (0, len(treated))
         chosen = self.inputs_combo.findData(_QUANTISED if quantised else _AS_THEY_COME)
-        self.inputs_combo.setCurrentIndex(chosen if alike else -1)
-        self.inputs_form.setVisible(alike and bool(quantised))
-        self.inputs_form.show_instances(quantised if alike else ())
+        self.inputs_combo.setCurrentIndex(chosen if uniform else -1)
+        self.inputs_form.setVisible(uniform and bool(quantised))
+        self.inputs_form.show_instances(quantised if uniform else ())
 
     def _show_calibration(self, treated: Sequence[Treatment]) -> None:
         """What is learned from, where something is, and the way to change it."""
@@ -304,7 +304,7 @@ class InspectorPanel(QWidget):
 
         self._edit(change, f"Activations: {edit_title(Activations, name, value)}", f"inputs {name}")
 
-    def _make_alike(self) -> None:
+    def _apply_first_to_all(self) -> None:
         first = self._treatments[0]
         self._edit(lambda _: first, f"Apply {first.tag}")
 

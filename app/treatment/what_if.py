@@ -45,7 +45,7 @@ class WhatIfView(QWidget):
         self.combo = CalmComboBox()
         self.combo.setAccessibleName("Treatment to try")
         self.combo.setToolTip(
-            "Measured candidates, the usual treatments and those of presets; the form edits it further"
+            "Measured candidates, the default treatments and those of presets; the form edits it further"
         )
         self.combo.activated.connect(self._choose)
         self.said = wrapped("muted")

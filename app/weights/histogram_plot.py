@@ -72,7 +72,10 @@ class HistogramPlot(Plot):
         self.start()
 
     def show_traces(self, traces: Sequence[Trace], grid: Floats | None, *, logarithmic: bool, compare: bool) -> None:
-        """Draw these; compare: as densities, so that layers of different size lie over each other."""
+        """Draw these; compare: as densities, so that layers of different size lie over each other.
+
+        grid: float64 [representable values], or None for no lines.
+        """
         self._traces, self._logarithmic, self._compare = tuple(traces), logarithmic, compare
         self._grid = grid if grid is not None and 0 < len(grid) <= MAX_GRID_LINES else None
         self.redraw_soon()

@@ -15,8 +15,8 @@ _MAX_VISIBLE = 24
 class _FocusedWheel(QObject):
     """Lets the wheel through to a widget only while that has the focus."""
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() != QEvent.Type.Wheel or not isinstance(watched, QWidget) or watched.hasFocus():
+    def eventFilter(self, target: QObject, event: QEvent) -> bool:
+        if event.type() != QEvent.Type.Wheel or not isinstance(target, QWidget) or target.hasFocus():
             return False
         event.ignore()
         return True

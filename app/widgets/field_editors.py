@@ -352,7 +352,7 @@ def editor_for(declared: Setting) -> FieldEditor:
 
 
 def _is_lopsided(declared: Setting) -> bool:
-    """Whether the usual value stands so near one end of a plain scale that no slider could set its like."""
+    """Whether the default stands so near one end of a plain scale that no slider could set values of its size."""
     least, most = declared.minimum, declared.maximum
     if declared.kind != "number" or least is None or most is None or (least > 0 and most / least >= _WIDE_RATIO):
         return False

@@ -54,7 +54,7 @@ class Work:
                 self.preflight.show,
                 "Ctrl+Shift+R",
                 "mdi6.clipboard-check-outline",
-                "See what a run would meet, and mend it",
+                "See what hinders a run, and fix it",
                 enabled=self._is_open,
             ),
             Command("pause", "Pause", jobs.toggle_pause, "Ctrl+P", "mdi6.pause", enabled=is_running, text=pause_text),

@@ -56,10 +56,10 @@ def test_a_profile_of_this_machine_is_written(shell: Shell, tmp_path: Path, monk
     monkeypatch.setattr(measure_profile, "BUILDS", (Build(128, 2, 1), Build(256, 1, 1)))
     file = tmp_path / "here.json"
     found = shell.json(
-        "profile", "--quick", "--name", "Bench", "--treatment", "int3 g128", "--out", file, "--workspace", tmp_path
+        "profile", "--quick", "--name", "Laptop", "--treatment", "int3 g128", "--out", file, "--workspace", tmp_path
     )
     profile = load_profile(file)
-    assert (profile.machine, found["machine"], found["file"]) == ("Bench", "Bench", str(file))
+    assert (profile.machine, found["machine"], found["file"]) == ("Laptop", "Laptop", str(file))
     assert {"dense", "int8 channel", "int4 g128", "int4 g32", "int3 g128"} == {each.tag for each in profile.linears}
     assert {each.tokens for each in profile.linears} == {1, 8, 32, 256}
     assert {(each.batch, each.context, each.prompt) for each in profile.rests} >= {(1, 32, 0), (8, 128, 0), (1, 0, 256)}

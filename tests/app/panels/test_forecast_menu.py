@@ -59,7 +59,7 @@ def test_choices_are_told_once_and_ticked(menu: ForecastMenu, qtbot) -> None:
     menu.fill()
     titles = [action.text() for action in menu.actions()]
     assert titles == ["Sequences side by side: 16", "Tokens of context: 512", "Machine: this machine"]
-    assert not menu.conditions.usual
+    assert not menu.conditions.are_default
 
 
 def test_a_loaded_profile_is_kept_and_chosen(menu: ForecastMenu, tmp_path: Path, monkeypatch) -> None:
@@ -71,7 +71,7 @@ def test_a_loaded_profile_is_kept_and_chosen(menu: ForecastMenu, tmp_path: Path,
     assert Path(kept.file).parent != tmp_path
     assert actions(menu)["Laptop"].isChecked()
     actions(menu)[THIS_MACHINE].trigger()
-    assert menu.conditions.usual
+    assert menu.conditions.are_default
 
 
 def test_a_damaged_profile_is_a_problem_and_changes_nothing(menu: ForecastMenu, tmp_path: Path, qtbot) -> None:
@@ -81,5 +81,5 @@ def test_a_damaged_profile_is_a_problem_and_changes_nothing(menu: ForecastMenu, 
         menu.load(file)
     assert "damaged" in told.args[0].what
     assert "benchvise profile" in told.args[0].remedy
-    assert menu.conditions.usual
+    assert menu.conditions.are_default
     assert kept_profiles(str(tmp_path / "workspace")) == ()

@@ -43,7 +43,7 @@ def test_marks_the_first_difference_and_tints_the_others(panel, plots_client, pl
     assert panel.button.isEnabled()
 
 
-def test_alike_failed_and_stopped(panel, plots_client):
+def test_same_text_failed_and_stopped(panel, plots_client):
     panel.generate()
     same = Generation((" a",), (-0.1,))
     plots_client.answer(1, Generations("Once", same, same, None))

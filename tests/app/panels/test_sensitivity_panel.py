@@ -126,7 +126,7 @@ def test_the_menu_applies_the_treatment(qtbot, panel, plots_document, linears):
     menu.deleteLater()
 
 
-def test_no_damage_at_all_is_drawn(qtbot, panel, plots_document, linears):
+def test_no_kl_increase_at_all_is_drawn(qtbot, panel, plots_document, linears):
     for name in linears:
         plots_document.sensitivity[name, KEYS["int8 channel"]] = cell_of(name, "int8 channel", 0.0)
     plots_document.sensitivity_changed.emit()
@@ -163,7 +163,7 @@ def test_the_recipes_own_treatments_are_offered(panel, plots_document):
     assert panel.choices.treatments.checked() == AT_FIRST
 
 
-def test_forecasts_and_infinite_damage_have_marks_of_their_own(qtbot, panel, plots_document, linears):
+def test_forecasts_and_infinite_kl_increase_have_marks_of_their_own(qtbot, panel, plots_document, linears):
     for place, name in enumerate(linears):
         cell = cell_of(name, "int4 g128", 0.01 * (place + 1), method="fisher" if place % 2 else "enable_one")
         plots_document.sensitivity[name, KEYS["int4 g128"]] = cell

@@ -49,7 +49,7 @@ def measurement(checkpoint):
 
 
 def allocate(checkpoint, request):
-    """The answer to `request`: the finest rung whose bits per weight the budget pays, for all layers alike."""
+    """The answer to `request`: the finest rung whose bits per weight the budget pays, for all layers."""
     layers = linears(checkpoint)
     options = (*request.candidates, KEEP)
     locked = dict(request.locked)

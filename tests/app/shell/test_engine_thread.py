@@ -235,12 +235,12 @@ def test_a_killed_child_is_replaced(qtbot, monkeypatch):
 
     made = []
 
-    class Watched(EngineProcess):
+    class Recorded(EngineProcess):
         def __init__(self):
             super().__init__()
             made.append(self)
 
-    monkeypatch.setattr(client_module, "EngineProcess", Watched)
+    monkeypatch.setattr(client_module, "EngineProcess", Recorded)
     client = EngineClient()
     answers, failures = [], []
     client.ask(MakePlan(sample_path(), Recipe()), done=answers.append)

@@ -1,4 +1,4 @@
-"""Widgets side by side that go on in the next line."""
+"""Widgets side by side that continue in the next line."""
 
 import pytest
 from PySide6.QtCore import QRect, QSize

@@ -65,7 +65,7 @@ def test_mixed_layers_keep_what_was_not_edited(inspector, opened):
     assert opened.treatment_of(3).scheme == Integer(bits=8, symmetric=False, group_size=32)
 
 
-def test_apply_makes_them_alike(inspector, opened):
+def test_apply_makes_them_the_same(inspector, opened):
     opened.treat((2, 3), (Treatment(Integer(bits=4)), Treatment(Integer(bits=8))), "x")
     opened.select((2, 3))
     inspector.refresh()

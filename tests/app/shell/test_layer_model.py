@@ -213,7 +213,7 @@ def test_locks_are_marked_on_layers_and_on_folders_of_nothing_else(checkpoint):
     assert not model.data(locked, LOCKED_ROLE)
 
 
-def test_bars_follow_what_each_layer_has_and_infinite_damage_is_full(checkpoint):
+def test_bars_follow_what_each_layer_has_and_infinite_kl_increase_is_full(checkpoint):
     model = LayerModel()
     model.set_layers(prepare(checkpoint.layers))
     name = checkpoint.layers[2].name

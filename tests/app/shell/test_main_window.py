@@ -142,11 +142,11 @@ def test_selecting_a_folder_selects_the_layers_below(filled, document):
     assert filled.layers.view.selectionModel().isSelected(block)
 
 
-def test_select_alike_and_keep_from_the_context_menu(filled, document):
+def test_select_similar_and_keep_from_the_context_menu(filled, document):
     document.select((2,))
     menu = filled.layers.context_menu()
-    alike = menu.actions()[0].menu()
-    alike.actions()[0].trigger()
+    similar = menu.actions()[0].menu()
+    similar.actions()[0].trigger()
     assert [document.checkpoint.layers[i].role for i in document.selection] == ["attention.q"] * 3
     assert len(filled.layers.view.selectionModel().selectedRows(0)) >= 1
     assert {action.text() for action in menu.actions() if action.text()} >= {"Copy name", "Keep 1 layer as is"}

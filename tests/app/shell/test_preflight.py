@@ -16,7 +16,7 @@ from benchvise.core.protocol.results import Checked, Estimate, Finding, Fix, Job
 from benchvise.core.recipe.presets import load_preset
 
 INT8 = load_preset("int8-channel")
-MENDED = load_preset("int4-g128")
+FIXED = load_preset("int4-g128")
 FINE = Checked((Finding("disk", "fine", "Fits on the disk"),), "", may_run=True, loads=True)
 LAYERS = tuple(f"model.layers.{number}.mlp.up_proj" for number in range(40))
 WARNS = Checked(
@@ -27,7 +27,7 @@ WARNS = Checked(
             "vLLM loads these layers under a condition",
             "Why.",
             LAYERS,
-            (Fix("Use 4 bits", MENDED), Fix("Export dense", target="dense")),
+            (Fix("Use 4 bits", FIXED), Fix("Export dense", target="dense")),
         ),
         Finding("disk", "fine", "Fits on the disk"),
     ),
@@ -136,20 +136,20 @@ def test_the_check_opens_the_panel_always(flight, client):
     assert flight.started == []
 
 
-def test_a_mend_is_one_undoable_click_and_is_checked_again(flight, client, opened):
+def test_a_fix_is_one_undoable_click_and_is_checked_again(flight, client, opened):
     flight.run()
     answer(client, WARNS)
     flight.dialog.cards[0].buttons[0].click()
-    assert opened.recipe == MENDED
+    assert opened.recipe == FIXED
     assert opened.undo.undoText() == "Use 4 bits"
     assert not flight.dialog.run_button.isEnabled()
-    assert answer(client, FINE).recipe == MENDED
+    assert answer(client, FINE).recipe == FIXED
     assert flight.dialog.verdict.text() == "Ready to run"
     opened.undo.undo()
     assert opened.recipe == INT8
 
 
-def test_a_mend_may_choose_another_target(flight, client):
+def test_a_fix_may_choose_another_target(flight, client):
     flight.show()
     answer(client, WARNS)
     flight.dialog.cards[0].buttons[1].click()
@@ -163,7 +163,7 @@ def test_another_runtime_is_checked_and_remembered(flight, client):
     box = flight.dialog.runtime
     box.setCurrentIndex(box.findData("vllm"))
     box.activated.emit(box.currentIndex())
-    refused = Checked((Finding("fused", "blocks", "Not alike"),), "vllm", may_run=True, loads=False)
+    refused = Checked((Finding("fused", "blocks", "Not the same"),), "vllm", may_run=True, loads=False)
     assert answer(client, refused).runtime == "vllm"
     assert flight.dialog.verdict.text() == "It can run, but vLLM would not load the result"
     assert flight.dialog.run_button.text() == "Run anyway"
@@ -175,11 +175,11 @@ def test_another_runtime_is_checked_and_remembered(flight, client):
 def test_an_answer_about_an_older_recipe_is_asked_again(flight, client, opened):
     flight.run()
     first = client.last(CheckRecipe)
-    opened.set_recipe(MENDED, "Another")
+    opened.set_recipe(FIXED, "Another")
     client.say(Finished(first, FINE))
     assert flight.started == []
-    assert answer(client, FINE).recipe == MENDED
-    assert flight.started == [MENDED]
+    assert answer(client, FINE).recipe == FIXED
+    assert flight.started == [FIXED]
 
 
 def test_a_check_that_fails_is_said_and_stops_nobody(flight, client):

@@ -102,7 +102,7 @@ def test_only_one_layer_can_be_tried(inspector, opened):
     assert not inspector.what_if.isVisible()
 
 
-def test_candidates_presets_and_the_usual_ones_are_offered(inspector, opened):
+def test_candidates_presets_and_the_default_ones_are_offered(inspector, opened):
     opened.try_out(INT2)
     combo = inspector.what_if.combo
     texts = [combo.itemText(row) for row in range(combo.count())]
