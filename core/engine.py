@@ -29,6 +29,7 @@ from benchvise.core.protocol import requests, results
 from benchvise.core.recent import Recent
 from benchvise.core.recipe.plan import DROPPED, Plan, make_plan
 from benchvise.core.recipe.recipe import Recipe
+from benchvise.core.wording import sentences
 from benchvise.core.workspace.workspace import RUN_PREFIX, Workspace
 
 LAYERS_PER_PART = 1000
@@ -126,7 +127,7 @@ def planned(plan: Plan) -> results.Planned:
         bits_per_weight=plan.bits_per_weight,
         bits_per_treated_weight=plan.bits_per_treated_weight,
         treated_layers=len(plan.treated_rows),
-        warnings=(*plan.warnings, *plan_export(plan, AUTO).warnings),
+        warnings=(*plan.plan_warnings, *plan_export(plan, AUTO).plan_warnings),
         calibration=plan.calibration.in_words if plan.calibration is not None else "",
     )
 
@@ -171,7 +172,7 @@ def _compress(request: requests.Compress, progress: Progress) -> results.Run:
     dense_too = bool(request.dense) and not is_dense_folder(planned)
     if dense_too:
         preview(plan, Dense.key, request.dense, earlier)
-    for warning in planned.warnings:
+    for warning in sentences(planned.plan_warnings):
         progress.note(warning)
     _keep_estimated(request)
     run = compress(request, progress)

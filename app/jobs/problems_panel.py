@@ -22,6 +22,7 @@ from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme
+from benchvise.core.wording import sentences
 
 _PROBLEM = int(Qt.ItemDataRole.UserRole)
 
@@ -103,7 +104,7 @@ class ProblemsPanel(QWidget):
         if document.checkpoint is not None:
             found += [Problem(warning, during="Checkpoint") for warning in document.checkpoint.warnings]
         if document.plan is not None:
-            found += [Problem(warning, during="Plan") for warning in document.plan.warnings]
+            found += [Problem(warning, during="Plan") for warning in sentences(document.plan.warnings)]
         return found
 
     def _add(self, problem: Problem, name: str, colour: str) -> None:

@@ -19,9 +19,9 @@ from benchvise.core.errors import CheckpointError, RecipeError
 from benchvise.core.protocol.budget import LATENCY
 from benchvise.core.protocol.requests import Allocate
 from benchvise.core.protocol.results import LayerCosts
-from benchvise.core.recipe.plan import finding_as_sentence
 from benchvise.core.recipe.recipe import KEEP, Treatment
 from benchvise.core.surgery.derived import Operated
+from benchvise.core.wording import about_layers
 from benchvise.core.workspace.layer_costs import load_layer_costs
 from benchvise.core.workspace.sensitivities import Damages, load_sensitivities
 from benchvise.core.workspace.workspace import Workspace
@@ -157,7 +157,7 @@ def _notes(table: Table, kl_increase: Floats, estimated: Floats, locks: Mapping[
                 findings.setdefault(f"{treatment.tag} was not measured and is not chosen", []).append(layer.name)
             elif np.isinf(kl_increase[i, j]):
                 findings.setdefault(f"{treatment.tag} breaks the model and is not chosen", []).append(layer.name)
-    notes = [finding_as_sentence(finding, names) for finding, names in findings.items()]
+    notes = [about_layers(finding, names) for finding, names in findings.items()]
     if estimated.any():
         notes.append(f"{int(estimated.sum())} of {kl_increase.size} damages are foretold from gradients, not measured")
     return notes

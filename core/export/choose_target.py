@@ -74,6 +74,4 @@ def _with_refusals(found: ExportPlan, refused: list[str], treatment_of: Treatmen
     shrinks = any(treatment_of(layer).bytes_after(layer) < layer.nbytes for layer in layers)
     if not refused or found.packed() or not shrinks:
         return found
-    everything = f"Everything is written dense, in the original dtype. {refused[0]}."
-    plan_warning = PlanWarning("everything", everything, refused[0])
-    return replace(found, plan_warnings=(plan_warning, *found.plan_warnings))
+    return replace(found, plan_warnings=(PlanWarning("everything", cause=refused[0]), *found.plan_warnings))

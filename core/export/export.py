@@ -31,6 +31,7 @@ from benchvise.core.protocol.results import Exported
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.weights.open import open_weights, run_weights
 from benchvise.core.weights.weights import Weights
+from benchvise.core.wording import sentences
 from benchvise.core.workspace.run_record import RunRecord
 from benchvise.core.workspace.workspace import RUN_PREFIX, Workspace
 
@@ -51,9 +52,11 @@ class ExportSource:
 
     def provenance(self, plan: ExportPlan) -> Provenance:
         if self.run is not None:
-            return provenance_of_run(self.run, self.weights, plan.target, plan.warnings)
+            return provenance_of_run(self.run, self.weights, plan.target, sentences(plan.plan_warnings))
         place = Path(self.weights.checkpoint.path)
-        return provenance_of_folder(place if place.is_dir() else place.parent, plan.target, plan.warnings)
+        return provenance_of_folder(
+            place if place.is_dir() else place.parent, plan.target, sentences(plan.plan_warnings)
+        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def write_source(
     """
     weights, target = source.weights, target_of(plan.target)
     out = check_output(out_path, source.inputs(), suffix=target.suffix)
-    for warning in plan.warnings:
+    for warning in sentences(plan.plan_warnings):
         progress.note(warning)
     beside = _beside(target, source, plan)
     with output_place(out, single_file=bool(target.suffix)) as place:
@@ -212,5 +215,5 @@ def _exported(out: Path, place: Path, plan: ExportPlan) -> Exported:
         target=plan.target,
         bytes_on_disk=sum(path.stat().st_size for path in files),
         files=tuple(path.relative_to(root).as_posix() for path in files),
-        warnings=plan.warnings,
+        warnings=plan.plan_warnings,
     )

@@ -55,11 +55,6 @@ class ExportPlan:
     modules: frozenset[str] = frozenset()
     refusal: str = ""
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """The plan warnings as sentences."""
-        return tuple(plan_warning.sentence for plan_warning in self.plan_warnings)
-
     def tensors(self) -> list[StoredTensor]:
         return [tensor for planned in self.layers for tensor in planned.tensors()]
 

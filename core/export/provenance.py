@@ -11,6 +11,7 @@ from typing import Any
 from benchvise.core.errors import CheckpointError
 from benchvise.core.recipe.recipe import Recipe
 from benchvise.core.weights.weights import Weights
+from benchvise.core.wording import sentences
 from benchvise.core.workspace.run_record import MEASUREMENTS, RECIPE, RunRecord
 
 FOLDER = "benchvise"
@@ -29,11 +30,11 @@ def provenance_of_run(run: RunRecord, weights: Weights, target: str, warnings: t
 
     "changed" lists the layers that are stored as before, but with values that a transform or polish gave them.
     """
-    result = asdict(run.result)
-    described = result | {
+    described = asdict(run.result) | {
         "checkpoint": Path(run.checkpoint_path).name,
         "checkpoint_identity": run.manifest.checkpoint_identity,
         "created": run.manifest.created,
+        "warnings": list(sentences(run.result.warnings)),
         "out": "",
         "target": target,
         "treatments": {

@@ -22,6 +22,7 @@ from benchvise.core.protocol.results import Estimate, LayerCompressed, Run
 from benchvise.core.recipe.plan import Plan, make_plan
 from benchvise.core.text import byte_text
 from benchvise.core.tuning.stage import TuningStage
+from benchvise.core.wording import sentences
 from benchvise.core.workspace.run_record import RunRecord
 from benchvise.core.workspace.workspace import Workspace
 
@@ -42,7 +43,7 @@ def compress(request: Compress, progress: Progress) -> Run:
     text = _text(plan)
     # Cutting a text into tokens takes a hundred times its size, which else counted as the job's.
     release_freed()
-    for warning in (*plan.warnings, *(text.notes if text is not None else ())):
+    for warning in (*sentences(plan.plan_warnings), *(text.notes if text is not None else ())):
         progress.note(warning)
     nbytes = float(plan.bytes_after)
     workspace.keep_forecast(plan.source, plan.recipe, "bytes", Estimate(nbytes, nbytes, nbytes))

@@ -14,7 +14,6 @@ class TextFound:
 
     windows: int = 0
     window_tokens: int = 0
-    notes: tuple[str, ...] = ()
     refusal: UserError | None = None
 
 

@@ -23,6 +23,7 @@ from benchvise.core.methods.calibration import Calibration
 from benchvise.core.preflight.facts import Facts, Surprise, TextFound
 from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.results import Estimate
+from benchvise.core.recipe.fitting import is_routed_expert
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import compute_device
@@ -72,7 +73,7 @@ def _read(path: str, calibration: Calibration, seed: int, stamp: int) -> TextFou
         found = calibration_text(open_checkpoint(path), calibration, seed)
     except UserError as error:
         return TextFound(refusal=error)
-    return TextFound(found.ids.shape[0], found.ids.shape[1], found.notes)
+    return TextFound(found.ids.shape[0], found.ids.shape[1])
 
 
 def _surprises(plan: Plan) -> Iterator[Surprise]:
@@ -105,8 +106,8 @@ def _in_general(plan: Plan) -> Iterator[Surprise]:
         if transform.reach == "block":
             title = f"{transform.title} is left out wherever it gains too little"
             yield Surprise("transform", title, "Block by block, as calibration shows; each is told in the run's log.")
-    learned = tuple(row.layer.name for row in plan.treated_rows if row.treatment.needs_calibration)
-    experts = any(".experts." in name for name in learned)
+    learned = [row.layer for row in plan.treated_rows if row.treatment.needs_calibration]
+    experts = any(map(is_routed_expert, learned))
     if learned:
         detail = (
             "Weights of inputs that are always zero are rounded to nearest; damping rises where moments are singular"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.errors import UserError
 from benchvise.core.preflight import changes
-from benchvise.core.preflight.fallbacks import USUAL_GROUPS
+from benchvise.core.preflight.fallbacks import DEFAULT_GROUPS
 from benchvise.core.preflight.wording import these
 from benchvise.core.protocol.results import Finding, Fix
 from benchvise.core.recipe.editing import treat
@@ -15,14 +15,14 @@ from benchvise.core.recipe.plan import Plan, make_plan
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import KEEP, Recipe
 
-_USUAL = "int4-g128"
+_DEFAULT = "int4-g128"
 
 
 def refused_recipe(checkpoint: Checkpoint, recipe: Recipe, error: UserError) -> Finding:
     """The refusal as a finding, with mends that can be planned."""
     detail = error.remedy if not error.where else f"{error.where}. {error.remedy}"
     if _plan(checkpoint, recipe, allow_empty=True) is not None:
-        fixes = [Fix(f"Use the preset {_USUAL}", load_preset(_USUAL))]
+        fixes = [Fix(f"Use the preset {_DEFAULT}", load_preset(_DEFAULT))]
         return Finding("nothing", "blocks", error.what, detail, fixes=_planned(checkpoint, fixes))
     layers = _indivisible(checkpoint, recipe)
     fixes = list(_candidates(recipe, layers, checkpoint))
@@ -32,7 +32,7 @@ def refused_recipe(checkpoint: Checkpoint, recipe: Recipe, error: UserError) -> 
 
 
 def _candidates(recipe: Recipe, layers: list[Layer], checkpoint: Checkpoint) -> Iterator[Fix]:
-    for size in (*USUAL_GROUPS, 16):
+    for size in (*DEFAULT_GROUPS, 16):
         grouped = changes.in_every_rule(recipe, changes.grouped(size))
         if _plan(checkpoint, grouped) is not None:
             yield Fix(f"Use groups of {size} (divides all layers)", grouped)

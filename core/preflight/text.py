@@ -7,6 +7,7 @@ from typing import Literal
 
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.facts import Facts, Surprise
+from benchvise.core.preflight.wording import capital
 from benchvise.core.protocol.results import Finding, Fix
 from benchvise.core.recipe.editing import set_transforms
 from benchvise.core.recipe.plan import Plan
@@ -14,7 +15,7 @@ from benchvise.core.recipe.plan import Plan
 Level = Literal["warns", "tells", "blocks"]
 
 MAX_WINDOWS_SHORT = 0.5
-"""A text that fills no more than this share of the windows is worth a warning of its own."""
+"""A text that fills no more than this part of the windows is worth a warning."""
 
 
 def text_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
@@ -26,27 +27,31 @@ def text_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
     shipped = (Fix("Use the shipped text", changes.with_text(plan.recipe, "")),) if asked.text else ()
     if found.refusal is not None:
         refusal = found.refusal
-        where = f"{refusal.where}. " if refusal.where else ""
-        yield Finding("calibration", "blocks", refusal.what, f"{where}{refusal.remedy}", fixes=(*shipped, nearest))
+        detail = f"{refusal.where}. {refusal.remedy}" if refusal.where else refusal.remedy
+        yield Finding("calibration", "blocks", refusal.what, detail, fixes=(*shipped, nearest))
         return
-    for note in found.notes:
-        short = found.windows < asked.windows and "fills only" in note
+    where = asked.text or "the shipped text"
+    if found.windows < asked.windows:
         fewer = Fix(f"Use {found.windows} windows", changes.with_windows(plan.recipe, found.windows))
+        level: Level = "warns" if found.windows <= MAX_WINDOWS_SHORT * asked.windows else "tells"
+        title = f"{found.windows} of {asked.windows} calibration windows"
+        detail = f"{capital(where)} has no more windows of {found.window_tokens} tokens."
+        yield Finding("calibration", level, title, detail, fixes=(fewer, *shipped))
+    if found.window_tokens < asked.window_tokens:
         shorter = Fix(
             f"Use windows of {found.window_tokens} tokens", changes.with_window_tokens(plan.recipe, found.window_tokens)
         )
-        level: Level = "warns" if short and found.windows <= MAX_WINDOWS_SHORT * asked.windows else "tells"
-        fixes = (fewer, *shipped) if short else (shorter,)
-        title = f"{found.windows} of {asked.windows} calibration windows" if short else "Shorter calibration windows"
-        yield Finding("calibration", level, title, f"{note.rstrip('.')}.", fixes=fixes)
-    if not found.notes:
+        title = "Shorter calibration windows"
+        detail = f"{found.window_tokens} tokens instead of {asked.window_tokens}: the model knows no more positions."
+        yield Finding("calibration", "tells", title, detail, fixes=(shorter,))
+    if found.windows >= asked.windows and found.window_tokens >= asked.window_tokens:
         tokens = found.windows * found.window_tokens
         title = f"Calibration: {found.windows:,} windows of {found.window_tokens:,} tokens"
-        yield Finding("calibration", "fine", title, f"{tokens:,} tokens from {asked.text or 'the shipped text'}.")
+        yield Finding("calibration", "fine", title, f"{tokens:,} tokens from {where}.")
 
 
 def surprise_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
-    """What the run will say when it comes to it."""
+    """What the run will report when it reaches the step."""
     for surprise in facts.surprises:
         level: Level = "blocks" if surprise.refuses else "tells"
         yield Finding(

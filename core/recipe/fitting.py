@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.recipe.plan_warning import PlanWarning
 from benchvise.core.recipe.recipe import Treatment
 
+InputObstacle = Literal["kept", "embedding", "not linear", "expert", "router", "no architecture"]
+"""Why the inputs of a layer cannot be quantised."""
 
-def fitted(treatment: Treatment, layer: Layer, *, runs: bool = True) -> tuple[Treatment, tuple[str, ...]]:
-    """The treatment as it fits `layer`, and every departure from what was asked, as phrases.
+_EXPERT = "mlp.expert."
+"""How the roles of an expert's matrices begin; models compute those of a block in one piece."""
 
-    runs: whether the checkpoint names an architecture, so that its layers can be seen at work. Raises RecipeError when
+
+def fitted(treatment: Treatment, layer: Layer, *, runs: bool = True) -> tuple[Treatment, tuple[PlanWarning, ...]]:
+    """The treatment as it fits `layer`, and every difference from what was asked, without the layer's name.
+
+    runs: whether the checkpoint names an architecture, so that its layers can be observed. Raises RecipeError when
     the scheme cannot be carried out, naming the layer and a remedy.
     """
-    scheme, plan_warnings = treatment.scheme.fitted(layer)
+    scheme, notes = treatment.scheme.fitted(layer)
+    cause = "groups" if treatment.scheme.regrouped(scheme) else ""
+    plan_warnings = tuple(PlanWarning("fitted", cause=cause, got=note) for note in notes)
     found = treatment if scheme is treatment.scheme else replace(treatment, scheme=scheme)
-    if found.activations is None:
+    obstacle = _input_obstacle(found, layer, runs=runs)
+    if obstacle is None:
         return found, plan_warnings
-    obstacle = _inputs_stay(found, layer, runs=runs)
-    if not obstacle:
-        return found, plan_warnings
-    return replace(found, activations=None), (*plan_warnings, f"inputs are not quantised: {obstacle}")
+    return replace(found, activations=None), (*plan_warnings, PlanWarning("inputs", cause=obstacle))
 
 
-def _inputs_stay(treatment: Treatment, layer: Layer, *, runs: bool) -> str:
-    """Why the inputs of the layer cannot be quantised, "" when they can."""
+def is_routed_expert(layer: Layer) -> bool:
+    """Whether the layer belongs to one of the experts that a router chooses from."""
+    return layer.role.startswith(_EXPERT)
+
+
+def _input_obstacle(treatment: Treatment, layer: Layer, *, runs: bool) -> InputObstacle | None:
+    """None when the inputs of the layer can be quantised, or nothing asks for that."""
+    if treatment.activations is None:
+        return None
     if treatment.keeps:
-        return "layers that are kept compute with inputs as they are"
+        return "kept"
     if layer.kind == "embedding":
-        return "an embedding is looked up, not multiplied"
+        return "embedding"
     if layer.kind != "linear" or len(layer.shape) != 2:
-        return "it is no linear layer"
-    if ".experts." in layer.name:
-        return "models compute all experts of a block in one piece, with no layer for each"
+        return "not linear"
+    if is_routed_expert(layer):
+        return "expert"
     if layer.role == "mlp.router":
-        return "routers choose experts by them"
-    if treatment.activations is not None and treatment.activations.needs_calibration and not runs:
-        return "fixed scales come from calibration text, and no config.json says how the network computes"
-    return ""
+        return "router"
+    return "no architecture" if treatment.activations.needs_calibration and not runs else None

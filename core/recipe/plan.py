@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,15 +15,12 @@ from benchvise.core.recipe.layer_matcher import WORDS
 from benchvise.core.recipe.plan_warning import PlanWarning
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
 from benchvise.core.recipe.resolve import UnmatchedPattern, resolve
-from benchvise.core.settings import did_you_mean
 from benchvise.core.surgery.derived import Operated
 from benchvise.core.surgery.operate import operate
+from benchvise.core.wording import sentences
 
-MAX_LISTED = 8
 DROPPED = "dropped"
 """What stands in the place of a treatment for layers that surgery leaves out."""
-
-_NO_MATRIX = "kept as they are, being no floating-point matrices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Plan:
     operated:   the checkpoint as it was opened, and what surgery makes of it; rules name layers of the former.
     treatments: the distinct treatments, already fitted to their layers; `choice[i]` indexes them for layer i.
     rules:      per layer the rule that decided, -1 for none.
-    departures: every fallback, unmatched target and skipped layer.
+    plan_warnings: every fallback, unmatched pattern and skipped layer.
     """
 
     operated: Operated
@@ -72,11 +70,6 @@ class Plan:
     def source(self) -> Checkpoint:
         """The checkpoint as it was opened: what names the run, and what its result is compared with."""
         return self.operated.source
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """The departures as sentences."""
-        return tuple(plan_warning.sentence for plan_warning in self.plan_warnings)
 
     def row(self, index: int) -> PlanRow:
         rule, layer = self.rules[index], self.checkpoint.layers[index]
@@ -129,15 +122,6 @@ class Plan:
         return 8 * sum(row.bytes_after for row in rows) / parameters if parameters else 0.0
 
 
-@dataclass(frozen=True)
-class _Finding:
-    """What is said of one or more layers: the fields of a `PlanWarning`."""
-
-    kind: str
-    reason: str
-    regroups: bool = False
-
-
 def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = False) -> Plan:
     """Resolve `recipe` on `checkpoint`.
 
@@ -159,30 +143,29 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
         raise RecipeError(
             "The recipe treats no layer of this checkpoint",
             where=checkpoint.path,
-            remedy=" ".join(plan.warnings[:3]) or "Add a rule with targets, for example 'targets: [linears]'.",
+            remedy=" ".join(sentences(plan.plan_warnings[:3]))
+            or "Add a rule with targets, for example 'targets: [linears]'.",
         )
-    lost = _lost_without_architecture(plan)
-    return replace(plan, plan_warnings=(*plan.plan_warnings, PlanWarning("lost", lost, lost))) if lost else plan
+    return replace(plan, plan_warnings=(*plan.plan_warnings, *_lost_without_architecture(plan)))
 
 
 def _idle(operated: Operated, recipe: Recipe) -> Iterator[PlanWarning]:
     for step, surgery in zip(operated.steps, recipe.surgery, strict=True):
         if step.checkpoint is step.source:
-            sentence = f"The surgery '{surgery.title}' changes nothing: it names nothing to leave out"
-            yield PlanWarning("unmatched", sentence, sentence)
+            yield PlanWarning("idle", asked=surgery.title)
 
 
-def _lost_without_architecture(plan: Plan) -> str:
-    """What the recipe asks of a network at work that plain tensors cannot give, as a sentence; "" for nothing."""
+def _lost_without_architecture(plan: Plan) -> Iterator[PlanWarning]:
+    """What the recipe asks of a network that runs, and plain tensors cannot give."""
     if plan.checkpoint.architecture:
-        return ""
-    layers = [row.layer.name for row in plan.treated_rows if row.treatment.needs_calibration]
-    lost = [f"the transform '{transform.title}' is not carried out" for transform in plan.recipe.transforms]
-    lost += [f"the tuning step '{step.title}' is not carried out" for step in plan.recipe.tuning]
+        return
+    layers = tuple(row.layer.name for row in plan.treated_rows if row.treatment.needs_calibration)
     if layers:
-        count = f"{len(layers)} layers are" if len(layers) > 1 else f"'{layers[0]}' is"
-        lost.insert(0, f"{count} solved from weights alone, as if every input mattered alike")
-    return f"Without an architecture (no config.json names one) {', '.join(lost)}" if lost else ""
+        yield PlanWarning("lost", layers, cause="calibration")
+    for transform in plan.recipe.transforms:
+        yield PlanWarning("lost", cause="transform", asked=transform.title)
+    for step in plan.recipe.tuning:
+        yield PlanWarning("lost", cause="tuning", asked=step.title)
 
 
 def already_quantised(checkpoint: Checkpoint) -> CheckpointError:
@@ -190,7 +173,7 @@ def already_quantised(checkpoint: Checkpoint) -> CheckpointError:
     return CheckpointError(
         f"The checkpoint is already quantised ({method})",
         where=checkpoint.path,
-        remedy="Open the original checkpoint it was made from; compressing twice only adds damage.",
+        remedy="Open the original checkpoint it was made from; compressing twice only adds error.",
     )
 
 
@@ -201,43 +184,29 @@ def _resolve(operated: Operated, recipe: Recipe, decided: list[int], plan_warnin
     choice: list[int] = []
     sizes: list[int] = []
     problems: list[RecipeError] = []
-    findings: dict[_Finding, list[str]] = {}
+    findings: dict[PlanWarning, list[str]] = {}
     for index, layer in enumerate(checkpoint.layers):
         asked = recipe.rules[decided[index]].treatment if decided[index] >= 0 else KEEP
         if not asked.keeps and not layer.compressible:
-            findings.setdefault(_Finding("skipped", _NO_MATRIX), []).append(layer.name)
+            findings.setdefault(PlanWarning("skipped"), []).append(layer.name)
             decided[index], asked = -1, KEEP
         try:
             treatment, fallbacks = fitted(asked, layer, runs=bool(checkpoint.architecture))
         except RecipeError as error:
             problems.append(error)
             continue
-        regroups = asked.scheme.regrouped(treatment.scheme)
-        full_inputs = asked.activations is not None and treatment.activations is None
         for fallback in fallbacks:
-            kind = "inputs" if full_inputs and fallback is fallbacks[-1] else "fitted"
-            finding = _Finding(kind, fallback, regroups=regroups and kind == "fitted")
-            findings.setdefault(finding, []).append(layer.name)
+            findings.setdefault(fallback, []).append(layer.name)
         if treatment not in places:
             places[treatment] = len(treatments)
             treatments.append(treatment)
         choice.append(places[treatment])
         sizes.append(layer.nbytes if treatment.keeps else treatment.bytes_after(layer))
         if sizes[-1] > layer.nbytes:
-            grown = f"{treatment.tag} takes more bytes than the layer has now"
-            findings.setdefault(_Finding("larger", grown), []).append(layer.name)
+            findings.setdefault(PlanWarning("larger", asked=treatment.tag), []).append(layer.name)
     if problems:
         raise _together(problems)
-    plan_warnings += [
-        PlanWarning(
-            found.kind,
-            finding_as_sentence(found.reason, names),
-            found.reason,
-            tuple(names),
-            regroups=found.regroups,
-        )
-        for found, names in findings.items()
-    ]
+    plan_warnings += [replace(found, layers=tuple(names)) for found, names in findings.items()]
     return Plan(operated, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(plan_warnings))
 
 
@@ -250,18 +219,9 @@ def _together(problems: list[RecipeError]) -> RecipeError:
     return RecipeError(f"{first.what}; likewise {names}{more}", where=first.where, remedy=first.remedy)
 
 
-def finding_as_sentence(finding: str, names: list[str]) -> str:
-    """One finding and the layers it is about, as one line."""
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    count = f"{len(names)} layers" if len(names) > 1 else "1 layer"
-    return f"{count}: {finding}: {', '.join(names[:MAX_LISTED])}{more}"
-
-
 def _unmatched(found: UnmatchedPattern, checkpoint: Checkpoint) -> PlanWarning:
     known = {*WORDS, *(f"role:{layer.role}" for layer in checkpoint.layers)}
     if len(checkpoint.layers) < 5000:  # comparing with more names takes longer than the plan itself
         known.update(layer.name for layer in checkpoint.layers)
-    hint = did_you_mean(found.pattern, known)
-    hint = hint if hint.startswith("Did") else ""
-    sentence = f"Rule {found.rule + 1}: the {found.key} '{found.pattern}' matches no layer. {hint}".rstrip()
-    return PlanWarning("unmatched", sentence, sentence, unmatched=found)
+    near = difflib.get_close_matches(found.pattern, sorted(known), n=1)
+    return PlanWarning("unmatched", rule=found.rule, cause=found.key, asked=found.pattern, got=near[0] if near else "")

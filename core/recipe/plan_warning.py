@@ -1,26 +1,60 @@
-"""What will not be done as a recipe says, and to which layers."""
+"""What will not be done as a recipe says, and to which layers: facts, of which `core.wording` makes sentences."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from benchvise.core.recipe.resolve import UnmatchedPattern
+WarningKind = Literal[
+    "fitted", "inputs", "skipped", "larger", "unmatched", "idle", "lost",
+    "dense", "adapted", "run inputs", "everything", "sentence",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PlanWarning:
-    """One way in which the plan differs from the recipe; `sentence` says it to people.
+    """One way in which the plan, or what is exported, differs from the recipe.
 
-    kind:   "fitted" (done a little otherwise), "inputs" (they stay as they are), "skipped", "larger", "unmatched",
-            "lost", "dense" (written dense), "adapted" (stored in a different form, with the same values), "everything".
-    reason: why, as a phrase; layers: all that it is about, empty for those about none.
-    unmatched: the pattern, of the kind "unmatched"; None for a surgery that names nothing.
-    regroups: whether a group size was replaced because it does not divide the inputs of the layers.
+    kind:
+        "fitted"      the scheme is fitted to the layers; got: how, in the method's own words; cause: "groups" when
+                      the group size was replaced because it does not divide the inputs, else "".
+        "inputs"      inputs are not quantised; cause: an `InputObstacle`.
+        "skipped"     layers that are no floating-point matrices are kept.
+        "larger"      the layers need more bytes than before; asked: the tag of the treatment.
+        "unmatched"   a pattern matches no layer; rule: index of its rule; cause: "target" or "ignore"; asked: the
+                      pattern; got: the nearest pattern that matches, "" when none is near.
+        "idle"        a surgery changes nothing; asked: its title.
+        "lost"        there is no architecture to run; cause: "calibration", "transform" or "tuning"; asked: the title
+                      of the transform or step.
+        "dense"       layers are written dense; treatments: the tag of each; cause: why, in the target's own words.
+        "adapted"     layers are stored in a different form with the same values; asked: the tag of the scheme; got: the
+                      form, in the target's own words.
+        "run inputs"  inputs are quantised in the run, and what is written cannot say so.
+        "everything"  every layer is written dense; cause: why another target refused, in its own words.
+        "sentence"    got: a warning that an earlier version kept as text.
+    layers: all that the warning is about, empty for those about none.
     """
 
-    kind: str
-    sentence: str
-    reason: str
+    kind: WarningKind
     layers: tuple[str, ...] = ()
-    unmatched: UnmatchedPattern | None = None
-    regroups: bool = False
+    rule: int | None = None
+    cause: str = ""
+    asked: str = ""
+    got: str = ""
+    treatments: tuple[str, ...] = ()
+
+
+def parse_plan_warning(value: object) -> PlanWarning:
+    """The warning that a JSON file holds: an object, or the sentence that earlier versions wrote.
+
+    Raises TypeError and ValueError for anything else.
+    """
+    if isinstance(value, str):
+        return PlanWarning("sentence", got=value)
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{type(value).__name__} is no warning")
+    if value.get("kind") not in get_args(WarningKind):
+        raise ValueError(f"There is no warning of the kind {value.get('kind')!r}")
+    lists = {key: tuple(value.get(key, ())) for key in ("layers", "treatments")}
+    return PlanWarning(**{**value, **lists})

@@ -9,9 +9,9 @@ from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.errors import CheckpointError, RecipeError
 from benchvise.core.recipe.fitting import fitted
 from benchvise.core.recipe.layer_matcher import matching
-from benchvise.core.recipe.plan import finding_as_sentence
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.sensitivity.treated import solved_alone
+from benchvise.core.wording import about_layers, reason
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,12 @@ def tasks_of(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> tuple[
     for layer in layers:
         for treatment in treatments:
             try:
-                fit, notes = fitted(treatment, layer)
+                fit, plan_warnings = fitted(treatment, layer)
             except RecipeError as error:
                 refusal = refusal or error
                 findings.add("not measured with {}, which does not fit", treatment, layer)
                 continue
+            notes = tuple(map(reason, plan_warnings))
             if fit.scheme.shared:
                 notes = (*notes, "counted over the layer alone")
             if fit.activations is not None and fit.activations.needs_calibration:
@@ -90,5 +91,5 @@ class _Findings:
                 tags.setdefault(tuple(names), []).append(tag)
             for where, together in tags.items():
                 words = together[0] if len(together) == 1 else f"{', '.join(together[:-1])} and {together[-1]}"
-                found.append(finding_as_sentence(finding.format(words), list(where)))
+                found.append(about_layers(finding.format(words), list(where)))
         return found

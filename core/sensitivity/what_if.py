@@ -25,6 +25,7 @@ from benchvise.core.sensitivity.treated import Treated, TreatedLayers, solved_al
 from benchvise.core.text import byte_text
 from benchvise.core.weights.open import open_weights
 from benchvise.core.weights.weights import Weights
+from benchvise.core.wording import reason
 
 SHOWN_TOKENS = 2048
 """What solvers are shown here at most: enough for an idea of what they do."""
@@ -47,8 +48,8 @@ def what_if(request: WhatIf, progress: Progress) -> WhatIfAnswer:
     if checkpoint.quantization is not None:
         raise already_quantised(checkpoint)
     layer = checkpoint.layer(request.layer)
-    treatment, notes = fitted(request.treatment, layer, runs=bool(checkpoint.architecture))
-    notes = (*notes, *solved_alone(treatment)[1])
+    treatment, plan_warnings = fitted(request.treatment, layer, runs=bool(checkpoint.architecture))
+    notes = (*map(reason, plan_warnings), *solved_alone(treatment)[1])
     obstacle = _obstacle(checkpoint)
     context = None
     if not obstacle:

@@ -21,6 +21,7 @@ from benchvise.core.protocol.results import (
     Run,
     RunSummary,
 )
+from benchvise.core.recipe.plan_warning import PlanWarning, parse_plan_warning
 from benchvise.core.recipe.recipe import KEEP, Recipe, parse_recipe
 from benchvise.core.workspace import journal
 from benchvise.core.workspace.atomic_files import write_text
@@ -56,7 +57,7 @@ class Manifest:
     bits_per_treated_weight: float
     bytes_before: int
     bytes_after: int
-    warnings: tuple[str, ...]
+    warnings: tuple[PlanWarning, ...]
     seconds: float = 0.0
     peak_rss_bytes: int = 0
     stored_bytes: int = 0
@@ -264,7 +265,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def _manifest(path: Path) -> Manifest:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Manifest(**(found | {"warnings": tuple(found["warnings"])}))
+        return Manifest(**(found | {"warnings": tuple(map(parse_plan_warning, found["warnings"]))}))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             "The run cannot be read", where=str(path), remedy="Delete its folder if it is not needed any more."

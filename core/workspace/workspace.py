@@ -110,7 +110,7 @@ class Workspace:
             bits_per_treated_weight=plan.bits_per_treated_weight,
             bytes_before=plan.bytes_before,
             bytes_after=plan.bytes_after,
-            warnings=plan.warnings,
+            warnings=plan.plan_warnings,
         )
         folder = self.path / "runs" / name
         try:

@@ -24,6 +24,7 @@ from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.weights.open import open_weights
+from benchvise.core.wording import sentences
 from benchvise.core.workspace.workspace import Workspace
 
 SAMPLE = str(Path(__file__).parents[2] / "resources" / "sample")
@@ -83,7 +84,7 @@ def test_a_plan_says_what_its_export_will_change() -> None:
     )
     planned = answer(requests.MakePlan(SAMPLE, recipe), SILENT)
     assert isinstance(planned, results.Planned)
-    tied, wider = planned.warnings
+    tied, wider = sentences(planned.warnings)
     assert "model.embed_tokens" in tied
     assert "written dense" in tied
     assert "35 int4 channel asym layers are written with 5-bit symmetric codes" in wider

@@ -19,6 +19,7 @@ from benchvise.core.preflight.resources import NOT_FORECAST
 from benchvise.core.protocol.requests import CheckRecipe, Compress
 from benchvise.core.protocol.results import Checked, Run
 from benchvise.core.text import byte_text, decibel_text, duration_text
+from benchvise.core.wording import sentences
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -97,7 +98,7 @@ def _lines(run: Run) -> Iterator[str]:
         yield f"written to {run.out} ({run.target})"
     if run.dense and run.dense != run.out:
         yield f"written to {run.dense} (dense)"
-    for warning in run.warnings:
+    for warning in sentences(run.warnings):
         yield f"warning: {warning}"
 
 

@@ -12,6 +12,7 @@ from benchvise.app.cli.strict_json import fields_of
 from benchvise.core.protocol.requests import Convert
 from benchvise.core.protocol.results import Exported
 from benchvise.core.text import byte_text
+from benchvise.core.wording import sentences
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def _lines(exported: Exported) -> Iterator[str]:
     yield f"written to {exported.out} ({exported.target}), {byte_text(exported.bytes_on_disk)}"
     for file in exported.files:
         yield f"  {file}"
-    for warning in exported.warnings:
+    for warning in sentences(exported.warnings):
         yield f"warning: {warning}"
 
 

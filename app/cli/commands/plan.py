@@ -18,10 +18,11 @@ from benchvise.core.export.choose_target import plan_export
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.export.targets.registry import AUTO
 from benchvise.core.protocol.budget import BYTES
-from benchvise.core.recipe.plan import DROPPED, MAX_LISTED, Plan, PlanRow, make_plan
+from benchvise.core.recipe.plan import DROPPED, Plan, PlanRow, make_plan
 from benchvise.core.recipe.recipe import Recipe
 from benchvise.core.settings import to_mapping
 from benchvise.core.text import byte_text
+from benchvise.core.wording import MAX_LISTED, sentences
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -39,7 +40,11 @@ def _run(arguments: Namespace) -> Reply:
     plan = make_plan(open_checkpoint(arguments.path), recipe, allow_empty=shared is not None)
     export = plan_export(plan, arguments.to)
     beyond = _beyond(shared, plan, export)
-    warnings = (*plan.warnings, *export.warnings, *([f"{export.refusal}."] if export.refusal else []), *beyond)
+    warnings = (
+        *sentences((*plan.plan_warnings, *export.plan_warnings)),
+        *([f"{export.refusal}."] if export.refusal else []),
+        *beyond,
+    )
     data = {
         "path": plan.checkpoint.path,
         "recipe": recipe.name,

@@ -75,7 +75,7 @@ class CompressedTensors(SafetensorsTarget):
         known = None if modules is None else _full_names(modules)
         layers: list[PlannedLayer] = []
         reasons: dict[str, list[tuple[str, str]]] = {}
-        changed: dict[str, list[str]] = {}
+        changed: dict[tuple[str, str], list[str]] = {}
         inputs: list[str] = []
         for layer in checkpoint.layers:
             treatment = treatment_of(layer)
@@ -88,8 +88,8 @@ class CompressedTensors(SafetensorsTarget):
                 continue
             layout = layout_of(treatment)
             layers.append(CompressedLayer(layer, layout, treatment))
-            for what in PACKED_FORMS[type(treatment.scheme)].adaptations(treatment.scheme, layout):
-                changed.setdefault(f"{treatment.scheme.tag} layers are written with {what}", []).append(layer.name)
+            for form in PACKED_FORMS[type(treatment.scheme)].adaptations(treatment.scheme, layout):
+                changed.setdefault((treatment.scheme.tag, form), []).append(layer.name)
         return ExportPlan(
             self.key,
             checkpoint,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from benchvise.core.protocol.results.basis import Estimate
+from benchvise.core.recipe.plan_warning import PlanWarning
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Run:
     layers: tuple[LayerCompressed, ...]
     seconds: float
     peak_rss_bytes: int
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PlanWarning, ...] = ()
     out: str = ""
     target: str = ""
     dense: str = ""
@@ -97,7 +98,7 @@ class Exported:
     target: str
     bytes_on_disk: int
     files: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PlanWarning, ...] = ()
 
 
 @dataclass(frozen=True)

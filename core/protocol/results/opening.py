@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.recipe.plan_warning import PlanWarning
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,6 @@ class Planned:
     bits_per_weight: float
     bits_per_treated_weight: float
     treated_layers: int
-    warnings: tuple[str, ...]
+    warnings: tuple[PlanWarning, ...]
     calibration: str = ""
     keys: tuple[str, ...] = ()

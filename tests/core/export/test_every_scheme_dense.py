@@ -21,6 +21,7 @@ from benchvise.core.runtime.prepare import prepare
 from benchvise.core.runtime.running import load_running
 from benchvise.core.schemes.registry import arithmetic_of
 from benchvise.core.weights.open import open_weights
+from benchvise.core.wording import sentences
 from tests.core.export.export_models import SAMPLE, export_run, loaded_logits, make_run, workbench_logits
 
 LAYER = "model.layers.1.mlp.down_proj"
@@ -79,4 +80,4 @@ def test_packed_export_tells_how_it_writes_blocks_of_rows(tmp_path: Path) -> Non
     rules = (Rule(("*.q_proj",), Treatment(scheme)), Rule(("*.k_proj",), Treatment(Integer(4, group_size=32))))
     run = make_run(SAMPLE, Recipe(rules, name="test"), tmp_path / "workspace")
     exported = export_run(run, tmp_path / "out", tmp_path / "workspace", "compressed-tensors")
-    assert any("blocks of rows share" in warning for warning in exported.warnings)
+    assert any("blocks of rows share" in warning for warning in sentences(exported.warnings))

@@ -29,6 +29,7 @@ from benchvise.core.protocol.requests import CheckRecipe, Export
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.weights.open import open_weights
 from benchvise.core.weights.weights import Weights
+from benchvise.core.wording import sentences
 from tests.core.export.export_models import SIZES, export_run, fingerprint, integer_recipe, make_run, save_model
 from tests.core.export.npz_target import NeedsPackage, Npz, registered
 
@@ -208,7 +209,7 @@ def test_a_third_target_writes_its_own_format(tmp_path: Path, finished: tuple[Pa
     assert np.array_equal(codes * scales[:, None], dense)
     norm = weights.dense(weights.checkpoint.layer("model.norm")).numpy()
     assert np.array_equal(arrays["model/norm"], norm)
-    assert any("an archive holds 8 bits per channel alone" in warning for warning in exported.warnings)
+    assert any("an archive holds 8 bits per channel alone" in warning for warning in sentences(exported.warnings))
 
 
 def test_auto_goes_by_the_name_of_a_file(tmp_path: Path, finished: tuple[Path, Path, str]) -> None:

@@ -24,6 +24,7 @@ from benchvise.core.protocol.results import Evaluation
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment, load_recipe
 from benchvise.core.weights.open import open_weights
+from benchvise.core.wording import sentences
 from benchvise.core.workspace.workspace import Workspace
 from tests.core.export.export_models import (
     SAMPLE,
@@ -158,7 +159,7 @@ def test_a_checkpoint_without_an_architecture_is_written_dense(tmp_path: Path) -
     assert not (tmp_path / "packed").exists()
     exported = export_run(run, tmp_path / "out", tmp_path / "ws")
     assert exported.target == "dense"
-    (warning,) = exported.warnings
+    (warning,) = sentences(exported.warnings)
     assert "no architecture" in warning
     found = load_file(tmp_path / "out" / "model.safetensors")
     assert set(found) == set(tensors)
@@ -184,9 +185,9 @@ def test_asymmetric_layers_keep_their_values_in_wider_codes(tmp_path: Path) -> N
     run = make_run(SAMPLE, recipe, tmp_path / "ws")
     progress = Remembering()
     exported = export(Export(run, "compressed-tensors", str(tmp_path / "out"), str(tmp_path / "ws")), progress)
-    assert any("4-bit symmetric codes" in warning for warning in exported.warnings)
-    assert progress.notes == list(exported.warnings)
-    assert (planned.target, planned.warnings) == (exported.target, exported.warnings), "said before the work"
+    assert any("4-bit symmetric codes" in warning for warning in sentences(exported.warnings))
+    assert progress.notes == list(sentences(exported.warnings))
+    assert (planned.target, planned.plan_warnings) == (exported.target, exported.warnings), "known before the work"
     assert planned.nbytes == open_checkpoint(tmp_path / "out").nbytes
     ours, theirs = open_weights(f"run:{run}", str(tmp_path / "ws")), open_weights(str(tmp_path / "out"))
     for layer in ours.checkpoint.layers:

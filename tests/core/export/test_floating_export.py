@@ -15,6 +15,7 @@ from benchvise.core.methods.microscaling import Microscaling, NvFloat4
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.weights.open import open_weights
+from benchvise.core.wording import sentences
 from tests.core.export.export_models import SIZES, export_run, loaded_logits, make_run, save_model, workbench_logits
 
 SMALL = SIZES | {"intermediate_size": 96}
@@ -95,7 +96,7 @@ def test_floats_that_loaders_would_change_are_dense(
     run = make_run(checkpoint, made, tmp_path / "workspace")
     exported = export_run(run, tmp_path / "out", tmp_path / "workspace")
     assert exported.target == "dense"
-    assert why in exported.warnings[0]
+    assert why in sentences(exported.warnings)[0]
     assert torch.equal(loaded_logits(tmp_path / "out"), workbench_logits(checkpoint, run, tmp_path / "workspace"))
     with pytest.raises(OutputError, match=why):
         export_run(run, tmp_path / "other", tmp_path / "workspace", "compressed-tensors")

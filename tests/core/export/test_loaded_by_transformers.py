@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from benchvise.core.errors import OutputError
 from benchvise.core.methods.integer import Integer
+from benchvise.core.wording import sentences
 from tests.core.export.export_models import (
     SAMPLE,
     SIZES,
@@ -138,7 +139,9 @@ def test_layers_that_cannot_be_packed_are_listed_and_dense(tmp_path: Path) -> No
     exported = export_run(run, tmp_path / "out", tmp_path / "workspace")
     assert exported.target == "compressed-tensors"
     assert [
-        warning for warning in exported.warnings if "model.embed_tokens" in warning and "tied to lm_head" in warning
+        warning
+        for warning in sentences(exported.warnings)
+        if "model.embed_tokens" in warning and "tied to lm_head" in warning
     ]
     ours = workbench_logits(SAMPLE, run, tmp_path / "workspace")
     torch.testing.assert_close(loaded_logits(tmp_path / "out"), ours, rtol=0, atol=1e-4)

@@ -23,6 +23,7 @@ from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.runtime.build import load_model
 from benchvise.core.weights.open import open_weights
 from benchvise.core.weights.weights import Weights
+from benchvise.core.wording import sentences
 from tests.core.export.export_models import SAMPLE, SIZES, TOKENS, export_run, loaded_logits, make_run, save_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
@@ -106,7 +107,7 @@ def test_a_dense_folder_says_that_its_inputs_stay_as_they_are(tmp_path: Path) ->
     made = recipe(Integer(8, granularity="channel"), Activations())
     run = make_run(SAMPLE, made, tmp_path / "workspace")
     exported = export_run(run, tmp_path / "out", tmp_path / "workspace", "dense")
-    assert "inputs of 35 layers are quantised in the run" in exported.warnings[0]
+    assert "inputs of 35 layers are quantised in the run" in sentences(exported.warnings)[0]
 
 
 def test_dense_layers_beside_packed_ones_say_it_too(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_dense_layers_beside_packed_ones_say_it_too(tmp_path: Path) -> None:
     opened: Checkpoint = open_weights(str(checkpoint)).checkpoint
     plan = preview(make_plan(opened, recipe(Integer(8, granularity="channel"), Activations())), "auto")
     assert plan.target == "dense"
-    assert any("inputs of 8 layers" in warning for warning in plan.warnings)
+    assert any("inputs of 8 layers" in warning for warning in sentences(plan.plan_warnings))
 
 
 def test_observers_do_not_divide_layers_into_groups(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_text_that_is_missing_blocks_and_is_mended():
 
 @pytest.mark.parametrize(("windows", "level"), [(121, "tells"), (12, "warns")])
 def test_text_that_is_short(windows, level):
-    text = TextFound(windows, 256, (f"The calibration text fills only {windows} of 128 windows of 256 tokens",))
+    text = TextFound(windows, 256)
     finding = found(checked(recipe(("linears", GPTQ)), facts=replace(ROOMY, text=text)), "calibration")
     assert finding.level == level
     assert fix(finding, "Use").recipe.calibration.windows == windows

@@ -21,6 +21,7 @@ from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.requests import CheckRecipe, Compress
 from benchvise.core.protocol.results import Checked, Finding, Run
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.wording import sentences
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 FEW = Calibration(windows=4, window_tokens=1024)
@@ -69,7 +70,7 @@ def test_every_fallback_of_a_run_was_listed_before(name, tmp_path, monkeypatch):
     log = Log()
     run = answer(Compress(str(SAMPLE), recipe, workspace, out), log)
     assert isinstance(run, Run)
-    said = [*run.warnings, *(note for note in log.notes if not note.startswith(("Finding one", "Solving")))]
+    said = [*sentences(run.warnings), *(note for note in log.notes if not note.startswith(("Finding one", "Solving")))]
     unlisted = [sentence for sentence in said if not any(lists(finding, sentence) for finding in checked.findings)]
     assert not unlisted
     assert name in ("fixed activations", "sparse") or said

@@ -1,29 +1,64 @@
-"""What a plan warning is about stands in its fields, whatever its sentence says."""
+"""What a plan warning is about stands in its fields; sentences are made of them, and files hold the fields."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
+
+import pytest
 
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.methods.integer import Integer
+from benchvise.core.recipe.fitting import is_routed_expert
 from benchvise.core.recipe.plan import make_plan
+from benchvise.core.recipe.plan_warning import PlanWarning, parse_plan_warning
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
-from benchvise.core.recipe.resolve import UnmatchedPattern
+from benchvise.core.wording import reason, sentence
+from tests.core.recipe.network_samples import layer
 
 SAMPLE = open_checkpoint(str(Path(__file__).parents[3] / "resources" / "sample"))
 
 
 def test_an_unmatched_pattern_is_a_record() -> None:
-    rule = Rule(("linears", "it's 'quoted' matches no layer"), Treatment(Integer(group_size=4)), ignore=("role:none",))
-    found = [each.unmatched for each in make_plan(SAMPLE, Recipe((rule,))).plan_warnings if each.kind == "unmatched"]
+    rule = Rule(("linears", "it's 'quoted' matches no layer"), Treatment(Integer(group_size=4)), ignore=("role:norms",))
+    found = [each for each in make_plan(SAMPLE, Recipe((rule,))).plan_warnings if each.kind == "unmatched"]
     assert found == [
-        UnmatchedPattern(0, "target", "it's 'quoted' matches no layer"),
-        UnmatchedPattern(0, "ignore", "role:none"),
+        PlanWarning("unmatched", rule=0, cause="target", asked="it's 'quoted' matches no layer"),
+        PlanWarning("unmatched", rule=0, cause="ignore", asked="role:norms", got="role:norm"),
     ]
+    assert sentence(found[1]) == "Rule 1: the ignore 'role:norms' matches no layer. Did you mean 'role:norm'?"
 
 
-def test_only_a_group_size_that_was_replaced_regroups() -> None:
+def test_only_a_group_size_that_was_replaced_is_about_groups() -> None:
     groups = Treatment(Integer(group_size=7, indivisible="divisor"))
     made = make_plan(SAMPLE, Recipe((Rule(("linears",), groups),)))
-    assert [each.regroups for each in made.plan_warnings if each.kind == "fitted"]
-    assert all(each.regroups for each in made.plan_warnings if each.kind == "fitted")
+    assert {each.cause for each in made.plan_warnings if each.kind == "fitted"} == {"groups"}
+
+
+def test_an_expert_is_known_by_its_role_alone() -> None:
+    assert is_routed_expert(layer("a.b", (8, 8), role="mlp.expert.up"))
+    assert not is_routed_expert(layer("mlp.experts.3.up_proj", (8, 8), role="mlp.up"))
+
+
+@pytest.mark.parametrize(
+    "warning",
+    [
+        PlanWarning("dense", ("a", "b"), cause="it is tied", treatments=("int4", "int8")),
+        PlanWarning("lost", cause="tuning", asked="Polish"),
+        PlanWarning("unmatched", rule=2, cause="target", asked="lin", got="linears"),
+    ],
+)
+def test_a_file_holds_the_fields(warning: PlanWarning) -> None:
+    assert parse_plan_warning(json.loads(json.dumps(asdict(warning)))) == warning
+    assert reason(warning) in sentence(warning)
+
+
+def test_a_sentence_that_an_earlier_version_kept_stays_a_sentence() -> None:
+    assert sentence(parse_plan_warning("2 layers: kept: a, b")) == "2 layers: kept: a, b"
+
+
+@pytest.mark.parametrize("damaged", [3, None, {"kind": "no such kind"}, {"kind": "idle", "unknown": 1}])
+def test_what_is_no_warning_is_refused(damaged: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        parse_plan_warning(damaged)

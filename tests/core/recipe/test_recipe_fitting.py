@@ -10,6 +10,7 @@ from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.keep import Keep
 from benchvise.core.recipe.plan import Plan, make_plan
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.core.wording import sentences
 from tests.core.recipe.network_samples import checkpoint, layer
 
 DYNAMIC = Treatment(Integer(8, granularity="channel"), activations=Activations())
@@ -28,7 +29,7 @@ def inputs(made: Plan) -> dict[str, str]:
 def test_linear_layers_take_quantised_inputs() -> None:
     made = plan(checkpoint(layer("q", (8, 8), role="attention.q")), Rule(("*",), DYNAMIC))
     assert inputs(made) == {"q": "aint8"}
-    assert made.warnings == ()
+    assert sentences(made.plan_warnings) == ()
     assert not made.treatments[made.choice[0]].needs_calibration
 
 
@@ -37,7 +38,7 @@ def test_layers_without_a_linear_module_say_why_their_inputs_stay() -> None:
         checkpoint(
             layer("embed", (10, 8), role="embedding", kind="embedding"),
             layer("stem", (8, 3, 4, 4), role="conv", kind="conv"),
-            layer("layers.0.mlp.experts.3.up_proj", (8, 8), role="mlp.up"),
+            layer("layers.0.mlp.experts.3.up_proj", (8, 8), role="mlp.expert.up"),
             layer("layers.0.mlp.gate", (8, 8), role="mlp.router"),
             layer("q", (8, 8), role="attention.q"),
         ),
@@ -46,7 +47,11 @@ def test_layers_without_a_linear_module_say_why_their_inputs_stay() -> None:
     assert inputs(made) == {"q": "aint8"}
     assert len(made.treated_rows) == 5
     for name, why in (("embed", "looked up"), ("stem", "no linear"), ("experts.3", "one piece"), ("gate", "routers")):
-        assert [text for text in made.warnings if name in text and why in text and "inputs are not quantised" in text]
+        assert [
+            text
+            for text in sentences(made.plan_warnings)
+            if name in text and why in text and "inputs are not quantised" in text
+        ]
 
 
 def test_fixed_scales_take_an_architecture() -> None:
@@ -57,7 +62,7 @@ def test_fixed_scales_take_an_architecture() -> None:
     assert with_architecture.bytes_after == without.bytes_after + 4
     assert with_architecture.treated_rows[0].treatment.needs_calibration
     assert inputs(without) == {}
-    assert "calibration text" in without.warnings[0]
+    assert "calibration text" in sentences(without.plan_warnings)[0]
     assert not without.treated_rows[0].treatment.needs_calibration
 
 
@@ -66,4 +71,4 @@ def test_kept_layers_compute_with_inputs_as_they_are() -> None:
     q, k = layer("q", (8, 8), role="attention.q"), layer("k", (8, 8), role="attention.k")
     made = plan(checkpoint(q, k), Rule(("*",), DYNAMIC), Rule(("k",), kept))
     assert made.row(1).treatment == KEEP
-    assert "kept" in made.warnings[0]
+    assert "kept" in sentences(made.plan_warnings)[0]

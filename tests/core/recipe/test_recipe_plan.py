@@ -11,9 +11,10 @@ from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.errors import CheckpointError, RecipeError
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.sparse import Sparse
-from benchvise.core.recipe.plan import MAX_LISTED, Plan, make_plan
+from benchvise.core.recipe.plan import Plan, make_plan
 from benchvise.core.recipe.presets import load_preset, preset_names, presets
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.core.wording import MAX_LISTED, sentences
 from tests.core.recipe.network_samples import checkpoint, layer, network
 
 INT4 = Treatment(Integer(4, granularity="channel"))
@@ -68,7 +69,7 @@ def test_bytes_add_up() -> None:
 
 def test_targets_and_ignores_that_match_nothing_are_reported() -> None:
     made = plan(Rule(("linears", "layers.0.mlp.upp"), INT4, ("role:attenton.q", "zzz")), Rule(("linear",), INT8))
-    assert made.warnings == (
+    assert sentences(made.plan_warnings) == (
         "Rule 1: the target 'layers.0.mlp.upp' matches no layer. Did you mean 'layers.0.mlp.up'?",
         "Rule 1: the ignore 'role:attenton.q' matches no layer. Did you mean 'role:attention.q'?",
         "Rule 1: the ignore 'zzz' matches no layer.",
@@ -106,7 +107,7 @@ def test_a_fallback_is_listed_for_every_layer() -> None:
     assert tags(made)["layers.0.mlp.up"] == "int4 g32"
     assert tags(made)["layers.0.mlp.down"] == "int4 g48"
     of_layers = {part: ", ".join(f"layers.{block}.mlp.{part}" for block in range(3)) for part in ("up", "down")}
-    assert made.warnings == (
+    assert sentences(made.plan_warnings) == (
         f"3 layers: group size 32 instead of 40, which does not divide 64 inputs: {of_layers['up']}",
         f"3 layers: group size 48 instead of 40, which does not divide 96 inputs: {of_layers['down']}",
     )
@@ -117,8 +118,8 @@ def test_long_lists_of_warnings_are_cut_and_say_so() -> None:
         checkpoint(*network(depth=20)),
         Recipe((Rule(("*.mlp.*",), Treatment(Integer(4, group_size=40, indivisible="divisor"))),)),
     )
-    assert len(made.warnings) == 2
-    for warning in made.warnings:
+    assert len(sentences(made.plan_warnings)) == 2
+    for warning in sentences(made.plan_warnings):
         assert warning.startswith("20 layers: ")
         assert warning.endswith(f" and {20 - MAX_LISTED} more")
         assert warning.count("layers.") == MAX_LISTED
@@ -127,7 +128,7 @@ def test_long_lists_of_warnings_are_cut_and_say_so() -> None:
 def test_layers_that_cannot_be_compressed_are_kept_and_listed() -> None:
     made = plan(Rule(("all",), INT4))
     kept = "layers.0.norm, layers.1.norm, layers.2.norm, steps"
-    assert f"4 layers: kept as they are, being no floating-point matrices: {kept}" in made.warnings
+    assert f"4 layers: kept as they are, being no floating-point matrices: {kept}" in sentences(made.plan_warnings)
     assert "layers.0.norm" not in tags(made)
     assert {"embed", "head", "stem"} <= tags(made).keys()
 
@@ -135,7 +136,7 @@ def test_layers_that_cannot_be_compressed_are_kept_and_listed() -> None:
 def test_a_layer_that_would_grow_is_listed() -> None:
     made = make_plan(checkpoint(layer("narrow", (64, 2))), Recipe((Rule(("all",), INT8),)))
     assert made.bytes_after > made.bytes_before
-    assert made.warnings == ("1 layer: int8 channel takes more bytes than the layer has now: narrow",)
+    assert sentences(made.plan_warnings) == ("1 layer: int8 channel takes more bytes than the layer has now: narrow",)
 
 
 def test_empty_tensors_are_kept() -> None:
@@ -159,7 +160,7 @@ def test_every_preset_plans_on_the_sample(name: str) -> None:
     made = make_plan(open_checkpoint("resources/sample"), recipe)
     assert len(made.treated_rows) == 35
     assert made.bytes_after <= made.bytes_before
-    assert all("matches no layer" not in warning for warning in made.warnings)
+    assert all("matches no layer" not in warning for warning in sentences(made.plan_warnings))
     assert not any(row.layer.role in ("embedding", "norm", "lm_head") for row in made.treated_rows)
 
 

@@ -30,6 +30,7 @@ from benchvise.core.protocol.requests import Evaluate, Export
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.surgery.operate import operate
+from benchvise.core.wording import sentence
 from tests.core.blockwise.calibrated_models import VOCABULARY, recipe, tiny
 from tests.core.job.compress_samples import run_recipe
 
@@ -125,7 +126,7 @@ def test_blocks_that_cannot_be_dropped_are_refused(tmp_path: Path, blocks: tuple
 def test_a_surgery_that_names_nothing_is_told_and_is_no_reason_to_run(tmp_path: Path) -> None:
     network("llama", tmp_path / "original")
     checkpoint, idle = open_checkpoint(tmp_path / "original"), Recipe(surgery=(DropBlocks(),))
-    assert "changes nothing" in make_plan(checkpoint, idle, allow_empty=True).warnings[0]
+    assert "changes nothing" in sentence(make_plan(checkpoint, idle, allow_empty=True).plan_warnings[0])
     with pytest.raises(RecipeError, match="treats no layer"):
         make_plan(checkpoint, idle)
 

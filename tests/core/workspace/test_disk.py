@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchvise.core.export.folder import check_output, output_folder
+from benchvise.core.export.folder import check_output, output_place
 from benchvise.core.protocol.results import LayerCompressed
 from benchvise.core.workspace import journal
 from benchvise.core.workspace.atomic_files import whole_file, write_text
@@ -77,7 +77,7 @@ def test_every_line_of_a_journal_is_on_the_disk_and_its_name_once(disk: Disk, tm
 
 def test_an_export_is_on_the_disk_before_it_appears(disk: Disk, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with output_folder(check_output(out)) as folder:
+    with output_place(check_output(out), single_file=False) as folder:
         (folder / "below").mkdir()
         (folder / "below" / "file").write_text("text")
     renamed = disk.steps.index(("rename", out))
