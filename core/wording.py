@@ -1,4 +1,4 @@
-"""Plan warnings as sentences: for the window, the command line, the job's notes and the pre-flight check."""
+"""Plan warnings and other remarks of a job as sentences, for window, command line, notes and pre-flight check."""
 
 from __future__ import annotations
 
@@ -77,6 +77,15 @@ def reason(warning: PlanWarning) -> str:
         case "fitted" | "sentence":
             return warning.got
     return warning.cause
+
+
+def few_windows(where: str, found: int, asked: int, tokens: int) -> str:
+    """That the calibration text at `where` is too short for the windows, of `tokens` tokens, that are asked for."""
+    return f"The calibration text ({where}) fills only {found} of {asked} windows of {tokens} tokens"
+
+
+def short_windows(tokens: int, asked: int) -> str:
+    return f"Calibration windows of {tokens} tokens instead of {asked}: the model knows no more positions"
 
 
 def about_layers(phrase: str, names: Sequence[str]) -> str:

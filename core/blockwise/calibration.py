@@ -15,6 +15,7 @@ from benchvise.core.evaluate.text import read_text
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.tokenizer import load_tokenizer
+from benchvise.core.wording import few_windows, short_windows
 
 SHIPPED = "the shipped calibration text"
 
@@ -44,18 +45,13 @@ def calibration_text(checkpoint: Checkpoint, settings: Calibration, seed: int) -
     length = min(settings.window_tokens, limit) if isinstance(limit, int) and limit > 0 else settings.window_tokens
     notes = []
     if length < settings.window_tokens:
-        notes.append(
-            f"Calibration windows of {length} tokens instead of {settings.window_tokens}: the model knows no more "
-            "positions"
-        )
+        notes.append(short_windows(length, settings.window_tokens))
     where = settings.text or SHIPPED
     ids = torch.tensor(load_tokenizer(checkpoint)(_text(settings), verbose=False)["input_ids"], dtype=torch.int64)
     _check_vocabulary(ids, getattr(config, "vocab_size", None), checkpoint)
     windows = spread_windows(ids, settings.windows, length, seed, where=where)
     if len(windows) < settings.windows:
-        notes.append(
-            f"The calibration text ({where}) fills only {len(windows)} of {settings.windows} windows of {length} tokens"
-        )
+        notes.append(few_windows(where, len(windows), settings.windows, length))
     return CalibrationText(windows, tuple(notes))
 
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.facts import Facts, Surprise
-from benchvise.core.preflight.wording import capital
 from benchvise.core.protocol.results import Finding, Fix
 from benchvise.core.recipe.editing import set_transforms
 from benchvise.core.recipe.plan import Plan
+from benchvise.core.wording import few_windows, short_windows
 
 Level = Literal["warns", "tells", "blocks"]
 
@@ -30,19 +30,19 @@ def text_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
         detail = f"{refusal.where}. {refusal.remedy}" if refusal.where else refusal.remedy
         yield Finding("calibration", "blocks", refusal.what, detail, fixes=(*shipped, nearest))
         return
-    where = asked.text or "the shipped text"
+    where = asked.text or "the shipped calibration text"
     if found.windows < asked.windows:
         fewer = Fix(f"Use {found.windows} windows", changes.with_windows(plan.recipe, found.windows))
         level: Level = "warns" if found.windows <= MAX_WINDOWS_SHORT * asked.windows else "tells"
         title = f"{found.windows} of {asked.windows} calibration windows"
-        detail = f"{capital(where)} has no more windows of {found.window_tokens} tokens."
+        detail = f"{few_windows(where, found.windows, asked.windows, found.window_tokens)}."
         yield Finding("calibration", level, title, detail, fixes=(fewer, *shipped))
     if found.window_tokens < asked.window_tokens:
         shorter = Fix(
             f"Use windows of {found.window_tokens} tokens", changes.with_window_tokens(plan.recipe, found.window_tokens)
         )
         title = "Shorter calibration windows"
-        detail = f"{found.window_tokens} tokens instead of {asked.window_tokens}: the model knows no more positions."
+        detail = f"{short_windows(found.window_tokens, asked.window_tokens)}."
         yield Finding("calibration", "tells", title, detail, fixes=(shorter,))
     if found.windows >= asked.windows and found.window_tokens >= asked.window_tokens:
         tokens = found.windows * found.window_tokens
