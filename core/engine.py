@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchvise.core.allocate.allocate import Allocator
+from benchvise.core.allocate.sizes import size_candidates
 from benchvise.core.checkpoint.reopen import LAST_OPENED
 from benchvise.core.export.choose_target import is_dense_folder, plan_export
 from benchvise.core.export.targets.dense import Dense
@@ -149,6 +150,10 @@ def _allocate(request: requests.Allocate, progress: Progress) -> results.Allocat
     return found
 
 
+def _size_candidates(request: requests.SizeCandidates, progress: Progress) -> results.CandidateSizes:  # noqa: ARG001 - it takes no time
+    return size_candidates(request, LAST_OPENED.open(request.path))
+
+
 def _keep_estimated(request: requests.Compress) -> None:
     """A dragged budget tells the KL of hundreds of recipes: only that of one which is carried out is kept."""
     kl = _ESTIMATED_KL.take((request.path, request.recipe.unnamed))
@@ -277,6 +282,7 @@ _HANDLERS: dict[type, Handler] = {
     requests.Generate: _in("benchvise.core.evaluate.generate", "generate"),
     requests.Export: _in("benchvise.core.export.export", "export"),
     requests.Convert: _in("benchvise.core.export.convert", "convert"),
+    requests.SizeCandidates: _size_candidates,
     requests.ListRuns: _list_runs,
     requests.ReadRun: _read_run,
     requests.WarmUp: _warm_up,

@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchvise.core.checkpoint.records import Checkpoint
-from benchvise.core.errors import RecipeError
 from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
 from benchvise.core.protocol.results import Allocated, Front, Planned
-from benchvise.core.recipe.fitting import fitted
-from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.text import byte_text, kl_text, number_text, plural
 
 STEPS = 1000
@@ -64,18 +61,12 @@ class Choices:
 
 
 def choices_of(
-    checkpoint: Checkpoint, layers: Sequence[int], treatments: Sequence[Treatment], plan: Planned | None
+    checkpoint: Checkpoint, layers: Sequence[int], nbytes: Sequence[NDArray[np.int64]], plan: Planned | None
 ) -> Choices:
-    """From headers alone. A treatment that does not fit a layer takes no part there."""
+    """nbytes: for each treatment that may be chosen, the engine's int64 [layers]."""
     chosen = [checkpoint.layers[index] for index in layers]
     kept = np.array([layer.nbytes for layer in chosen], np.int64)
-    table = np.tile(kept, (len(treatments) + 1, 1))
-    for row, treatment in enumerate(treatments):
-        for column, layer in enumerate(chosen):
-            try:
-                table[row, column] = fitted(treatment, layer)[0].bytes_after(layer)
-            except RecipeError:
-                continue
+    table = np.stack([*nbytes, kept])
     if plan is None:
         rest = checkpoint.nbytes - int(kept.sum())
     else:

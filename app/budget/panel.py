@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout
 
@@ -26,8 +28,8 @@ from benchvise.app.widgets.labels import steady, wrapped
 from benchvise.core.allocate.memory import cache_bytes
 from benchvise.core.protocol.budget import LATENCY, Budget
 from benchvise.core.protocol.events import Failed
-from benchvise.core.protocol.requests import Allocate, MeasureSensitivity, Request
-from benchvise.core.protocol.results import Allocated, Sensitivity
+from benchvise.core.protocol.requests import Allocate, MeasureSensitivity, Request, SizeCandidates
+from benchvise.core.protocol.results import Allocated, CandidateSizes, Sensitivity
 from benchvise.core.recipe.recipe import KEEP, Treatment
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class BudgetPanel(PlotPanel):
         self.costs.ready.connect(self._costs_ready)
         self.costs.failed.connect(lambda failure: self._refused(0, failure))
         self.allocations = LatestRequest(client, self, mode="queue_last")
+        self.sizes = LatestRequest(client, self)
         self.controls = BudgetControls()
         conditions = ForecastMenu(document, self.controls.conditions)
         conditions.failed.connect(lambda problem: self._say_problem(f"{problem.what}. {problem.remedy}"))
@@ -76,6 +79,7 @@ class BudgetPanel(PlotPanel):
         self._lay_out()
         self._allocation: Allocation | None = None
         self._choices: Choices | None = None
+        self._sizes: dict[str, NDArray[np.int64]] = {}
         self._sized: object = None
         self._of: object = None
         self._failure = ""
@@ -183,21 +187,35 @@ class BudgetPanel(PlotPanel):
         names = {cell.layer for cell in measurement.sensitivity.cells}
         self._measured_layers = sorted(self._places[name] for name in names if name in self._places)
         self.controls.offer([treatment.tag for treatment in measurement.treatments])
+        self.allocations.drop()
+        self._sizes, self._sized, self._choices = {}, None, None
+        layers = tuple(checkpoint.layers[index].name for index in self._measured_layers)
+        request = SizeCandidates(checkpoint.path, layers, measurement.treatments)
+        self.sizes.ask([request], partial(self._take_sizes, measurement.treatments, first=first), self._refused)
+
+    def _take_sizes(self, treatments: Sequence[Treatment], _: int, sizes: CandidateSizes, *, first: bool) -> None:
+        document = self.document
+        if document.checkpoint is None or document.measurement is None:
+            return
+        self._sizes = {treatment.key: row for treatment, row in zip(treatments, sizes.nbytes, strict=True)}
         self._size_up()
         if first:
-            self.controls.begin(document.plan, checkpoint)
-        self.allocations.drop()
+            self.controls.begin(document.plan, document.checkpoint)
         self._ask(apply=False)
 
     def _size_up(self) -> None:
-        """Exact bytes of every choice, and between which budgets something changes."""
+        """Between which budgets something changes; what each choice takes comes from the engine."""
         document = self.document
         assert document.checkpoint is not None
         chosen, layers = self._candidates(), self._measured_layers
+        if not self._sizes or any(each.key not in self._sizes for each in chosen):
+            return
         sized = (self._of, chosen, tuple(layers), document.plan is None)
         if sized != self._sized:
             self._sized = sized
-            self._choices = choices_of(document.checkpoint, layers, chosen, document.plan)
+            self._choices = choices_of(
+                document.checkpoint, layers, [self._sizes[each.key] for each in chosen], document.plan
+            )
             self._uniform = uniform_points(self._choices, chosen, document.measurement, document.sensitivity)
         self._set_range()
 
@@ -365,7 +383,7 @@ class BudgetPanel(PlotPanel):
         if found is None:
             self.plot.show_front(None)
             self.table.model.show(None)
-            self.said.setText("Working it out …" if self.allocations.pending else "")
+            self.said.setText("Working it out …" if self.allocations.pending or self.sizes.pending else "")
             return
         self._set_range()
         self.said.setText(budget_words(found, self._choices, self.document.conditions))
@@ -407,7 +425,9 @@ class BudgetPanel(PlotPanel):
     def _checkpoint_changed(self) -> None:
         self.question.drop()
         self.allocations.drop()
+        self.sizes.drop()
         self.costs.forget()
+        self._sizes = {}
         self._allocation, self._choices, self._sized, self._of = None, None, None, None
         self._failure = ""
         self.said.forget()

@@ -296,6 +296,18 @@ class Convert:
 
 
 @dataclass(frozen=True)
+class SizeCandidates:
+    """Exact bytes of layers under treatments, from headers alone. Answered by `CandidateSizes`.
+
+    layers: names, in the order of the answer.
+    """
+
+    path: str
+    layers: tuple[str, ...]
+    treatments: tuple[Treatment, ...]
+
+
+@dataclass(frozen=True)
 class ListRuns:
     """Every run of a workspace with what was measured on it. Answered by `RunList`."""
 
@@ -335,6 +347,7 @@ Request = (
     | Generate
     | Export
     | Convert
+    | SizeCandidates
     | ListRuns
     | ReadRun
     | WarmUp

@@ -215,7 +215,14 @@ def test_every_request_is_answered_and_has_a_lane() -> None:
     assert set(_HANDLERS) == set(kinds)
     lanes = {kind: lane_of(kind.__new__(kind)) for kind in kinds}
     assert {kind for kind, lane in lanes.items() if lane is Lane.JOBS} == set(requests.JOBS)
-    quick = {requests.Open, requests.MakePlan, requests.Allocate, requests.ListRuns, requests.ReadRun}
+    quick = {
+        requests.Open,
+        requests.MakePlan,
+        requests.Allocate,
+        requests.SizeCandidates,
+        requests.ListRuns,
+        requests.ReadRun,
+    }
     assert {kind for kind, lane in lanes.items() if lane is Lane.QUICK} == quick
     assert lanes[requests.CheckRecipe] is Lane.CHECKS
 

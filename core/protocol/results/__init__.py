@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchvise.core.protocol.results.allocation import Allocated, Alternatives, Front
+from benchvise.core.protocol.results.allocation import Allocated, Alternatives, CandidateSizes, Front
 from benchvise.core.protocol.results.basis import DEFAULT_CONTEXT, Counts, Estimate, Floats, Floats32
 from benchvise.core.protocol.results.checking import Checked, Finding, Fix
 from benchvise.core.protocol.results.jobs import (
@@ -42,6 +42,7 @@ __all__ = [
     "DEFAULT_CONTEXT",
     "Allocated",
     "Alternatives",
+    "CandidateSizes",
     "ChannelRanges",
     "Checked",
     "Comparison",
@@ -98,6 +99,7 @@ Result = (
     | Sensitivity
     | WhatIfAnswer
     | Allocated
+    | CandidateSizes
     | Checked
     | LayerCompressed
     | TuningStep

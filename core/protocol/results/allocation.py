@@ -35,6 +35,13 @@ class Front:
 
 
 @dataclass(frozen=True)
+class CandidateSizes:
+    """nbytes: int64 [treatments, layers]; a layer's own bytes where the treatment does not fit it."""
+
+    nbytes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Allocated:
     """A treatment for each layer within a budget.
 

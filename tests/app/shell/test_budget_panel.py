@@ -8,10 +8,11 @@ from benchvise.app.budget.kinds import budget_title, front_of
 from benchvise.app.budget.panel import BudgetPanel
 from benchvise.app.state.candidate_treatments import ladder
 from benchvise.app.state.decode_conditions import Conditions
+from benchvise.core.allocate.sizes import size_candidates
 from benchvise.core.methods.integer import Integer
 from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
 from benchvise.core.protocol.events import Failed, Finished, Started, Stopped
-from benchvise.core.protocol.requests import Allocate, ForecastCosts, MakePlan, MeasureSensitivity
+from benchvise.core.protocol.requests import Allocate, ForecastCosts, MakePlan, MeasureSensitivity, SizeCandidates
 from benchvise.core.protocol.results import Estimate, LayerCosts
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 from benchvise.core.text import kl_text
@@ -37,9 +38,49 @@ def answer(client, checkpoint, number=None):
 @pytest.fixture
 def panel(empty, qtbot, client, checkpoint):
     client.say(Finished(client.ask(measurement(checkpoint)), sensitivity(checkpoint)))
-    qtbot.waitUntil(lambda: bool(client.numbers(Allocate)))
+    qtbot.waitUntil(lambda: bool(client.numbers(SizeCandidates)))
+    tell_sizes(client, checkpoint)
     answer(client, checkpoint)
     return empty
+
+
+def tell_sizes(client, checkpoint):
+    """Answer how many bytes each candidate takes of each layer."""
+    number = client.last(SizeCandidates)
+    client.say(Finished(number, size_candidates(client.requests[number], checkpoint)))
+
+
+def test_the_engine_sizes_the_candidates_once(empty, client, checkpoint, qtbot, monkeypatch):
+    """The window fits no treatment to a layer, whatever is chosen among them afterwards."""
+    client.say(Finished(client.ask(measurement(checkpoint)), sensitivity(checkpoint)))
+    qtbot.waitUntil(lambda: bool(client.numbers(SizeCandidates)))
+    request = client.requests[client.last(SizeCandidates)]
+    assert set(request.layers) == {layer.name for layer in linears(checkpoint)}
+    assert request.treatments == RUNGS
+    assert not client.numbers(Allocate)
+    sizes = size_candidates(request, checkpoint)
+
+    def refuse(*_):
+        pytest.fail("the window fitted a treatment")
+
+    monkeypatch.setattr(Integer, "fitted", refuse)
+    client.say(Finished(client.last(SizeCandidates), sizes))
+    assert len(client.numbers(Allocate)) == 1
+    bits = 8 * sizes.nbytes.sum(axis=1) / sum(layer.parameters for layer in linears(checkpoint))
+    for rungs in (RUNGS, RUNGS[1:], RUNGS[2:]):
+        empty.controls.slider.setValue(9)
+        empty.controls.slider.setValue(0)
+        assert empty.controls.budget().value == pytest.approx(bits[len(RUNGS) - len(rungs)])
+        empty.controls.candidates.check(rungs[0].tag, on=False)
+    assert len(client.numbers(SizeCandidates)) == 1
+
+
+def test_candidates_that_cannot_be_sized_are_told(empty, client, checkpoint, qtbot):
+    client.say(Finished(client.ask(measurement(checkpoint)), sensitivity(checkpoint)))
+    qtbot.waitUntil(lambda: bool(client.numbers(SizeCandidates)))
+    client.say(Failed(client.last(SizeCandidates), "The folder is gone", "", "Open it again."))
+    assert empty.problem.text() == "The folder is gone. Open it again."
+    assert not client.numbers(Allocate)
 
 
 def test_without_sensitivities_one_button_measures_what_is_needed(empty, client, qtbot, opened):

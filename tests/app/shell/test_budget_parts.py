@@ -21,11 +21,12 @@ from benchvise.app.budget.model import AllocationModel, allocation_of, change_te
 from benchvise.app.engine.latest_request import LatestRequest
 from benchvise.app.state.candidate_treatments import ladder, offered
 from benchvise.app.widgets.checklist import CheckList, Entry
+from benchvise.core.allocate.sizes import size_candidates
 from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.integer import Integer
 from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
 from benchvise.core.protocol.events import Finished, Stopped
-from benchvise.core.protocol.requests import Allocate
+from benchvise.core.protocol.requests import Allocate, SizeCandidates
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 from tests.app.shell.allocations import RUNGS, allocate, linears
 
@@ -49,8 +50,13 @@ def allocation(checkpoint):
     return allocation_of(found, index, sizes, frozenset({found.layers[0]}))
 
 
+def sizes(checkpoint, places):
+    names = tuple(checkpoint.layers[place].name for place in places)
+    return size_candidates(SizeCandidates(checkpoint.path, names, RUNGS), checkpoint).nbytes
+
+
 def test_ranges_are_exact_bytes_of_what_may_be_chosen(checkpoint, places):
-    choices = choices_of(checkpoint, places, RUNGS, None)
+    choices = choices_of(checkpoint, places, sizes(checkpoint, places), None)
     layers = linears(checkpoint)
     least = sum(RUNGS[0].bytes_after(layer) if layer.shape[1] % 32 == 0 else layer.nbytes for layer in layers)
     rest = checkpoint.nbytes - sum(layer.nbytes for layer in layers)
@@ -81,7 +87,7 @@ def test_units_read_well():
 @pytest.mark.parametrize("asked_for", [BITS, BYTES])
 def test_a_point_of_the_front_is_reached_by_a_budget_of_any_kind(checkpoint, places, asked_for):
     found = allocate(checkpoint, asked(checkpoint, asked_for))
-    choices = choices_of(checkpoint, places, RUNGS, found.planned)
+    choices = choices_of(checkpoint, places, sizes(checkpoint, places), found.planned)
     whole = front_of(found).cost
     assert whole[-1] == checkpoint.nbytes
     assert budget_at(BYTES, 1, found, choices, (0, 0)) == Budget(BYTES, whole[1])
