@@ -10,15 +10,15 @@ from torch import Tensor
 from benchvise.core.analysis.channels import channel_ranges_of
 from benchvise.core.analysis.heat_map import error_map_of, heat_map_of
 from benchvise.core.analysis.histogram import histogram_of
-from benchvise.core.analysis.source import ArraySource, EntrySource, Source
+from benchvise.core.analysis.layer_source import layer_source, tensor_source
+from benchvise.core.analysis.source import Source
 from benchvise.core.analysis.statistics import look as look_at
 from benchvise.core.checkpoint.matrix_shape import as_matrix
-from benchvise.core.checkpoint.read import raw_dtype
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.checkpoint.reopen import LAST_OPENED
-from benchvise.core.checkpoint.tensors import load_tensor, torch_dtype
+from benchvise.core.checkpoint.tensors import torch_dtype
 from benchvise.core.compress.apply import treat
-from benchvise.core.compress.layer_matrix import BLOCK_BYTES, LayerMatrix, matrix_entry
+from benchvise.core.compress.layer_matrix import BLOCK_BYTES, LayerMatrix
 from benchvise.core.compress.quality import Quality
 from benchvise.core.errors import CheckpointError
 from benchvise.core.progress import Progress
@@ -27,6 +27,8 @@ from benchvise.core.protocol.results import Floats, Looked, LookedChannels, Look
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.schemes.registry import arithmetic_of
 from benchvise.core.weights.open import open_weights
+from benchvise.core.weights.weights import OriginalWeights, Weights
+from benchvise.core.workspace.workspace import RUN_PREFIX
 
 
 def look(request: Look, progress: Progress) -> Looked:
@@ -34,12 +36,13 @@ def look(request: Look, progress: Progress) -> Looked:
 
     Raises CheckpointError for a layer that is not there, and whatever the treatment cannot do.
     """
-    layer = LAST_OPENED.open(request.path).layer(request.layer)
-    source = matrix_source(layer)
+    weights = _opened(request.path, request.workspace)
+    layer = weights.checkpoint.layer(request.layer)
+    source = layer_source(weights, layer)
     before, statistics = look_at(source, request.bins, request.bounds, progress=progress)
     if request.after is None:
         return Looked(layer.name, before, statistics)
-    after = _after(layer, request.after, request.workspace, progress)
+    after = _after(weights, layer, request.after, request.workspace, progress)
     if after is None:
         return Looked(layer.name, before, statistics, before, statistics)
     bounds = request.bounds or _union(before.edges, after.matrix)
@@ -52,12 +55,13 @@ def look(request: Look, progress: Progress) -> Looked:
 
 def look_map(request: LookMap, progress: Progress) -> LookedMap:
     """Heat map of the weight as [outputs, inputs], and of the error ŵ − w with `after`."""
-    layer = LAST_OPENED.open(request.path).layer(request.layer)
-    source = matrix_source(layer)
+    weights = _opened(request.path, request.workspace)
+    layer = weights.checkpoint.layer(request.layer)
+    source = layer_source(weights, layer)
     weight = heat_map_of(source, request.max_rows, request.max_columns, progress=progress)
     if request.after is None:
         return LookedMap(layer.name, weight)
-    after = _after(layer, request.after, request.workspace, progress)
+    after = _after(weights, layer, request.after, request.workspace, progress)
     shown = source if after is None else after.source(layer)
     error = error_map_of(source, shown, request.max_rows, request.max_columns, progress=progress)
     return LookedMap(layer.name, weight, error)
@@ -65,9 +69,15 @@ def look_map(request: LookMap, progress: Progress) -> LookedMap:
 
 def look_channels(request: LookChannels, progress: Progress) -> LookedChannels:
     """Ranges of every output row and input column of the weight as a matrix."""
-    layer = LAST_OPENED.open(request.path).layer(request.layer)
-    outputs, inputs = channel_ranges_of(matrix_source(layer), progress=progress)
+    weights = _opened(request.path, request.workspace)
+    layer = weights.checkpoint.layer(request.layer)
+    outputs, inputs = channel_ranges_of(layer_source(weights, layer), progress=progress)
     return LookedChannels(layer.name, outputs, inputs)
+
+
+def _opened(path: str, workspace: str) -> Weights:
+    """The weights that are looked at: of a checkpoint, which stays open, or as a run ("run:ID") left them."""
+    return open_weights(path, workspace) if path.startswith(RUN_PREFIX) else OriginalWeights(LAST_OPENED.open(path))
 
 
 @dataclass(frozen=True)
@@ -82,54 +92,37 @@ class _After:
         return tensor_source(self.matrix, layer.dtype)
 
 
-def _after(layer: Layer, after: Treatment | str, workspace: str, progress: Progress) -> _After | None:
+def _after(weights: Weights, layer: Layer, after: Treatment | str, workspace: str, progress: Progress) -> _After | None:
     """The layer after a treatment, or as a run left it; None when it stays as it is."""
     if isinstance(after, str):
-        return _after_run(layer, after, workspace, progress)
+        return _after_run(weights, layer, after, workspace, progress)
     if after.keeps:
         return None
-    treated = treat(layer, after, progress)
+    treated = treat(layer, after, weights, progress)
     levels = arithmetic_of(after.scheme).levels(after.scheme, treated.tail)
     return _After(as_matrix(layer, treated.weight), levels, treated.quality)
 
 
-def _after_run(layer: Layer, run: str, workspace: str, progress: Progress) -> _After | None:
-    weights = open_weights(run, workspace)
-    theirs = weights.checkpoint.layer(layer.name)
+def _after_run(weights: Weights, layer: Layer, run: str, workspace: str, progress: Progress) -> _After | None:
+    compressed = open_weights(run, workspace)
+    theirs = compressed.checkpoint.layer(layer.name)
     if (theirs.shape, theirs.dtype) != (layer.shape, layer.dtype):
         raise CheckpointError(
             f"'{layer.name}' is {layer.dtype} {list(layer.shape)} here, and {theirs.dtype} {list(theirs.shape)} there",
             where=run,
             remedy="Compare with a run that was made from this checkpoint.",
         )
-    treatment = weights.treatment(theirs)
-    if treatment.keeps and not weights.changed(theirs):
+    treatment = compressed.treatment(theirs)
+    if treatment.keeps and not compressed.changed(theirs):
         return None
     matrix, quality = torch.empty(layer.matrix_shape, dtype=torch_dtype(layer.dtype)), Quality()
-    originals = LayerMatrix(layer, progress).blocks()
-    for (start, original), (_, decoded) in zip(originals, weights.dense_blocks(theirs, BLOCK_BYTES), strict=True):
+    originals = LayerMatrix(layer, weights, progress).blocks()
+    for (start, original), (_, decoded) in zip(originals, compressed.dense_blocks(theirs, BLOCK_BYTES), strict=True):
         matrix[start : start + len(decoded)] = decoded
         quality.add(original, decoded)
     scheme = treatment.scheme
-    levels = None if treatment.keeps else arithmetic_of(scheme).levels(scheme, weights.stored(theirs))
+    levels = None if treatment.keeps else arithmetic_of(scheme).levels(scheme, compressed.stored(theirs))
     return _After(matrix, levels, quality)
-
-
-def matrix_source(layer: Layer) -> Source:
-    """The layer as [outputs, inputs], streamed from its file where its strides allow that."""
-    entry = matrix_entry(layer)
-    if entry is not None:
-        return EntrySource(entry)
-    return tensor_source(as_matrix(layer, load_tensor(layer.tensor)), layer.dtype)
-
-
-def tensor_source(values: Tensor, dtype: str) -> Source:
-    """A tensor in memory as a source of raw values."""
-    raw = values.contiguous()
-    if values.dtype == torch.bool:
-        return ArraySource(raw.numpy(), dtype)
-    flat = raw.reshape(-1).view(torch.uint8).numpy().view(raw_dtype(dtype))
-    return ArraySource(flat.reshape(values.shape), dtype)
 
 
 def _union(edges: Floats, after: Tensor) -> tuple[float, float]:

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.checkpoint.tensors import load_tensor, torch_dtype
+from benchvise.core.checkpoint.tensors import torch_dtype
 from benchvise.core.compress.ahead import ahead
-from benchvise.core.compress.layer_matrix import LayerMatrix
+from benchvise.core.compress.layer_matrix import LayerMatrix, LayerReader
 from benchvise.core.compress.quality import Quality
 from benchvise.core.compress.whole_matrix import matrix_of, solve_matrix, streams
 from benchvise.core.errors import CheckpointError
-from benchvise.core.progress import NullProgress, Progress
+from benchvise.core.progress import Progress
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.schemes.arithmetic import Shared
 from benchvise.core.schemes.grid_arithmetic import STREAMED
@@ -60,28 +60,37 @@ class TreatedLayer:
 
 
 def solve_layer(
-    layer: Layer, treatment: Treatment, progress: Progress, shared: Shared | None = None, *, seed: int = 0
+    layer: Layer,
+    treatment: Treatment,
+    reader: LayerReader,
+    progress: Progress,
+    shared: Shared | None = None,
+    *,
+    seed: int = 0,
 ) -> LayerSolution:
     """The layer's rows under the treatment, as a stream. Ignores statistics even if the solver could use them.
 
-    seed: the recipe's. Raises CheckpointError for weights that are NaN or infinite, naming the layer.
+    reader: what gives the layer's values. seed: the recipe's.
+    Raises CheckpointError for weights that are NaN or infinite, naming the layer.
     """
     context = layer_context(seed, layer.name, progress, device_for(treatment))
     solve = functions_of(treatment.solver).rows
     if solve is None or not streams(treatment):
-        return _whole(layer, treatment, context, shared)
-    matrix = LayerMatrix(layer, progress, context.device, searched=_searched(treatment))
+        return _whole(layer, treatment, reader, context, shared)
+    matrix = LayerMatrix(layer, reader, progress, context.device, searched=_searched(treatment))
     rows, arithmetic = solve(matrix, treatment.scheme, treatment.solver, shared, context)
     return LayerSolution(rows, arithmetic.tail, context.device)
 
 
-def _whole(layer: Layer, treatment: Treatment, context: SolverContext, shared: Shared | None) -> LayerSolution:
+def _whole(
+    layer: Layer, treatment: Treatment, reader: LayerReader, context: SolverContext, shared: Shared | None
+) -> LayerSolution:
     """For solvers that need all of a matrix at once."""
     tail: dict[str, Tensor] = {}
     notes: list[str] = []
 
     def rows() -> Iterator[SolvedRows]:
-        weight = matrix_of(layer, load_tensor(layer.tensor)).to(context.device)
+        weight = matrix_of(layer, reader.dense(layer)).to(context.device)
         solution = solve_matrix(weight, treatment, None, context, shared)
         tail.update({name: part for name, part in solution.stored.items() if name not in STREAMED})
         notes.extend(solution.notes)
@@ -100,18 +109,11 @@ def _searched(treatment: Treatment) -> bool:
     return treatment.scheme.searched or treatment.solver.searches(treatment.scheme)
 
 
-def treated_weight(layer: Layer, treatment: Treatment) -> Tensor:
-    """The layer's weight as it would compute after the treatment, [*layer.shape] in the layer's dtype, on the CPU.
+def treat(layer: Layer, treatment: Treatment, reader: LayerReader, progress: Progress) -> TreatedLayer:
+    """What the treatment, which must not be to keep, makes of the layer, whose values `reader` gives.
 
-    A global scope is taken over this layer alone. Raises CheckpointError and RecipeError as `solve_layer` and plans do.
-    """
-    return load_tensor(layer.tensor) if treatment.keeps else treat(layer, treatment, NullProgress()).weight
-
-
-def treat(layer: Layer, treatment: Treatment, progress: Progress) -> TreatedLayer:
-    """As `treated_weight`, with the tail of the stored tensors and the quality. The treatment must not be to keep.
-
-    Raises CheckpointError for a layer that is no floating-point matrix.
+    A global scope is taken over this layer alone. Raises CheckpointError for a layer that is no floating-point matrix,
+    and RecipeError where the treatment does not fit it. Raises as `solve_layer`.
     """
     if not layer.compressible:
         raise CheckpointError(
@@ -120,7 +122,7 @@ def treat(layer: Layer, treatment: Treatment, progress: Progress) -> TreatedLaye
             remedy="Choose a weight of at least two dimensions.",
         )
     fitted = replace(treatment, scheme=treatment.scheme.fitted(layer)[0])
-    solution = solve_layer(layer, fitted, progress)
+    solution = solve_layer(layer, fitted, reader, progress)
     matrix = torch.empty(layer.matrix_shape, dtype=torch_dtype(layer.dtype))
     for part in solution.measured_rows():
         matrix[part.start : part.start + part.decoded.shape[0]] = part.decoded

@@ -1,17 +1,17 @@
-"""A layer of a checkpoint as a matrix that streams from its file."""
+"""A layer as a matrix that streams from wherever its weights come from."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from benchvise.core.checkpoint.matrix_shape import as_matrix
-from benchvise.core.checkpoint.records import Layer, TensorEntry
-from benchvise.core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.checkpoint.tensors import torch_dtype
 from benchvise.core.compress.ahead import ahead
 from benchvise.core.errors import CheckpointError
 from benchvise.core.kernels.quantise import is_finite
@@ -24,6 +24,19 @@ SEARCHED_BLOCK_BYTES = 1 << 20
 """The same where each block is searched: that takes a hundred times as long, and a cancel is heard between blocks."""
 
 
+class LayerReader(Protocol):
+    """What gives the values of layers: a file, or another checkpoint that surgery cuts. `Weights` is one."""
+
+    def dense(self, layer: Layer) -> Tensor:
+        """The weight, [*layer.shape] in the layer's dtype."""
+
+    def dense_blocks(self, layer: Layer, block_bytes: int) -> Iterator[tuple[int, Tensor]]:
+        """(first row, rows) of the weight as a matrix [rows, columns], in order, in the layer's dtype.
+
+        Blocks are contiguous and of about `block_bytes`.
+        """
+
+
 @dataclass(frozen=True)
 class LayerMatrix:
     """The layer's weight as [outputs, inputs], in blocks of about `BLOCK_BYTES` (smaller when `searched`), on `device`.
@@ -34,6 +47,7 @@ class LayerMatrix:
     """
 
     layer: Layer
+    reader: LayerReader
     progress: Progress
     device: str = "cpu"
     advances: bool = False
@@ -52,43 +66,13 @@ class LayerMatrix:
         return torch_dtype(self.layer.dtype)
 
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
-        for start, block in ahead(self._read()):
+        block_bytes = min(BLOCK_BYTES, SEARCHED_BLOCK_BYTES) if self.searched else BLOCK_BYTES
+        for start, block in ahead(self.reader.dense_blocks(self.layer, block_bytes)):
             self.progress.check_cancelled()
             refuse_not_finite(self.layer, start, block)
             yield start, block.to(self.device)
             if self.advances:
                 self.progress.advance(block.nbytes)
-
-    def _read(self) -> Iterator[tuple[int, Tensor]]:
-        step = block_rows(self.layer, min(BLOCK_BYTES, SEARCHED_BLOCK_BYTES) if self.searched else BLOCK_BYTES)
-        entry = matrix_entry(self.layer)
-        whole = as_matrix(self.layer, load_tensor(self.layer.tensor)) if entry is None else None
-        for start in range(0, self.rows, step):
-            stop = min(start + step, self.rows)
-            if entry is not None:
-                yield start, load_rows(entry, start, stop)
-            elif whole is not None:
-                yield start, whole[start:stop]
-
-
-def block_rows(layer: Layer, block_bytes: int) -> int:
-    """Rows of the layer's matrix in one block."""
-    rows, columns = layer.matrix_shape
-    row_bytes = max(1, layer.dense_nbytes // max(1, rows))
-    return max(1, block_bytes // row_bytes) if columns else max(1, rows)
-
-
-def matrix_entry(layer: Layer) -> TensorEntry | None:
-    """The tensor seen as the layer's matrix, without copying; None when its strides do not allow that."""
-    entry, (rows, columns) = layer.tensor, layer.matrix_shape
-    if layer.transposed and len(layer.shape) == 2:
-        if entry.encoding is not None:
-            return None
-        along, across = entry.strides or (layer.shape[1], 1)
-        return replace(entry, shape=(rows, columns), strides=(across, along))
-    if entry.strides is None or entry.shape == (rows, columns):
-        return replace(entry, shape=(rows, columns))
-    return None
 
 
 def refuse_not_finite(layer: Layer, start: int, block: Tensor) -> None:

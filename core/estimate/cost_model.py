@@ -44,6 +44,7 @@ from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.tokenizer import load_tokenizer
 from benchvise.core.solvers.learned_rounding import probed_windows
 from benchvise.core.text import plural
+from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.workspace.workspace import Workspace
 
 TRIED_CHARACTERS = 1 << 21
@@ -96,7 +97,7 @@ class StreamingCostModel:
         return CostEstimate((("layers", solving),), (("the layer at work", added),))
 
     def _try(self, row: PlanRow) -> LayerRates:
-        return layer_benchmark.benchmark_layer(row, self._workspace)
+        return layer_benchmark.benchmark_layer(row, weights_of(self._plan.operated), self._workspace)
 
 
 class BlockwiseCostModel:

@@ -12,6 +12,7 @@ from benchvise.core.job.streaming import compress_layer, one_thread_left, shared
 from benchvise.core.memory import PeakMemory, release_freed, rss_bytes
 from benchvise.core.progress import NullProgress
 from benchvise.core.recipe.plan import PlanRow
+from benchvise.core.weights.weights import OriginalWeights, Weights
 from benchvise.core.workspace.workspace import Workspace
 
 PIECE_BYTES = 8 << 20
@@ -23,7 +24,8 @@ _QUICK_SECONDS = 0.5
 
 def piece_of(layer: Layer) -> Layer:
     """The layer, or its first rows where it is large and they lie together in its file."""
-    if layer.nbytes <= PIECE_BYTES or layer.transposed or len(layer.shape) != 2 or layer.tensor.strides is not None:
+    whole = layer.nbytes <= PIECE_BYTES or layer.tensor.cut
+    if whole or layer.transposed or len(layer.shape) != 2 or layer.tensor.strides is not None:
         return layer
     row_bytes = layer.nbytes // layer.shape[0]
     rows = min(layer.shape[0], max(1, PIECE_BYTES // row_bytes // _ROWS_TOGETHER) * _ROWS_TOGETHER)
@@ -31,18 +33,22 @@ def piece_of(layer: Layer) -> Layer:
     return replace(layer, tensor=tensor)
 
 
-def benchmark_layer(row: PlanRow, workspace: Workspace) -> LayerRates:
-    """Carry out the row's treatment on a piece of its layer; the record goes to `workspace`."""
+def benchmark_layer(row: PlanRow, weights: Weights, workspace: Workspace) -> LayerRates:
+    """Carry out the row's treatment on a piece of its layer; the record goes to `workspace`.
+
+    weights: those that surgery leaves; a layer that it cuts is read as a whole, a piece of another from its file.
+    """
     piece = piece_of(row.layer)
     cut = replace(row, layer=piece, bytes_after=row.treatment.bytes_after(piece))
+    reader = weights if piece.tensor.cut else OriginalWeights(weights.checkpoint)
     progress = NullProgress()
     release_freed()
     before = rss_bytes()
     with PeakMemory() as peak, one_thread_left():
         for number in range(2):
             started = time.perf_counter()
-            shared = shared_fits((cut,), progress).get(piece.name)
-            compress_layer(cut, shared, workspace, f"{number:02}{'0' * 62}", progress, 0)
+            shared = shared_fits((cut,), reader, progress).get(piece.name)
+            compress_layer(cut, reader, shared, workspace, f"{number:02}{'0' * 62}", progress, 0)
             seconds = time.perf_counter() - started
             if seconds > _QUICK_SECONDS:  # what is done for the first time in a process counts for little then
                 break

@@ -22,6 +22,7 @@ from benchvise.core.protocol.results import Estimate, LayerCompressed, Run
 from benchvise.core.recipe.plan import Plan, make_plan
 from benchvise.core.text import byte_text
 from benchvise.core.tuning.stage import TuningStage
+from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.wording import sentences
 from benchvise.core.workspace.run_record import RunRecord
 from benchvise.core.workspace.workspace import Workspace
@@ -94,7 +95,9 @@ def _carry_out(
     blockwise = BlockwiseRun(plan, run, workspace, text if learns(plan) else None, progress) if walks(plan) else None
     layers = tuning.earlier() if tuning is not None else None
     if layers is None and blockwise is not None:
-        results = blockwise.carry_out(shared_fits(plan.treated_rows, progress), finished=finished)
+        results = blockwise.carry_out(
+            shared_fits(plan.treated_rows, weights_of(plan.operated), progress), finished=finished
+        )
         layers = tuple(results[row.layer.name] for row in plan.treated_rows)
     elif layers is None:
         with one_thread_left():

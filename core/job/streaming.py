@@ -1,4 +1,4 @@
-"""Layers treated one by one, each for itself: streamed from its file in blocks of rows, never in memory as a whole."""
+"""Layers treated one by one, each for itself: streamed in blocks of rows, never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from benchvise.core.compress.apply import LayerSolution, solve_layer
-from benchvise.core.compress.layer_matrix import LayerMatrix
+from benchvise.core.compress.layer_matrix import LayerMatrix, LayerReader
 from benchvise.core.compress.record import is_whole, record_key, write_record
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import LayerCompressed
@@ -18,6 +18,7 @@ from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.schemes.arithmetic import Shared
 from benchvise.core.schemes.matrix import SolvedRows
 from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.workspace.run_record import RunRecord, record_file
 from benchvise.core.workspace.workspace import Workspace
 
@@ -26,8 +27,8 @@ def compress_streaming(
     plan: Plan, run: RunRecord, workspace: Workspace, progress: Progress
 ) -> tuple[LayerCompressed, ...]:
     """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed."""
-    rows = plan.treated_rows
-    shares = shared_fits(rows, progress)
+    rows, reader = plan.treated_rows, weights_of(plan.operated)
+    shares = shared_fits(rows, reader, progress)
     finished = {entry.key: entry for entry in run.entries()}
     layers: list[LayerCompressed] = []
     progress.start(sum(row.layer.nbytes for row in rows), "bytes")
@@ -40,7 +41,7 @@ def compress_streaming(
             layers.append(replace(finished[key].result, resumed=True))
             progress.advance(row.layer.nbytes)
         else:
-            layer, sha256 = compress_layer(row, shared, workspace, key, progress, plan.recipe.seed)
+            layer, sha256 = compress_layer(row, reader, shared, workspace, key, progress, plan.recipe.seed)
             layers.append(layer)
             run.append(key, layer, sha256)
         progress.result(layers[-1])
@@ -48,7 +49,13 @@ def compress_streaming(
 
 
 def compress_layer(
-    row: PlanRow, shared: Shared | None, workspace: Workspace, key: str, progress: Progress, seed: int
+    row: PlanRow,
+    reader: LayerReader,
+    shared: Shared | None,
+    workspace: Workspace,
+    key: str,
+    progress: Progress,
+    seed: int,
 ) -> tuple[LayerCompressed, str]:
     """Solve the layer and write its record under `key`; returns what came of it and the record's sha256 (hex).
 
@@ -56,7 +63,7 @@ def compress_layer(
     Raises CheckpointError for weights that are not finite, and OutputError.
     """
     started = time.monotonic()
-    solution = solve_layer(row.layer, row.treatment, progress, shared, seed=seed)
+    solution = solve_layer(row.layer, row.treatment, reader, progress, shared, seed=seed)
     path = record_file(workspace.layers, key)
     sha256 = write_record(path, row.layer, row.treatment, _advancing(solution, progress), solution.tail)
     layer = LayerCompressed(
@@ -82,7 +89,7 @@ def _advancing(solution: LayerSolution, progress: Progress) -> Iterator[SolvedRo
         progress.advance(part.original.nbytes)
 
 
-def shared_fits(rows: tuple[PlanRow, ...], progress: Progress) -> dict[str, Shared]:
+def shared_fits(rows: tuple[PlanRow, ...], reader: LayerReader, progress: Progress) -> dict[str, Shared]:
     """What global fits say to each layer: one fit over all layers of a rule that asks for it."""
     found: dict[str, Shared] = {}
     together: dict[int | None, list[PlanRow]] = {}
@@ -92,7 +99,7 @@ def shared_fits(rows: tuple[PlanRow, ...], progress: Progress) -> dict[str, Shar
     for group in together.values():
         scheme = group[0].treatment.scheme
         progress.note(f"Finding one threshold over {len(group)} layers for {scheme.tag}")
-        matrices = [LayerMatrix(row.layer, progress, advances=True) for row in group]
+        matrices = [LayerMatrix(row.layer, reader, progress, advances=True) for row in group]
         arithmetic = arithmetic_of(scheme)
         progress.start(arithmetic.share_passes(matrices) * sum(row.layer.nbytes for row in group), "bytes")
         shares = arithmetic.share(scheme, matrices)

@@ -33,6 +33,7 @@ class MakePlan:
 class Look:
     """Exact histogram and statistics of a layer. Answered by `Looked`.
 
+    path: a checkpoint, or a finished run ("run:ID"), whose layers are those that its surgery left.
     after: a treatment to try on the layer, a finished run ("run:ID"), or None for the weight alone.
     bounds: range of values to histogram, None for all of them.
     """
@@ -63,6 +64,7 @@ class LookChannels:
 
     path: str
     layer: str
+    workspace: str = ""
 
 
 @dataclass(frozen=True)

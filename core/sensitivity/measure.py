@@ -18,7 +18,6 @@ from benchvise.core.allocate.prediction import joint_effects_of, rank_correlatio
 from benchvise.core.blockwise.calibration import CalibrationText, calibration_text
 from benchvise.core.checkpoint.identity import checkpoint_identity
 from benchvise.core.checkpoint.records import Checkpoint, Layer
-from benchvise.core.checkpoint.tensors import load_tensor
 from benchvise.core.errors import RecipeError
 from benchvise.core.evaluate.forward import diverged
 from benchvise.core.evaluate.text import text_windows
@@ -78,9 +77,9 @@ def measurement_key(checkpoint: Checkpoint, ids: Tensor) -> str:
     return digest.hexdigest()
 
 
-def content_of(layer: Layer) -> str:
-    """Hex digest over the values of the layer's tensor."""
-    values = load_tensor(layer.tensor).contiguous().flatten()
+def content_of(weights: Weights, layer: Layer) -> str:
+    """Hex digest over the values of the layer's tensor, as it computes."""
+    values = weights.dense(layer).contiguous().flatten()
     return hashlib.sha256(values.view(torch.uint8).numpy().data).hexdigest()
 
 
@@ -133,7 +132,9 @@ class _Measuring:
 
     def _look_at_content(self) -> None:
         layers = {task.layer.name: task.layer for task in self.tasks}
-        changed = [name for name, layer in layers.items() if not self.kl_increases.see(name, content_of(layer))]
+        changed = [
+            name for name, layer in layers.items() if not self.kl_increases.see(name, content_of(self.weights, layer))
+        ]
         if changed:
             self.warnings.append(
                 f"{len(changed)} layers have changed since they were measured and are measured again; what others do "

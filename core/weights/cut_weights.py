@@ -60,7 +60,7 @@ class CutWeights:
             return
         whole = as_matrix(layer, self.dense(layer))
         for start, stop in row_ranges(layer, block_bytes):
-            yield start, whole[start:stop]
+            yield start, whole[start:stop].contiguous()
 
 
 def weights_of(operated: Operated) -> Weights:

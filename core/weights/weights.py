@@ -10,11 +10,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from benchvise.core.checkpoint.matrix_shape import from_matrix
+from benchvise.core.checkpoint.matrix_shape import as_matrix, from_matrix, matrix_entry
 from benchvise.core.checkpoint.records import Checkpoint, Layer, TensorEntry
 from benchvise.core.checkpoint.safetensors_header import read_header
 from benchvise.core.checkpoint.tensors import load_rows, load_tensor, torch_dtype
-from benchvise.core.compress.layer_matrix import matrix_entry
 from benchvise.core.errors import CheckpointError
 from benchvise.core.methods.activations import INPUT_SCALE
 from benchvise.core.recipe.recipe import KEEP, Treatment
@@ -52,7 +51,7 @@ class Weights(Protocol):
         """The weight as it computes, [*layer.shape] in the layer's dtype."""
 
     def dense_blocks(self, layer: Layer, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, Tensor]]:
-        """Rows of the weight as a matrix [rows, columns], in order, in blocks of about `block_bytes`."""
+        """Rows of the weight as a matrix [rows, columns], in order, in contiguous blocks of about `block_bytes`."""
 
 
 class OriginalWeights:
@@ -82,14 +81,13 @@ class OriginalWeights:
         return load_tensor(layer.tensor)
 
     def dense_blocks(self, layer: Layer, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, Tensor]]:
-        rows, columns = layer.matrix_shape
         entry = matrix_entry(layer)
-        whole = None if entry is not None else load_tensor(layer.tensor).reshape(rows, columns)
+        whole = None if entry is not None else as_matrix(layer, load_tensor(layer.tensor))
         for start, stop in row_ranges(layer, block_bytes):
             if entry is not None:
                 yield start, load_rows(entry, start, stop)
             elif whole is not None:
-                yield start, whole[start:stop]
+                yield start, whole[start:stop].contiguous()
 
 
 class RunWeights:

@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 
 from benchvise.core.analysis.look import look, look_channels, look_map
 from benchvise.core.checkpoint.open import open_checkpoint
-from benchvise.core.compress.apply import treated_weight
 from benchvise.core.errors import CheckpointError
 from benchvise.core.job.job import compress
 from benchvise.core.methods.integer import Integer
@@ -21,6 +20,7 @@ from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.requests import Compress, Look, LookChannels, LookMap
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 from benchvise.core.weights.open import open_weights
+from tests.core.compress.treated_weight import treated_weight
 
 SILENT = NullProgress()
 INT3 = Treatment(Integer(bits=3, symmetric=False, group_size=8), Nearest(clip_search=True, clip_steps=5))

@@ -16,6 +16,7 @@ from benchvise.core.compress.record import file_sha256, is_whole, write_record
 from benchvise.core.methods.integer import Integer
 from benchvise.core.progress import NullProgress
 from benchvise.core.recipe.recipe import Treatment
+from tests.core.compress.file_reader import FileReader
 
 INT8 = Treatment(Integer(bits=8, group_size=16))
 
@@ -29,7 +30,7 @@ def layer(tmp_path: Path) -> Layer:
 @pytest.fixture
 def record(layer: Layer, tmp_path: Path) -> tuple[Path, str]:
     path = tmp_path / "records" / "record.safetensors"
-    solution = solve_layer(layer, INT8, NullProgress())
+    solution = solve_layer(layer, INT8, FileReader(), NullProgress())
     return path, write_record(path, layer, INT8, solution.measured_rows(), solution.tail)
 
 

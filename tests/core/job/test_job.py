@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchvise.core.checkpoint.open import open_checkpoint
-from benchvise.core.compress.apply import treated_weight
 from benchvise.core.errors import Cancelled, CheckpointError, RecipeError
 from benchvise.core.methods.integer import Integer
 from benchvise.core.recipe.plan import make_plan
@@ -21,6 +20,7 @@ from benchvise.core.weights.open import open_weights
 from benchvise.core.workspace.run_lock import RunBusyError
 from benchvise.core.workspace.run_record import record_file
 from benchvise.core.workspace.workspace import Workspace
+from tests.core.compress.treated_weight import treated_weight
 from tests.core.job.compress_samples import (
     GLOBAL,
     INT4,

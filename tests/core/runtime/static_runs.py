@@ -22,7 +22,7 @@ def static_weights(path: Path, recipe: Recipe, folder: Path, scale: float) -> Ru
     treatments, files = {}, {}
     for row in make_plan(checkpoint, recipe).treated_rows:
         layer, treatment = row.layer, row.treatment
-        treated = treat(layer, treatment, NullProgress())
+        treated = treat(layer, treatment, OriginalWeights(checkpoint), NullProgress())
         grid = arithmetic_of(treatment.scheme).grid(treatment.scheme, *layer.matrix_shape, treated.weight.dtype)
         values = treated.weight.float()
         grid.fit(0, values)

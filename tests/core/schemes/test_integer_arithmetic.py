@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchvise.core.compress.apply import treat, treated_weight
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.solver import Nearest
-from benchvise.core.progress import NullProgress
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.schemes.integer import IntegerArithmetic
 from benchvise.core.schemes.integer_grid import pack_columns, unpack_columns
+from tests.core.compress.treated_weight import treated_layer, treated_weight
 from tests.core.schemes.integer_oracle import quantised, rounded, stored_values, unpacked
 from tests.core.schemes.scheme_samples import DTYPES, InMemory, layer_in_file, solve, weights
 
@@ -118,7 +117,7 @@ def test_a_transposed_weight_has_its_scales_along_its_inputs(tmp_path: Path) -> 
     values = weights(24, 10, "float32")  # [in, out]
     layer = layer_in_file(tmp_path, "h.0.attn.c_attn.weight", values)
     assert layer.transposed
-    treated = treat(layer, Treatment(Integer(bits=5, group_size=8)), NullProgress())
+    treated = treated_layer(layer, Treatment(Integer(bits=5, group_size=8)))
     assert treated.tail["weight_scale"].shape == (10, 3)
     np.testing.assert_array_equal(treated.weight.T.double(), quantised(values.T, 5, True, 8).decoded)
 

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchvise.core.compress.apply import treated_weight
 from benchvise.core.methods.sparse import Sparse
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.schemes.magnitude import kth_magnitude
 from benchvise.core.schemes.sparse import SparseArithmetic
+from tests.core.compress.treated_weight import treated_weight
 from tests.core.schemes.scheme_samples import DTYPES, InMemory, layer_in_file, solve, weights
 
 

@@ -15,7 +15,6 @@ from transformers import AutoModelForCausalLM
 
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.compress.apply import treated_weight
 from benchvise.core.errors import Cancelled, CheckpointError, RecipeError
 from benchvise.core.evaluate.text import text_windows
 from benchvise.core.job.job import compress
@@ -37,6 +36,7 @@ from benchvise.core.sensitivity.tasks import chosen_layers
 from benchvise.core.sensitivity.treated import Treated, TreatedLayers
 from benchvise.core.weights.open import open_weights
 from benchvise.core.weights.weights import OriginalWeights
+from tests.core.compress.treated_weight import treated_weight
 from tests.core.runtime.tiny_models import save_tiny
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchvise.core.checkpoint.open import open_checkpoint
-from benchvise.core.compress.apply import treated_weight
 from benchvise.core.errors import CheckpointError, UserError
 from benchvise.core.job.job import compress
 from benchvise.core.methods.integer import Integer
@@ -20,6 +19,7 @@ from benchvise.core.protocol.requests import Compress
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 from benchvise.core.weights.open import open_weights
 from benchvise.core.workspace.workspace import Workspace
+from tests.core.compress.treated_weight import treated_weight
 
 GROUPS = Treatment(Integer(bits=3, symmetric=False, group_size=8))
 WHOLE = Treatment(Integer(bits=5, symmetric=False, granularity="tensor"))
