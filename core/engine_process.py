@@ -62,7 +62,7 @@ _LANES: dict[type, Lane] = {CheckRecipe: Lane.CHECKS, WarmUp: Lane.WARMING}
 
 
 @dataclass
-class Task:
+class QueuedRequest:
     """A request on its way, and what the person said about it since. taken: a thread has begun to answer it."""
 
     number: int
@@ -79,7 +79,7 @@ class Task:
         return lane_of(self.request)
 
 
-class Engine:
+class EngineServer:
     """Answers requests from `connection` until it closes, with one thread for each lane.
 
     own_process: nothing else lives in this process, and it ends without the interpreter being taken apart.
@@ -89,9 +89,9 @@ class Engine:
         self._connection = connection
         self._own_process = own_process
         self._sending = threading.Lock()
-        self._tasks: dict[int, Task] = {}
+        self._tasks: dict[int, QueuedRequest] = {}
         self._changing = threading.Lock()
-        self._waiting: dict[Lane, queue.Queue[Task]] = {lane: queue.Queue() for lane in Lane}
+        self._waiting: dict[Lane, queue.Queue[QueuedRequest]] = {lane: queue.Queue() for lane in Lane}
 
     def serve(self) -> None:
         """Read the pipe until the other side closes it. Running work ends with the process."""
@@ -105,9 +105,9 @@ class Engine:
             if isinstance(message, Control):
                 self._control(message)
             else:
-                self._accept(Task(*message))
+                self._accept(QueuedRequest(*message))
 
-    def _accept(self, task: Task) -> None:
+    def _accept(self, task: QueuedRequest) -> None:
         with self._changing:
             ahead = sum(other.lane is Lane.JOBS for other in self._tasks.values())
             self._tasks[task.number] = task
@@ -131,7 +131,7 @@ class Engine:
             del self._tasks[task.number]
         self.send(Stopped(task.number))
 
-    def _work(self, waiting: queue.Queue[Task]) -> None:
+    def _work(self, waiting: queue.Queue[QueuedRequest]) -> None:
         while True:
             task = waiting.get()
             if self._take(task):
@@ -141,13 +141,13 @@ class Engine:
                 if task.lane is Lane.WARMING and self._own_process:
                     gc.freeze()  # a collection over all that is imported by now stops every thread for 0.2 s
 
-    def _take(self, task: Task) -> bool:
+    def _take(self, task: QueuedRequest) -> bool:
         """Begin with the task, unless it was cancelled before its turn came."""
         with self._changing:
             task.taken = task.number in self._tasks
             return task.taken
 
-    def _answer(self, task: Task) -> None:
+    def _answer(self, task: QueuedRequest) -> None:
         self.send(Started(task.number))
         progress = PipeProgress(task, self)
         outcome = _outcome(task, progress)
@@ -166,7 +166,7 @@ class Engine:
             os._exit(0)
 
 
-def _outcome(task: Task, progress: PipeProgress) -> Event:
+def _outcome(task: QueuedRequest, progress: PipeProgress) -> Event:
     try:
         return Finished(task.number, answer(task.request, progress))
     except Cancelled:
@@ -177,7 +177,7 @@ def _outcome(task: Task, progress: PipeProgress) -> Event:
         return _failed(task, error)
 
 
-def _failed(task: Task, error: Exception) -> Failed:
+def _failed(task: QueuedRequest, error: Exception) -> Failed:
     """What an error that nobody expected is to the person: too little memory, or a fault of ours with its traceback."""
     if ran_out_of_memory(error):
         return Failed(task.number, OUT_OF_MEMORY, "", FREE_MEMORY, resumable=isinstance(task.request, Compress))
@@ -189,7 +189,7 @@ def _failed(task: Task, error: Exception) -> Failed:
 class PipeProgress:
     """Progress that becomes events, at most ten a second but for pauses."""
 
-    def __init__(self, task: Task, engine: Engine) -> None:
+    def __init__(self, task: QueuedRequest, engine: EngineServer) -> None:
         self._task = task
         self._engine = engine
         self._process = psutil.Process()
@@ -257,6 +257,6 @@ def main(connection: Connection, threads: int = 0) -> None:
         import signal
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Engine(connection, own_process=True).serve()
+    EngineServer(connection, own_process=True).serve()
     # Not by returning: the interpreter would take itself apart under threads that still compute.
     os._exit(0)

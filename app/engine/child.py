@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Protocol
 
 
-class Engine(Protocol):
+class EngineHandle(Protocol):
     """One living engine: requests are written to `connection`, events are read from it."""
 
     connection: Connection
@@ -94,10 +94,10 @@ def run_engine(connection: Connection) -> None:
 
 
 def _serve_here(connection: Connection) -> None:
-    from benchvise.core.engine_process import Engine as Server
+    from benchvise.core.engine_process import EngineServer
 
     with contextlib.suppress(EOFError):
-        Server(_LastingConnection(connection)).serve()
+        EngineServer(_LastingConnection(connection)).serve()
 
 
 class _LastingConnection(Connection):

@@ -13,7 +13,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QThread, Signal
 
-from benchvise.app.engine.child import Engine
+from benchvise.app.engine.child import EngineHandle
 from benchvise.core.protocol.events import Advanced, Control, Event, Failed, Finished, Stopped
 from benchvise.core.protocol.requests import Compress, Evaluate, Export, MeasureLatency, MeasureSensitivity, Request
 
@@ -47,11 +47,11 @@ class EngineThread(QThread):
 
     delivered = Signal(object)
 
-    def __init__(self, start_engine: Callable[[], Engine], parent: QObject | None = None) -> None:
+    def __init__(self, start_engine: Callable[[], EngineHandle], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("engine-thread")
         self._start_engine = start_engine
-        self._engine: Engine | None = None
+        self._engine: EngineHandle | None = None
         self._engine_since = 0.0
         self._retry_at = 0.0
         self._retry_pause = _MIN_RETRY
@@ -123,7 +123,7 @@ class EngineThread(QThread):
             del self._in_flight[number]
             self._deliver([_unsendable(number, request, error)])
 
-    def _living_engine(self) -> Engine | None:
+    def _living_engine(self) -> EngineHandle | None:
         """The engine, started if there is none; None when it cannot be started, and what was in flight has failed."""
         if self._engine is None:
             try:

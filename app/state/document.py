@@ -105,7 +105,7 @@ class Document(QObject):
 
     @property
     def sensitivity(self) -> dict[tuple[str, str], SensitivityCell]:
-        """What is known of each layer × treatment (its tag), measured or foretold."""
+        """What is known of each layer × treatment (its key), measured or estimated."""
         return self._measured.cells
 
     @property
@@ -125,7 +125,7 @@ class Document(QObject):
 
     @property
     def predicted_kl(self) -> Estimate | None:
-        """The divergence that the recipe, as it is now, will bring; None where nothing foretells it."""
+        """Estimated KL of the present recipe; None where no allocation made it."""
         return self.allocated.kl if self.allocated is not None and self._allocated_in_place else None
 
     @property

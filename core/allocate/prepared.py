@@ -23,7 +23,7 @@ from benchvise.core.recipe.recipe import KEEP, Treatment
 from benchvise.core.surgery.derived import Operated
 from benchvise.core.wording import about_layers
 from benchvise.core.workspace.layer_costs import load_layer_costs
-from benchvise.core.workspace.sensitivities import Damages, load_sensitivities
+from benchvise.core.workspace.sensitivities import SensitivityFile, load_sensitivities
 from benchvise.core.workspace.workspace import Workspace
 
 
@@ -109,7 +109,7 @@ def prepare(request: Allocate, operated: Operated) -> Prepared:
     )
 
 
-def _prediction(kl_increases: Damages) -> Prediction:
+def _prediction(kl_increases: SensitivityFile) -> Prediction:
     return fit(joint_effects_of(kl_increases, kl_increases.together()))
 
 

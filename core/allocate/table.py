@@ -12,7 +12,7 @@ from benchvise.core.checkpoint.records import Layer
 from benchvise.core.errors import RecipeError
 from benchvise.core.recipe.fitting import fitted
 from benchvise.core.recipe.recipe import Treatment
-from benchvise.core.workspace.sensitivities import FISHER, METHODS, Damages
+from benchvise.core.workspace.sensitivities import FISHER, METHODS, SensitivityFile
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def candidates(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> Tabl
     return Table(tuple(layers), tuple(treatments), found, nbytes)
 
 
-def known_kl_increase(kl_increases: Damages, table: Table) -> tuple[Floats, Floats]:
+def known_kl_increase(kl_increases: SensitivityFile, table: Table) -> tuple[Floats, Floats]:
     """(KL, share that is foretold and not measured) [layers, treatments]; KL is NaN where nothing is known.
 
     What is kept does no damage. Foretold damages are brought to the level of the measured ones by the median of their
@@ -58,7 +58,7 @@ def known_kl_increase(kl_increases: Damages, table: Table) -> tuple[Floats, Floa
     return np.where(np.array(kept, bool).reshape(found.shape), 0.0, found), estimated
 
 
-def _by_method(kl_increases: Damages, table: Table, method: str) -> Floats:
+def _by_method(kl_increases: SensitivityFile, table: Table, method: str) -> Floats:
     known = np.full(table.nbytes.shape, np.nan)
     for i, (layer, row) in enumerate(zip(table.layers, table.fitted, strict=True)):
         for j, fit in enumerate(row):

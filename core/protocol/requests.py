@@ -73,9 +73,9 @@ class MeasureSensitivity:
 
     layers:  names; empty for every linear layer.
     method:  "enable_one" (that layer alone is treated), "disable_one" (all are treated, and what sparing that layer
-             wins back is counted), "fisher" (one backward pass and second moments foretell it), or "auto": fisher for
+             wins back is counted), "fisher" (one backward pass and second moments estimate it), or "auto": fisher for
              all, then enable_one as long as `seconds` allow, the most damaging cells first.
-    correct: also measure what several layers treated at once do, which corrects what adding single damages up says.
+    correct: also measure what several layers treated at once do, which corrects sums of single KL increases.
     calibration, seed: what solvers that learn from activations are shown.
     """
 
@@ -113,7 +113,7 @@ class Allocate:
     """The best treatment for each layer within a budget. Answered by `Allocated`, in milliseconds after the first.
 
     base_recipe: what other layers get, and calibration, transforms and polish.
-    sensitivity: `Sensitivity.key` of the measurement whose damages count.
+    sensitivity: `Sensitivity.key` of the measurement that counts.
     candidates:  the treatments to choose from; to keep a layer is always one more.
     layers:      names; empty for all that were measured.
     locked:      (layer name, its treatment) that stay as they are.
@@ -137,7 +137,7 @@ class Allocate:
 class CheckRecipe:
     """What a run of the recipe would meet, before it is started. Answered by `Checked`.
 
-    path:    the checkpoint; "" for a network of usual shapes, which has no files.
+    path:    the checkpoint; "" for the reference model, which has no files.
     target:  the export target the result is meant for; runtime: who is to load it ("vllm", …), "" for nobody yet.
     out:     a folder that is to be written, "" for none.
     """

@@ -10,14 +10,14 @@ from benchvise.core.allocate.hull import ladder
 from benchvise.core.allocate.problem import Problem
 from benchvise.core.allocate.table import Table, known_kl_increase
 from benchvise.core.sensitivity.tasks import Task
-from benchvise.core.workspace.sensitivities import Damages
+from benchvise.core.workspace.sensitivities import SensitivityFile
 
 MIXED_AT = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)
 """How far along the way from the cheapest allocation to the best one mixed ones are measured."""
 
 
 def choices_to_measure(
-    kl_increases: Damages, tasks: Sequence[Task], key: Callable[[Task], str]
+    kl_increases: SensitivityFile, tasks: Sequence[Task], key: Callable[[Task], str]
 ) -> Iterator[dict[str, str]]:
     """By layer the key of its treatment: each treatment everywhere, and the best mixtures at several sizes.
 

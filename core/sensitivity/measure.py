@@ -37,9 +37,9 @@ from benchvise.core.workspace.sensitivities import (
     DISABLE_ONE,
     ENABLE_ONE,
     FISHER,
-    Damage,
-    Damages,
+    LayerSensitivity,
     Measured,
+    SensitivityFile,
     treatment_key,
 )
 from benchvise.core.workspace.workspace import Workspace
@@ -51,7 +51,7 @@ _AT_RANDOM = 0.25
 
 
 def measure_sensitivity(request: MeasureSensitivity, progress: Progress) -> Sensitivity:
-    """Damages of layers × treatments, each as a partial result as it is ready. Progress is in tokens.
+    """Sensitivities of layers × treatments, each as a partial result as it is ready. Progress is in tokens.
 
     What the workspace already knows is handed on first and not computed again. Raises CheckpointError when the
     checkpoint cannot be run or is quantised already, RecipeError when no treatment fits any layer or the method is
@@ -99,7 +99,7 @@ class _Measuring:
         self.ids, self.tokens = windows.ids, windows.tokens
         self.shown = self._calibration()
         self.key = measurement_key(checkpoint, self.ids)
-        self.kl_increases = Damages(Workspace(request.workspace).sensitivity_file(self.key))
+        self.kl_increases = SensitivityFile(Workspace(request.workspace).sensitivity_file(self.key))
         self.warnings = [*plan_warnings, *windows.notes, *(self.shown.notes if self.shown is not None else ())]
         self._look_at_content()
         for warning in self.warnings:
@@ -198,7 +198,7 @@ class _Measuring:
             self.progress.check_cancelled()
             treated = self._lab.layers.of(task.layer, task.fitted, self.progress)
             kl = self._lab.reference.divergence(task.layer, treated.weight, task.fitted.activations)
-            cells.append(self._keep(task, ENABLE_ONE, Damage(kl, treated.output_error, treated.sqnr_db)))
+            cells.append(self._keep(task, ENABLE_ONE, LayerSensitivity(kl, treated.output_error, treated.sqnr_db)))
             self.progress.advance(self.tokens)
         return cells
 
@@ -214,7 +214,7 @@ class _Measuring:
                 spared = {layer: change for layer, change in changes.items() if layer != task.layer}
                 kl = max(0.0, whole - self._lab.reference.joint_divergence(spared)) if np.isfinite(whole) else whole
                 treated = self._lab.layers.of(task.layer, task.fitted, self.progress)
-                cells.append(self._keep(task, DISABLE_ONE, Damage(kl, treated.output_error, treated.sqnr_db)))
+                cells.append(self._keep(task, DISABLE_ONE, LayerSensitivity(kl, treated.output_error, treated.sqnr_db)))
                 self.progress.advance(self.tokens)
         return cells
 
@@ -232,7 +232,7 @@ class _Measuring:
                 cells += self._one_by_one((task,))
             else:
                 kl = estimated(self.weights, task.layer, task.fitted, known, self.progress)
-                cells.append(self._keep(task, FISHER, Damage(kl)))
+                cells.append(self._keep(task, FISHER, LayerSensitivity(kl)))
                 self.progress.advance(self.tokens if counted is None else counted)
         return cells
 
@@ -279,13 +279,15 @@ class _Measuring:
     def _depth(self, task: Task) -> int:
         return -1 if task.layer.depth is None else task.layer.depth
 
-    def _keep(self, task: Task, method: str, kl_increase: Damage) -> SensitivityCell:
+    def _keep(self, task: Task, method: str, kl_increase: LayerSensitivity) -> SensitivityCell:
         if not np.isfinite(kl_increase.kl):
             self.warnings.append(f"{task.layer.name}: with {task.treatment.tag} the outputs are no numbers any more")
         self.kl_increases.put(task.layer.name, self._key(task), method, kl_increase)
         return self._hand_on(task, method, kl_increase)
 
-    def _hand_on(self, task: Task, method: str, kl_increase: Damage, *, cached: bool = False) -> SensitivityCell:
+    def _hand_on(
+        self, task: Task, method: str, kl_increase: LayerSensitivity, *, cached: bool = False
+    ) -> SensitivityCell:
         cell = SensitivityCell(
             task.layer.name,
             task.treatment.tag,

@@ -228,7 +228,7 @@ class RunRecord:
 
 
 def _name(result: Measurement) -> str:
-    """Under which a measurement is kept. Latency under other conditions than the usual ones, which forecasts that are
+    """Under which a measurement is kept. Latency under other conditions than the default ones, which forecasts that are
     kept and tables of runs are about, does not take their place.
     """
     if isinstance(result, Latency) and (result.batch, result.context) != (1, DEFAULT_CONTEXT):

@@ -1,7 +1,7 @@
-"""What is known of the damage of each treatment on each layer: kept in the workspace, read by whoever allocates.
+"""How much each treatment of each layer increases the KL: kept in the workspace, read by allocations.
 
-A file holds one checkpoint on one text. Damages belong to the content of a layer's tensor: where that changed, they are
-forgotten, and those of the other layers stay.
+A file holds one checkpoint on one text. Sensitivities belong to the content of a layer's tensor: those of a
+changed tensor are forgotten, those of the other layers stay.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SAVE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Damage:
+class LayerSensitivity:
     """kl: nats per token at the output, infinite when the outputs are no numbers; and what it did to the layer."""
 
     kl: float
@@ -43,8 +43,8 @@ class Measured:
     kl: float
 
 
-class Damages:
-    """Damages by layer, treatment and method. A file that cannot be understood counts as empty: it only saves time."""
+class SensitivityFile:
+    """Sensitivities by layer, treatment and method. A file that cannot be read counts as empty: it only saves time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -74,22 +74,22 @@ class Damages:
         self._together.clear()
         return False
 
-    def get(self, layer: str, treatment: str, method: str) -> Damage | None:
+    def get(self, layer: str, treatment: str, method: str) -> LayerSensitivity | None:
         """treatment: its key. What was asked for last is what `latest` finds."""
         cells = self._cells.get(layer, {})
         if treatment in cells:
             cells[treatment] = cells.pop(treatment)
         return _kl_increase(cells.get(treatment, {}).get(method))
 
-    def latest(self, layer: str, treatment: Treatment, method: str) -> Damage | None:
+    def latest(self, layer: str, treatment: Treatment, method: str) -> LayerSensitivity | None:
         """Of the treatment with whatever calibration, the one last measured or asked for."""
         words = treatment_key(treatment, "")
         cells = self._cells.get(layer, {})
         keys = [key for key in cells if key.startswith(words)] if treatment.needs_calibration else [words]
         return _kl_increase(cells.get(keys[-1], {}).get(method)) if keys else None
 
-    def put(self, layer: str, treatment: str, method: str, kl_increase: Damage) -> None:
-        """Remember a damage; the file follows at most once a second, and on `save`."""
+    def put(self, layer: str, treatment: str, method: str, kl_increase: LayerSensitivity) -> None:
+        """Remember a sensitivity; the file follows at most once a second, and on `save`."""
         kl = kl_increase.kl if math.isfinite(kl_increase.kl) else None
         cells = self._cells.setdefault(layer, {})
         cells[treatment] = cell = cells.pop(treatment, {})
@@ -122,13 +122,13 @@ class Damages:
 
 @lru_cache(maxsize=4096)  # asked for every layer, and few treatments differ
 def treatment_key(treatment: Treatment, calibration: str) -> str:
-    """What a damage is kept under. calibration: names what solvers are shown, for those that look at anything."""
+    """The key of a sensitivity. calibration: names what solvers are shown, for those that look at anything."""
     return f"{treatment.key} {calibration}" if treatment.needs_calibration else treatment.key
 
 
-def load_sensitivities(path: Path) -> Damages:
+def load_sensitivities(path: Path) -> SensitivityFile:
     """Raises UserError when nothing was measured under that key."""
-    found = Damages(path)
+    found = SensitivityFile(path)
     if not found.layers:
         raise UserError(
             "There is no such measurement of sensitivities in the workspace",
@@ -138,11 +138,11 @@ def load_sensitivities(path: Path) -> Damages:
     return found
 
 
-def _kl_increase(values: list[float | None] | None) -> Damage | None:
+def _kl_increase(values: list[float | None] | None) -> LayerSensitivity | None:
     if values is None:
         return None
     kl, output_error, sqnr_db = values
-    return Damage(math.inf if kl is None else kl, output_error, sqnr_db)
+    return LayerSensitivity(math.inf if kl is None else kl, output_error, sqnr_db)
 
 
 def _digest(choice: Mapping[str, str]) -> str:

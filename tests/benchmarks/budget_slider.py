@@ -30,7 +30,7 @@ from benchvise.core.protocol.events import Finished
 from benchvise.core.protocol.requests import MeasureSensitivity
 from benchvise.core.protocol.results import Allocated, Ready, Sensitivity, SensitivityCell
 from benchvise.core.recipe.recipe import Treatment
-from benchvise.core.workspace.sensitivities import ENABLE_ONE, Damage, Damages, treatment_key
+from benchvise.core.workspace.sensitivities import ENABLE_ONE, LayerSensitivity, SensitivityFile, treatment_key
 from benchvise.core.workspace.workspace import Workspace
 from tests.benchmarks.big_checkpoint import make_sparse_checkpoint
 
@@ -46,9 +46,9 @@ def candidates() -> tuple[Treatment, ...]:
 
 
 def make_up_kl_increases(checkpoint: Checkpoint, workspace: str) -> Sensitivity:
-    """Damages as they are found: spread over two decades between layers, four times less for each bit more."""
+    """Sensitivities as they are found: spread over two decades between layers, four times less for each bit more."""
     spread = np.random.default_rng(0)
-    kl_increases = Damages(Workspace(workspace).sensitivity_file(KEY))
+    kl_increases = SensitivityFile(Workspace(workspace).sensitivity_file(KEY))
     kl_increases.describe(checkpoint_identity(checkpoint), 512)
     cells = []
     linears = [layer for layer in checkpoint.layers if layer.kind == "linear" and layer.depth is not None]
@@ -57,7 +57,7 @@ def make_up_kl_increases(checkpoint: Checkpoint, workspace: str) -> Sensitivity:
         for treatment in candidates():
             wobble = spread.uniform(0.9, 1.1) * (1.1 if treatment.scheme.group_size == GROUPS[-1] else 1.0)
             kl = float(fragility * 4.0 ** (2 - treatment.scheme.bits) * wobble)
-            kl_increases.put(layer.name, treatment_key(treatment, ""), ENABLE_ONE, Damage(kl, kl / 10, 20.0))
+            kl_increases.put(layer.name, treatment_key(treatment, ""), ENABLE_ONE, LayerSensitivity(kl, kl / 10, 20.0))
             cells.append(
                 SensitivityCell(layer.name, treatment.tag, kl, output_error=kl / 10, sqnr_db=20.0, key=treatment.key)
             )

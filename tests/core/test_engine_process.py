@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from benchvise.core.engine_process import ADVANCES_PER_SECOND, Engine, PipeProgress, Task, main
+from benchvise.core.engine_process import ADVANCES_PER_SECOND, EngineServer, PipeProgress, QueuedRequest, main
 from benchvise.core.errors import UserError
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.solver import Nearest
@@ -280,7 +280,7 @@ def test_a_check_waits_neither_for_a_what_if_nor_for_a_job(monkeypatch: pytest.M
 
     monkeypatch.setattr("benchvise.core.engine_process.answer", answered)
     ours, theirs = multiprocessing.Pipe()
-    serving = threading.Thread(target=Engine(theirs).serve, daemon=True)
+    serving = threading.Thread(target=EngineServer(theirs).serve, daemon=True)
     serving.start()
     recipe = Recipe()
     slow = (requests.WhatIf(SAMPLE, "a", SLOW.rules[0].treatment), requests.Compress(SAMPLE, recipe), requests.WarmUp())
@@ -313,15 +313,15 @@ class Ear:
         self.heard.append(event)
 
 
-def listening(ear: Ear) -> Engine:
-    return Engine(ear)  # type: ignore[arg-type]
+def listening(ear: Ear) -> EngineServer:
+    return EngineServer(ear)  # type: ignore[arg-type]
 
 
 def test_progress_is_told_ten_times_a_second_whatever_the_job_does(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     ear = Ear()
-    progress = PipeProgress(Task(1, requests.WarmUp()), listening(ear))
+    progress = PipeProgress(QueuedRequest(1, requests.WarmUp()), listening(ear))
     for _ in range(50):
         progress.start(10, "tokens")
         for _ in range(30):  # beyond what it said there would be
@@ -339,7 +339,7 @@ def test_progress_is_told_ten_times_a_second_whatever_the_job_does(monkeypatch: 
 def test_times_of_pause_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    ear, task = Ear(), Task(1, requests.WarmUp())
+    ear, task = Ear(), QueuedRequest(1, requests.WarmUp())
     progress = PipeProgress(task, listening(ear))
     progress.start(100, "bytes")
     now[0] += 1
@@ -373,7 +373,7 @@ def test_errors_become_sentences(error: Exception, said: str, monkeypatch: pytes
 
     monkeypatch.setattr("benchvise.core.engine_process.answer", fails)
     ear = Ear()
-    listening(ear)._answer(Task(3, requests.WarmUp()))
+    listening(ear)._answer(QueuedRequest(3, requests.WarmUp()))
     started, failed = ear.heard
     assert started == events.Started(3)
     assert said in failed.what
@@ -384,5 +384,5 @@ def test_errors_become_sentences(error: Exception, said: str, monkeypatch: pytes
 def test_a_result_that_no_pipe_carries_is_told_as_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchvise.core.engine_process.answer", lambda *_: lambda: None)
     ear = Ear(refused=events.Finished)
-    listening(ear)._answer(Task(3, requests.WarmUp()))
+    listening(ear)._answer(QueuedRequest(3, requests.WarmUp()))
     assert "cannot pickle" in ear.heard[-1].what

@@ -7,21 +7,20 @@ from collections import Counter
 from tests.quality.docstrings import gaps
 
 ALLOWED: dict[str, int] = {
-    "app/cli": 3,
+    "app/cli": 2,
     "app/sensitivity": 1,
-    "app/state": 2,
     "core/activations": 7,
     "core/allocate": 6,
     "core/analysis": 4,
-    "core/blockwise": 26,
+    "core/blockwise": 1,
     "core/evaluate": 10,
-    "core/export": 6,
-    "core/kernels": 10,
+    "core/export": 2,
+    "core/kernels": 6,
     "core/recipe": 2,
     "core/runtime": 16,
-    "core/sensitivity": 5,
-    "core/tuning": 3,
-    "core/weights": 5,
+    "core/sensitivity": 4,
+    "core/tuning": 2,
+    "core/weights": 4,
 }
 """Gaps still to be closed, by room. Numbers only go down."""
 

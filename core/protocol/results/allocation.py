@@ -50,7 +50,7 @@ class Allocated:
     kl:        predicted at the model's output. latency_ms: of one decoded token, None when no profile was asked.
     cost:      what is used of the budget, in its own unit; `unit` is the front's.
     price:     KL per unit of cost at the margin: what the next bit of budget would bring.
-    damage:    [layers] what each layer's choice adds to the predicted KL.
+    kl_increase: float64 [layers] what each layer's choice adds to the predicted KL.
     better, cheaper: each layer's next choices.
     notes:     what hindered or was departed from, as sentences.
     """

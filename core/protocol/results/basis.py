@@ -13,7 +13,7 @@ Counts = NDArray[np.int64]
 
 
 DEFAULT_CONTEXT = 32
-"""Tokens before the one that is decoded, where nothing else is asked: measured and forecast alike."""
+"""Tokens before the one that is decoded, where the request names no other context, in measurements and forecasts."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ class LayerCompressed:
     """One finished layer. sqnr_db is None for exact results (no error) or weights without energy.
 
     output_error: squared error of the layer's outputs on calibration text over their energy; None where it was not
-    measured. notes: what the solver did and every departure from what was asked, as phrases. treatment: its tag; key:
+    measured. notes: what the solver did and every plan warning, as phrases. treatment: its tag; key:
     names it, "" in the records of earlier versions.
     source: the layer's name in the checkpoint as it was opened, where surgery moved it; else "".
     """

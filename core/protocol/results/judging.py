@@ -38,7 +38,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Generations:
-    """Both texts; `diverges_at` is the index of the first differing token, None when all are alike."""
+    """Both texts; `diverges_at` is the index of the first differing token, None when none differs."""
 
     prompt: str
     original: Generation

@@ -1,4 +1,4 @@
-"""The damage that treatments do."""
+"""How much treatments of single layers increase the KL at the output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SensitivityCell:
 
 @dataclass(frozen=True)
 class JointMeasurement:
-    """What several treated layers do at once: the sum of their single damages, and the KL that was measured."""
+    """What several treated layers do at once: the sum of their single KL increases, and the KL that was measured."""
 
     added: float
     measured: float
@@ -38,7 +38,7 @@ class Sensitivity:
     """All cells; `warnings` tell what could not be measured as it was asked, as sentences.
 
     key:              names the measurement in the workspace, for `Allocate`.
-    rank_correlation: Spearman's, of fisher with measured damages, over `compared` cells; None without both.
+    rank_correlation: Spearman's, of fisher with measured KL increases, over `compared` cells; None without both.
     together:         what the correction pass measured.
     """
 

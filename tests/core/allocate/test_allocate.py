@@ -25,7 +25,14 @@ from benchvise.core.protocol.results import Allocated, Estimate, LayerCosts
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 from benchvise.core.workspace.layer_costs import save_layer_costs
-from benchvise.core.workspace.sensitivities import ENABLE_ONE, FISHER, Damage, Damages, Measured, treatment_key
+from benchvise.core.workspace.sensitivities import (
+    ENABLE_ONE,
+    FISHER,
+    LayerSensitivity,
+    Measured,
+    SensitivityFile,
+    treatment_key,
+)
 from benchvise.core.workspace.workspace import Workspace
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
@@ -44,13 +51,13 @@ def made_up(index: int, treatment: Treatment) -> float:
 def ask(
     workspace: Path, budget: str, kl_increase: Callable[[int, Treatment], float | None] = made_up, **changes: object
 ) -> Allocate:
-    kl_increases = Damages(Workspace(str(workspace)).sensitivity_file("key"))
+    kl_increases = SensitivityFile(Workspace(str(workspace)).sensitivity_file("key"))
     kl_increases.describe(checkpoint_identity(CHECKPOINT), 100)
     for index, name in enumerate(NAMES):
         for treatment in CANDIDATES:
             kl = kl_increase(index, treatment)
             if kl is not None:
-                kl_increases.put(name, treatment_key(treatment, ""), ENABLE_ONE, Damage(kl))
+                kl_increases.put(name, treatment_key(treatment, ""), ENABLE_ONE, LayerSensitivity(kl))
     kl_increases.save()
     request = Allocate(str(SAMPLE), Recipe(), "key", CANDIDATES, parse_budget(budget), workspace=str(workspace))
     return replace(request, **changes)  # type: ignore[arg-type]
@@ -226,7 +233,7 @@ def test_layers_without_damage_take_the_fewest_bytes(tmp_path: Path) -> None:
 
 def test_measured_on_other_weights_is_told(tmp_path: Path) -> None:
     request = ask(tmp_path, "4bpw")
-    kl_increases = Damages(Workspace(str(tmp_path)).sensitivity_file("key"))
+    kl_increases = SensitivityFile(Workspace(str(tmp_path)).sensitivity_file("key"))
     kl_increases.describe("another", 100)
     kl_increases.save()
     with pytest.raises(RecipeError, match="measured on other weights"):
@@ -235,10 +242,12 @@ def test_measured_on_other_weights_is_told(tmp_path: Path) -> None:
 
 def test_foretold_damages_are_told_and_brought_to_the_measured_level(tmp_path: Path) -> None:
     request = ask(tmp_path, "4bpw", lambda i, t: made_up(i, t) if i % 2 else None)
-    kl_increases = Damages(Workspace(str(tmp_path)).sensitivity_file("key"))
+    kl_increases = SensitivityFile(Workspace(str(tmp_path)).sensitivity_file("key"))
     for index, name in enumerate(NAMES):
         for treatment in CANDIDATES:
-            kl_increases.put(name, treatment_key(treatment, ""), FISHER, Damage(5 * made_up(index, treatment)))
+            kl_increases.put(
+                name, treatment_key(treatment, ""), FISHER, LayerSensitivity(5 * made_up(index, treatment))
+            )
     kl_increases.save()
     found = allocated(request)
     whole = allocated(ask(tmp_path / "whole", "4bpw"))
@@ -248,7 +257,7 @@ def test_foretold_damages_are_told_and_brought_to_the_measured_level(tmp_path: P
 
 def test_the_correction_changes_the_prediction_and_not_the_choice(tmp_path: Path) -> None:
     plain = allocated(ask(tmp_path, "3.3bpw"))
-    kl_increases = Damages(Workspace(str(tmp_path)).sensitivity_file("key"))
+    kl_increases = SensitivityFile(Workspace(str(tmp_path)).sensitivity_file("key"))
     for treatment in CANDIDATES:
         choice = {name: treatment_key(treatment, "") for name in NAMES}
         added = sum(made_up(index, treatment) for index in range(len(NAMES)))
