@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-
 import numpy as np
 import pytest
 
@@ -13,7 +9,6 @@ from benchvise.app.budget.front_plot import FrontPlot, FrontView
 from benchvise.app.plots.pareto_plot import ParetoPlot, Point
 from benchvise.app.sensitivity.plot import SensitivityPlot
 from benchvise.app.sensitivity.table import table_of
-from benchvise.app.theme.theme import theme_notifier
 from benchvise.app.weights.channels_plot import ChannelsPlot
 from benchvise.app.weights.heat_map_plot import HeatMapPlot
 from benchvise.app.weights.histogram_plot import HistogramPlot, Trace
@@ -27,13 +22,6 @@ from benchvise.core.protocol.results import (
     LookedMap,
     SensitivityCell,
 )
-
-
-@pytest.fixture(autouse=True)
-def _light():
-    theme_notifier().choose("light")
-    yield
-    theme_notifier().choose("light")
 
 
 def heat_map(rows, columns, seed=0):
@@ -103,7 +91,7 @@ MAKERS = {
 
 
 @pytest.fixture(params=sorted(MAKERS))
-def any_plot(request, qtbot):
+def any_plot(request, qtbot, light_theme):  # noqa: ARG001
     plot = MAKERS[request.param]()
     qtbot.addWidget(plot)
     plot.resize(800, 500)
@@ -114,7 +102,7 @@ def any_plot(request, qtbot):
 
 
 @pytest.fixture
-def make_plot(qtbot):
+def make_plot(qtbot, light_theme):  # noqa: ARG001
     """A plot by the name of its maker, shown."""
 
     def make(name):

@@ -16,7 +16,7 @@ from benchvise.core.protocol.requests import Allocate, ForecastCosts, MakePlan, 
 from benchvise.core.protocol.results import Estimate, LayerCosts
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 from benchvise.core.text import kl_text
-from tests.app.shell.allocations import RUNGS, allocate, linears, measurement, sensitivity
+from tests.app.allocations import RUNGS, allocate, linears, measurement, sensitivity
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from PySide6.QtGui import QGuiApplication
 from benchvise.app.compare.panel import COLUMNS, ComparePanel
 from benchvise.app.plots.pareto_plot import framing
 from benchvise.core.protocol.results import RunSummary
-from tests.app.panels.conftest import SAMPLE
+from tests.app.plain_document import SAMPLE
 
 
 def summary(run, bits, kl, checkpoint=str(SAMPLE), **more):

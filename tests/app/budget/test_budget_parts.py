@@ -28,7 +28,7 @@ from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEM
 from benchvise.core.protocol.events import Finished, Stopped
 from benchvise.core.protocol.requests import Allocate, SizeCandidates
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
-from tests.app.shell.allocations import RUNGS, allocate, linears
+from tests.app.allocations import RUNGS, allocate, linears
 
 KIND = {kind.key: kind for kind in KINDS}
 

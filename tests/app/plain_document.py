@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PySide6.QtCore import QObject, Signal
 
 from benchvise.app.state.sensitivity_results import Measurement
-from benchvise.app.theme.theme import theme_notifier
-from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.engine import answer
 from benchvise.core.errors import UserError
-from benchvise.core.methods.integer import Integer
 from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.events import Failed, Stopped
 from benchvise.core.protocol.requests import MeasureSensitivity, Request
 from benchvise.core.protocol.results import Planned, RunSummary, SensitivityCell
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
 
-SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
+SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
 
 
 @cache
@@ -158,46 +150,3 @@ class PlainDocument(QObject):
         if run != self.active_run:
             self.active_run = run
             self.active_run_changed.emit()
-
-
-@pytest.fixture(autouse=True)
-def _light():
-    theme_notifier().choose("light")
-    yield
-    theme_notifier().choose("light")
-
-
-@pytest.fixture(scope="session")
-def sample() -> Checkpoint:
-    return open_checkpoint(str(SAMPLE))
-
-
-@pytest.fixture
-def plots_client(qapp) -> PatientClient:  # noqa: ARG001 - signals need an application
-    return PatientClient()
-
-
-@pytest.fixture
-def plots_document(qapp, sample, tmp_path, plots_client) -> PlainDocument:  # noqa: ARG001 - signals need an application
-    return PlainDocument(sample, str(tmp_path), plots_client)
-
-
-@pytest.fixture
-def int4() -> Treatment:
-    return Treatment(Integer(bits=4, granularity="channel"))
-
-
-@pytest.fixture
-def shown(qtbot, plots_document, plots_client):
-    """Build a panel, show it, and wait until it has asked what it wants."""
-
-    def show(kind):
-        panel = kind(plots_document, plots_client)
-        qtbot.addWidget(panel)
-        panel.resize(900, 600)
-        panel.show()
-        qtbot.waitExposed(panel)
-        qtbot.wait(20)
-        return panel
-
-    return show

@@ -11,7 +11,7 @@ from benchvise.core.protocol.results import LayerCompressed, SensitivityCell
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import KEEP
-from tests.app.shell.fake_engine import layer
+from tests.app.fake_engine import layer
 
 
 @pytest.fixture
