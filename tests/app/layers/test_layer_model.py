@@ -205,7 +205,7 @@ def test_locks_are_marked_on_layers_and_on_folders_of_nothing_else(checkpoint):
     model.set_locked(names)
     locked = model.index_of_layer([layer.name for layer in checkpoint.layers].index(names[0]))
     assert model.data(locked, LOCKED_ROLE)
-    assert "locked" in model.data(locked, Qt.ItemDataRole.ToolTipRole)
+    assert "excluded from budgets" in model.data(locked, Qt.ItemDataRole.ToolTipRole)
     assert model.data(locked.parent(), LOCKED_ROLE)
     assert model.data(locked.parent().parent(), LOCKED_ROLE)
     assert not model.data(locked.parent().parent().parent(), LOCKED_ROLE)
