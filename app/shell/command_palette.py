@@ -41,7 +41,6 @@ class CommandPalette(QFrame):
     def __init__(self, commands: Commands, window: QWidget) -> None:
         super().__init__(window, Qt.WindowType.Popup)
         self._commands = commands
-        self._before: QWidget | None = None
         self.setProperty("surface", "card")
         self.setAccessibleName("Commands")
         self.line = QLineEdit(placeholderText="Type a command")
