@@ -39,21 +39,21 @@ def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
     if not request.treatments:
         raise RecipeError("There is no treatment to forecast", where="treatments", remedy="Name at least one.")
     checkpoint = open_checkpoint(request.path)
-    subject, times = times_for(checkpoint, request.profile, request.workspace, progress)
+    target, times = times_for(checkpoint, request.profile, request.workspace, progress)
     batch, context = max(1, request.batch), max(0, request.context)
-    subject.refuse_positions(context + 1, REMEDY)
-    chosen = _chosen(subject, request.layers, checkpoint)
+    target.refuse_positions(context + 1, REMEDY)
+    chosen = _chosen(target, request.layers, checkpoint)
     names = tuple(chosen)
     machine = _digest(request.profile) if times.foreign else machine_key(compute_device())
     key = layer_costs_key(checkpoint_identity(checkpoint), names, request.treatments, batch, context, machine)
     if has_layer_costs(request.workspace, key):
         return load_layer_costs(request.workspace, key)
     progress.start(1, "micro-benchmarks")
-    dense = subject.cast({})
-    casts = [dense, *(subject.cast(_of_all(chosen.values(), treatment)) for treatment in request.treatments)]
+    dense = target.cast({})
+    casts = [dense, *(target.cast(_of_all(chosen.values(), treatment)) for treatment in request.treatments)]
     step = times.decoding(casts, batch, context)
     progress.advance(1)
-    indices = [subject.places.index(place) for place in chosen.values()]
+    indices = [target.places.index(place) for place in chosen.values()]
     others = [time for index, time in enumerate(step.linears[0]) if index not in set(indices)]
     whole = plus(step.rest, total(step.linears[0]))
     doubt = times.doubt if isinstance(times, ProfiledTiming) else MIN_DOUBT
@@ -75,8 +75,8 @@ def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
     return costs
 
 
-def _chosen(subject: LatencyTarget, names: Sequence[str], checkpoint: Checkpoint) -> dict[str, LinearPlace]:
-    places = {place.layer.name: place for place in subject.places if place.layer is not None}
+def _chosen(target: LatencyTarget, names: Sequence[str], checkpoint: Checkpoint) -> dict[str, LinearPlace]:
+    places = {place.layer.name: place for place in target.places if place.layer is not None}
     wanted = names or tuple(places)
     for name in wanted:
         if name not in places:

@@ -1,4 +1,4 @@
-"""Latency of a recipe before it is run: its layers rehearsed with random weights, and what is left of a step."""
+"""Latency of a recipe before it is run: its layers timed with random weights, and what is left of a step."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def forecast_latency(request: ForecastLatency, progress: Progress) -> LatencyFor
     """
     checkpoint = open_checkpoint(request.path)
     treatments = {row.layer.name: row.treatment for row in make_plan(checkpoint, request.recipe).treated_rows}
-    subject, times = times_for(checkpoint, request.profile, request.workspace, progress)
+    target, times = times_for(checkpoint, request.profile, request.workspace, progress)
     batch, context, prompt = max(1, request.batch), max(0, request.context), max(0, request.prompt)
-    subject.refuse_positions(max(context + 1, prompt), REMEDY)
-    casts = subject.cast({}), subject.cast(treatments)
+    target.refuse_positions(max(context + 1, prompt), REMEDY)
+    casts = target.cast({}), target.cast(treatments)
     progress.start(1 + bool(prompt), "micro-benchmarks")
     before, after = _sums(times.decoding(casts, batch, context), times)
     progress.advance(1)
@@ -51,9 +51,9 @@ def forecast_latency(request: ForecastLatency, progress: Progress) -> LatencyFor
         machine=times.machine,
         before_ms=before,
         after_ms=after,
-        weight_bytes_before=subject.weight_bytes(casts[0]),
-        weight_bytes_after=subject.weight_bytes(casts[1]),
-        fallbacks=_fallbacks(subject, treatments),
+        weight_bytes_before=target.weight_bytes(casts[0]),
+        weight_bytes_after=target.weight_bytes(casts[1]),
+        fallbacks=_fallbacks(target, treatments),
         batch=batch,
         context=context,
         prompt=prompt,
@@ -71,10 +71,10 @@ def times_for(
     device = compute_device()
     found = load_profile(profile) if profile else None
     if found is not None and found.key != machine_key(device):
-        subject = latency_target_elsewhere(checkpoint, found)
-        return subject, ProfiledTiming(subject, found)
-    subject = latency_target_of(checkpoint, device)
-    return subject, LocalTiming(subject, Profile(Workspace(workspace).profile_file(), machine_key(device)), progress)
+        target = latency_target_elsewhere(checkpoint, found)
+        return target, ProfiledTiming(target, found)
+    target = latency_target_of(checkpoint, device)
+    return target, LocalTiming(target, Profile(Workspace(workspace).profile_file(), machine_key(device)), progress)
 
 
 def _sums(times: StepTimes, machine: LocalTiming | ProfiledTiming) -> tuple[Estimate, ...]:
@@ -85,10 +85,10 @@ def _doubt(machine: LocalTiming | ProfiledTiming) -> float:
     return machine.doubt if isinstance(machine, ProfiledTiming) else MIN_DOUBT
 
 
-def _fallbacks(subject: LatencyTarget, treatments: Mapping[str, Treatment]) -> tuple[str, ...]:
+def _fallbacks(target: LatencyTarget, treatments: Mapping[str, Treatment]) -> tuple[str, ...]:
     reasons: Counter[str] = Counter()
-    for place in subject.places:
-        reason = subject.refusal(place, subject.treatment(place, treatments))
+    for place in target.places:
+        reason = target.refusal(place, target.treatment(place, treatments))
         if reason is not None:
             reasons[reason] += 1
     return tuple(f"{count} × dense: {reason}" for reason, count in reasons.most_common())

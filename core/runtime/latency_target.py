@@ -21,7 +21,7 @@ from benchvise.core.runtime.prepare import dense_route, refusal, route_of, runni
 
 
 @dataclass(frozen=True)
-class Work:
+class LinearOp:
     """A linear layer [rows, columns] on a kernel. tag: of all that its speed depends on, "dense" for a dense one."""
 
     rows: int
@@ -37,7 +37,7 @@ class Work:
         return self.rows * self.columns
 
 
-Cast = tuple[Work, ...]
+KernelAssignment = tuple[LinearOp, ...]
 """What each place of a model is multiplied by."""
 
 
@@ -64,17 +64,17 @@ class LatencyTarget:
     def dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
-    def work(self, place: LinearPlace, treatment: Treatment) -> Work:
+    def work(self, place: LinearPlace, treatment: Treatment) -> LinearOp:
         """The place under `treatment`, dense where no kernel takes it."""
         rows, columns = place.rows, place.columns
         route = route_of(treatment, rows, columns, self.device, triton=self.triton)
         if treatment.keeps or isinstance(route, str):
             name, dense = dense_route(self.dtype), rows * columns * self.dtype.itemsize
-            return Work(rows, columns, "dense", name, dense, KEEP)
+            return LinearOp(rows, columns, "dense", name, dense, KEEP)
         inputs = treatment.activations
         tag = treatment.scheme.tag + (f" {inputs.tag}" if inputs is not None else "")
         read = running_bytes(treatment, rows, columns, self.dtype, MatmulKind(route))
-        return Work(rows, columns, tag, route.value, read, treatment)
+        return LinearOp(rows, columns, tag, route.value, read, treatment)
 
     def refusal(self, place: LinearPlace, treatment: Treatment) -> str | None:
         """Why the place runs dense though it is treated."""
@@ -82,7 +82,7 @@ class LatencyTarget:
             return None
         return refusal(treatment, place.rows, place.columns, self.device, triton=self.triton)
 
-    def cast(self, treatments: Mapping[str, Treatment]) -> Cast:
+    def cast(self, treatments: Mapping[str, Treatment]) -> KernelAssignment:
         """Every place under its layer's treatment, dense where none is named."""
         return tuple(self.work(place, self.treatment(place, treatments)) for place in self.places)
 
@@ -90,7 +90,7 @@ class LatencyTarget:
     def treatment(place: LinearPlace, treatments: Mapping[str, Treatment]) -> Treatment:
         return treatments.get(place.layer.name, KEEP) if place.layer is not None else KEEP
 
-    def weight_bytes(self, cast: Cast) -> int:
+    def weight_bytes(self, cast: KernelAssignment) -> int:
         """Memory that all weights take."""
         return self.other_bytes + sum(work.weight_bytes for work in cast)
 
@@ -120,7 +120,7 @@ def described(
     *,
     triton: bool | None = None,
 ) -> LatencyTarget:
-    """The subject of an architecture. model: on the meta device. config: words that name the architecture."""
+    """The target of an architecture. model: on the meta device. config: words that name the architecture."""
     return LatencyTarget(
         architecture,
         tuple(places),

@@ -1,4 +1,4 @@
-"""How long a model's parts take on this machine: rehearsed once, and kept."""
+"""How long a model's parts take on this machine: timed once, and kept."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import Estimate
-from benchvise.core.runtime.latency_target import Cast, LatencyTarget, Work
+from benchvise.core.runtime.latency_target import KernelAssignment, LatencyTarget, LinearOp
 from benchvise.core.runtime.machine import device_name
-from benchvise.core.runtime.micro_benchmark import THOROUGH, Act, Effort, Rehearsal, Take
+from benchvise.core.runtime.micro_benchmark import THOROUGH, Case, Effort, MicroBenchmark, Sample
 from benchvise.core.runtime.profile import Profile, spread_of, working_set_bytes
 from benchvise.core.runtime.ranges import plus, scaled
 
@@ -28,10 +28,10 @@ MAX_READ = 1024
 """Tokens of all prompts together, up to which reading them is timed as it is asked for."""
 
 MAX_CACHED = 1 << 16
-"""Tokens of all sequences together whose keys and values a rehearsal keeps."""
+"""Tokens of all sequences together whose keys and values a micro-benchmark keeps."""
 
 _NEWS = 0.35
-"""Weight of the newest timing in the machine's usual pace."""
+"""Weight of the newest timing in the machine's average pace."""
 _RECENT_SECONDS = 60.0
 _TIMED: dict[str, float] = {}
 """When this process last timed an anchor."""
@@ -50,7 +50,7 @@ class StepTimes:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Workload:
     """What is timed: `batch` prompts of `prompt` tokens being read, or steps after them being decoded."""
 
     batch: int
@@ -73,34 +73,34 @@ class LocalTiming:
 
     foreign = False
 
-    def __init__(self, subject: LatencyTarget, profile: Profile, progress: Progress, effort: Effort = THOROUGH) -> None:
-        self.machine = device_name(subject.device)
-        self._target = subject
+    def __init__(self, target: LatencyTarget, profile: Profile, progress: Progress, effort: Effort = THOROUGH) -> None:
+        self.machine = device_name(target.device)
+        self._target = target
         self._profile = profile
         self._progress = progress
-        self._thoroughness = effort
-        self._built: Rehearsal | None = None
+        self._effort = effort
+        self._built: MicroBenchmark | None = None
 
-    def decoding(self, casts: Sequence[Cast], batch: int, context: int) -> StepTimes:
+    def decoding(self, casts: Sequence[KernelAssignment], batch: int, context: int) -> StepTimes:
         """One step: a token of each of `batch` sequences, after `context` others."""
-        scenes = [Scene(batch, each, True) for each in self._contexts(batch, context)]
-        self._benchmark(casts, scenes)
-        base, *others = scenes
+        workloads = [Workload(batch, each, True) for each in self._contexts(batch, context)]
+        self._benchmark(casts, workloads)
+        base, *others = workloads
         anchor = self._step_key(casts[0], base)
-        points = {scene.prompt: self._profile[self._rest_key(scene)] for scene in (others or [base])}
+        points = {workload.prompt: self._profile[self._rest_key(workload)] for workload in (others or [base])}
         rest = plus(interpolated(points, context), self._around(casts[0], base))
         return self._paced(StepTimes(rest, tuple(self._times(cast, base, casts[0]) for cast in casts)), anchor)
 
-    def prefill(self, casts: Sequence[Cast], batch: int, prompt: int) -> StepTimes:
+    def prefill(self, casts: Sequence[KernelAssignment], batch: int, prompt: int) -> StepTimes:
         """The reading of `batch` prompts. The layer that computes logits does so for one token of each, where the model
         can be asked for that.
         """
-        base = Scene(1, self._inputs(batch * prompt), False)
+        base = Workload(1, self._inputs(batch * prompt), False)
         scale = batch * prompt / base.inputs
-        whole = Scene(batch, prompt, False)
+        whole = Workload(batch, prompt, False)
         exact = prompt <= MAX_INPUTS and batch * prompt <= MAX_READ
         longest = self._inputs(MAX_INPUTS)
-        read = [whole] if exact else [Scene(1, max(1, longest // 2), False), Scene(1, longest, False)]
+        read = [whole] if exact else [Workload(1, max(1, longest // 2), False), Workload(1, longest, False)]
         self._benchmark(casts, [base, *read])
         anchor = self._step_key(casts[0], base)
         shorter, longer = self._profile[self._rest_key(read[0])], self._profile[self._rest_key(read[-1])]
@@ -114,92 +114,93 @@ class LocalTiming:
         alone = zip(found.linears, last, strict=True)
         return replace(found, linears=tuple((*times[:head], one[head], *times[head + 1 :]) for times, one in alone))
 
-    def _benchmark(self, casts: Sequence[Cast], scenes: Sequence[Scene]) -> None:
-        """Time what is not known yet; the first scene is that in which the casts are timed.
+    def _benchmark(self, casts: Sequence[KernelAssignment], workloads: Sequence[Workload]) -> None:
+        """Time what is not known yet; the first workload is that in which the casts are timed.
 
         The first cast is timed beside whatever else is, so that all timings can be told at one pace of the machine; and
         by itself when that was long ago.
         """
-        base, first = scenes[0], casts[0]
+        base, first = workloads[0], casts[0]
         unknown = [cast for cast in dict.fromkeys(casts) if not self._knows(cast, base)]
-        silent = [scene for scene in dict.fromkeys(scenes) if self._rest_key(scene) not in self._profile]
+        silent = [workload for workload in dict.fromkeys(workloads) if self._rest_key(workload) not in self._profile]
         anchor = self._step_key(first, base)
         if not unknown and not silent and (anchor not in self._profile or _is_recent(anchor)):
             return
         if unknown and base not in silent:
             silent.insert(0, base)
-        rehearsal = self._rehearsal()
+        benchmark = self._micro_benchmark()
         without = self._target.head if not base.decodes and self._target.last_alone else -1
         timed = list(dict.fromkeys((first, *unknown)))
-        acts = [Act({}, scene.batch, scene.prompt, scene.decodes) for scene in silent]
-        acts += [
-            Act(rehearsal.modules(cast, base.inputs, without), base.batch, base.prompt, base.decodes) for cast in timed
+        cases = [Case({}, workload.batch, workload.prompt, workload.decodes) for workload in silent]
+        cases += [
+            Case(benchmark.modules(cast, base.inputs, without), base.batch, base.prompt, base.decodes) for cast in timed
         ]
-        takes = rehearsal.run(acts)
+        samples = benchmark.run(cases)
         timings = {
-            self._rest_key(scene): spread_of([take.step_ms for take in found])
-            for scene, found in zip(silent, takes, strict=False)
+            self._rest_key(workload): spread_of([sample.step_ms for sample in found])
+            for workload, found in zip(silent, samples, strict=False)
         }
-        with_layers = takes[len(silent) :]
+        with_layers = samples[len(silent) :]
         for cast, found in zip(timed, with_layers, strict=True) if base in silent else ():
-            bare = takes[silent.index(base)]
+            bare = samples[silent.index(base)]
             timings[self._around_key(cast, base)] = _middle(
                 [one.rest_ms - other.step_ms for one, other in zip(found, bare, strict=True)]
             )
             timings |= self._of_works(cast, base, found)
-        self._keep(timings, anchor, _middle([take.step_ms for take in with_layers[0]]))
+        self._keep(timings, anchor, _middle([sample.step_ms for sample in with_layers[0]]))
 
     def _keep(self, timings: dict[str, Estimate], anchor: str, now: Estimate) -> None:
-        """Keep timings as they would have been beside the first ones, whatever the machine's pace was then and is now.
+        """Keep timings as they would have been beside the first ones, whatever the pace was then and is now.
 
         anchor: of the step that is timed each time: what it took first, over what it takes `now`, is how much the pace
         has changed in between; what it takes on average is the pace that forecasts are told for.
         """
         first = self._profile.get(anchor, now)
-        usual = self._profile.get(_pace(anchor), now).value
-        usual += (now.value - usual) * _NEWS
+        average = self._profile.get(_pace(anchor), now).value
+        average += (now.value - average) * _NEWS
         level = first.value / now.value if now.value > 0 else 1.0
         at_first = {key: scaled(time, level) for key, time in timings.items()}
-        self._profile.keep({anchor: now, **at_first}, anew={_pace(anchor): Estimate(usual, usual, usual)})
+        self._profile.keep({anchor: now, **at_first}, anew={_pace(anchor): Estimate(average, average, average)})
         _TIMED[anchor] = time.monotonic()
 
     def _paced(self, times: StepTimes, anchor: str) -> StepTimes:
-        """At the machine's usual pace."""
+        """At the machine's average pace."""
         first = self._profile.get(anchor, _AT_ONCE).value
         pace = self._profile.get(_pace(anchor), _AT_ONCE).value / first if first > 0 else 1.0
         linears = (tuple(scaled(time, pace) for time in each) for each in times.linears)
         return StepTimes(scaled(times.rest, pace), tuple(linears))
 
-    def _of_works(self, cast: Cast, scene: Scene, takes: Sequence[Take]) -> dict[str, Estimate]:
-        works = takes[0].calls_ms
+    def _of_works(self, cast: KernelAssignment, workload: Workload, samples: Sequence[Sample]) -> dict[str, Estimate]:
+        works = samples[0].calls_ms
         return {
-            self._linear_key(work, cast, scene): spread_of([take.calls_ms[work] for take in takes]) for work in works
+            self._linear_key(work, cast, workload): spread_of([sample.calls_ms[work] for sample in samples])
+            for work in works
         }
 
-    def _around(self, cast: Cast, scene: Scene) -> Estimate:
+    def _around(self, cast: KernelAssignment, workload: Workload) -> Estimate:
         """What layers at work slow down around them: caches that their weights fill."""
-        return self._profile[self._around_key(cast, scene)]
+        return self._profile[self._around_key(cast, workload)]
 
-    def _times(self, cast: Cast, scene: Scene, first: Cast) -> tuple[Estimate, ...]:
-        """Of each place; zero for the one that is not called in the scene.
+    def _times(self, cast: KernelAssignment, workload: Workload, first: KernelAssignment) -> tuple[Estimate, ...]:
+        """Of each place; zero for the one that is not called in the workload.
 
         The rest of a step is told for the `first` cast: what another one does to it is in the times of its layers.
         """
-        known = {work: self._linear_key(work, cast, scene) for work in set(cast)}
-        share = (self._around(cast, scene).value - self._around(first, scene).value) / max(1, len(cast))
+        known = {work: self._linear_key(work, cast, workload) for work in set(cast)}
+        share = (self._around(cast, workload).value - self._around(first, workload).value) / max(1, len(cast))
         found = [self._profile.get(known[work], _AT_ONCE) for work in cast]
         parts = (max(_MIN_PART, 1 + share / time.value) if time.value > 0 else 1.0 for time in found)
         return tuple(scaled(time, part) for time, part in zip(found, parts, strict=True))
 
-    def _knows(self, cast: Cast, scene: Scene) -> bool:
-        alone = self._target.head if not scene.decodes and self._target.last_alone else -1
+    def _knows(self, cast: KernelAssignment, workload: Workload) -> bool:
+        alone = self._target.head if not workload.decodes and self._target.last_alone else -1
         works = {work for index, work in enumerate(cast) if index != alone}
-        keys = [self._around_key(cast, scene), *(self._linear_key(work, cast, scene) for work in works)]
+        keys = [self._around_key(cast, workload), *(self._linear_key(work, cast, workload) for work in works)]
         return all(key in self._profile for key in keys)
 
-    def _rehearsal(self) -> Rehearsal:
+    def _micro_benchmark(self) -> MicroBenchmark:
         if self._built is None:
-            self._built = Rehearsal(self._target, self._progress, self._thoroughness)
+            self._built = MicroBenchmark(self._target, self._progress, self._effort)
         return self._built
 
     def _contexts(self, batch: int, context: int) -> tuple[int, ...]:
@@ -218,21 +219,20 @@ class LocalTiming:
         limit = self._target.architecture.max_positions
         return max(1, min(wanted, MAX_INPUTS, limit or MAX_INPUTS))
 
-    def _linear_key(self, work: Work, cast: Cast, scene: Scene) -> str:
+    def _linear_key(self, work: LinearOp, cast: KernelAssignment, workload: Workload) -> str:
         among = working_set_bytes(sum(each.weight_bytes for each in cast)) >> 10
-        return (
-            f"{work.rows}×{work.columns} {work.tag} {self._target.dtype_name}, {scene.inputs} inputs, among {among} KB"
-        )
+        size = f"{work.rows}×{work.columns} {work.tag} {self._target.dtype_name}"
+        return f"{size}, {workload.inputs} inputs, among {among} KB"
 
-    def _rest_key(self, scene: Scene) -> str:
-        return f"rest of {self._target.digest} {self._target.dtype_name} {scene.words}"
+    def _rest_key(self, workload: Workload) -> str:
+        return f"rest of {self._target.digest} {self._target.dtype_name} {workload.words}"
 
-    def _step_key(self, cast: Cast, scene: Scene) -> str:
-        return f"a step {self._around_key(cast, scene)}"
+    def _step_key(self, cast: KernelAssignment, workload: Workload) -> str:
+        return f"a step {self._around_key(cast, workload)}"
 
-    def _around_key(self, cast: Cast, scene: Scene) -> str:
+    def _around_key(self, cast: KernelAssignment, workload: Workload) -> str:
         works = hashlib.sha256(str([(work.rows, work.columns, work.tag) for work in cast]).encode()).hexdigest()[:16]
-        return f"around the layers {works} of {self._target.digest} {self._target.dtype_name} {scene.words}"
+        return f"around the layers {works} of {self._target.digest} {self._target.dtype_name} {workload.words}"
 
 
 def interpolated(points: dict[int, Estimate], context: int) -> Estimate:

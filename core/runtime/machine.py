@@ -9,7 +9,7 @@ import torch
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-_USUAL_CACHE_BYTES = 32 << 20
+_DEFAULT_CACHE_BYTES = 32 << 20
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -31,9 +31,9 @@ def machine_key(device: torch.device) -> str:
 
 def last_level_cache_bytes() -> int:
     """Size of the processor's largest cache; 32 MB where the system does not tell."""
-    sizes = [_USUAL_CACHE_BYTES] if not _CACHES.is_dir() else []
+    sizes = [_DEFAULT_CACHE_BYTES] if not _CACHES.is_dir() else []
     for file in _CACHES.glob("index*/size"):
         text = file.read_text(encoding="ascii").strip()
         if text[:-1].isdigit() and text[-1] in _UNITS:
             sizes.append(int(text[:-1]) * _UNITS[text[-1]])
-    return max(sizes, default=_USUAL_CACHE_BYTES)
+    return max(sizes, default=_DEFAULT_CACHE_BYTES)

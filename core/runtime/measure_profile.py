@@ -1,4 +1,4 @@
-"""A machine's profile: layers of a few sizes on every kernel, timed within small models of the usual build."""
+"""A machine's profile: layers of a few sizes on every kernel, timed within small models of a common build."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.recipe.tags import treatment_of_tag
 from benchvise.core.runtime.architecture import Architecture
 from benchvise.core.runtime.build import compute_device
-from benchvise.core.runtime.latency_target import Cast, LatencyTarget, described, latency_target_of
+from benchvise.core.runtime.latency_target import KernelAssignment, LatencyTarget, described, latency_target_of
 from benchvise.core.runtime.linear_layers import LinearPlace, is_linear
 from benchvise.core.runtime.local_timing import LocalTiming, StepTimes
 from benchvise.core.runtime.machine import device_name, machine_key
@@ -61,15 +61,15 @@ def measure_profile(request: MeasureProfile, progress: Progress) -> MachineProfi
     Raises CheckpointError when the checkpoint has no architecture that runs, OutputError when a file cannot be written.
     """
     device = compute_device()
-    subjects = list(_targets(request, device))
+    targets = list(_targets(request, device))
     tags = _TREATMENTS[triton_runs_on(device)]
     treatments = dict.fromkeys([*(_named(tag) for tag in tags), *request.treatments])
     survey = _Survey(tuple(treatments), QUICK if request.quick else GRID, progress)
-    progress.start(len(subjects) * (sum(map(len, CONTEXTS.values())) + len(PROMPTS)), "micro-benchmarks")
+    progress.start(len(targets) * (sum(map(len, CONTEXTS.values())) + len(PROMPTS)), "micro-benchmarks")
     linears: dict[tuple[object, ...], LinearTime] = {}
     rests: list[RestTime] = []
-    for subject in subjects:
-        for linear in survey.add(subject, rests):
+    for target in targets:
+        for linear in survey.add(target, rests):
             shape = (linear.tag, linear.dtype, linear.rows, linear.columns, linear.tokens)
             linears.setdefault(shape, linear)
     profile = MachineProfile(
@@ -93,39 +93,41 @@ class _Survey:
     effort: Effort
     progress: Progress
 
-    def add(self, subject: LatencyTarget, rests: list[RestTime]) -> Iterator[LinearTime]:
-        """Times of the subject's layers under every treatment; those of the rest of its steps go to `rests`."""
-        here = LocalTiming(subject, Profile(None, ""), self.progress, self.effort)
-        casts = list(dict.fromkeys([subject.cast({}), *(self._cast(subject, each) for each in self.treatments)]))
-        limit = subject.architecture.max_positions or POSITIONS
+    def add(self, target: LatencyTarget, rests: list[RestTime]) -> Iterator[LinearTime]:
+        """Times of the target's layers under every treatment; those of the rest of its steps go to `rests`."""
+        here = LocalTiming(target, Profile(None, ""), self.progress, self.effort)
+        casts = list(dict.fromkeys([target.cast({}), *(self._cast(target, each) for each in self.treatments)]))
+        limit = target.architecture.max_positions or POSITIONS
         for batch, contexts in CONTEXTS.items():
             for context in contexts:
                 if context < limit:
                     times = here.decoding(casts, batch, context)
-                    rests.append(_rest(subject, times, batch, context, 0))
+                    rests.append(_rest(target, times, batch, context, 0))
                 self.progress.advance(1)
-            yield from _linears(subject, casts, times, batch)
+            yield from _linears(target, casts, times, batch)
         for prompt in PROMPTS:
             if prompt <= limit:
                 times = here.prefill(casts, 1, prompt)
-                rests.append(_rest(subject, times, 1, 0, prompt))
-                yield from _linears(subject, casts, times, prompt)
+                rests.append(_rest(target, times, 1, 0, prompt))
+                yield from _linears(target, casts, times, prompt)
             self.progress.advance(1)
 
     @staticmethod
-    def _cast(subject: LatencyTarget, treatment: Treatment) -> Cast:
-        return tuple(subject.work(place, treatment) for place in subject.places)
+    def _cast(target: LatencyTarget, treatment: Treatment) -> KernelAssignment:
+        return tuple(target.work(place, treatment) for place in target.places)
 
 
-def _linears(subject: LatencyTarget, casts: Sequence[Cast], times: StepTimes, inputs: int) -> Iterator[LinearTime]:
+def _linears(
+    target: LatencyTarget, casts: Sequence[KernelAssignment], times: StepTimes, inputs: int
+) -> Iterator[LinearTime]:
     for cast, found in zip(casts, times.linears, strict=True):
         for index, (work, time) in enumerate(zip(cast, found, strict=True)):
-            if index == subject.head and subject.last_alone and inputs > max(CONTEXTS):
+            if index == target.head and target.last_alone and inputs > max(CONTEXTS):
                 continue  # it was called for the last token alone
             yield LinearTime(
                 work.route,
                 work.tag,
-                subject.dtype_name,
+                target.dtype_name,
                 work.rows,
                 work.columns,
                 inputs,
@@ -134,10 +136,10 @@ def _linears(subject: LatencyTarget, casts: Sequence[Cast], times: StepTimes, in
             )
 
 
-def _rest(subject: LatencyTarget, times: StepTimes, batch: int, context: int, prompt: int) -> RestTime:
+def _rest(target: LatencyTarget, times: StepTimes, batch: int, context: int, prompt: int) -> RestTime:
     least = 1e-6  # of a rest that was no more than the noise of the layers
     return RestTime(
-        subject.digest, subject.dtype_name, *widths(subject), batch, context, prompt, max(least, times.rest.value)
+        target.digest, target.dtype_name, *widths(target), batch, context, prompt, max(least, times.rest.value)
     )
 
 

@@ -1,7 +1,7 @@
 """A model of random weights under the clock, layer by layer: each layer meets caches, inputs and the program around it
-as it would in the real one, and whatever else slows the machine slows all of them alike.
+as it would in the real one, and whatever else slows the machine slows all of them equally.
 
-Several casts take turns within one rehearsal, so that what is compared was timed side by side.
+Several casts sample turns within one micro-benchmark, so that what is compared was timed side by side.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchvise.core.progress import Progress
 from benchvise.core.runtime.clock import Clock, Moment
 from benchvise.core.runtime.decode import one_step, random_prompt, read_prompt
-from benchvise.core.runtime.latency_target import Cast, LatencyTarget, Work
+from benchvise.core.runtime.latency_target import KernelAssignment, LatencyTarget, LinearOp
 from benchvise.core.runtime.linear_layers import set_module
 from benchvise.core.runtime.modules import CompressedLinear
 from benchvise.core.runtime.prepare import prepare, random_stored
@@ -26,19 +26,19 @@ from benchvise.core.runtime.profile import steady, working_set_bytes
 from benchvise.core.runtime.quantised_inputs import InputQuantiser
 from benchvise.core.runtime.skeleton import skeleton
 
-TAKE_SECONDS = 0.06
+SAMPLE_SECONDS = 0.06
 MAX_TOKENS = 16
 MAX_MULTIPLY_ADDS = 4_000_000_000
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long a rehearsal lasts: takes of each act, and seconds for each; more of them where times are unsteady."""
+    """How long a micro-benchmark lasts: samples of each case, and seconds for each; more where times are unsteady."""
 
-    takes: int
-    seconds_an_act: float
-    unsteady_seconds_an_act: float
-    most_seconds_an_act: float
+    samples: int
+    seconds_a_case: float
+    unsteady_seconds_a_case: float
+    most_seconds_a_case: float
 
 
 THOROUGH = Effort(9, 0.5, 1.5, 6.0)
@@ -46,24 +46,24 @@ QUICK = Effort(3, 0.1, 0.1, 1.0)
 
 
 @dataclass(frozen=True)
-class Take:
-    """One run of one act. step_ms: a whole step, or the reading of the prompt. calls_ms: mean of each work's calls.
+class Sample:
+    """One run of one case. step_ms: a whole step, or the reading of the prompt. calls_ms: mean of each work's calls.
     rest_ms: of the step, what no call took.
     """
 
     step_ms: float
     rest_ms: float
-    calls_ms: Mapping[Work, float]
+    calls_ms: Mapping[LinearOp, float]
 
 
 @dataclass(frozen=True)
-class Act:
+class Case:
     """What is run in turn with others. modules: by path, with their work; places without one give zeros at once.
 
     prompt: tokens of each of `batch` sequences. decodes: whether steps after the prompt are timed, or the prompt.
     """
 
-    modules: Mapping[str, tuple[Work, nn.Module]]
+    modules: Mapping[str, tuple[LinearOp, nn.Module]]
     batch: int
     prompt: int
     decodes: bool
@@ -95,34 +95,34 @@ class Slot(nn.Module):
         return out
 
 
-class Rehearsal:
-    """A subject's model with slots for its linear layers. Raises CheckpointError as `skeleton` does."""
+class MicroBenchmark:
+    """A target's model with slots for its linear layers. Raises CheckpointError as `skeleton` does."""
 
-    def __init__(self, subject: LatencyTarget, progress: Progress, effort: Effort = THOROUGH) -> None:
-        self._target = subject
+    def __init__(self, target: LatencyTarget, progress: Progress, effort: Effort = THOROUGH) -> None:
+        self._target = target
         self._progress = progress
-        self._thoroughness = effort
-        self._clock = Clock(subject.device)
-        self._model = skeleton(subject.architecture, subject.dtype, subject.device)
+        self._effort = effort
+        self._clock = Clock(target.device)
+        self._model = skeleton(target.architecture, target.dtype, target.device)
         self._slots: dict[str, Slot] = {}
-        self._made: dict[Work, list[nn.Module]] = {}
-        for place in subject.places:
+        self._made: dict[LinearOp, list[nn.Module]] = {}
+        for place in target.places:
             slot = Slot(self._model.get_submodule(place.path), self._clock)
             set_module(self._model, place.path, slot)
             self._slots[place.path] = slot
 
-    def modules(self, cast: Cast, inputs: int, without: int = -1) -> dict[str, tuple[Work, nn.Module]]:
+    def modules(self, cast: KernelAssignment, inputs: int, without: int = -1) -> dict[str, tuple[LinearOp, nn.Module]]:
         """Modules of random weights for the cast, as many different ones as meet the caches as all would.
 
-        Of a cast that would take long for so many inputs at once only some places get one, of each work at least one.
+        Of a cast that would sample long for so many inputs at once only some places get one, of each work at least one.
         without: a place that gets none.
         """
         share = working_set_bytes(sum(work.weight_bytes for work in cast)) / max(1, sum(w.weight_bytes for w in cast))
         amount = inputs * sum(work.multiply_adds for work in cast)
         active = min(1.0, MAX_MULTIPLY_ADDS / max(1, amount))
         counts = Counter(work for index, work in enumerate(cast) if index != without)
-        seen: Counter[Work] = Counter()
-        found: dict[str, tuple[Work, nn.Module]] = {}
+        seen: Counter[LinearOp] = Counter()
+        found: dict[str, tuple[LinearOp, nn.Module]] = {}
         for index, (place, work) in enumerate(zip(self._target.places, cast, strict=True)):
             if index == without:
                 continue
@@ -139,83 +139,83 @@ class Rehearsal:
         return found
 
     @torch.inference_mode()
-    def run(self, acts: Sequence[Act]) -> list[list[Take]]:
-        """Takes of each act, in turns. Raises Cancelled between takes."""
-        takes: list[list[Take]] = [[] for _ in acts]
-        tokens = [self._tokens(act) for act in acts]
+    def run(self, cases: Sequence[Case]) -> list[list[Sample]]:
+        """Samples of each case, in turns. Raises Cancelled between samples."""
+        samples: list[list[Sample]] = [[] for _ in cases]
+        tokens = [self._tokens(case) for case in cases]
         started = time.perf_counter()
-        while not self._enough(takes, time.perf_counter() - started):
-            for found, act, count in zip(takes, acts, tokens, strict=True):
+        while not self._enough(samples, time.perf_counter() - started):
+            for found, case, count in zip(samples, cases, tokens, strict=True):
                 self._progress.check_cancelled()
-                found.append(self._take(act, count))
-        return takes
+                found.append(self._sample(case, count))
+        return samples
 
-    def _enough(self, takes: list[list[Take]], seconds: float) -> bool:
-        least = self._thoroughness
-        if len(takes[0]) < 3:
+    def _enough(self, samples: list[list[Sample]], seconds: float) -> bool:
+        least = self._effort
+        if len(samples[0]) < 3:
             return False
-        if seconds >= least.most_seconds_an_act * len(takes):
+        if seconds >= least.most_seconds_a_case * len(samples):
             return True
-        wanted = least.seconds_an_act
-        if not all(steady([take.step_ms for take in found]) for found in takes):
-            wanted = least.unsteady_seconds_an_act
-        return len(takes[0]) >= least.takes and seconds >= wanted * len(takes)
+        wanted = least.seconds_a_case
+        if not all(steady([sample.step_ms for sample in found]) for found in samples):
+            wanted = least.unsteady_seconds_a_case
+        return len(samples[0]) >= least.samples and seconds >= wanted * len(samples)
 
-    def _tokens(self, act: Act) -> int:
-        """How many tokens make a take; the act is warm afterwards."""
-        self._take(act, 1)
-        once = self._take(act, 1).step_ms / 1000
-        return max(1, min(self.room(act.prompt), int(TAKE_SECONDS / max(once, 1e-6))))
+    def _tokens(self, case: Case) -> int:
+        """How many tokens make a sample; the case is warm afterwards."""
+        self._sample(case, 1)
+        once = self._sample(case, 1).step_ms / 1000
+        return max(1, min(self.room(case.prompt), int(SAMPLE_SECONDS / max(once, 1e-6))))
 
     def room(self, prompt: int) -> int:
-        """Tokens of a take at most that the model knows positions for after the prompt."""
+        """Tokens of a sample at most that the model knows positions for after the prompt."""
         limit = self._target.architecture.max_positions
         return MAX_TOKENS if limit is None else max(1, min(MAX_TOKENS, limit - prompt - 1))
 
-    def _take(self, act: Act, tokens: int) -> Take:
-        prompt = random_prompt(2, act.prompt, self._target.device, act.batch)
-        if not act.decodes:
-            self._fill(act)
+    def _sample(self, case: Case, tokens: int) -> Sample:
+        prompt = random_prompt(2, case.prompt, self._target.device, case.batch)
+        if not case.decodes:
+            self._fill(case)
             self._clock.settle()
             first = self._clock.mark()
             read_prompt(self._model, prompt)
-            return self._result(act, first, self._clock.mark(), 1)
+            return self._result(case, first, self._clock.mark(), 1)
         self._empty()
         cache, fresh = read_prompt(self._model, prompt)
-        self._fill(act)
+        self._fill(case)
         cache, fresh = one_step(self._model, cache, fresh)  # the real prompt would have brought the weights into caches
-        self._fill(act)
+        self._fill(case)
         self._clock.settle()
         first = self._clock.mark()
         for _ in range(tokens):
             cache, fresh = one_step(self._model, cache, fresh)
-        return self._result(act, first, self._clock.mark(), tokens)
+        return self._result(case, first, self._clock.mark(), tokens)
 
-    def _result(self, act: Act, first: Moment, last: Moment, steps: int) -> Take:
+    def _result(self, case: Case, first: Moment, last: Moment, steps: int) -> Sample:
         self._clock.settle()
-        sums: dict[Work, float] = {}
-        counts: Counter[Work] = Counter()
-        for path, (work, _) in act.modules.items():
+        sums: dict[LinearOp, float] = {}
+        counts: Counter[LinearOp] = Counter()
+        for path, (work, _) in case.modules.items():
             calls = self._slots[path].calls
             sums[work] = sums.get(work, 0.0) + sum(self._clock.ms(*call) for call in calls)
             counts[work] += len(calls)
         whole = self._clock.ms(first, last)
-        return Take(
+        return Sample(
             whole / steps,
             (whole - sum(sums.values())) / steps,
             {work: total / counts[work] for work, total in sums.items() if counts[work]},
         )
 
-    def _fill(self, act: Act) -> None:
+    def _fill(self, case: Case) -> None:
         for path, slot in self._slots.items():
-            entry = act.modules.get(path)
+            entry = case.modules.get(path)
             slot.hold(None if entry is None else entry[1])
 
     def _empty(self) -> None:
         for slot in self._slots.values():
             slot.hold(None)
 
-    def _module(self, work: Work) -> nn.Module:
+    def _module(self, work: LinearOp) -> nn.Module:
         dtype, device = self._target.dtype, self._target.device
         if work.treatment.keeps:
             dense = nn.Linear(work.columns, work.rows, bias=False, dtype=dtype, device=device)

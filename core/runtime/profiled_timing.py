@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import UserError
 from benchvise.core.protocol.results import Estimate, LinearTime, MachineProfile, RestTime
-from benchvise.core.runtime.latency_target import Cast, LatencyTarget, Work, latency_target_of
+from benchvise.core.runtime.latency_target import KernelAssignment, LatencyTarget, LinearOp, latency_target_of
 from benchvise.core.runtime.local_timing import StepTimes
 
 MIN_DOUBT = 0.25
@@ -36,19 +36,19 @@ class ProfiledTiming:
 
     foreign = True
 
-    def __init__(self, subject: LatencyTarget, profile: MachineProfile) -> None:
+    def __init__(self, target: LatencyTarget, profile: MachineProfile) -> None:
         self.machine = profile.machine
-        self._target = subject
+        self._target = target
         self._profile = profile
         self.doubt = max(MIN_DOUBT, _left_out_error(profile.linears))
 
-    def decoding(self, casts: Sequence[Cast], batch: int, context: int) -> StepTimes:
-        """As `Here.decoding`."""
+    def decoding(self, casts: Sequence[KernelAssignment], batch: int, context: int) -> StepTimes:
+        """As `LocalTiming.decoding`."""
         linears = tuple(self._times(cast, batch) for cast in casts)
         return StepTimes(self._rest(batch, context, 0), linears)
 
-    def prefill(self, casts: Sequence[Cast], batch: int, prompt: int) -> StepTimes:
-        """As `Here.prefill`."""
+    def prefill(self, casts: Sequence[KernelAssignment], batch: int, prompt: int) -> StepTimes:
+        """As `LocalTiming.prefill`."""
         linears = [list(self._times(cast, batch * prompt)) for cast in casts]
         head = self._target.head
         if head >= 0 and self._target.last_alone:
@@ -56,11 +56,11 @@ class ProfiledTiming:
                 times[head] = self._linear(cast[head], batch)
         return StepTimes(self._rest(batch, 0, prompt), tuple(tuple(times) for times in linears))
 
-    def _times(self, cast: Cast, inputs: int) -> tuple[Estimate, ...]:
+    def _times(self, cast: KernelAssignment, inputs: int) -> tuple[Estimate, ...]:
         known = {work: self._linear(work, inputs) for work in set(cast)}
         return tuple(known[work] for work in cast)
 
-    def _linear(self, work: Work, inputs: int) -> Estimate:
+    def _linear(self, work: LinearOp, inputs: int) -> Estimate:
         samples = _alike(self._profile.linears, work, self._target.dtype_name)
         if not samples:
             raise UserError(
@@ -106,9 +106,9 @@ def latency_target_elsewhere(checkpoint: Checkpoint, profile: MachineProfile) ->
     return latency_target_of(checkpoint, torch.device(profile.device), triton=profile.triton)
 
 
-def widths(subject: LatencyTarget) -> tuple[int, int, int]:
+def widths(target: LatencyTarget) -> tuple[int, int, int]:
     """Blocks, width of the residual stream, and width of the keys of all heads together."""
-    config = subject.architecture.config.get_text_config()
+    config = target.architecture.config.get_text_config()
     hidden = int(config.hidden_size)
     heads = int(getattr(config, "num_attention_heads", 1) or 1)
     shared = int(getattr(config, "num_key_value_heads", None) or heads)
@@ -154,7 +154,7 @@ def _line(x: Floats, y: Floats, at: float) -> float:
     return float(np.interp(at, x, y))
 
 
-def _alike(samples: Sequence[LinearTime], work: Work, dtype: str) -> list[LinearTime]:
+def _alike(samples: Sequence[LinearTime], work: LinearOp, dtype: str) -> list[LinearTime]:
     """Samples on the work's kernel that tell most about it: of the same scheme, or with nearly as many bits; in models
     of the same dtype where there are any. For a dense layer those in any dtype.
     """

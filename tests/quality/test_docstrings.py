@@ -11,7 +11,7 @@ ALLOWED: dict[str, int] = {
     "app/sensitivity": 1,
     "core/activations": 7,
     "core/allocate": 6,
-    "core/analysis": 4,
+    "core/analysis": 2,
     "core/blockwise": 1,
     "core/evaluate": 10,
     "core/export": 2,

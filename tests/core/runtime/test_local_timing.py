@@ -1,4 +1,4 @@
-"""Times on this machine are put together from rehearsals, which here keep to a law instead of a clock."""
+"""Times on this machine are put together from micro-benchmarks, which here keep to a law instead of a clock."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from benchvise.core.protocol.results import Estimate
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.runtime import local_timing as room
 from benchvise.core.runtime import micro_benchmark as benchmark_room
-from benchvise.core.runtime.latency_target import Cast, LatencyTarget, Work, latency_target_of
+from benchvise.core.runtime.latency_target import KernelAssignment, LatencyTarget, LinearOp, latency_target_of
 from benchvise.core.runtime.local_timing import LocalTiming, interpolated, read_further
-from benchvise.core.runtime.micro_benchmark import QUICK, Act, Rehearsal, Take
+from benchvise.core.runtime.micro_benchmark import QUICK, Case, MicroBenchmark, Sample
 from benchvise.core.runtime.profile import Profile
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
@@ -28,7 +28,7 @@ AROUND = 0.25
 """Milliseconds that a step with layers takes beside them more than one without layers."""
 
 
-def call_ms(work: Work, inputs: int) -> float:
+def call_ms(work: LinearOp, inputs: int) -> float:
     return work.weight_bytes * 1e-6 * inputs
 
 
@@ -37,40 +37,40 @@ def bare_ms(batch: int, prompt: int, *, decodes: bool) -> float:
 
 
 class Lawful:
-    """Stands in for the rehearsal."""
+    """Stands in for the benchmark."""
 
     runs = 0
     pace = 1.0
 
-    def __init__(self, subject: LatencyTarget, *_: object) -> None:
-        self.subject = subject
+    def __init__(self, target: LatencyTarget, *_: object) -> None:
+        self.target = target
 
-    def modules(self, cast: Cast, inputs: int, without: int) -> Mapping[str, tuple[Work, nn.Module]]:  # noqa: ARG002
-        pairs = enumerate(zip(self.subject.places, cast, strict=True))
+    def modules(self, cast: KernelAssignment, inputs: int, without: int) -> Mapping[str, tuple[LinearOp, nn.Module]]:  # noqa: ARG002
+        pairs = enumerate(zip(self.target.places, cast, strict=True))
         return {place.path: (work, nn.Identity()) for index, (place, work) in pairs if index != without}
 
-    def run(self, acts: Sequence[Act]) -> list[list[Take]]:
+    def run(self, cases: Sequence[Case]) -> list[list[Sample]]:
         Lawful.runs += 1
-        return [[self.take(act)] * 3 for act in acts]
+        return [[self.sample(case)] * 3 for case in cases]
 
-    def take(self, act: Act) -> Take:
-        inputs = act.batch if act.decodes else act.batch * act.prompt
-        calls = {work: self.pace * call_ms(work, inputs) for work, _ in act.modules.values()}
-        rest = self.pace * (bare_ms(act.batch, act.prompt, decodes=act.decodes) + (AROUND if act.modules else 0))
-        return Take(rest + sum(calls[work] for work, _ in act.modules.values()), rest, calls)
+    def sample(self, case: Case) -> Sample:
+        inputs = case.batch if case.decodes else case.batch * case.prompt
+        calls = {work: self.pace * call_ms(work, inputs) for work, _ in case.modules.values()}
+        rest = self.pace * (bare_ms(case.batch, case.prompt, decodes=case.decodes) + (AROUND if case.modules else 0))
+        return Sample(rest + sum(calls[work] for work, _ in case.modules.values()), rest, calls)
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> LocalTiming:
-    monkeypatch.setattr(room, "Rehearsal", Lawful)
+    monkeypatch.setattr(room, "MicroBenchmark", Lawful)
     monkeypatch.setattr(room, "_TIMED", {})
     Lawful.runs, Lawful.pace = 0, 1.0
     return LocalTiming(latency_target_of(open_checkpoint(SAMPLE), CPU), Profile(None, "here"), NullProgress())
 
 
-def casts(here: LocalTiming) -> tuple[Cast, Cast]:
-    subject = here._target
-    return subject.cast({}), subject.cast({place.layer.name: INT8 for place in subject.places if place.layer})
+def casts(here: LocalTiming) -> tuple[KernelAssignment, KernelAssignment]:
+    target = here._target
+    return target.cast({}), target.cast({place.layer.name: INT8 for place in target.places if place.layer})
 
 
 @pytest.mark.parametrize(("batch", "context"), [(1, 32), (1, 50), (4, 128), (2, 100), (3, 400)])
@@ -96,7 +96,7 @@ def test_reading_keeps_to_the_law_and_computes_logits_for_the_last_token(
         assert times.rest.value == pytest.approx(bare_ms(batch, prompt, decodes=False) + AROUND)
 
 
-def test_what_is_known_is_not_rehearsed_again(here: LocalTiming) -> None:
+def test_what_is_known_is_not_timed_again(here: LocalTiming) -> None:
     both = casts(here)
     first = here.decoding(both, 1, 100)
     runs = Lawful.runs
@@ -108,16 +108,18 @@ def test_what_is_known_is_not_rehearsed_again(here: LocalTiming) -> None:
 
 
 @pytest.mark.parametrize("decodes", [True, False])
-def test_what_is_timed_while_the_machine_is_slower_is_told_at_its_usual_pace(here: LocalTiming, decodes: bool) -> None:
+def test_what_is_timed_while_the_machine_is_slower_is_told_at_its_average_pace(
+    here: LocalTiming, decodes: bool
+) -> None:
     dense, treated = casts(here)
     ask = here.decoding if decodes else here.prefill
     (before,) = ask([dense], 1, 32).linears
     Lawful.pace = 3.0
     both = ask([dense, treated], 1, 32)
-    usual = 1 + (3 - 1) * room._NEWS
-    assert [one.value for one in both.linears[0]] == pytest.approx([usual * one.value for one in before])
+    average = 1 + (3 - 1) * room._NEWS
+    assert [one.value for one in both.linears[0]] == pytest.approx([average * one.value for one in before])
     last = here._target.head if not decodes else -1
-    expected = [usual * call_ms(work, 1 if decodes else 32) for work in treated]
+    expected = [average * call_ms(work, 1 if decodes else 32) for work in treated]
     timed = [one.value for one in both.linears[1]]
     assert [v for i, v in enumerate(timed) if i != last] == pytest.approx(
         [v for i, v in enumerate(expected) if i != last]
@@ -131,10 +133,10 @@ def test_the_pace_is_taken_again_when_that_was_long_ago(here: LocalTiming) -> No
     assert here.decoding(both, 1, 32) == before
     room._TIMED.clear()
     after = here.decoding(both, 1, 32)
-    usual = 1 + room._NEWS
-    assert after.rest.value == pytest.approx(usual * before.rest.value)
+    average = 1 + room._NEWS
+    assert after.rest.value == pytest.approx(average * before.rest.value)
     for one, other in zip(after.linears, before.linears, strict=True):
-        assert [time.value for time in one] == pytest.approx([usual * time.value for time in other])
+        assert [time.value for time in one] == pytest.approx([average * time.value for time in other])
 
 
 def test_between_and_beyond_two_contexts() -> None:
@@ -168,13 +170,13 @@ def test_each_call_and_the_rest_are_told_apart_by_the_clock(monkeypatch: pytest.
             return last - first
 
     monkeypatch.setattr(benchmark_room, "Clock", Ticking)
-    subject = latency_target_of(open_checkpoint(SAMPLE), CPU)
-    rehearsal = Rehearsal(subject, NullProgress(), QUICK)
-    dense = subject.cast({})
-    acts = [Act({}, 1, 8, True), Act(rehearsal.modules(dense, 1), 1, 8, True)]
-    monkeypatch.setattr(benchmark_room, "TAKE_SECONDS", 0.0)
-    silent, full = (takes[0] for takes in rehearsal.run(acts))
-    layers = len(subject.places)
+    target = latency_target_of(open_checkpoint(SAMPLE), CPU)
+    benchmark = MicroBenchmark(target, NullProgress(), QUICK)
+    dense = target.cast({})
+    cases = [Case({}, 1, 8, True), Case(benchmark.modules(dense, 1), 1, 8, True)]
+    monkeypatch.setattr(benchmark_room, "SAMPLE_SECONDS", 0.0)
+    silent, full = (samples[0] for samples in benchmark.run(cases))
+    layers = len(target.places)
     assert (silent.step_ms, silent.calls_ms) == (1.0, {})
     assert full.calls_ms == dict.fromkeys(set(dense), 1.0)
     assert (full.step_ms, full.rest_ms) == (2 * layers + 1, layers + 1)

@@ -180,7 +180,7 @@ def test_forecast_counts_every_layer_and_is_kept(tmp_path: Path, monkeypatch: py
         assert 0 < estimate.low <= estimate.value <= estimate.high
     running = load_running(open_weights(*run(tmp_path, INT8)), CPU, NullProgress())
     assert found.weight_bytes_after == pytest.approx(running.weight_bytes, rel=0.02)
-    monkeypatch.setattr(local_timing, "Rehearsal", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(local_timing, "MicroBenchmark", lambda *_: pytest.fail("measured again"))
     assert forecast_latency(request, NullProgress()) == found
 
 
