@@ -139,7 +139,7 @@ def _check(request: requests.CheckRecipe, progress: Progress) -> results.Checked
     with _importing("benchvise.core.preflight.gather"):
         from benchvise.core.preflight.gather import gather
 
-    return check_recipe(LAST_OPENED.open(request.path), request, lambda plan: gather(plan, request.workspace))
+    return check_recipe(LAST_OPENED.open(request.path), request, lambda plan: gather(plan, request))
 
 
 def _allocate(request: requests.Allocate, progress: Progress) -> results.Allocated:  # noqa: ARG001 - it takes no time

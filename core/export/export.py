@@ -168,12 +168,12 @@ def preview(plan: Plan, target: str, out: str = "", earlier: RunRecord | None = 
     """
     found = accepted(plan_export(plan, key_for(target, out), modules_of(plan.checkpoint)))
     suffix = target_of(found.target).suffix
-    if out and not (earlier is not None and _may_be_written_by(earlier, Path(out).expanduser(), suffix)):
+    if out and not (earlier is not None and may_be_written_by(earlier, Path(out).expanduser(), suffix)):
         check_output(out, (Path(plan.checkpoint.path),), suffix=suffix)
     return found
 
 
-def _may_be_written_by(run: RunRecord, out: Path, suffix: str) -> bool:
+def may_be_written_by(run: RunRecord, out: Path, suffix: str) -> bool:
     """Whether `out` may be of the run. A file names none: beside a finished run it is compared when it is exported."""
     return (run.state == "done" and out.is_file()) if suffix else run_of_export(out) == run.id
 

@@ -55,10 +55,10 @@ def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[
         return _checked((replace(finding, fixes=finding.fixes[:MAX_FIXES]),), (), request)
     facts = gather(plan)
     question = replace(question, modules=facts.modules)
-    outline = plan_export(plan, target, facts.modules)
-    structure = tuple(_of_structure(plan, outline))
-    loading = tuple(_of_runtime(plan, outline, runtime))
-    job = (*structure, *_of_job(plan, outline, facts, request))
+    export_plan = plan_export(plan, target, facts.modules)
+    structure = tuple(_of_structure(plan, export_plan))
+    loading = tuple(_of_runtime(plan, export_plan, runtime))
+    job = (*structure, *_of_job(plan, export_plan, facts, request))
     return _checked(
         [_proven(finding, question, request.recipe, (*structure, *loading)) for finding in job],
         [_proven(finding, question, request.recipe, (*structure, *loading)) for finding in loading],
@@ -66,24 +66,24 @@ def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[
     )
 
 
-def _of_structure(plan: Plan, outline: ExportPlan) -> Iterator[Finding]:
-    yield from fallback_findings(plan, outline)
-    yield from target_findings(outline)
+def _of_structure(plan: Plan, export_plan: ExportPlan) -> Iterator[Finding]:
+    yield from fallback_findings(plan, export_plan)
+    yield from target_findings(export_plan)
     yield from effect_findings(plan)
 
 
-def _of_runtime(plan: Plan, outline: ExportPlan, runtime: Runtime | None) -> Iterator[Finding]:
+def _of_runtime(plan: Plan, export_plan: ExportPlan, runtime: Runtime | None) -> Iterator[Finding]:
     if runtime is not None:
-        yield from loading_findings(plan, outline, runtime)
-        yield from speed_findings(outline, runtime)
+        yield from loading_findings(plan, export_plan, runtime)
+        yield from speed_findings(export_plan, runtime)
 
 
-def _of_job(plan: Plan, outline: ExportPlan, facts: Facts, request: CheckRecipe) -> Iterator[Finding]:
-    yield from size_findings(plan, outline)
+def _of_job(plan: Plan, export_plan: ExportPlan, facts: Facts, request: CheckRecipe) -> Iterator[Finding]:
+    yield from size_findings(plan, export_plan)
     yield from text_findings(plan, facts)
     yield from surprise_findings(plan, facts)
     if request.path:
-        yield from disk_findings(plan, outline, request.workspace, request.out)
+        yield from disk_findings(plan, export_plan, request, facts)
         yield from memory_findings(plan, facts)
         yield from time_findings(facts)
 
@@ -107,8 +107,8 @@ def _fixes(finding: Finding, question: _Question, edit: tuple[Recipe, str], bloc
         plan = make_plan(question.checkpoint, recipe)
     except UserError:
         return False
-    outline = plan_export(plan, target, question.modules)
-    after = (*_of_structure(plan, outline), *_of_runtime(plan, outline, question.runtime))
+    export_plan = plan_export(plan, target, question.modules)
+    after = (*_of_structure(plan, export_plan), *_of_runtime(plan, export_plan, question.runtime))
     if any(each.level == "blocks" and each.kind not in blocked for each in after):
         return False
     return not any(_alike(each, finding) for each in after)

@@ -18,9 +18,9 @@ from benchvise.core.protocol.results import Finding
 from benchvise.core.recipe.plan import Plan
 
 
-def converter_findings(plan: Plan, outline: ExportPlan, runtime: Runtime) -> Iterator[Finding]:
+def converter_findings(plan: Plan, export_plan: ExportPlan, runtime: Runtime) -> Iterator[Finding]:
     """Whether there is a way to `runtime`, and the nearest of its types for each treatment."""
-    if is_dense_folder(outline):
+    if is_dense_folder(export_plan):
         yield Finding(
             "convert",
             "warns",
@@ -33,8 +33,8 @@ def converter_findings(plan: Plan, outline: ExportPlan, runtime: Runtime) -> Ite
             "format",
             "blocks",
             f"Benchvise cannot write {runtime.title}'s files",
-            f"{runtime.title} does not load what is written as {outline.target}. {runtime.converter}.",
-            fixes=other_targets(outline),
+            f"{runtime.title} does not load what is written as {export_plan.target}. {runtime.converter}.",
+            fixes=other_targets(export_plan),
         )
     found: dict[tuple[str, Held | None], list[Layer]] = {}
     for row in plan.treated_rows:

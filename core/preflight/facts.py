@@ -36,6 +36,7 @@ class Facts:
     """modules: the network's Linear modules, None where they are not known. text: None when nothing reads any.
 
     memory_free, memory_total: of this machine, in bytes; gpu_free: of its GPU, 0 without one.
+    own_output: whether what lies at the output may be of the run that is resumed, which compares it.
     peak_bytes, seconds: forecasts of the job, None where there are none yet.
     """
 
@@ -47,3 +48,4 @@ class Facts:
     gpu_free: int = 0
     peak_bytes: Estimate | None = None
     seconds: Estimate | None = None
+    own_output: bool = False

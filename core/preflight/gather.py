@@ -17,11 +17,15 @@ from benchvise.core.checkpoint.identity import checkpoint_identity
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError, UserError
+from benchvise.core.export.choose_target import key_for, plan_export
+from benchvise.core.export.export import may_be_written_by
 from benchvise.core.export.loader_modules import linear_modules
+from benchvise.core.export.targets.registry import target_of
 from benchvise.core.job.job import walks
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.preflight.facts import Facts, Surprise, TextFound
 from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import CheckRecipe
 from benchvise.core.protocol.results import Estimate
 from benchvise.core.recipe.fitting import is_routed_expert
 from benchvise.core.recipe.plan import Plan
@@ -35,13 +39,14 @@ ENDS_BYTES = 1 << 30
 """Float32 bytes around the blocks above which the network is not built for a check."""
 
 
-def gather(plan: Plan, workspace: str) -> Facts:
-    """The facts for a plan on a checkpoint that has files."""
+def gather(plan: Plan, request: CheckRecipe) -> Facts:
+    """The facts for the plan of a request on a checkpoint that has files."""
     checkpoint = plan.checkpoint
     memory = psutil.virtual_memory()
-    forecasts = _forecasts(plan, workspace)
+    forecasts = _forecasts(plan, request.workspace)
+    modules = linear_modules(checkpoint.config) if checkpoint.architecture else None
     return Facts(
-        modules=linear_modules(checkpoint.config) if checkpoint.architecture else None,
+        modules=modules,
         text=_text(plan),
         surprises=tuple(_surprises(plan)),
         memory_free=memory.available,
@@ -49,7 +54,16 @@ def gather(plan: Plan, workspace: str) -> Facts:
         gpu_free=torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 0,
         peak_bytes=forecasts.get("peak_bytes"),
         seconds=forecasts.get("seconds"),
+        own_output=request.resume and _own_output(plan, request, modules),
     )
+
+
+def _own_output(plan: Plan, request: CheckRecipe, modules: frozenset[str] | None) -> bool:
+    earlier = Workspace(request.workspace).resumable(plan)
+    if earlier is None or not request.out:
+        return False
+    export_plan = plan_export(plan, key_for(request.target, request.out), modules)
+    return may_be_written_by(earlier, Path(request.out).expanduser(), target_of(export_plan.target).suffix)
 
 
 def _forecasts(plan: Plan, workspace: str) -> dict[str, Estimate]:

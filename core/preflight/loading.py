@@ -35,13 +35,13 @@ class _Group:
         return self.match.form
 
 
-def loading_findings(plan: Plan, outline: ExportPlan, runtime: Runtime) -> Iterator[Finding]:
+def loading_findings(plan: Plan, export_plan: ExportPlan, runtime: Runtime) -> Iterator[Finding]:
     """What hinders `runtime` from loading the export, and what it takes."""
-    if not loads(runtime, outline):
-        yield from converter_findings(plan, outline, runtime)
+    if not loads(runtime, export_plan):
+        yield from converter_findings(plan, export_plan, runtime)
         return
-    packed = outline.packed()
-    others = other_targets(outline)
+    packed = export_plan.packed()
+    others = other_targets(export_plan)
     # Where nothing is known of a runtime's kernels, the target's word is taken that it loads the file.
     found = [(layer, match(runtime, layout, layer)) for layer, layout in packed] if runtime.forms else []
     refused = _grouped((layer, each) for layer, each in found if each.hinders)
@@ -53,7 +53,7 @@ def loading_findings(plan: Plan, outline: ExportPlan, runtime: Runtime) -> Itera
     for group in _grouped((layer, each) for layer, each in loaded if each.unaligned):
         yield _shape(plan, runtime, group, others)
     yield from _head(plan, runtime, [layer for layer, _ in found])
-    unlike = tuple(fused_layer_findings(plan, runtime, outline))
+    unlike = tuple(fused_layer_findings(plan, runtime, export_plan))
     yield from unlike
     if not packed:
         yield Finding("loads", "fine", f"{runtime.title} loads a dense folder as it loads the original")

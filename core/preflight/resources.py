@@ -16,6 +16,7 @@ from benchvise.core.methods.calibration import Calibration
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.wording import capital
+from benchvise.core.protocol.requests import CheckRecipe
 from benchvise.core.protocol.results import Estimate, Finding, Fix
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.text import byte_text, estimated_bytes, estimated_duration
@@ -31,18 +32,18 @@ _NOT_YET = (
 )
 
 
-def disk_findings(plan: Plan, outline: ExportPlan, workspace: str, out: str) -> Iterator[Finding]:
+def disk_findings(plan: Plan, export_plan: ExportPlan, request: CheckRecipe, facts: Facts) -> Iterator[Finding]:
     """What workspace and output folder need, added up where they lie on one disk, and what is free there."""
     companions = sum(os.stat(path).st_size for path in plan.checkpoint.companions if os.path.exists(path))  # noqa: PTH110, PTH116 - plain names
-    needs = [("the workspace", workspace_path(workspace), workspace_bytes(plan))]
-    if out:
+    needs = [("the workspace", workspace_path(request.workspace), workspace_bytes(plan))]
+    if request.out and not facts.own_output:
         try:
-            suffix = target_of(outline.target).suffix
-            place = check_output(out, (Path(plan.checkpoint.path),), suffix=suffix)
+            suffix = target_of(export_plan.target).suffix
+            place = check_output(request.out, (Path(plan.checkpoint.path),), suffix=suffix)
         except OutputError as error:
             yield Finding("output", "blocks", error.what, f"{error.where}. {error.remedy}".removeprefix(". "))
             return
-        needs.append(("the output folder", place, outline.nbytes + companions))
+        needs.append(("the output folder", place, export_plan.nbytes + companions))
     disks: dict[int, list[tuple[str, Path, int]]] = {}
     for name, place, need in needs:
         existing = next(path for path in (place, *place.parents) if path.exists())

@@ -12,12 +12,12 @@ from benchvise.core.preflight.wording import capital, layers
 from benchvise.core.protocol.results import Finding
 
 
-def speed_findings(outline: ExportPlan, runtime: Runtime) -> Iterator[Finding]:
+def speed_findings(export_plan: ExportPlan, runtime: Runtime) -> Iterator[Finding]:
     """One finding for each way in which `runtime` computes with the layers it loads."""
-    if not loads(runtime, outline):
+    if not loads(runtime, export_plan):
         return  # what its converter makes of them is said there
     found: dict[str, tuple[Form, list[str]]] = {}
-    packed = outline.packed()
+    packed = export_plan.packed()
     for layer, layout in packed if runtime.forms else ():
         matched = match(runtime, layout, layer)
         if not matched.hinders:

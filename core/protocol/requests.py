@@ -140,6 +140,7 @@ class CheckRecipe:
     path:    the checkpoint; "" for the reference model, which has no files.
     target:  the export target the result is meant for; runtime: who is to load it ("vllm", …), "" for nobody yet.
     out:     a folder that is to be written, "" for none.
+    resume:  whether an interrupted run is resumed, which may have written `out` already.
     """
 
     path: str
@@ -148,6 +149,7 @@ class CheckRecipe:
     runtime: str = ""
     out: str = ""
     workspace: str = ""
+    resume: bool = False
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,14 @@ def _run(arguments: Namespace) -> Reply:
 
 def _estimated(request: Compress, arguments: Namespace) -> Iterator[str]:
     """What the run will do otherwise than the recipe says. What blocks it, the run itself says."""
-    ask = CheckRecipe(request.path, request.recipe, request.target, out=request.out, workspace=request.workspace)
+    ask = CheckRecipe(
+        request.path,
+        request.recipe,
+        request.target,
+        out=request.out,
+        workspace=request.workspace,
+        resume=request.resume,
+    )
     checked = carry_out(ask, Checked, arguments)
     for finding in checked.findings if checked.may_run else ():
         if finding.level in ("warns", "tells") and finding.kind not in NOT_FORECAST:

@@ -188,6 +188,8 @@ def test_an_output_that_cannot_be_written_blocks(tmp_path):
     (tmp_path / "full" / "file").write_text("x")
     answer = flown(recipe(("linears", INT4)), ROOMY, tmp_path, str(tmp_path / "full"))
     assert found(answer, "output").level == "blocks"
+    resumed = flown(recipe(("linears", INT4)), replace(ROOMY, own_output=True), tmp_path, str(tmp_path / "full"))
+    assert resumed.may_run, "the run that is resumed may have written it, and compares it"
 
 
 @pytest.mark.parametrize(
