@@ -22,7 +22,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Command:
+class Subcommand:
     """One word after `benchvise`.
 
     after_cancel: what the person can do after Ctrl+C, as a sentence.

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from benchvise.app.cli import exit_codes
-from benchvise.app.cli.command import Command, Reply, UsageError
+from benchvise.app.cli.command import Reply, Subcommand, UsageError
 from benchvise.app.cli.commands import COMMANDS
 from benchvise.app.cli.strict_json import to_json
 from benchvise.core.errors import Cancelled, OutputError, UserError
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode gets escapes, no digit is lost
             stream.reconfigure(errors="backslashreplace")
-    command: Command | None = None
+    command: Subcommand | None = None
     try:
         arguments = _parse(list(argv))
         command = COMMANDS[arguments.command]
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         return failure.code
 
 
-def _failure(error: BaseException, command: Command | None) -> _Failure:
+def _failure(error: BaseException, command: Subcommand | None) -> _Failure:
     match error:
         case UsageError():
             return _Failure(error.what, "", error.remedy, exit_codes.USAGE)
@@ -138,7 +138,7 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
-def _fill(parser: ArgumentParser, command: Command) -> None:
+def _fill(parser: ArgumentParser, command: Subcommand) -> None:
     command.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument("-v", "--verbose", action="store_true", default=False, help="show the job's log on stderr")

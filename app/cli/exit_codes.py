@@ -5,7 +5,7 @@ from __future__ import annotations
 OK = 0
 OURS = 1  # a fault of the program
 USAGE = 2  # a command line that cannot be understood
-INPUT = 3  # a checkpoint, recipe or text that the person can mend
+INPUT = 3  # a checkpoint, recipe or text that the person can fix
 OUTPUT = 4  # a place that cannot be written to
 BLOCKED = 5  # `check` found something that blocks the run, or the runtime
 CANCELLED = 130  # Ctrl+C, as shells count it

@@ -126,7 +126,7 @@ class TerminalProgress:
 
 
 @contextmanager
-def watched(progress: TerminalProgress) -> Iterator[TerminalProgress]:
+def reporting(progress: TerminalProgress) -> Iterator[TerminalProgress]:
     """Ctrl+C cancels the job at its next step, a second one ends it at once; the bar goes away at the end."""
     if threading.current_thread() is not threading.main_thread():
         yield progress

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Column:
+class TextColumn:
     """A heading with its unit beside it; `right` aligns numbers."""
 
     title: str
@@ -20,17 +20,17 @@ class Column:
         return f"{self.title} [{self.unit}]" if self.unit else self.title
 
 
-def text(title: str) -> Column:
+def text(title: str) -> TextColumn:
     """A column of words, aligned on the left."""
-    return Column(title)
+    return TextColumn(title)
 
 
-def number(title: str, unit: str = "") -> Column:
+def number(title: str, unit: str = "") -> TextColumn:
     """A column of numbers, aligned on the right."""
-    return Column(title, unit, right=True)
+    return TextColumn(title, unit, right=True)
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(columns: Sequence[TextColumn], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Heading and rows as lines, every column as wide as its widest cell."""
     cells = [[column.heading for column in columns], *([*row] for row in rows)]
     widths = [max(width_of(row[place]) for row in cells) for place in range(len(columns))]
@@ -56,6 +56,6 @@ def width_of(shown: str) -> int:
     )
 
 
-def _padded(cell: str, width: int, column: Column) -> str:
+def _padded(cell: str, width: int, column: TextColumn) -> str:
     space = " " * (width - width_of(cell))
     return space + cell if column.right else cell + space

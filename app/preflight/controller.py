@@ -143,7 +143,7 @@ class Preflight(QObject):
             self._check()
 
     def _fix(self, fix: Fix) -> None:
-        """Put the mend in place, as one undo step, and check again."""
+        """Put the fix in place, as one undo step, and check again."""
         if fix.target and self.dialog is not None:
             self.dialog.choose_target(fix.target)
             self._target = fix.target

@@ -1,4 +1,4 @@
-"""The check before a run, as one panel: what blocks, what warns, what to know, and buttons that mend it."""
+"""The pre-flight check as one panel: what blocks, what warns, what to know, and buttons that fix it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _target_choices() -> tuple[tuple[str, str], ...]:
 class PreflightDialog(QDialog):
     """Shows one check after the other.
 
-    changed: another runtime or export target was chosen. mended: the mend whose button was pressed.
+    changed: another runtime or export target was chosen. fixed: the fix whose button was pressed.
     forecast: how long it takes, and how much memory, is to be found out.
     """
 

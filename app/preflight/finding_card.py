@@ -1,4 +1,4 @@
-"""One finding of a check: what, why, the layers it is about, and buttons that mend it."""
+"""One finding of a check: what, why, the layers it is about, and buttons that fix it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LISTED_LINES = 8
 
 
 class FindingCard(QFrame):
-    """mended: the number of the mend whose button was pressed."""
+    """fixed: the number of the fix whose button was pressed."""
 
     fixed = Signal(int)
 

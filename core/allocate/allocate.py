@@ -33,7 +33,7 @@ FRONT_POINTS = 400
 
 
 @dataclass(frozen=True)
-class Allocation:
+class BudgetSolution:
     """An `Allocated` but for its plan."""
 
     prepared: Prepared
@@ -84,7 +84,7 @@ class Allocator:
         self._last: tuple[object, Prepared] | None = None
         self._of: Checkpoint | None = None
 
-    def allocate(self, request: Allocate, checkpoint: Checkpoint) -> Allocation:
+    def allocate(self, request: Allocate, checkpoint: Checkpoint) -> BudgetSolution:
         """Raises RecipeError for a budget that cannot be met, naming the nearest that can, as `prepare` does, and for
         surgery that cannot be carried out;
         UserError when what was measured belongs to other weights.
@@ -101,7 +101,7 @@ class Allocator:
         layers = prepared.table.layers
         treatments = [prepared.table.treatments[option] for option in choice]
         cost = prepared.milliseconds if budget.kind == LATENCY else prepared.nbytes
-        return Allocation(
+        return BudgetSolution(
             prepared,
             choice,
             treat(request.base_recipe, layers, treatments),
@@ -175,7 +175,7 @@ def _solved(prepared: Prepared, steps: Ladder, budget: Budget, offset: float) ->
 
 
 def _least_bytes(prepared: Prepared, steps: Ladder, budget: Budget) -> tuple[Solution, tuple[str, ...]]:
-    """The smallest allocation whose predicted KL is within the budget: damage and cost in each other's place."""
+    """The smallest allocation whose predicted KL is within the budget: KL increase and cost in each other's place."""
     turned = ladder(steps.problem.turned())
     limit = prepared.prediction.added_for(budget.value)
     if limit < turned.cost[0]:
@@ -232,13 +232,13 @@ def _up(value: float) -> float:
 
 
 def _slope(prediction: Prediction, added: float) -> float:
-    """How the predicted KL grows with the sum of damages."""
+    """How the predicted KL grows with the sum of KL increases."""
     value = prediction.of(added).value
     return prediction.slope * value / added if added > 0 else 1.0
 
 
 def _shares(kl_increase: Floats, kl: float) -> Floats:
-    """The predicted KL, shared out as the damages are."""
+    """The predicted KL, divided in proportion to the KL increases."""
     total = float(kl_increase.sum())
     return kl_increase * (kl / total) if total > 0 else np.zeros_like(kl_increase)
 
@@ -249,7 +249,7 @@ def _thinned(count: int) -> Sequence[int]:
     return [round(index * (count - 1) / (FRONT_POINTS - 1)) for index in range(FRONT_POINTS)]
 
 
-def _alternatives(allocation: Allocation, *, better: bool) -> Alternatives:
+def _alternatives(allocation: BudgetSolution, *, better: bool) -> Alternatives:
     """Each layer's next choice: of less damaging ones the best bargain, of cheaper ones the least regrettable."""
     problem, prepared = allocation.steps.problem, allocation.prepared
     item_choice = np.empty(problem.items, np.int64)

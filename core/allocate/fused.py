@@ -1,4 +1,4 @@
-"""Layers that runtimes compute in one piece, and so want compressed alike."""
+"""Layers that runtimes compute in one piece, and so need the same treatment."""
 
 from __future__ import annotations
 

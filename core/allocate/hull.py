@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from benchvise.core.allocate.problem import Choice, Floats, Problem
+from benchvise.core.allocate.problem import Choice, ChoiceProblem, Floats
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Ladder:
 
     base:     the cheapest option of each item [items] (of equal ones the least damaging).
     item, option: of each step, int64 [steps].
-    spent, won:   cost added and damage taken away by each step, float64 [steps]; won ÷ spent never grows.
+    spent, won:   cost added and KL increase taken away by each step, float64 [steps]; won ÷ spent never grows.
     """
 
-    problem: Problem
+    problem: ChoiceProblem
     base: Choice
     item: NDArray[np.int64]
     option: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Ladder:
         return choice
 
 
-def ladder(problem: Problem) -> Ladder:
+def ladder(problem: ChoiceProblem) -> Ladder:
     """Raises ValueError for an item without an allowed option."""
     base = np.empty(problem.items, np.int32)
     items: list[int] = []
@@ -85,7 +85,7 @@ def ladder(problem: Problem) -> Ladder:
 
 
 def _hull(kl_increase: Floats, cost: Floats) -> list[int]:
-    """Options on the lower convex hull, cost rising and damage falling."""
+    """Options on the lower convex hull, cost rising and KL increase falling."""
     allowed = np.flatnonzero(np.isfinite(kl_increase) & np.isfinite(cost))
     hull: list[int] = []
     for option in allowed[np.lexsort((kl_increase[allowed], cost[allowed]))].tolist():

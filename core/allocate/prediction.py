@@ -1,4 +1,4 @@
-"""From the single damages of layers to the KL of all of them together, and how sure that is."""
+"""From the KL increases of single layers to the KL of all of them together, and how sure that is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchvise.core.workspace.sensitivities import METHODS, Measured, Sensitivit
 
 MIN_POINTS = 3
 UNCORRECTED = 1.6
-"""Without a correction pass, damages that are added up are off by up to about this factor, either way."""
+"""Without a correction pass, added KL increases are off by up to about this factor, either way."""
 MIN_SPREAD = 0.08
 _MIN_SLOPE, _MAX_SLOPE = 0.6, 1.6
 
@@ -28,19 +28,19 @@ class Prediction:
     spread: float = math.log(UNCORRECTED)
 
     def of(self, added: float) -> Estimate:
-        """The KL for damages that add up to `added`."""
+        """The KL for KL increases that add up to `added`."""
         if added <= 0 or not math.isfinite(added):
             return Estimate(added, added, added)
         value = math.exp(self.offset + self.slope * math.log(added))
         return Estimate(value, value * math.exp(-self.spread), value * math.exp(self.spread))
 
     def values(self, added: Floats) -> Floats:
-        """The KL for each of several sums, without ranges."""
+        """The KL for each of several sums, float64 [sums], without ranges."""
         with np.errstate(divide="ignore"):
             return np.where(added > 0, np.exp(self.offset + self.slope * np.log(np.maximum(added, 0.0))), 0.0)
 
     def added_for(self, kl: float) -> float:
-        """What damages may add up to for a KL of `kl`."""
+        """What KL increases may add up to for a KL of `kl`."""
         return math.exp((math.log(kl) - self.offset) / self.slope) if kl > 0 else 0.0
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchvise.core.allocate.fused import fused_groups
 from benchvise.core.allocate.hull import Ladder, ladder
 from benchvise.core.allocate.prediction import Prediction, fit, joint_effects_of
-from benchvise.core.allocate.problem import Choice, Floats, Problem, joined
+from benchvise.core.allocate.problem import Choice, ChoiceProblem, Floats, joined
 from benchvise.core.allocate.table import Table, candidates, known_kl_increase
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.errors import CheckpointError, RecipeError
@@ -31,8 +31,8 @@ from benchvise.core.workspace.workspace import Workspace
 class Prepared:
     """layers × options: what is known, and what may be chosen.
 
-    damage, nbytes: float64 [layers, options], infinite where an option is not allowed. place: of each layer the item
-    of the joined problem. costs: of all linear layers, when time is what is shared out. notes: as sentences.
+    kl_increase, nbytes: float64 [layers, options], infinite where an option is not allowed. place: of each layer
+    the item of the joined problem. costs: of all linear layers, when the budget is a time. notes: as sentences.
     """
 
     table: Table
@@ -47,9 +47,12 @@ class Prepared:
 
     @cached_property
     def milliseconds(self) -> Floats:
-        """Of a decoding step, [layers, options], infinite where an option is not allowed."""
+        """Of a decoding step, float64 [layers, options], infinite where an option is not allowed.
+
+        Raises ValueError when the request asks for no times.
+        """
         if self.costs is None:
-            raise ValueError("no times were asked for")
+            raise ValueError("The request asks for no times")
         found = _times(self.table, self.costs)
         return np.where(np.isfinite(self.kl_increase), found, np.inf)
 
@@ -62,7 +65,7 @@ class Prepared:
         return self._ladder(self.milliseconds)
 
     def _ladder(self, cost: Floats) -> Ladder:
-        return ladder(_joined_by(Problem(self.kl_increase, cost), self.place))
+        return ladder(_joined_by(ChoiceProblem(self.kl_increase, cost), self.place))
 
     def spread_out(self, choice: Choice) -> Choice:
         """Options of layers from those of items."""
@@ -94,7 +97,7 @@ def prepare(request: Allocate, operated: Operated) -> Prepared:
     nbytes = np.where(allowed, table.nbytes, np.inf)
     groups = fused_groups(layers) if request.fused else ()
     _refuse_contradictions(layers, allowed, groups, locks, treatments)
-    _, place = joined(Problem(kl_increase, nbytes), groups)
+    _, place = joined(ChoiceProblem(kl_increase, nbytes), groups)
     costs = load_layer_costs(request.workspace, request.costs) if request.budget.kind == LATENCY else None
     return Prepared(
         table,
@@ -149,7 +152,7 @@ def _notes(table: Table, kl_increase: Floats, estimated: Floats, locks: Mapping[
             if layer.name in locks:
                 if treatment == locks[layer.name] and np.isnan(kl_increase[i, j]):
                     findings.setdefault(
-                        f"locked to {treatment.tag}, whose damage is not known and not counted", []
+                        f"locked to {treatment.tag}, whose KL increase is not known and not counted", []
                     ).append(layer.name)
             elif table.fitted[i][j] is None:
                 findings.setdefault(f"{treatment.tag} does not fit", []).append(layer.name)
@@ -159,7 +162,9 @@ def _notes(table: Table, kl_increase: Floats, estimated: Floats, locks: Mapping[
                 findings.setdefault(f"{treatment.tag} breaks the model and is not chosen", []).append(layer.name)
     notes = [about_layers(finding, names) for finding, names in findings.items()]
     if estimated.any():
-        notes.append(f"{int(estimated.sum())} of {kl_increase.size} damages are foretold from gradients, not measured")
+        notes.append(
+            f"{int(estimated.sum())} of {kl_increase.size} KL increases are estimated from gradients, not measured"
+        )
     return notes
 
 
@@ -192,9 +197,9 @@ def _refuse_contradictions(
             for index in group
         )
         raise RecipeError(
-            f"Layers that are computed in one piece must be treated alike, and cannot: {said}",
+            f"Layers that are computed in one piece need the same treatment, and cannot have it: {said}",
             where=layers[group[0]].name,
-            remedy="Lock them alike, unlock them, or do without the same treatment for fused layers.",
+            remedy="Lock them to the same treatment, unlock them, or do without the same treatment for fused layers.",
         )
 
 
@@ -216,6 +221,6 @@ def _times(table: Table, costs: LayerCosts) -> Floats:
     return found
 
 
-def _joined_by(problem: Problem, place: NDArray[np.int64]) -> Problem:
+def _joined_by(problem: ChoiceProblem, place: NDArray[np.int64]) -> ChoiceProblem:
     groups = [np.flatnonzero(place == item).tolist() for item in range(int(place.max(initial=-1)) + 1)]
     return joined(problem, [group for group in groups if len(group) > 1])[0]

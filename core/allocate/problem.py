@@ -1,4 +1,4 @@
-"""Which treatment each layer gets, as arrays: what every choice damages and what it costs."""
+"""Which treatment each layer gets, as arrays: how much KL every choice adds and what it costs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Choice = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Problem:
+class ChoiceProblem:
     """One of several options for each item; an item is a layer, or layers that take the same treatment.
 
-    damage, cost: float64 [items, options]; both infinite where an option is not allowed.
+    kl_increase, cost: float64 [items, options]; both infinite where an option is not allowed.
     """
 
     kl_increase: Floats
@@ -27,17 +27,17 @@ class Problem:
         return len(self.kl_increase)
 
     def totals(self, choice: Choice) -> tuple[float, float]:
-        """(damage, cost) of one option per item."""
+        """(KL increase, cost) of one option per item."""
         rows = np.arange(self.items)
         return float(self.kl_increase[rows, choice].sum()), float(self.cost[rows, choice].sum())
 
-    def turned(self) -> Problem:
-        """The same with damage and cost in each other's place: what is least for a given damage."""
-        return Problem(self.cost, self.kl_increase)
+    def turned(self) -> ChoiceProblem:
+        """The same with KL increase and cost in each other's place: what is least for a given KL increase."""
+        return ChoiceProblem(self.cost, self.kl_increase)
 
 
-def joined(problem: Problem, groups: Sequence[Sequence[int]]) -> tuple[Problem, NDArray[np.int64]]:
-    """The problem in which the items of a group are one, and for every item of the old one its item in the new.
+def joined(problem: ChoiceProblem, groups: Sequence[Sequence[int]]) -> tuple[ChoiceProblem, NDArray[np.int64]]:
+    """The problem in which the items of a group are one, and int64 [items]: for every old item the new one.
 
     An option that one of a group does not allow is not allowed to the group.
     """
@@ -51,4 +51,4 @@ def joined(problem: Problem, groups: Sequence[Sequence[int]]) -> tuple[Problem, 
     np.add.at(cost, place, problem.cost)
     forbidden = ~(np.isfinite(kl_increase) & np.isfinite(cost))
     kl_increase[forbidden] = cost[forbidden] = np.inf
-    return Problem(kl_increase, cost), place
+    return ChoiceProblem(kl_increase, cost), place

@@ -1,4 +1,4 @@
-"""The least damage that a budget allows: the exact solution of the multiple-choice knapsack."""
+"""The least KL increase that a budget allows: the exact solution of the multiple-choice knapsack."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from benchvise.core.allocate.hull import Ladder
 from benchvise.core.allocate.problem import Choice, Floats
 
 TOLERANCE = 1e-4
-"""What an allocation may be worse than the best, relative to its damage: far less than damages can be measured to."""
+"""How much worse than the best an allocation may be, relative to its KL increase: far below the error of measuring."""
 MAX_STATES = 100_000
 """Over all items together: about a hundredth of a second. An allocation is called near enough when they are used up."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """choice: one option per item, int32 [items]. price: damage per unit of cost at the margin.
+    """choice: one option per item, int32 [items]. price: KL increase per unit of cost at the margin.
 
-    gap: how much less damage the budget might allow at best, relative to the damage; 0 when TOLERANCE is proven.
+    gap: by which part the KL increase might be less at best within the budget; 0 when TOLERANCE is proven.
     """
 
     choice: Choice
@@ -31,7 +31,7 @@ class Solution:
 
 
 def solve(steps: Ladder, budget: float) -> Solution:
-    """The allocation of least damage whose cost is at most `budget`.
+    """The allocation of least KL increase whose cost is at most `budget`.
 
     The linear relaxation gives a first allocation, a price and a bound. By that price every other option of an item
     has a reduced cost, and only combinations whose reduced costs add up to less than the gap can be better. They are
@@ -75,7 +75,7 @@ class _Stage:
 
 
 class _Search:
-    """States are allocations, as what they cost and damage beyond `base`; items not yet looked at stay as in `base`."""
+    """States are allocations: cost and KL increase beyond `base`; items not yet looked at stay as in `base`."""
 
     def __init__(self, steps: Ladder, base: Choice, price: float, room: float) -> None:
         problem = steps.problem
@@ -121,7 +121,7 @@ class _Search:
 
     @property
     def _enough(self) -> float:
-        """Whatever damages this much or more is not looked for."""
+        """Whatever adds this much KL or more is not looked for."""
         return self._best_kl * (1 - TOLERANCE)
 
     def _extended(
@@ -136,12 +136,12 @@ class _Search:
         order = np.argsort(more_spent, kind="stable")  # as many rising runs as options: merged, not sorted
         least = np.minimum.accumulate(more_lost[order])
         order = order[np.concatenate(([True], least[1:] < least[:-1]))[: len(order)]]
-        # Of those that cost the same, each damages less than the one before: the last stays.
+        # Of those that cost the same, each adds less KL than the one before: the last stays.
         order = order[np.concatenate((np.diff(more_spent[order]) > 0, [True]))[-len(order) :]] if len(order) else order
         return more_spent[order], more_lost[order], _Stage(item, parent[order], options[option[order]])
 
     def _take_best(self, spent: Floats, lost: Floats, stages: list[_Stage]) -> None:
-        """Of the states within the budget the last damages least."""
+        """Of the states within the budget the last adds the least KL."""
         state = int(np.searchsorted(spent, self.room, side="right")) - 1
         if state < 0 or self._base_kl + lost[state] >= self._best_kl:
             return

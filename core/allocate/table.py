@@ -1,4 +1,4 @@
-"""Layers × candidates: what each would weigh, and what is known of its damage."""
+"""Layers × candidates: what each would weigh, and what is known of its KL increase."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def candidates(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> Tabl
 def known_kl_increase(kl_increases: SensitivityFile, table: Table) -> tuple[Floats, Floats]:
     """(KL, share that is foretold and not measured) [layers, treatments]; KL is NaN where nothing is known.
 
-    What is kept does no damage. Foretold damages are brought to the level of the measured ones by the median of their
+    What is kept adds no KL. Estimated increases are brought to the level of the measured ones by the median of their
     ratio, where both are known.
     """
     known = {method: _by_method(kl_increases, table, method) for method in METHODS}

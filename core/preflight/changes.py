@@ -1,4 +1,4 @@
-"""Other recipes made from the one that is checked: what a mend puts in its place."""
+"""Other recipes made from the one that is checked: what a fix puts in its place."""
 
 from __future__ import annotations
 

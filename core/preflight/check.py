@@ -1,4 +1,4 @@
-"""The check before a run: all findings, each with mends that were tried on the plan."""
+"""The pre-flight check: all findings, each with fixes that were tried on the plan."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ MAX_FIXES = 4
 
 
 @dataclass(frozen=True)
-class _Question:
-    """What stays the same while mends are tried."""
+class _CheckContext:
+    """What stays the same while fixes are tried."""
 
     checkpoint: Checkpoint
     target: str
@@ -45,7 +45,7 @@ def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[
     """
     runtime = runtime_of(request.runtime) if request.runtime else None
     target = key_for(request.target, request.out)
-    question = _Question(checkpoint, target, runtime)
+    context = _CheckContext(checkpoint, target, runtime)
     try:
         plan = make_plan(checkpoint, request.recipe)
     except CheckpointError as error:
@@ -54,14 +54,14 @@ def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[
         finding = refused_recipe(checkpoint, request.recipe, error)
         return _checked((replace(finding, fixes=finding.fixes[:MAX_FIXES]),), (), request)
     facts = gather(plan)
-    question = replace(question, modules=facts.modules)
+    context = replace(context, modules=facts.modules)
     export_plan = plan_export(plan, target, facts.modules)
     structure = tuple(_of_structure(plan, export_plan))
     loading = tuple(_of_runtime(plan, export_plan, runtime))
     job = (*structure, *_of_job(plan, export_plan, facts, request))
     return _checked(
-        [_proven(finding, question, request.recipe, (*structure, *loading)) for finding in job],
-        [_proven(finding, question, request.recipe, (*structure, *loading)) for finding in loading],
+        [_proven(finding, context, request.recipe, (*structure, *loading)) for finding in job],
+        [_proven(finding, context, request.recipe, (*structure, *loading)) for finding in loading],
         request,
     )
 
@@ -88,34 +88,34 @@ def _of_job(plan: Plan, export_plan: ExportPlan, facts: Facts, request: CheckRec
         yield from time_findings(facts)
 
 
-def _proven(finding: Finding, question: _Question, recipe: Recipe, before: Sequence[Finding]) -> Finding:
-    """The finding with those of its mends that do away with it, and that block nothing instead."""
+def _proven(finding: Finding, context: _CheckContext, recipe: Recipe, before: Sequence[Finding]) -> Finding:
+    """The finding with those of its fixes that do away with it, and that block nothing instead."""
     blocked = {each.kind for each in before if each.level == "blocks"}
     fixes: list[Fix] = []
     tried: set[tuple[Recipe, str]] = set()
     for fix in finding.fixes:
-        edit = (fix.recipe or recipe, fix.target or question.target)
-        if len(fixes) < MAX_FIXES and edit not in tried and _fixes(finding, question, edit, blocked):
+        edit = (fix.recipe or recipe, fix.target or context.target)
+        if len(fixes) < MAX_FIXES and edit not in tried and _fixes(finding, context, edit, blocked):
             fixes.append(fix)
         tried.add(edit)
     return replace(finding, fixes=tuple(fixes))
 
 
-def _fixes(finding: Finding, question: _Question, edit: tuple[Recipe, str], blocked: set[str]) -> bool:
+def _fixes(finding: Finding, context: _CheckContext, edit: tuple[Recipe, str], blocked: set[str]) -> bool:
     recipe, target = edit
     try:
-        plan = make_plan(question.checkpoint, recipe)
+        plan = make_plan(context.checkpoint, recipe)
     except UserError:
         return False
-    export_plan = plan_export(plan, target, question.modules)
-    after = (*_of_structure(plan, export_plan), *_of_runtime(plan, export_plan, question.runtime))
+    export_plan = plan_export(plan, target, context.modules)
+    after = (*_of_structure(plan, export_plan), *_of_runtime(plan, export_plan, context.runtime))
     if any(each.level == "blocks" and each.kind not in blocked for each in after):
         return False
-    return not any(_alike(each, finding) for each in after)
+    return not any(_same_subject(each, finding) for each in after)
 
 
-def _alike(one: Finding, other: Finding) -> bool:
-    """Whether two findings, of a recipe and of its mended form, are about the same."""
+def _same_subject(one: Finding, other: Finding) -> bool:
+    """Whether two findings, of a recipe and of its fixed form, are about the same."""
     if one.kind != other.kind:
         return False
     return not one.layers or not other.layers or not set(one.layers).isdisjoint(other.layers)

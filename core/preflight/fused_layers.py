@@ -1,4 +1,4 @@
-"""Layers that a runtime computes in one piece, and so wants treated alike."""
+"""Layers that a runtime computes in one piece, and so needs the same treatment for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchvise.core.recipe.recipe import KEEP, Treatment
 
 
 def fused_layer_findings(plan: Plan, runtime: Runtime, export: ExportPlan) -> Iterator[Finding]:
-    """Fused layers and experts of which some are treated otherwise than the rest."""
+    """Fused layers and experts of which some are treated differently from the rest."""
     layouts = {layer.name: layout for layer, layout in export.packed()}
     for fused in runtime.fused:
         groups = _members(plan, fused)
@@ -48,12 +48,12 @@ def _unlike(plan: Plan, runtime: Runtime, fused: Fused, odd: list[list[Layer]], 
     return Finding(
         "fused",
         "blocks",
-        f"{fused.title[:1].upper()}{fused.title[1:]} are not treated alike{many}",
+        f"{fused.title[:1].upper()}{fused.title[1:]} do not have the same treatment{many}",
         f"{runtime.title} computes them in one piece and does not load them when their formats differ. "
         f"Source: {runtime.source}.",
         names,
         (
-            Fix(f"Make {fused.title} alike (the most bits of them)", changes.with_treatments(plan, most)),
+            Fix(f"Give {fused.title} the same treatment (the most bits of them)", changes.with_treatments(plan, most)),
             Fix(f"Keep these {layers(names)}", changes.with_treatments(plan, least)),
             *others,
         ),
@@ -97,12 +97,12 @@ def _experts(plan: Plan, runtime: Runtime, layouts: dict[str, PackedLayout]) -> 
     yield Finding(
         "experts",
         "blocks",
-        "Experts are not treated alike",
+        "Experts do not have the same treatment",
         f"{runtime.title} stacks the experts of a block and takes one format for all. Source: vLLM, "
         "compressed_tensors_moe.py; transformers.",
         names,
         (
-            Fix("Make all experts alike (the most bits of them)", changes.with_treatments(plan, most)),
+            Fix("Give all experts the same treatment (the most bits of them)", changes.with_treatments(plan, most)),
             Fix(f"Keep these {layers(names)}", changes.keeping(plan, names)),
         ),
     )

@@ -1,4 +1,4 @@
-"""A network of usual shapes, for recipes that are checked before there is a checkpoint."""
+"""A reference network, for recipes that are checked before there is a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import prod
 
 from benchvise.core.checkpoint.records import Checkpoint, Kind, Layer, TensorEntry
 
-IN_WORDS = "a Llama of usual shapes (32 blocks, hidden 4096, feed-forward 14336, bfloat16)"
+IN_WORDS = "a reference Llama (32 blocks, hidden 4096, feed-forward 14336, bfloat16)"
 BLOCKS = 32
 _HIDDEN, _KEYS, _WIDE, _VOCABULARY = 4096, 1024, 14336, 128256
 

@@ -19,7 +19,7 @@ _DEFAULT = "int4-g128"
 
 
 def refused_recipe(checkpoint: Checkpoint, recipe: Recipe, error: UserError) -> Finding:
-    """The refusal as a finding, with mends that can be planned."""
+    """The refusal as a finding, with fixes that can be planned."""
     detail = error.remedy if not error.where else f"{error.where}. {error.remedy}"
     if _plan(checkpoint, recipe, allow_empty=True) is not None:
         fixes = [Fix(f"Use the preset {_DEFAULT}", load_preset(_DEFAULT))]

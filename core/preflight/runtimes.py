@@ -77,8 +77,8 @@ class Runtime:
 
     forms:    the packed layers it loads, the best first. What export targets write for it, the targets declare.
     converter: how a dense export becomes its own file, and `held` what that can hold, where no target writes it.
-    fused:    computed in one piece, so that all members must be treated alike.
-    experts:  whether the experts of a block must be alike. head: a caveat where the output head is packed.
+    fused:    computed in one piece, so that all members need the same treatment.
+    experts:  whether the experts of a block need the same treatment. head: a caveat where the output head is packed.
     shared_scale: whether fused NVFP4 layers should share their global scale.
     """
 

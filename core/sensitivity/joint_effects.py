@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from benchvise.core.allocate.hull import ladder
-from benchvise.core.allocate.problem import Problem
+from benchvise.core.allocate.problem import ChoiceProblem
 from benchvise.core.allocate.table import Table, known_kl_increase
 from benchvise.core.sensitivity.tasks import Task
 from benchvise.core.workspace.sensitivities import SensitivityFile
@@ -47,7 +47,7 @@ def _choices(kl_increase: np.ndarray, nbytes: np.ndarray) -> Iterator[list[int]]
         if np.isfinite(kl_increase[:, option]).all():
             yield [option] * len(kl_increase)
     if np.isfinite(kl_increase).any(axis=1).all():
-        steps = ladder(Problem(kl_increase, nbytes))
+        steps = ladder(ChoiceProblem(kl_increase, nbytes))
         for share in MIXED_AT:
             budget = steps.cost[0] + share * (steps.cost[-1] - steps.cost[0])
             yield steps.after(int(np.searchsorted(steps.cost, budget, side="right")) - 1).tolist()

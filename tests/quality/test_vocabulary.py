@@ -8,7 +8,6 @@ from tests.quality.vocabulary import found, room_of
 
 ALLOWED: dict[str, int] = {
     "app/cli": 24,
-    "app/preflight": 7,
     "app/sensitivity": 22,
     "app/shell": 1,
     "core": 2,
@@ -19,7 +18,6 @@ ALLOWED: dict[str, int] = {
     "core/evaluate": 1,
     "core/export": 5,
     "core/methods": 27,
-    "core/preflight": 17,
     "core/protocol": 3,
     "core/recipe": 12,
     "core/runtime": 50,

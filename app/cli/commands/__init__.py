@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchvise.app.cli.command import Command
+from benchvise.app.cli.command import Subcommand
 from benchvise.app.cli.commands.check import CHECK
 from benchvise.app.cli.commands.compress import COMPRESS
 from benchvise.app.cli.commands.convert import CONVERT
@@ -21,7 +21,7 @@ from benchvise.app.cli.commands.runs import RUNS
 from benchvise.app.cli.commands.screenshot import SCREENSHOT
 from benchvise.app.cli.commands.sensitivity import SENSITIVITY
 
-COMMANDS: dict[str, Command] = {
+COMMANDS: dict[str, Subcommand] = {
     command.name: command
     for command in (
         INSPECT,

@@ -39,9 +39,11 @@ def add_budget(parser: ArgumentParser) -> None:
     group.add_argument(
         "--lock", metavar="PATTERN=TREATMENT", nargs="+", action="extend", default=[], help="layers that are decided"
     )
-    group.add_argument("--fused", action="store_true", help="query, key and value alike, and gate and up alike")
-    group.add_argument("--sensitivity-text", metavar="FILE", help="what damage is measured on (default: --text)")
-    group.add_argument("--method", choices=METHODS, default="auto", help="how damage is found (auto)")
+    group.add_argument(
+        "--fused", action="store_true", help="the same treatment for query, key and value, and for gate and up"
+    )
+    group.add_argument("--sensitivity-text", metavar="FILE", help="text to measure sensitivity on (default: --text)")
+    group.add_argument("--method", choices=METHODS, default="auto", help="how the KL increase is found (auto)")
     group.add_argument("--seconds", metavar="S", type=float, default=60.0, help="for measuring, with auto (60)")
     group.add_argument("--windows", metavar="N", type=whole(1), default=16, help="windows of text to read (16)")
     group.add_argument("--window-tokens", metavar="N", type=whole(2), default=256, help="tokens a window (256)")
@@ -54,7 +56,7 @@ def add_budget(parser: ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Shared:
+class BudgetAnswer:
     """A budget shared out, and what it was based on."""
 
     budget: Budget
@@ -62,8 +64,11 @@ class Shared:
     allocated: Allocated
 
 
-def share_out(arguments: Namespace) -> Shared:
-    """Measure what is not known yet, and allocate. Raises as the requests do, and RecipeError for bad words."""
+def allocate_budget(arguments: Namespace) -> BudgetAnswer:
+    """Measure what is not known yet, and allocate. Raises as the requests do.
+
+    Raises RecipeError for bad words, and OutputError when the file to write exists.
+    """
     budget = parse_budget(arguments.budget)
     if arguments.out and Path(arguments.out).exists():
         raise OutputError("The file exists already", where=arguments.out, remedy="Choose another name with --out.")
@@ -104,7 +109,7 @@ def share_out(arguments: Namespace) -> Shared:
     kept.keep_forecast(checkpoint, allocated.recipe, "kl", allocated.kl)
     if arguments.out:
         write_text(Path(arguments.out), replace(allocated.recipe, name=_name(budget)).to_yaml())
-    return Shared(budget, known, allocated)
+    return BudgetAnswer(budget, known, allocated)
 
 
 def _base(arguments: Namespace) -> Recipe:
@@ -173,7 +178,7 @@ def _name(budget: Budget) -> str:
     return f"budget-{budget.words}".replace("=", "-")
 
 
-def budget_data(shared: Shared) -> dict[str, object]:
+def budget_data(shared: BudgetAnswer) -> dict[str, object]:
     """What --json prints beside the plan."""
     allocated, known = shared.allocated, shared.sensitivity
     return {
@@ -221,7 +226,7 @@ def _alternative(allocated: Allocated, alternatives: Alternatives, index: int) -
     return {"treatment": allocated.tags[option], "cost": cost, "kl": kl}
 
 
-def budget_lines(shared: Shared, layers: dict[str, Layer], out: str) -> Iterator[str]:
+def budget_lines(shared: BudgetAnswer, layers: dict[str, Layer], out: str) -> Iterator[str]:
     """The allocation as a table, with what each layer's next better and next cheaper choice would cost."""
     allocated = shared.allocated
     columns = (
@@ -256,7 +261,8 @@ def budget_lines(shared: Shared, layers: dict[str, Layer], out: str) -> Iterator
         yield f"{8 * allocated.cost / weights:.4f} bits per weight over {len(allocated.layers):,} layers"
     known = shared.sensitivity
     if known.rank_correlation is not None:
-        yield f"foretold and measured damages rank alike by {known.rank_correlation:.3f} over {known.compared:,} cells"
+        agreement = f"{known.rank_correlation:.3f} over {known.compared:,} cells"
+        yield f"estimated and measured KL increases agree in rank by {agreement}"
     for note in (*known.warnings, *allocated.notes):
         yield f"note: {note}"
     if out:

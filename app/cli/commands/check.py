@@ -6,7 +6,7 @@ import textwrap
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.commands.job_forecast import add_forecast, forecast_of
 from benchvise.app.cli.exit_codes import BLOCKED, OK
 from benchvise.app.cli.job import carry_out
@@ -93,7 +93,7 @@ def _lines(request: CheckRecipe, checked: Checked) -> Iterator[str]:
 
 
 def finding_lines(finding: Finding) -> Iterator[str]:
-    """One finding as a person reads it: level and title, why, the first layers, the mends."""
+    """One finding as a person reads it: level and title, why, the first layers, the fixes."""
     yield f"{finding.level:<6}  {finding.title}"
     indent = " " * 8
     if finding.detail:
@@ -107,6 +107,6 @@ def finding_lines(finding: Finding) -> Iterator[str]:
         yield f"{indent}· {fix.label}"
 
 
-CHECK = Command(
+CHECK = Subcommand(
     "check", "what a run would meet: room, fallbacks, and whether a runtime loads the result", _add_arguments, _run
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.commands.check import finding_lines
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_calibration, add_path, add_recipe, add_target, add_workspace, chosen_recipe
@@ -35,7 +35,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="also write every layer dense, for whoever cannot read packed ones: to PATH-dense when PATH is packed",
     )
     add_calibration(parser)
-    parser.add_argument("--resume", action="store_true", help="go on after an interruption with what was finished")
+    parser.add_argument("--resume", action="store_true", help="take up the finished layers of an interrupted run")
     add_workspace(parser)
 
 
@@ -56,7 +56,7 @@ def _run(arguments: Namespace) -> Reply:
 
 
 def _estimated(request: Compress, arguments: Namespace) -> Iterator[str]:
-    """What the run will do otherwise than the recipe says. What blocks it, the run itself says."""
+    """What the run will not do as the recipe says. What blocks it, the run itself says."""
     ask = CheckRecipe(
         request.path,
         request.recipe,
@@ -109,10 +109,10 @@ def _lines(run: Run) -> Iterator[str]:
         yield f"warning: {warning}"
 
 
-COMPRESS = Command(
+COMPRESS = Subcommand(
     "compress",
     "compress a checkpoint by a recipe and write the result",
     _add_arguments,
     _run,
-    after_cancel="Finished layers are kept; the same command with --resume goes on from there.",
+    after_cancel="Finished layers are kept; the same command with --resume takes them up.",
 )

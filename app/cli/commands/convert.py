@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_path, add_target
 from benchvise.app.cli.strict_json import fields_of
@@ -34,4 +34,4 @@ def _lines(exported: Exported) -> Iterator[str]:
         yield f"warning: {warning}"
 
 
-CONVERT = Command("convert", "write a checkpoint in another format, with the values it has", _add_arguments, _run)
+CONVERT = Subcommand("convert", "write a checkpoint in another format, with the values it has", _add_arguments, _run)

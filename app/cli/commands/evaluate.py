@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_against, add_source, add_text, add_windows, add_workspace
 from benchvise.app.cli.strict_json import fields_of
@@ -67,4 +67,4 @@ def _both(byte_count: int, original: int | None) -> str:
     return byte_text(byte_count) + ("" if original is None else f" (original {byte_text(original)})")
 
 
-EVALUATE = Command("evaluate", "perplexity on a text, and the divergence from an original", _add_arguments, _run)
+EVALUATE = Subcommand("evaluate", "perplexity on a text, and the divergence from an original", _add_arguments, _run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_target, add_workspace
 from benchvise.app.cli.strict_json import fields_of
@@ -38,4 +38,4 @@ def _lines(exported: Exported) -> Iterator[str]:
         yield f"warning: {warning}"
 
 
-EXPORT = Command("export", "write a run as a checkpoint that a runtime loads", _add_arguments, _run)
+EXPORT = Subcommand("export", "write a run as a checkpoint that a runtime loads", _add_arguments, _run)

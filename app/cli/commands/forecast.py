@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_path, add_recipe, add_workspace, chosen_recipe, whole
 from benchvise.app.cli.strict_json import fields_of
@@ -69,4 +69,6 @@ def _row(name: str, ms: Estimate, tokens: int, weights: str) -> tuple[str, ...]:
     return name, f"≈{ms.value:.3f}", f"{ms.low:.3f} to {ms.high:.3f}", rate, weights
 
 
-FORECAST = Command("forecast", "latency of a recipe before it is run, here or on another machine", _add_arguments, _run)
+FORECAST = Subcommand(
+    "forecast", "latency of a recipe before it runs, here or on another machine", _add_arguments, _run
+)

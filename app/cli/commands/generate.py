@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_source, add_workspace, whole
 from benchvise.app.cli.strict_json import fields_of
@@ -43,4 +43,4 @@ def _marked(generation: Generation, at: int | None) -> str:
     return "".join(pieces[:at]) + f"«{pieces[at]}»" + "".join(pieces[at + 1 :])
 
 
-GENERATE = Command("generate", "greedy text from both, the first different token marked", _add_arguments, _run)
+GENERATE = Subcommand("generate", "greedy text from both, the first different token marked", _add_arguments, _run)

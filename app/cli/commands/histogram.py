@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_path, whole
 from benchvise.app.cli.strict_json import fields_of
@@ -77,4 +77,4 @@ def _in_words(statistics: Statistics) -> list[tuple[str, str]]:
     ]
 
 
-HISTOGRAM = Command("histogram", "exact histogram and statistics of one layer", _add_arguments, _run)
+HISTOGRAM = Subcommand("histogram", "exact histogram and statistics of one layer", _add_arguments, _run)

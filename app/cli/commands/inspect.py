@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.options import add_path
 from benchvise.app.cli.table import number, table, text
 from benchvise.core.checkpoint.open import open_checkpoint
@@ -77,4 +77,4 @@ def _lines(checkpoint: Checkpoint) -> Iterator[str]:
         yield f"warning: {warning}"
 
 
-INSPECT = Command("inspect", "list the layers of a checkpoint, reading headers only", _add_arguments, _run)
+INSPECT = Subcommand("inspect", "list the layers of a checkpoint, reading headers only", _add_arguments, _run)

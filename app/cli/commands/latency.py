@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_against, add_source, add_workspace, whole
 from benchvise.app.cli.strict_json import fields_of
@@ -94,4 +94,4 @@ def _row(name: str, timing: Timing) -> tuple[str, ...]:
     return name, *(f"{ms:.3f}" for ms in times), f"{timing.tokens_per_second:.1f}", prefill, *sizes
 
 
-LATENCY = Command("latency", "prefill and decode latency on the kernels that fit, measured", _add_arguments, _run)
+LATENCY = Subcommand("latency", "prefill and decode latency on the kernels that fit, measured", _add_arguments, _run)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.core.export.targets.registry import TARGETS
 from benchvise.core.methods.activations import Activations
@@ -131,6 +131,6 @@ def _condition(declared: Setting) -> str:
     return f", only {' and '.join(parts)}" if parts else ""
 
 
-METHODS = Command(
+METHODS = Subcommand(
     "methods", "the reference of everything a recipe can hold: methods and their settings", _add_arguments, _run
 )

@@ -6,8 +6,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from benchvise.app.cli.command import Command, Reply
-from benchvise.app.cli.commands.budget import Shared, add_budget, budget_data, budget_lines, share_out
+from benchvise.app.cli.command import Reply, Subcommand
+from benchvise.app.cli.commands.budget import BudgetAnswer, add_budget, allocate_budget, budget_data, budget_lines
 from benchvise.app.cli.commands.job_forecast import add_forecast, forecast_data, forecast_lines, forecast_of
 from benchvise.app.cli.options import add_calibration, add_path, add_recipe, add_target, chosen_recipe
 from benchvise.app.cli.table import number, table, text
@@ -35,7 +35,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> Reply:
-    shared = share_out(arguments) if arguments.budget else None
+    shared = allocate_budget(arguments) if arguments.budget else None
     recipe = shared.allocated.recipe if shared is not None else _asked(arguments)
     plan = make_plan(open_checkpoint(arguments.path), recipe, allow_empty=shared is not None)
     export = plan_export(plan, arguments.to)
@@ -69,7 +69,7 @@ def _run(arguments: Namespace) -> Reply:
     return Reply(data, lines)
 
 
-def _beyond(shared: Shared | None, plan: Plan, export: ExportPlan) -> Iterator[str]:
+def _beyond(shared: BudgetAnswer | None, plan: Plan, export: ExportPlan) -> Iterator[str]:
     """What a budget does not bring about."""
     if shared is None:
         return
@@ -155,6 +155,6 @@ def _surgery_lines(plan: Plan) -> Iterator[str]:
         yield "Names of layers from here on are those in the smaller network."
 
 
-PLAN = Command(
+PLAN = Subcommand(
     "plan", "resolve a recipe on a checkpoint, or find the recipe for a budget: exact bytes", _add_arguments, _run
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.table import number, table, text
 from benchvise.core.recipe.presets import Preset, load_preset, presets
 
@@ -48,4 +48,4 @@ def _lines() -> Iterator[str]:
     yield from table(columns, rows)
 
 
-PRESETS = Command("presets", "list the shipped recipes, or print one", _add_arguments, _run)
+PRESETS = Subcommand("presets", "list the shipped recipes, or print one", _add_arguments, _run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_workspace
 from benchvise.app.cli.strict_json import fields_of
@@ -73,4 +73,4 @@ def _ms(value: float | None) -> str:
     return "—" if value is None else f"{value:.4f}"
 
 
-PROFILE = Command("profile", "measure this machine's kernels, for forecasts on others", _add_arguments, _run)
+PROFILE = Subcommand("profile", "measure this machine's kernels, for forecasts on others", _add_arguments, _run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_workspace
 from benchvise.app.cli.strict_json import fields_of
@@ -121,4 +121,4 @@ def _row(run: RunSummary) -> tuple[str, ...]:
     )
 
 
-RUNS = Command("runs", "list the runs of the workspace and what was measured on them", _add_arguments, _run)
+RUNS = Subcommand("runs", "list the runs of the workspace and what was measured on them", _add_arguments, _run)

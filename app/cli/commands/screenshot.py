@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 
-from benchvise.app.cli.command import Command, Reply, UsageError
+from benchvise.app.cli.command import Reply, Subcommand, UsageError
 from benchvise.app.cli.options import add_workspace
 from benchvise.core.preflight.runtimes import RUNTIMES
 
@@ -71,4 +71,4 @@ def _size(word: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-SCREENSHOT = Command("screenshot", "draw the window offscreen into a picture", _add_arguments, _run)
+SCREENSHOT = Subcommand("screenshot", "draw the window offscreen into a picture", _add_arguments, _run)

@@ -1,11 +1,11 @@
-"""`benchvise sensitivity`: the damage at the model's output when one layer alone is treated."""
+"""`benchvise sensitivity`: the KL increase at the model's output when one layer alone is treated."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from benchvise.app.cli.command import Command, Reply
+from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.commands.budget import METHODS
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_path, add_text, add_windows, add_workspace
@@ -22,7 +22,7 @@ from benchvise.core.settings import did_you_mean
 from benchvise.core.text import duration_text, number_text
 
 DEFAULT_TREATMENT = "int4 g128"
-METHOD_WORDS = {"enable_one": "treating it alone", "disable_one": "sparing it alone", "fisher": "foretelling"}
+METHOD_WORDS = {"enable_one": "treating it alone", "disable_one": "sparing it alone", "fisher": "estimating"}
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--layers", metavar="PATTERN", nargs="+", action="extend", help="names or patterns as in a recipe (linears)"
     )
-    parser.add_argument("--method", choices=METHODS, default="enable_one", help="how damage is found (enable_one)")
+    parser.add_argument("--method", choices=METHODS, default="enable_one", help="how sensitivity is found (enable_one)")
     parser.add_argument("--seconds", metavar="S", type=float, default=60.0, help="for measuring, with auto (60)")
     parser.add_argument("--correct", action="store_true", help="also measure what layers do together")
     parser.add_argument(
@@ -121,20 +121,20 @@ def _lines(sensitivity: Sensitivity) -> Iterator[str]:
     yield ""
     if sensitivity.rank_correlation is not None:
         yield (
-            f"foretold and measured damages rank alike by {sensitivity.rank_correlation:.3f} "
+            f"estimated and measured KL increases agree in rank by {sensitivity.rank_correlation:.3f} "
             f"over {sensitivity.compared:,} cells"
         )
     for each in sensitivity.together:
-        yield f"together: KL {number_text(each.measured)} where single damages add up to {number_text(each.added)}"
+        yield f"together: KL {number_text(each.measured)} where single KL increases add up to {number_text(each.added)}"
     yield f"most fragile first; {sensitivity.tokens:,} tokens, {duration_text(sensitivity.seconds)}"
     for warning in sensitivity.warnings:
         yield f"warning: {warning}"
 
 
-SENSITIVITY = Command(
+SENSITIVITY = Subcommand(
     "sensitivity",
     "how much the output suffers when one layer alone is treated",
     _add_arguments,
     _run,
-    after_cancel="What was measured is kept in the workspace; the same command goes on from there.",
+    after_cancel="What was measured is kept in the workspace; the same command takes it up.",
 )

@@ -52,7 +52,7 @@ class Allocated:
     price:     KL per unit of cost at the margin: what the next bit of budget would bring.
     kl_increase: float64 [layers] what each layer's choice adds to the predicted KL.
     better, cheaper: each layer's next choices.
-    notes:     what hindered or was departed from, as sentences.
+    notes:     what stood in the way or differs from the request, as sentences.
     """
 
     layers: tuple[str, ...]

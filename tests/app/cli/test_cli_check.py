@@ -18,7 +18,7 @@ def test_a_recipe_that_may_run_and_loads(shell):
     assert loads["level"] == "fine"
     said = shell.run("check", "int4-g128", "--for", "vllm")
     assert said.code == 0
-    assert "checked on a Llama of usual shapes" in said.out
+    assert "checked on a reference Llama" in said.out
     assert said.out.rstrip().endswith("vLLM loads the result")
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from benchvise.app.cli.progress import TerminalProgress, watched
+from benchvise.app.cli.progress import TerminalProgress, reporting
 from benchvise.core.errors import Cancelled
 from benchvise.core.protocol.results import LayerCompressed, SensitivityCell
 
@@ -112,7 +112,7 @@ def test_log_lines_stand_above_the_bar() -> None:
 
 def test_ctrl_c_cancels_at_the_next_step_and_a_second_one_at_once() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with watched(TerminalProgress(io.StringIO(), verbose=False)) as progress:
+    with reporting(TerminalProgress(io.StringIO(), verbose=False)) as progress:
         progress.check_cancelled()
         signal.raise_signal(signal.SIGINT)
         for step in (progress.check_cancelled, lambda: progress.advance(1), lambda: progress.start(1, "bytes")):
@@ -127,7 +127,7 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     seen: list[bool] = []
 
     def work() -> None:
-        with watched(TerminalProgress(io.StringIO(), verbose=False)) as progress:
+        with reporting(TerminalProgress(io.StringIO(), verbose=False)) as progress:
             progress.check_cancelled()
             seen.append(True)
 

@@ -1,4 +1,4 @@
-"""Budgets on the sample model with damages that are made up, and every way in which they cannot be met."""
+"""Budgets on the sample model with KL increases that are made up, and every way in which they cannot be met."""
 
 from __future__ import annotations
 
@@ -151,11 +151,11 @@ def test_a_lock_to_what_was_not_measured_is_told(tmp_path: Path) -> None:
     other = Treatment(Integer(bits=5, granularity="channel"))
     found = allocated(ask(tmp_path, "4bpw", locked=((NAMES[0], other),)))
     assert found.tags[found.choice[0]] == other.tag
-    assert any("damage is not known and not counted" in note and NAMES[0] in note for note in found.notes)
+    assert any("KL increase is not known and not counted" in note and NAMES[0] in note for note in found.notes)
     assert other.tag not in [found.tags[option] for option in found.choice[1:]]
 
 
-def test_fused_layers_are_treated_alike(tmp_path: Path) -> None:
+def test_fused_layers_get_the_same_treatment(tmp_path: Path) -> None:
     found = allocated(ask(tmp_path, "3.4bpw", fused=True))
     tags = {name: found.tags[option] for name, option in zip(found.layers, found.choice, strict=True)}
     for block in range(5):
@@ -168,7 +168,7 @@ def test_fused_layers_are_treated_alike(tmp_path: Path) -> None:
 
 def test_contradictory_locks_are_refused(tmp_path: Path) -> None:
     locked = (("model.layers.1.self_attn.q_proj", KEEP), ("model.layers.1.self_attn.v_proj", CANDIDATES[0]))
-    with pytest.raises(RecipeError, match="computed in one piece must be treated alike") as refusal:
+    with pytest.raises(RecipeError, match="computed in one piece need the same treatment") as refusal:
         allocated(ask(tmp_path, "4bpw", locked=locked, fused=True))
     assert "q_proj' is locked to keep" in refusal.value.what
     assert allocated(ask(tmp_path, "4bpw", locked=locked))
@@ -225,7 +225,7 @@ def test_what_breaks_the_model_or_is_not_known_is_not_chosen(tmp_path: Path) -> 
     assert any("was not measured" in note and NAMES[1] in note for note in found.notes)
 
 
-def test_layers_without_damage_take_the_fewest_bytes(tmp_path: Path) -> None:
+def test_layers_without_a_kl_increase_take_the_fewest_bytes(tmp_path: Path) -> None:
     found = allocated(ask(tmp_path, "8bpw", lambda *_: 0.0))
     assert {found.tags[option] for option in found.choice} == {CANDIDATES[0].tag}
     assert found.kl.value == 0
@@ -240,7 +240,7 @@ def test_measured_on_other_weights_is_told(tmp_path: Path) -> None:
         allocated(request)
 
 
-def test_foretold_damages_are_told_and_brought_to_the_measured_level(tmp_path: Path) -> None:
+def test_estimated_kl_increases_are_reported_and_brought_to_the_measured_level(tmp_path: Path) -> None:
     request = ask(tmp_path, "4bpw", lambda i, t: made_up(i, t) if i % 2 else None)
     kl_increases = SensitivityFile(Workspace(str(tmp_path)).sensitivity_file("key"))
     for index, name in enumerate(NAMES):
@@ -252,7 +252,7 @@ def test_foretold_damages_are_told_and_brought_to_the_measured_level(tmp_path: P
     found = allocated(request)
     whole = allocated(ask(tmp_path / "whole", "4bpw"))
     assert found.kl.value == pytest.approx(whole.kl.value)
-    assert any("foretold from gradients" in note for note in found.notes)
+    assert any("estimated from gradients" in note for note in found.notes)
 
 
 def test_the_correction_changes_the_prediction_and_not_the_choice(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From added damages to the KL of all of them together."""
+"""From added KL increases to the KL of all of them together."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_without_a_correction_sums_stand_with_a_wide_range() -> None:
     assert (estimate.low, estimate.high) == (pytest.approx(0.1 / UNCORRECTED), pytest.approx(0.1 * UNCORRECTED))
 
 
-def test_no_damage_is_no_divergence() -> None:
+def test_no_kl_increase_is_no_divergence() -> None:
     estimate = Prediction(0.3, 1.2, 0.5).of(0.0)
     assert (estimate.value, estimate.low, estimate.high) == (0.0, 0.0, 0.0)
     assert Prediction().added_for(0.0) == 0.0

@@ -1,4 +1,4 @@
-"""Checks of recipes on networks without files, and what their mends lead to."""
+"""Checks of recipes on networks without files, and what their fixes lead to."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def kinds(answer: Checked, level: str) -> set[str]:
 
 
 def fix(finding: Finding, label: str) -> Fix:
-    """The mend whose label starts so."""
+    """The fix whose label starts so."""
     (one,) = (fix for fix in finding.fixes if fix.label.startswith(label))
     return one

@@ -1,4 +1,4 @@
-"""Findings about the recipe itself, the text, the memory and the disk; and that mends mend."""
+"""Findings about the recipe itself, the text, the memory and the disk; and that fixes work."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_mend_of_every_preset_does_away_with_its_finding(name):
-    usual = network(192, 384)
+def test_every_fix_of_every_preset_does_away_with_its_finding(name):
+    reference = network(192, 384)
     for runtime in ("", "vllm", "openvino"):
-        answer = checked(load_preset(name), runtime, on=usual)
+        answer = checked(load_preset(name), runtime, on=reference)
         for finding in answer.findings:
             for offered in finding.fixes:
                 after = checked(
-                    offered.recipe or load_preset(name), runtime, offered.target or "auto", on=usual, facts=ROOMY
+                    offered.recipe or load_preset(name), runtime, offered.target or "auto", on=reference, facts=ROOMY
                 )
                 same = [
                     other
@@ -129,7 +129,7 @@ def test_an_already_quantised_checkpoint_blocks():
     assert kinds(answer, "blocks") == {"checkpoint"}
 
 
-def test_text_that_is_missing_blocks_and_is_mended():
+def test_text_that_is_missing_blocks_and_is_fixed():
     facts = replace(
         ROOMY, text=TextFound(refusal=UserError("The text cannot be read", where="a.txt", remedy="Give one."))
     )
@@ -228,8 +228,8 @@ def test_what_is_not_forecast_is_said_so(tmp_path):
     )
 
 
-def test_the_usual_network_stands_for_checkpoints_to_come():
-    usual = reference_model()
-    assert isinstance(usual, Checkpoint)
-    assert 8.0e9 < usual.parameters < 8.1e9
-    assert checked(load_preset("int4-g128"), "vllm", on=usual).loads
+def test_the_reference_network_stands_for_checkpoints_to_come():
+    reference = reference_model()
+    assert isinstance(reference, Checkpoint)
+    assert 8.0e9 < reference.parameters < 8.1e9
+    assert checked(load_preset("int4-g128"), "vllm", on=reference).loads

@@ -38,7 +38,7 @@ W8A8 = replace(INT8, activations=Activations())
     ],
     ids=lambda treatment: treatment.tag,
 )
-def test_vllm_loads_what_its_usual_kernels_take(treatment):
+def test_vllm_loads_what_its_own_kernels_take(treatment):
     answer = checked(recipe(("linears", treatment)), "vllm")
     assert answer.loads
     assert kinds(answer, "blocks") == set()
@@ -58,7 +58,7 @@ def test_vllm_loads_what_its_usual_kernels_take(treatment):
     ],
     ids=lambda value: value.tag if isinstance(value, Treatment) else "",
 )
-def test_what_vllm_refuses_blocks_and_is_mended(treatment, kind, label):
+def test_what_vllm_refuses_blocks_and_is_fixed(treatment, kind, label):
     answer = checked(recipe(("linears", treatment)), "vllm")
     finding = found(answer, kind)
     assert (answer.may_run, answer.loads) == (True, False)
@@ -94,18 +94,18 @@ def test_what_only_new_versions_load_warns(treatment, label, after):
     assert "caveat" not in kinds(checked(fixed, "vllm"), "warns")
 
 
-def test_fused_layers_must_be_alike_and_get_the_most_bits():
+def test_fused_layers_need_the_same_treatment_and_get_the_most_bits():
     asked = recipe(("linears", INT4), ("role:attention.v", INT8), ("role:mlp.up", KEEP))
     answer = checked(asked, "vllm")
     attention, mlp = (finding for finding in answer.findings if finding.kind == "fused")
     assert not answer.loads
-    assert attention.title == "Query, key and value are not treated alike in 2 places"
+    assert attention.title == "Query, key and value do not have the same treatment in 2 places"
     assert sorted(attention.layers)[:3] == [f"model.layers.0.self_attn.{part}_proj" for part in "kqv"]
     assert len(mlp.layers) == 4
-    fixed = fix(attention, "Make query, key and value alike").recipe
+    fixed = fix(attention, "Give query, key and value the same treatment").recipe
     after = checked(fixed, "vllm")
     assert [finding.layers for finding in after.findings if finding.kind == "fused"] == [mlp.layers]
-    again = checked(fix(found(after, "fused"), "Make gate and up alike").recipe, "vllm")
+    again = checked(fix(found(after, "fused"), "Give gate and up the same treatment").recipe, "vllm")
     assert again.loads
     assert not found(again, "loads").layers
     by_name = {target: rule.treatment for rule in fixed.rules for target in rule.targets}
@@ -123,7 +123,7 @@ def test_experts_of_one_kind():
     many = network(experts=2)
     odd = checked(recipe(("linears", INT4), ("*.experts.1.*", INT8)), "vllm", "compressed-tensors", on=many)
     assert found(odd, "experts").level == "blocks"
-    fixed = fix(found(odd, "experts"), "Make all experts alike").recipe
+    fixed = fix(found(odd, "experts"), "Give all experts the same treatment").recipe
     assert "experts" not in kinds(checked(fixed, "vllm", "compressed-tensors", on=many), "blocks")
 
 
