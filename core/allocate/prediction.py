@@ -63,7 +63,7 @@ def fit(points: Sequence[JointMeasurement]) -> Prediction:
 
 
 def joint_effects_of(kl_increases: SensitivityFile, measured: Sequence[Measured]) -> tuple[JointMeasurement, ...]:
-    """What was measured together, beside the sums of the single damages as they are known now."""
+    """What was measured together, beside the sums of the single KL increases as they are known now."""
     return tuple(
         JointMeasurement(added, each.kl)
         for each in measured

@@ -42,7 +42,7 @@ def candidates(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> Tabl
 
 
 def known_kl_increase(kl_increases: SensitivityFile, table: Table) -> tuple[Floats, Floats]:
-    """(KL, share that is foretold and not measured) [layers, treatments]; KL is NaN where nothing is known.
+    """(KL, share that is estimated, not measured), float64 [layers, treatments]; KL is NaN where unknown.
 
     What is kept adds no KL. Estimated increases are brought to the level of the measured ones by the median of their
     ratio, where both are known.
