@@ -1,6 +1,6 @@
-"""A treatment in a few words: its tag as tables show it, a preset, or YAML.
+"""A treatment in a few words: as a short text, by its tag as tables show it, a preset, or YAML.
 
-int4 g128        4-bit integers in groups of 128          int4-g128-asym-clip   hyphens do as well
+int4:g128        4-bit integers in groups of 128          int4-g128-asym-clip   colons and hyphens do as well
 int8 channel     8-bit integers per output channel         50 % zeros            half of the weights zero
 int3 g64 clip 40 steps to 0.5                              |w|≤0.001 → 0         all weights up to a threshold
 {scheme: {method: integer, bits: 3}}                       PATH.yaml             a mapping with scheme and solver
@@ -8,7 +8,6 @@ int3 g64 clip 40 steps to 0.5                              |w|≤0.001 → 0    
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import yaml
@@ -17,8 +16,7 @@ from benchvise.core.errors import RecipeError
 from benchvise.core.recipe.presets import load_preset, preset_names
 from benchvise.core.recipe.recipe import Treatment, parse_treatment
 from benchvise.core.recipe.strict_yaml import parse_yaml
-from benchvise.core.recipe.tags import treatment_of_tag
-from benchvise.core.settings import validate
+from benchvise.core.recipe.treatment_text import parse_treatment_text
 
 
 def parse_treatment_words(words: str) -> Treatment:
@@ -28,26 +26,28 @@ def parse_treatment_words(words: str) -> Treatment:
         return _from_yaml(words, where)
     if words.endswith((".yaml", ".yml")):
         return _from_file(Path(words))
-    treatment = treatment_of_tag(_as_tag(words)) or treatment_of_tag(_as_tag(words.replace("-", " ")))
-    if treatment is not None:
-        for part in (treatment.scheme, treatment.solver, treatment.activations):
-            if part is not None:
-                validate(part, where=where)
-        treatment.refuse_mismatch(where)
-        return treatment
+    return _of_text(words)
+
+
+def _of_text(words: str) -> Treatment:
+    """As written, with hyphens for spaces, or as a preset's only one."""
+    try:
+        return parse_treatment_text(words, where="--treatment")
+    except RecipeError as error:
+        refusal = error
+    if "-" in words:
+        try:
+            return parse_treatment_text(words.replace("-", " "), where="--treatment")
+        except RecipeError as error:
+            refusal = error
     if words in preset_names():
-        return _only_treatment(words)
+        return _of_preset(words)
     raise RecipeError(
-        f"'{words}' names no treatment",
+        refusal.what,
         where="--treatment",
-        remedy="Write a tag such as 'int4 g128', 'int8 channel' or '50 % zeros', a preset, a .yaml file, or YAML: "
-        "'{scheme: {method: integer, bits: 3}, solver: {method: nearest}}'; `benchvise methods` lists all settings.",
+        remedy=f"{refusal.remedy} Write a text such as 'int4:g128:asym:gptq' or 'int8 channel', a preset, a .yaml "
+        "file, or YAML: '{scheme: {method: integer, bits: 3}}'; `benchvise methods` lists all settings.",
     )
-
-
-def _as_tag(words: str) -> str:
-    """As tags are written: a space before %, none around ≤."""
-    return re.sub(r" ?(?:<=|≤) ?", "≤", re.sub(r"(?<=\d)%", " %", words))
 
 
 def _from_file(path: Path) -> Treatment:
@@ -71,7 +71,7 @@ def _from_yaml(text: str, where: str) -> Treatment:
     return parse_treatment(mapping, where)
 
 
-def _only_treatment(preset: str) -> Treatment:
+def _of_preset(preset: str) -> Treatment:
     recipe = load_preset(preset)
     treatments = {rule.treatment for rule in recipe.rules}
     if len(treatments) != 1:

@@ -15,8 +15,7 @@ from benchvise.app.widgets.flow import FlowLayout
 from benchvise.core.errors import RecipeError
 from benchvise.core.protocol.requests import MeasureSensitivity
 from benchvise.core.recipe.recipe import Recipe, Treatment
-from benchvise.core.recipe.tags import treatment_of_tag
-from benchvise.core.settings import validate
+from benchvise.core.recipe.treatment_text import parse_treatment_text
 
 _WIDEST_METHOD = 240
 AT_FIRST = ("int8 channel", "int4 g128", "int3 g64")
@@ -145,14 +144,9 @@ class SensitivityChoices(QWidget):
         self.method.setToolTip(METHODS[self.method.currentIndex()][2])
 
     def _add(self, words: str) -> None:
-        """A treatment by its tag."""
-        treatment = treatment_of_tag(words)
+        """A treatment by its text or tag."""
         try:
-            if treatment is None:
-                raise RecipeError(f"'{words}' names no treatment", remedy="Write a tag such as int5 g64 or 50 % zeros.")
-            validate(treatment.scheme, where=words)
-            validate(treatment.solver, where=words)
-            treatment.refuse_mismatch(words)
+            treatment = parse_treatment_text(words)
         except RecipeError as error:
             self.treatments.refuse(f"{error.what}. {error.remedy}".strip())
             return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.settings import setting
 
 INPUT_SCALE = "input_scale"
@@ -20,6 +21,15 @@ class Activations:
     Sources: dynamic per token as in ZeroQuant, arXiv 2206.01861, section 4.2; entropy observer as in TensorRT's
     calibration (Migacz, GTC 2017).
     """
+
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("a{format}"),
+        word("static", mode="static"),
+        word("dynamic", mode="dynamic"),
+        word("{observer}"),
+        word("percentile {percentile}%", observer="percentile"),
+        word("moving_average {momentum}", observer="moving_average"),
+    )
 
     format: Literal["int8", "fp8"] = setting(
         "int8",

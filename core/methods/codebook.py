@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from benchvise.core.checkpoint.records import Layer, StoredTensor
 from benchvise.core.errors import RecipeError
 from benchvise.core.methods.grouping import fit_group, words
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import setting, settled
 
@@ -27,6 +28,14 @@ class Codebook(Scheme):
         "k-means: Han et al., arXiv 1510.00149, section 3, weighed by diag(H) as in arXiv 2306.07629"
     )
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale"})
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("nf{bits}", kind="normal_float"),
+        head("quantile{bits}", kind="quantile"),
+        head("kmeans{bits}", kind="kmeans"),
+        word("tensor", granularity="tensor"),
+        word("channel", granularity="channel"),
+        word("g{group_size}", granularity="group"),
+    )
 
     kind: Literal["normal_float", "quantile", "kmeans"] = setting(
         "normal_float",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Need, Solver
 from benchvise.core.methods.sparse import Sparse
@@ -21,6 +22,16 @@ class ErrorFeedback(Solver):
     source: ClassVar[str] = (
         "GPTQ, arXiv 2210.17323; its form, QuIP, arXiv 2307.13304; its target, GPTAQ, arXiv 2504.02692; "
         "more passes, QuantEase, arXiv 2309.01885"
+    )
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("gptq"),
+        word("damping {damping}"),
+        word("{order} order"),
+        word("{passes} passes"),
+        word("target {original_target}"),
+        word("no clip", clip_search=False),
+        word("{clip_steps} steps"),
+        word("to {clip_least}"),
     )
 
     damping: float = setting(

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from benchvise.core.checkpoint.records import Layer, StoredTensor
 from benchvise.core.methods.grouping import ALL, cells
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import setting
 
@@ -23,6 +24,14 @@ class Floating(Scheme):
     summary: ClassVar[str] = "Round every weight to an 8-bit floating number, times a scale per tensor, row or block."
     source: ClassVar[str] = "Micikevicius et al., arXiv 2209.05433; blocks as in DeepSeek-V3, arXiv 2412.19437, 3.3"
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale"})
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("fp8"),
+        word("{number}"),
+        word("tensor", granularity="tensor"),
+        word("channel", granularity="channel"),
+        word("{block_rows}×{block_columns}", granularity="block"),
+        word("own scales", scales="weight"),
+    )
 
     number: Literal["e4m3", "e5m2"] = setting(
         "e4m3",

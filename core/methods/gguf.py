@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from benchvise.core.checkpoint.records import Layer, StoredTensor
 from benchvise.core.errors import RecipeError
+from benchvise.core.methods.phrases import Phrase, head
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import setting
 
@@ -83,6 +84,7 @@ class Gguf(Scheme):
     summary: ClassVar[str] = "The types of llama.cpp: K-quants, code-book types of 1 to 4 bits, and the plain ones."
     source: ClassVar[str] = "ggml, ggml-common.h and ggml-quants.c; the package `gguf`, quants.py"
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale", "rounding"})
+    phrases: ClassVar[tuple[Phrase, ...]] = (head("{type}"),)
 
     type: GgufName = setting(  # noqa: RUF009 - a declared setting, like all others
         "q4_k",

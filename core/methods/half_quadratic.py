@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Solver
 from benchvise.core.settings import setting
@@ -19,6 +20,14 @@ class HalfQuadratic(Solver):
     title: ClassVar[str] = "Half-quadratic (HQQ)"
     summary: ClassVar[str] = "Fit zero points and scales to most of the weights, not to outliers; no calibration."
     source: ClassVar[str] = "Badri and Shaji, Half-Quadratic Quantization of Large Machine Learning Models, 2023"
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("hqq"),
+        word("p {norm}"),
+        word("beta {beta}"),
+        word("kappa {kappa}"),
+        word("{iterations} iterations"),
+        word("zeros alone", scales=False),
+    )
 
     norm: float = setting(
         0.7,

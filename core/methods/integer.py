@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from benchvise.core.checkpoint.records import Layer, StoredTensor
 from benchvise.core.methods.grouping import ALL, cells, fit_group, words
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import setting, settled
 
@@ -25,6 +26,15 @@ class Integer(Scheme):
     summary: ClassVar[str] = "Round every weight to one of 2ᵇ evenly spaced values per tensor, row or group."
     source: ClassVar[str] = "Jacob et al., arXiv 1712.05877, section 2.1; compressed-tensors, pack-quantized"
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale", "rounding"})
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("int{bits}"),
+        word("tensor", granularity="tensor"),
+        word("channel", granularity="channel"),
+        word("g{group_size}", granularity="group"),
+        word("{block_rows}×{group_size}", granularity="block"),
+        word("asym", symmetric=False),
+        word("float zero", zero_points="float"),
+    )
 
     bits: int = setting(
         4, title="Bits", help="Bits per code. Fewer is smaller and coarser.", unit="bit", minimum=2, maximum=8

@@ -19,6 +19,10 @@ class Keep(Scheme):
     source: ClassVar[str] = "—"
 
     @property
+    def keeps(self) -> bool:
+        return True
+
+    @property
     def tag(self) -> str:
         return "keep"
 

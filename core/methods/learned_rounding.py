@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from benchvise.core.methods.error_feedback import ErrorFeedback
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Nearest, Need, Solver
 from benchvise.core.settings import setting
@@ -19,6 +20,16 @@ class LearnedRounding(Solver):
     title: ClassVar[str] = "Learned rounding (AutoRound)"
     summary: ClassVar[str] = "Learn which way to round, and each scale, so that the block's output is kept."
     source: ClassVar[str] = "AutoRound, arXiv 2309.05516, section 3; there with signed gradients, here also with Adam"
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("learned"),
+        word("from nearest", start="nearest"),
+        word("signed", optimiser="sign"),
+        word("{steps} steps"),
+        word("of {batch_windows}"),
+        word("rate {learning_rate}"),
+        word("scales {scale_rate}"),
+        word("reach {reach}"),
+    )
 
     start: Literal["error_feedback", "nearest"] = setting(
         "error_feedback",

@@ -9,6 +9,7 @@ from benchvise.core.checkpoint.records import Layer, StoredTensor
 from benchvise.core.errors import RecipeError
 from benchvise.core.methods.floating import DTYPES
 from benchvise.core.methods.grouping import cells, words
+from benchvise.core.methods.phrases import Phrase, head
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import setting
 
@@ -60,6 +61,12 @@ class Microscaling(BlockFloat):
     summary: ClassVar[str] = "4- or 8-bit floating numbers in blocks of 32, each block times a power of two."
     source: ClassVar[str] = "OCP Microscaling Formats (MX) Specification v1.0, sections 5 and 6.3"
     block: ClassVar[int] = 32
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("mxfp4", number="e2m1"),
+        head("mxfp8 e4m3", number="e4m3"),
+        head("mxfp8 e5m2", number="e5m2"),
+        head("mxfp8", number="e4m3"),
+    )
 
     number: Literal["e2m1", "e4m3", "e5m2"] = setting(
         "e2m1",

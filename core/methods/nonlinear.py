@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from benchvise.core.checkpoint.records import Layer, StoredTensor
 from benchvise.core.methods.grouping import ALL, cells, fit_group, words
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import setting, settled
 
@@ -25,6 +26,16 @@ class NonLinear(Scheme):
     summary: ClassVar[str] = "Levels close together near zero and wide apart far from it: tanh, sigmoid or logarithm."
     source: ClassVar[str] = "Tanh: Zhou et al., arXiv 1606.06160, section 2.3; logarithm: Miyashita et al., 1603.01025"
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale"})
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("tanh{bits}", curve="tanh"),
+        head("sigmoid{bits}", curve="sigmoid"),
+        head("log{bits}", curve="logarithmic"),
+        word("half", half_steps=True),
+        word("tensor", granularity="tensor"),
+        word("channel", granularity="channel"),
+        word("g{group_size}", granularity="group"),
+        word("curve", rounding="curve"),
+    )
 
     curve: Literal["tanh", "sigmoid", "logarithmic"] = setting(
         "tanh",

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from benchvise.core.checkpoint.records import Layer, StoredTensor
 from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import setting
 
@@ -28,6 +29,14 @@ class Outliers(Scheme):
         "Dettmers et al., arXiv 2208.07339, section 3.2; Lee et al. (OWQ), arXiv 2306.02272, section 3"
     )
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale"})
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("int{bits}"),
+        word("tensor", granularity="tensor"),
+        word("channel", granularity="channel"),
+        word("g{group_size}", granularity="group"),
+        word("asym", symmetric=False),
+        Phrase("+{fraction%}% 16-bit", required=True),
+    )
 
     bits: int = setting(
         4, title="Bits", help="Bits per code. Fewer is smaller and coarser.", unit="bit", minimum=2, maximum=8

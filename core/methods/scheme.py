@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.methods.phrases import Phrase
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Scheme(ABC):
     """How a layer's weight is represented. Subclasses are frozen settings classes.
 
     capabilities: what solvers may ask for; "scale" when the scheme has scales that a clip search can shrink.
+    phrases: what its settings are called in a short text; without any it goes by its key.
     shared: True when one value is found over all layers of a rule together (a global threshold).
     """
 
@@ -22,6 +24,7 @@ class Scheme(ABC):
     summary: ClassVar[str]
     source: ClassVar[str]
     capabilities: ClassVar[frozenset[str]] = frozenset()
+    phrases: ClassVar[tuple[Phrase, ...]] = ()
 
     @property
     @abstractmethod
@@ -50,6 +53,11 @@ class Scheme(ABC):
     def grouping(self) -> tuple[str, int] | None:
         """(granularity, group size) of a scheme whose scales belong to groups that have to divide the inputs."""
         return None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the layer stays as it is: no solver and no activations go with the scheme."""
+        return False
 
     @property
     def shared(self) -> bool:

@@ -6,6 +6,7 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import setting
 
@@ -21,6 +22,7 @@ class Solver(ABC):
     title: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
+    phrases: ClassVar[tuple[Phrase, ...]] = ()
 
     def tag(self, scheme: Scheme) -> str:  # noqa: ARG002 - subclasses look at the scheme
         """A short addition to the scheme's tag that names every setting which changes the result; "" for none."""
@@ -67,6 +69,12 @@ class Nearest(Solver):
     title: ClassVar[str] = "Nearest"
     summary: ClassVar[str] = "Each weight takes the nearest representable value; needs no calibration."
     source: ClassVar[str] = "Clip search: grid over shrink factors, as in Banner et al., arXiv 1810.05723, section 3"
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("clip", clip_search=True),
+        word("{clip_steps} steps"),
+        word("to {clip_least}"),
+        word("weighted", importance=True),
+    )
 
     clip_search: bool = setting(
         False,

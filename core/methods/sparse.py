@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import ClassVar, Literal
 
 from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import setting
 
@@ -21,6 +22,12 @@ class Sparse(Scheme):
         "Set the weights of least magnitude to zero. The file keeps its size: no runtime reads less."
     )
     source: ClassVar[str] = "Han et al., arXiv 1506.02626, section 3"
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("{fraction%}% zeros", criterion="fraction"),
+        head("|w|≤{threshold} → 0", criterion="threshold"),
+        head("|w|≤{threshold}", criterion="threshold"),
+        word("global", scope="global"),
+    )
 
     criterion: Literal["fraction", "threshold"] = setting(
         "fraction",

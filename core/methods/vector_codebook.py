@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from benchvise.core.checkpoint.records import Layer, StoredTensor
 from benchvise.core.errors import RecipeError
 from benchvise.core.methods.grouping import divisors, words
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import setting, settled
 
@@ -31,6 +32,13 @@ class VectorCodebook(Scheme):
     source: ClassVar[str] = (
         "Vectors: Gersho and Gray 1992, chapter 11; van Baalen et al. (GPTVQ), arXiv 2402.15319; "
         "additive: Egiazarian et al. (AQLM), arXiv 2401.06118"
+    )
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("vq{bits}", books=1),
+        head("aq{books}×{bits}"),
+        word("d{dimension}"),
+        word("g{group_size}", granularity="group"),
+        word("tensor", granularity="tensor"),
     )
 
     dimension: int = setting(

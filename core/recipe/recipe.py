@@ -59,7 +59,7 @@ class Treatment:
     @property
     def keeps(self) -> bool:
         """True when the layer stays as it is."""
-        return isinstance(self.scheme, Keep)
+        return self.scheme.keeps
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class Treatment:
         return observed or (not self.keeps and self.solver.needs(self.scheme) != "weights")
 
     def refuse_mismatch(self, where: str) -> None:
-        """Raise RecipeError, naming `where` it was asked for, when the solver cannot serve the scheme."""
+        """Check that the solver can serve the scheme. Raises RecipeError that names `where` it was chosen."""
         refusal = "" if self.keeps else self.solver.refusal(self.scheme)
         if refusal:
             raise RecipeError(refusal, where=f"{where}, solver", remedy="Choose another solver or another scheme.")
@@ -147,7 +147,7 @@ class Recipe:
         if self.description:
             mapping["description"] = self.description
         mapping["seed"] = self.seed
-        changed = {name: value for name, value in to_mapping(self.calibration).items() if value != _USUAL[name]}
+        changed = {name: value for name, value in to_mapping(self.calibration).items() if value != _DEFAULTS[name]}
         if changed:
             mapping["calibration"] = changed
         stages: dict[str, tuple[Surgery | Transform | Tuning, ...]]
@@ -216,7 +216,7 @@ _STAGE_KEYS = ("surgery", "transforms", "tuning")
 _OLD_KEYS = ("polish",)
 _RECIPE_KEYS = ("benchvise", "name", "description", "seed", "calibration", *_STAGE_KEYS, "rules")
 _RULE_KEYS = ("targets", "ignore", "scheme", "solver", "activations")
-_USUAL = to_mapping(Calibration())
+_DEFAULTS = to_mapping(Calibration())
 
 
 def _as_written(method: Surgery | Transform | Tuning) -> dict[str, Any]:
@@ -292,7 +292,10 @@ def _parse_rule(rule: object, where: str) -> Rule:
 
 
 def parse_treatment(mapping: Mapping[str, object], where: str) -> Treatment:
-    """The treatment in a mapping with the keys `scheme` and, optionally, `solver` and `activations`."""
+    """The treatment in a mapping with the keys `scheme` and, optionally, `solver` and `activations`.
+
+    Raises RecipeError when a method or setting is unknown, out of bounds or does not go with the scheme.
+    """
     scheme = _parse_method(mapping.get("scheme"), "scheme", SCHEMES, where)
     solver = _parse_method(mapping["solver"], "solver", SOLVERS, where) if "solver" in mapping else Nearest()
     given = mapping.get("solver")

@@ -15,7 +15,7 @@ from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import MeasureProfile
 from benchvise.core.protocol.results import Estimate, LinearTime, MachineProfile, RestTime
 from benchvise.core.recipe.recipe import Treatment
-from benchvise.core.recipe.tags import treatment_of_tag
+from benchvise.core.recipe.treatment_text import parse_treatment_text
 from benchvise.core.runtime.architecture import Architecture
 from benchvise.core.runtime.build import compute_device
 from benchvise.core.runtime.latency_target import KernelAssignment, LatencyTarget, described, latency_target_of
@@ -63,7 +63,7 @@ def measure_profile(request: MeasureProfile, progress: Progress) -> MachineProfi
     device = compute_device()
     targets = list(_targets(request, device))
     tags = _TREATMENTS[triton_runs_on(device)]
-    treatments = dict.fromkeys([*(_named(tag) for tag in tags), *request.treatments])
+    treatments = dict.fromkeys([*(parse_treatment_text(tag) for tag in tags), *request.treatments])
     survey = _Survey(tuple(treatments), QUICK if request.quick else GRID, progress)
     progress.start(len(targets) * (sum(map(len, CONTEXTS.values())) + len(PROMPTS)), "micro-benchmarks")
     linears: dict[tuple[object, ...], LinearTime] = {}
@@ -175,10 +175,3 @@ def _standard(build: Build, dtype: torch.dtype, device: torch.device) -> Latency
         if is_linear(module) and isinstance(module, torch.nn.Linear)
     ]
     return described(architecture, model, places, dtype, device, f"standard {build.hidden} × {build.blocks}")
-
-
-def _named(tag: str) -> Treatment:
-    found = treatment_of_tag(tag)
-    if found is None:
-        raise AssertionError(f"'{tag}' names no treatment")
-    return found

@@ -24,20 +24,14 @@ from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.budget import BITS, Budget
 from benchvise.core.protocol.requests import Allocate, MeasureSensitivity
 from benchvise.core.protocol.results import Allocated, Sensitivity
-from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
-from benchvise.core.recipe.tags import treatment_of_tag
+from benchvise.core.recipe.recipe import Recipe, Rule
+from benchvise.core.recipe.treatment_text import parse_treatment_text
 from tests.benchmarks.quality import SHARED, measured
 
 LADDER = [f"int{bits} g128 asym gptq" for bits in (2, 3, 4, 5, 6, 8)]
 UNIFORM = [f"int{bits} g{size} asym gptq" for bits in (2, 3, 4, 5) for size in (128, 32)]
 SIZES = [3.0, 3.5, 4.0, 4.5]
 Point = tuple[float, float]
-
-
-def treatment(tag: str) -> Treatment:
-    found = treatment_of_tag(tag)
-    assert found is not None, tag
-    return found
 
 
 def hull(points: list[Point]) -> list[Point]:
@@ -73,7 +67,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     base = Recipe(calibration=Calibration(text=arguments.calibration))
-    candidates = tuple(map(treatment, arguments.candidates))
+    candidates = tuple(map(parse_treatment_text, arguments.candidates))
     with tempfile.TemporaryDirectory() as temporary:
         workspace = arguments.workspace or temporary
         started = time.perf_counter()
@@ -86,7 +80,7 @@ def main() -> None:
         print(f"sensitivity: {len(known.cells)} cells in {time.perf_counter() - started:.0f} s", flush=True)
         uniform = []
         for tag in arguments.uniform:
-            recipe = replace(base, rules=(Rule(("linears",), treatment(tag)),))
+            recipe = replace(base, rules=(Rule(("linears",), parse_treatment_text(tag)),))
             row = measured(tag, recipe, arguments.model, arguments.text)
             uniform.append((row.bits_per_weight, row.kl_mean))
             print(

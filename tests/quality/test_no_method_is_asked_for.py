@@ -24,8 +24,6 @@ TEXT = re.compile(
     r"""\b(scheme|solver|transform|target)\.key\s*((==|!=)\s*["'A-Z]|in\s*\()|\btag\.(startswith|endswith)\("""
 )
 ALLOWED: dict[str, str] = {
-    "core/recipe/recipe.py": "Treatment.keeps is where the scheme `keep` is known",
-    "core/recipe/tags.py": "nearest rounding is what a tag leaves out",
     "core/preflight/changes.py": "fixes are made of named schemes",
     "core/preflight/loading.py": "fixes for integers",
     "core/preflight/converters.py": "types of other programs described by scheme",
