@@ -245,7 +245,7 @@ def _examples(kind: type[Any], *, heads: bool = False) -> Iterator[str]:
 
 
 @cache
-def _readers(kind: type[Any], *, heads: bool = False) -> tuple[_Reader, ...]:
+def _readers(kind: Any, *, heads: bool = False) -> tuple[_Reader, ...]:
     """Of the phrases that begin a method's words, its key among them, or of those that follow."""
     settings = {declared.name: declared for declared in settings_of(kind)}
     phrases = [phrase for phrase in kind.phrases if phrase.head == heads]
