@@ -349,7 +349,7 @@ class LayersPanel(QWidget):
         menu.addAction(icon("mdi6.shield-outline"), f"Keep {plural(count, 'layer')} as is", self._keep)
         menu.addAction(icon("mdi6.lock-outline"), self._lock_text(), self._toggle_lock)
         presets = menu.addMenu(icon("mdi6.tune-variant"), f"Apply preset to {plural(count, 'layer')}")
-        fill_preset_menu(presets, self._apply_preset)
+        fill_preset_menu(presets, self._apply_preset, layers=self.model.layers)
         return menu
 
     def _add_similar(self, menu: QMenu, title: str, test: Callable[[Layer], bool]) -> None:

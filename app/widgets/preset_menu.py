@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 
 from PySide6.QtWidgets import QMenu
 
-from benchvise.core.recipe.presets import Preset, presets
+from benchvise.core.checkpoint.records import Layer
+from benchvise.core.recipe.presets import REFERENCE_MODEL, Preset, presets
+
+MAX_LAYERS = 1000
+"""Of checkpoints with more layers, the bits of the reference model are shown: counting would hold up the window."""
 
 
-def fill_preset_menu(menu: QMenu, choose: Callable[[str], object], *, enabled: bool = True) -> None:
+def fill_preset_menu(
+    menu: QMenu, choose: Callable[[str], object], *, layers: Sequence[Layer] = (), enabled: bool = True
+) -> None:
     """One submenu per size; each entry with its bits per weight, and what it does as its tool tip.
 
-    choose: called with the preset's name.
+    choose: called with the preset's name. layers: of the open checkpoint, whose bits are counted.
     """
-    for group, members in groupby(presets(), key=lambda preset: preset.group):
+    counted = tuple(layers) if len(layers) <= MAX_LAYERS else ()
+    model = "this checkpoint" if counted else REFERENCE_MODEL
+    for group, members in groupby(presets(counted), key=lambda preset: preset.group):
         submenu = menu.addMenu(group)
         submenu.setToolTipsVisible(True)
         submenu.setEnabled(enabled)
@@ -27,7 +35,7 @@ def fill_preset_menu(menu: QMenu, choose: Callable[[str], object], *, enabled: b
             calibrates = preset.recipe.needs_calibration
             action = submenu.addAction(_title(preset), partial(choose, preset.name))
             action.setObjectName(preset.name)
-            action.setToolTip(_explained(preset))
+            action.setToolTip(_explained(preset, model))
 
 
 def _title(preset: Preset) -> str:
@@ -36,6 +44,7 @@ def _title(preset: Preset) -> str:
     return f"{preset.name}\t{preset.bits_per_weight:.2f} bits in compressed layers{mark}"
 
 
-def _explained(preset: Preset) -> str:
+def _explained(preset: Preset, model: str) -> str:
     learns = f"\nLearns from {preset.recipe.calibration.in_words}." if preset.recipe.needs_calibration else ""
-    return f"{preset.recipe.description}{learns}"
+    sizes = f"\n{preset.bits_overall:.2f} bits per weight overall, on {model}."
+    return f"{preset.recipe.description}{learns}{sizes}"

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
-from benchvise.core.checkpoint.records import Layer, TensorEntry
+from benchvise.core.checkpoint.records import Kind, Layer, TensorEntry
 from benchvise.core.errors import RecipeError
-from benchvise.core.recipe.recipe import Recipe, parse_recipe
+from benchvise.core.recipe.fitting import fitted
+from benchvise.core.recipe.recipe import KEEP, Recipe, parse_recipe
+from benchvise.core.recipe.resolve import resolve
 from benchvise.core.settings import did_you_mean
 
-_SHAPE = (4096, 4096)
+REFERENCE_MODEL = "a Llama of 1.2 billion weights"
+_BLOCKS, _WIDTH, _HIDDEN, _KEYS, _VOCABULARY = 16, 2048, 8192, 512, 128256
+_LINEAR_LAYERS = (
+    ("self_attn.q_proj", "attention.q", (_WIDTH, _WIDTH)),
+    ("self_attn.k_proj", "attention.k", (_KEYS, _WIDTH)),
+    ("self_attn.v_proj", "attention.v", (_KEYS, _WIDTH)),
+    ("self_attn.o_proj", "attention.o", (_WIDTH, _WIDTH)),
+    ("mlp.gate_proj", "mlp.gate", (_HIDDEN, _WIDTH)),
+    ("mlp.up_proj", "mlp.up", (_HIDDEN, _WIDTH)),
+    ("mlp.down_proj", "mlp.down", (_WIDTH, _HIDDEN)),
+)
 _SIZES = ((2.75, "About 2 bits"), (3.75, "About 3 bits"), (6.5, "About 4 bits"), (11.0, "About 8 bits"))
 _SAME_SIZE = "Pruning, file size unchanged"
 _BLOCK_TYPES, _OF_BLOCK_TYPES = "GGUF types", "gguf-"
@@ -21,11 +35,12 @@ _BLOCK_TYPES, _OF_BLOCK_TYPES = "GGUF types", "gguf-"
 class Preset:
     """A shipped recipe as menus and lists show it.
 
-    bits_per_weight: of a 4096 × 4096 layer in 16 bits; the mean over the rules where there are several.
+    bits_per_weight: in compressed layers, all rules counted. bits_overall: over all weights of the model.
     """
 
     recipe: Recipe
     bits_per_weight: float
+    bits_overall: float
 
     @property
     def name(self) -> str:
@@ -39,9 +54,14 @@ class Preset:
         return next((group for most, group in _SIZES if self.bits_per_weight < most), _SAME_SIZE)
 
 
-def presets() -> tuple[Preset, ...]:
-    """All of them: large before small; in a group those that need no calibration first, then by name. Types by size."""
-    made = [Preset(recipe, _bits(recipe)) for recipe in map(load_preset, preset_names())]
+@lru_cache(maxsize=4)
+def presets(layers: tuple[Layer, ...] = ()) -> tuple[Preset, ...]:
+    """All of them: large before small; in a group those that need no calibration first, then by name. Types by size.
+
+    layers: of the checkpoint whose bits are counted; without any, those of the reference model.
+    """
+    counted = layers or tuple(_reference_layers())
+    made = [Preset(recipe, *_bits(recipe, counted)) for recipe in map(load_preset, preset_names())]
     groups = [*(group for _, group in reversed(_SIZES)), _SAME_SIZE, _BLOCK_TYPES]
 
     def place(preset: Preset) -> tuple[int, bool, float]:
@@ -68,9 +88,37 @@ def load_preset(name: str) -> Recipe:
     return parse_recipe(text, where=f"preset {name}")
 
 
-def _bits(recipe: Recipe) -> float:
-    rows, columns = _SHAPE
-    entry = TensorEntry("layer.weight", "bfloat16", _SHAPE, "", 0, 2 * rows * columns)
-    layer = Layer("layer", entry, "mlp.up", "linear", 0)
-    sizes = [rule.treatment.bytes_after(layer) for rule in recipe.rules]
-    return 8 * sum(sizes) / len(sizes) / (rows * columns) if sizes else 16.0
+def _bits(recipe: Recipe, layers: tuple[Layer, ...]) -> tuple[float, float]:
+    """Bits per weight in compressed layers and over all. A layer that a treatment does not fit counts as kept."""
+    rules = resolve(recipe.rules, layers).rules
+    kinds: Counter[tuple[int, tuple[int, ...], str, bool]] = Counter()
+    samples: dict[tuple[int, tuple[int, ...], str, bool], Layer] = {}
+    for rule, layer in zip(rules, layers, strict=True):
+        kind = (rule if layer.compressible else -1, layer.shape, layer.dtype, layer.transposed)
+        kinds[kind] += 1
+        samples.setdefault(kind, layer)
+    compressed, overall = [0, 0], [0, 0]
+    for kind, count in kinds.items():
+        layer = samples[kind]
+        treatment = recipe.rules[kind[0]].treatment if kind[0] >= 0 else KEEP
+        try:
+            nbytes = fitted(treatment, layer)[0].bytes_after(layer)
+        except RecipeError:
+            treatment, nbytes = KEEP, layer.nbytes
+        for total in (overall,) if treatment.keeps else (overall, compressed):
+            total[0] += count * nbytes
+            total[1] += count * layer.parameters
+    every = 8 * overall[0] / max(1, overall[1])
+    return (8 * compressed[0] / compressed[1] if compressed[1] else every), every
+
+
+def _reference_layers() -> Iterator[Layer]:
+    yield _layer("model.embed_tokens", "embedding", "embedding", None, (_VOCABULARY, _WIDTH))
+    for block in range(_BLOCKS):
+        for name, role, shape in _LINEAR_LAYERS:
+            yield _layer(f"model.layers.{block}.{name}", role, "linear", block, shape)
+
+
+def _layer(name: str, role: str, kind: Kind, depth: int | None, shape: tuple[int, int]) -> Layer:
+    entry = TensorEntry(f"{name}.weight", "bfloat16", shape, "", 0, 2 * shape[0] * shape[1])
+    return Layer(name, entry, role, kind, depth)

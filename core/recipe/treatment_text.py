@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 from benchvise.core.errors import RecipeError
@@ -244,9 +243,17 @@ def _examples(kind: type[Any], *, heads: bool = False) -> Iterator[str]:
         yield _SLOT.sub(lambda slot, known=reader.settings: str(known[slot[1]].default), reader.phrase.text)  # type: ignore[misc]
 
 
-@cache
-def _readers(kind: Any, *, heads: bool = False) -> tuple[_Reader, ...]:
+_READERS: dict[tuple[type[Any], bool], tuple[_Reader, ...]] = {}
+
+
+def _readers(kind: type[Any], *, heads: bool = False) -> tuple[_Reader, ...]:
     """Of the phrases that begin a method's words, its key among them, or of those that follow."""
+    if (kind, heads) not in _READERS:
+        _READERS[kind, heads] = _made_readers(kind, heads)
+    return _READERS[kind, heads]
+
+
+def _made_readers(kind: type[Any], heads: bool) -> tuple[_Reader, ...]:
     settings = {declared.name: declared for declared in settings_of(kind)}
     phrases = [phrase for phrase in kind.phrases if phrase.head == heads]
     if heads and hasattr(kind, "key"):

@@ -152,7 +152,9 @@ class Opening:
         self._use(load_preset(name), f"Preset {name}")
 
     def fill_presets(self, menu: QMenu) -> None:
-        fill_preset_menu(menu, self.use_preset, enabled=self._session.document.checkpoint is not None)
+        checkpoint = self._session.document.checkpoint
+        layers = checkpoint.layers if checkpoint is not None else ()
+        fill_preset_menu(menu, self.use_preset, layers=layers, enabled=checkpoint is not None)
 
     def fill_recent(self, menu: QMenu) -> None:
         recent = self._session.preferences.recent

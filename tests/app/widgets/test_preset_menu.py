@@ -4,6 +4,7 @@ from benchvise.app.layers.panel import LayersPanel
 from benchvise.app.widgets.preset_menu import fill_preset_menu
 from benchvise.core.methods.polish import Polish
 from benchvise.core.recipe.editing import set_tuning
+from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.presets import load_preset, preset_names, presets
 
 
@@ -22,11 +23,26 @@ def test_every_preset_is_in_the_menu_once_by_size(qtbot):
     assert all(len(group.menu().actions()) <= 16 for group in menu.actions())
     by_name = {action.objectName(): action for action in found}
     assert by_name["int4-g128"].text() == "int4-g128\t4.12 bits in compressed layers"
-    assert by_name["int4-g128"].toolTip() == load_preset("int4-g128").description
+    assert by_name["int4-g128"].toolTip().startswith(load_preset("int4-g128").description)
+    assert by_name["int4-g128"].toolTip().endswith("overall, on a Llama of 1.2 billion weights.")
+    assert by_name["best-4bit"].text().startswith("best-4bit\t4.20 bits in compressed layers")
     assert by_name["gptq-int4-g128"].text().endswith("bits in compressed layers · calibrates")
     assert "Learns from 128 samples" in by_name["gptq-int4-g128"].toolTip()
     by_name["int4-g128"].trigger()
     assert chosen == ["int4-g128"]
+
+
+def test_bits_are_those_of_the_open_checkpoint(qtbot, opened):
+    menu = QMenu()
+    qtbot.addWidget(menu)
+    layers = opened.checkpoint.layers
+    fill_preset_menu(menu, print, layers=layers)
+    assert all(action.toolTip().endswith("overall, on this checkpoint.") for action in entries(menu))
+    for preset in presets(layers):
+        plan = make_plan(opened.checkpoint, preset.recipe, allow_empty=True)
+        rows = plan.treated_rows
+        assert preset.bits_per_weight == 8 * sum(r.bytes_after for r in rows) / sum(r.layer.parameters for r in rows)
+        assert preset.bits_overall == 8 * plan.bytes_after / sum(layer.parameters for layer in layers)
 
 
 def test_nothing_can_be_chosen_without_a_checkpoint(qtbot):
