@@ -26,13 +26,13 @@ METHODS = (
     (
         "Spared one by one",
         "disable_one",
-        "All layers are treated, and what sparing one of them wins back is counted. Exact, and of what damage remains.",
+        "All layers are treated, and what sparing one of them wins back is counted. Exact.",
     ),
-    ("Foretold from gradients", "fisher", "One backward pass foretells all cells. Quick, and a forecast."),
+    ("Estimated from gradients", "fisher", "One backward pass estimates all cells. Quick, and a forecast."),
     (
         "As good as time allows",
         "auto",
-        "All cells are foretold, then the most damaging ones measured as long as the seconds last.",
+        "All cells are estimated, then those of the largest KL increase measured as long as the seconds last.",
     ),
 )
 
@@ -66,7 +66,7 @@ class SensitivityChoices(QWidget):
         self.more = QPushButton("More")
         self.more.setAccessibleName("Text and correction")
         self.correct = QAction("Measure what several layers do at once", self)
-        self.correct.setToolTip("Corrects what adding single damages up says; a budget's forecast then has a range")
+        self.correct.setToolTip("Corrects the sum of single KL increases; a budget's forecast then has a range")
         self.correct.setCheckable(True)
         self.more.setMenu(self._menu())
         self.button = QPushButton("Measure")
@@ -82,7 +82,7 @@ class SensitivityChoices(QWidget):
         self._say_text()
 
     def offer(self, recipe: Recipe) -> None:
-        """Offer the usual treatments, those of the recipe and of its solver; what is checked stays so."""
+        """Offer the default treatments, those of the recipe and of its solver; what is checked stays so."""
         self._recipe = recipe
         checked = set(self.treatments.checked()) or set(AT_FIRST)
         tags = [treatment.tag for treatment in self.offered()]

@@ -1,4 +1,4 @@
-"""The sensitivity panel: the damage each treatment of each layer alone does at the model's output."""
+"""The sensitivity panel: the KL increase that each treatment of each layer alone causes at the model's output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from benchvise.app.engine.client import EngineClient
     from benchvise.app.state.document import Document
 
-BY_ORDER, BY_ROLE, BY_DAMAGE = "order", "role", "kl_increase"
+BY_ORDER, BY_ROLE, BY_KL_INCREASE = "order", "role", "kl_increase"
 BOTH, MAP, BARS, GRID = "both", "map", "bars", "grid"
 
 
@@ -42,7 +42,7 @@ class SensitivityPanel(PlotPanel):
         self.controls = Controls(self._draw)
         self.shown = self.controls.choice(
             "Show",
-            "How the damages are laid out",
+            "How the KL increases are laid out",
             (("Map and bars", BOTH), ("Map", MAP), ("Bars", BARS), ("Depth × role", GRID)),
         )
         self.order = self.controls.choice(
@@ -161,7 +161,7 @@ class SensitivityPanel(PlotPanel):
         order, cells = self.order.currentData(), self.document.sensitivity
         if order == BY_ROLE:
             return sorted(layers, key=lambda layer: (layer.role, -1 if layer.depth is None else layer.depth))
-        if order == BY_DAMAGE:
+        if order == BY_KL_INCREASE:
 
             def kl_increase(layer: Layer) -> float:
                 cell = cells.get((layer.name, self._chosen))
@@ -199,7 +199,7 @@ class SensitivityPanel(PlotPanel):
             said.append(f"Every layer alone as {table.treatments[table.keys.index(self._chosen)]}.")
         if any(cell.method == ESTIMATED for cell in cells):
             last = self.document.measurement.sensitivity if self.document.measurement is not None else None
-            said.append("Hatched: foretold, not measured.")
+            said.append("Hatched: estimated, not measured.")
             if last is not None and last.rank_correlation is not None:
                 compared = plural(last.compared, "measured cell")
                 said.append(f"Rank correlation with {compared}: {last.rank_correlation:.2f}.")

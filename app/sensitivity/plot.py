@@ -1,4 +1,4 @@
-"""Sensitivity as it fills: a map of treatments × layers, or roles × depths, and one treatment's damage as bars."""
+"""Sensitivity as it fills: a map of treatments × layers, or roles × depths, and one treatment's KL increase as bars."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ARROWS = {
     Qt.Key.Key_Up: (-1, 0),
     Qt.Key.Key_Down: (1, 0),
 }
-_FORETOLD_ALPHA = 90
+_ESTIMATED_ALPHA = 90
 _AXIS_WIDTH = 96
 
 
@@ -159,7 +159,7 @@ class SensitivityPlot(Plot):
                     brushes[at] = pg.mkBrush(self.theme().error)
                 elif estimated[row, place]:
                     faint = brushes[at].color()
-                    faint.setAlpha(_FORETOLD_ALPHA)
+                    faint.setAlpha(_ESTIMATED_ALPHA)
                     brushes[at] = pg.mkBrush(faint)
         self.bars.setOpts(
             x=places + 0.5, y0=np.full(len(places), floor), height=shown - floor, width=0.8,
@@ -201,10 +201,10 @@ class SensitivityPlot(Plot):
         place = int(np.nanargmax(np.where(np.isnan(table.kl), -1.0, table.kl)))
         row, column = divmod(place, table.kl.shape[1])
         estimated = int(table.estimated.sum())
-        said = f", {estimated} of them foretold" if estimated else ""
+        said = f", {estimated} of them estimated" if estimated else ""
         return (
             f"Sensitivity of {len(table.layers)} layers to {len(table.treatments)} treatments, {table.known} of "
-            f"{table.kl.size} known{said}; the greatest damage is {kl_text(float(table.kl[row, column]))} nats per "
+            f"{table.kl.size} known{said}; the largest KL increase is {kl_text(float(table.kl[row, column]))} nats per "
             f"token, {table.layers[column]} as {table.treatments[row]}."
         )
 
@@ -234,10 +234,10 @@ class SensitivityPlot(Plot):
             menu.insertSeparator(first)
         return menu
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if watched is self.canvas and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+    def eventFilter(self, target: QObject, event: QEvent) -> bool:
+        if target is self.canvas and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             return self._key_pressed(Qt.Key(event.key()))
-        return super().eventFilter(watched, event)
+        return super().eventFilter(target, event)
 
     def _key_pressed(self, key: Qt.Key) -> bool:
         """Arrows go from cell to cell, Enter puts the treatment in place."""
@@ -307,7 +307,7 @@ class SensitivityPlot(Plot):
 
 
 def _levels(logs: Floats32) -> tuple[float, float]:
-    """Of the colours: from the least to the greatest finite damage, half a decade around where there is but one."""
+    """Of the colours: the range of finite KL increases, half a decade around a single one."""
     finite = logs[np.isfinite(logs)]
     if not finite.size:
         return -1.0, 0.0

@@ -47,12 +47,12 @@ class SensitivityTable:
 
     @property
     def estimated(self) -> Mask:
-        """[treatments, layers]: what was not measured but foretold."""
+        """[treatments, layers]: what was not measured but estimated."""
         rows = [[cell is not None and cell.method == ESTIMATED for cell in row] for row in self.cells]
         return np.array(rows, bool).reshape(self.kl.shape)
 
     def logarithms(self) -> Floats32:
-        """Decimal; NaN where nothing is known or the divergence is infinite."""
+        """float32 [treatments, layers], decimal; NaN where nothing is known or the divergence is infinite."""
         finite = np.where(np.isfinite(self.kl), np.maximum(self.kl, MIN_KL), np.nan)
         logs: Floats32 = np.log10(finite).astype(np.float32)
         return logs

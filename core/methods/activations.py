@@ -88,6 +88,6 @@ class Activations:
     def needs_calibration(self) -> bool:
         return self.mode == "static"
 
-    def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:  # noqa: ARG002 - alike for every layer
+    def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:  # noqa: ARG002 - the same for every layer
         """The tensors stored with the layer: nothing when scales are found while it runs."""
         return (StoredTensor(INPUT_SCALE, "float32", (1,)),) if self.mode == "static" else ()

@@ -30,7 +30,7 @@ class Calibration:
     )  # fmt: skip
     inputs: Literal["compressed", "original"] = setting(
         "compressed",
-        title="Inputs from",
+        title="Activations from",
         help="What each layer is shown: what comes out of the layers compressed before it, whose errors it can then "
         "make good, or what the original network gives.",
         choices={"compressed": "Compressed prefix", "original": "Original network"},

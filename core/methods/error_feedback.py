@@ -114,22 +114,22 @@ class ErrorFeedback(Solver):
         return True
 
     def tag(self, scheme: Scheme) -> str:
-        usual = ErrorFeedback()
+        default = ErrorFeedback()
         parts = ["gptq"]
-        if self.damping != usual.damping:
+        if self.damping != default.damping:
             parts.append(f"damping {self.damping:g}")
-        if self.order != usual.order:
+        if self.order != default.order:
             parts.append(f"{self.order} order")
-        if self.passes != usual.passes:
+        if self.passes != default.passes:
             parts.append(f"{self.passes} passes")
-        if self.original_target != usual.original_target:
+        if self.original_target != default.original_target:
             parts.append(f"target {self.original_target:g}")
         if "scale" not in scheme.capabilities:
             return " ".join(parts)
         if not self.clip_search:
             parts.append("no clip")
-        if self.clip_steps != usual.clip_steps:
+        if self.clip_steps != default.clip_steps:
             parts.append(f"{self.clip_steps} steps")
-        if self.clip_least != usual.clip_least:
+        if self.clip_least != default.clip_least:
             parts.append(f"to {self.clip_least:g}")
         return " ".join(parts)

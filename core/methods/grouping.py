@@ -23,8 +23,7 @@ def words(codes: int, bits: int) -> int:
 
 
 def fit_group(layer: Layer, group_size: int, *, refuse: bool) -> tuple[int, tuple[str, ...]]:
-    """A group size that divides the layer's inputs, all of them for one scale per channel, and the departure from
-    what was asked as a phrase.
+    """A group size that divides the layer's inputs (all of them: one scale per channel), and plan warnings as phrases.
 
     Raises RecipeError with sizes that would do when `group_size` does not divide and `refuse` is set.
     """

@@ -77,15 +77,15 @@ class HalfQuadratic(Solver):
         return True
 
     def tag(self, scheme: Scheme) -> str:  # noqa: ARG002 - the same for all
-        usual = HalfQuadratic()
+        default = HalfQuadratic()
         parts = ["hqq"]
-        if self.norm != usual.norm:
+        if self.norm != default.norm:
             parts.append(f"p {self.norm:g}")
-        if self.beta != usual.beta:
+        if self.beta != default.beta:
             parts.append(f"beta {self.beta:g}")
-        if self.kappa != usual.kappa:
+        if self.kappa != default.kappa:
             parts.append(f"kappa {self.kappa:g}")
-        if self.iterations != usual.iterations:
+        if self.iterations != default.iterations:
             parts.append(f"{self.iterations} iterations")
         if not self.scales:
             parts.append("zeros alone")

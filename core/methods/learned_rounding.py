@@ -102,15 +102,15 @@ class LearnedRounding(Solver):
         return True
 
     def tag(self, scheme: Scheme) -> str:  # noqa: ARG002 - the same for all
-        usual = LearnedRounding()
+        default = LearnedRounding()
         words = ["learned"]
-        if self.start != usual.start:
+        if self.start != default.start:
             words.append("from nearest")
-        if self.optimiser != usual.optimiser:
+        if self.optimiser != default.optimiser:
             words.append("signed")
-        words += [f"{self.steps} steps"] if self.steps != usual.steps else []
-        words += [f"of {self.batch_windows}"] if self.batch_windows != usual.batch_windows else []
-        words += [f"rate {self.learning_rate:g}"] if self.learning_rate != usual.learning_rate else []
-        words += [f"scales {self.scale_rate:g}"] if self.scale_rate != usual.scale_rate else []
-        words += [f"reach {self.reach:g}"] if self.reach != usual.reach else []
+        words += [f"{self.steps} steps"] if self.steps != default.steps else []
+        words += [f"of {self.batch_windows}"] if self.batch_windows != default.batch_windows else []
+        words += [f"rate {self.learning_rate:g}"] if self.learning_rate != default.learning_rate else []
+        words += [f"scales {self.scale_rate:g}"] if self.scale_rate != default.scale_rate else []
+        words += [f"reach {self.reach:g}"] if self.reach != default.reach else []
         return " ".join(words)

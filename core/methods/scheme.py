@@ -39,7 +39,7 @@ class Scheme(ABC):
         """
 
     def fitted(self, layer: Layer) -> tuple[Self, tuple[str, ...]]:  # noqa: ARG002 - subclasses look at the layer
-        """This scheme as it can be carried out on `layer`, and every departure from what was asked, as phrases.
+        """This scheme as it can be carried out on `layer`, and every plan warning, as phrases.
 
         Raises RecipeError when it cannot, naming the layer and a remedy.
         """

@@ -115,9 +115,9 @@ class Nearest(Solver):
     def tag(self, scheme: Scheme) -> str:
         if not self.searches(scheme):
             return ""
-        usual = Nearest()
-        steps = f" {self.clip_steps} steps" if self.clip_steps != usual.clip_steps else ""
-        least = f" to {self.clip_least}" if self.clip_least != usual.clip_least else ""
+        default = Nearest()
+        steps = f" {self.clip_steps} steps" if self.clip_steps != default.clip_steps else ""
+        least = f" to {self.clip_least}" if self.clip_least != default.clip_least else ""
         return f"clip{steps}{least}" + (" weighted" if self.importance else "")
 
     def searches(self, scheme: Scheme) -> bool:

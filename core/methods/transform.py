@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 class Transform(ABC):
     """Subclasses are frozen settings classes. A recipe's transforms are carried out in its order, before any solver.
 
-    reach: "network" when it changes every block alike and what lies between them (rotation, folding), "block" when it
-    is found block by block from calibration inputs (smoothing, scaling).
+    reach: "network" when it changes all blocks and what lies between them (rotation, folding), "block" when it is
+    found block by block from calibration inputs (smoothing, scaling).
     """
 
     key: ClassVar[str]

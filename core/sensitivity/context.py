@@ -17,7 +17,7 @@ from benchvise.core.weights.weights import Weights
 
 
 class SensitivityContext:
-    """ids: int64 [windows, tokens] that damages are measured on; shown: likewise, what solvers are shown, or None.
+    """ids: int64 [windows, tokens] that KL increases are measured on; shown: likewise, what solvers are shown, or None.
 
     order: the layers in the order in which they will be asked for. progress advances by the tokens of the first pass.
     """

@@ -1,4 +1,4 @@
-"""What a layer's error will do at the output, foretold from one backward pass.
+"""What a layer's error will do at the output, estimated from one backward pass.
 
 To second order the divergence at the output is ½ eᵀF e for an error e of the weights, F the Fisher information of the
 network's own predictions. With labels drawn from these predictions and a layer's F taken as the product of the second
@@ -98,7 +98,7 @@ def estimated(weights: Weights, layer: Layer, treatment: Treatment, known: Facto
     """KL in nats per token that the treatment of this layer alone will bring.
 
     Where the solver lets later weights make good the errors of earlier ones, rounding to nearest stands for it, and
-    what remains of the errors is foretold too: with independent errors and H = LᵀDL it is D in the place of A
+    what remains of the errors is estimated too: with independent errors and H = LᵀDL it is D in the place of A
     (QuIP, arXiv 2307.13304, section 3).
     """
     matrix = matrix_of(layer, weights.dense(layer))

@@ -26,7 +26,7 @@ from benchvise.core.solvers.solution import InputStatistics
 MOMENT_BYTES = 2 << 30
 """What the moments of the layers that are learned about at once may take."""
 
-_WATCHED = Treatment(Integer(), ErrorFeedback())
+_OBSERVED = Treatment(Integer(), ErrorFeedback())
 """Any treatment whose solver asks for second moments."""
 
 
@@ -54,12 +54,12 @@ class InputMoments:
     def _learn(self, first: Layer) -> None:
         chunk = list(self._chunk(first))
         self._asked = {layer.name for layer in chunk}
-        rows = [PlanRow(layer, _WATCHED, 0, None) for layer in chunk]
-        watched = observed_layers(self.model, rows)
+        rows = [PlanRow(layer, _OBSERVED, 0, None) for layer in chunk]
+        observed = observed_layers(self.model, rows)
         run = EndRun(self.model, partial(logits_of, self.model))
         with torch.no_grad():
-            taps = in_order(self.model, watched.taps, lambda: run(self.ids[:1]))
-            collector = Collector(taps, watched.wanted, Stream(run, self.ids))
+            taps = in_order(self.model, observed.taps, lambda: run(self.ids[:1]))
+            collector = Collector(taps, observed.wanted, Stream(run, self.ids))
             try:
                 self._learned = collector.run(Batching(self.ids.shape[1], self.progress), lambda _: None)
             except NotFinite as error:

@@ -1,4 +1,4 @@
-"""Which layers are treated at once to see what adding single damages up gets wrong."""
+"""Which layers are treated at once to see what adding single KL increases gets wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def choices_to_measure(
 ) -> Iterator[dict[str, str]]:
     """By layer the key of its treatment: each treatment everywhere, and the best mixtures at several sizes.
 
-    Choices with a damage that is unknown or infinite are left out.
+    Choices with a KL increase that is unknown or infinite are left out.
     """
     layers = {task.layer.name: task.layer for task in tasks}
     treatments = tuple(dict.fromkeys(task.treatment for task in tasks))

@@ -1,4 +1,4 @@
-"""The damage of each treatment on each layer: one job that fills the map, goes on where it stopped, and corrects."""
+"""The KL increase of each treatment on each layer: one job that fills the map, resumes, and corrects."""
 
 from __future__ import annotations
 
@@ -70,7 +70,10 @@ def measure_sensitivity(request: MeasureSensitivity, progress: Progress) -> Sens
 
 
 def measurement_key(checkpoint: Checkpoint, ids: Tensor) -> str:
-    """Hex digest over what names a measurement: the network's outline and the windows, not the weights."""
+    """Hex digest over what names a measurement: the structure of the network and the windows, not the weights.
+
+    ids: int64 [windows, tokens].
+    """
     outline = [(layer.name, layer.shape, layer.dtype) for layer in checkpoint.layers]
     digest = hashlib.sha256(json.dumps([checkpoint.config, outline], sort_keys=True, default=str).encode())
     digest.update(str(tuple(ids.shape)).encode() + ids.numpy().tobytes())
@@ -169,7 +172,7 @@ class _Measuring:
         return cells, open_
 
     def _as_time_allows(self) -> tuple[SensitivityCell, ...]:
-        """All foretold, then as many measured as the seconds allow: some at random, then the most damaging."""
+        """All estimated, then as many measured as time allows: some at random, then the largest."""
         end = time.monotonic() + self.request.seconds
         measured, unmeasured = self._known(self.tasks, ENABLE_ONE)
         estimated_, unknown = self._known(unmeasured, FISHER)
@@ -239,7 +242,7 @@ class _Measuring:
     def _together(self) -> Sequence[Measured]:
         """What several layers do at once, for some ways to choose that a budget might.
 
-        Half of the windows are others of the text: what is chosen for small damages on some windows does more there.
+        Half of the windows are others of the text: what is chosen on some windows causes more there.
         """
         tasks = {(task.layer.name, self._key(task)): task for task in self.tasks}
         measured = []
@@ -268,7 +271,7 @@ class _Measuring:
         return {layer: (treated[layer].weight, fit.activations) for layer, fit in chosen.items()}
 
     def _compared(self) -> list[tuple[float, float]]:
-        """(foretold, measured) of the cells for which both are known."""
+        """(estimated, measured) of the cells for which both are known."""
         pairs = []
         for task in self.tasks:
             both = [self.kl_increases.get(task.layer.name, self._key(task), method) for method in (FISHER, ENABLE_ONE)]

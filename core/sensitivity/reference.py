@@ -49,8 +49,9 @@ class Reference:
         return first_affected(self.model, self._blocks, layer) if self._blocks else 0
 
     def divergence(self, layer: Layer, weight: Tensor, activations: Activations | None = None) -> float:
-        """Mean KL in nats per token with `weight` in place of the layer's own, which is there again afterwards.
+        """Mean KL in nats per token with `weight` in place of the layer's own, which is restored afterwards.
 
+        weight: float32 or the model's dtype, [rows, columns] or the layer's own shape.
         activations: how the layer's inputs are quantised meanwhile; fixed scales are found on the same text.
         Infinite when the outputs are no numbers any more.
         """

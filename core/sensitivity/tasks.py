@@ -1,4 +1,4 @@
-"""Which layer is to be measured under which treatment, and every departure from what was asked."""
+"""Which layer is to be measured under which treatment, and every plan warning."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def chosen_layers(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[Layer, 
 
 
 def tasks_of(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> tuple[list[Task], list[str]]:
-    """The cells to measure, and every departure from what was asked, as sentences.
+    """The cells to measure, and every plan warning, as sentences.
 
     Raises RecipeError when no treatment fits any layer, or there is none.
     """
@@ -48,7 +48,7 @@ def tasks_of(layers: Sequence[Layer], treatments: Sequence[Treatment]) -> tuple[
     findings = _Findings()
     if not treatments:
         raise RecipeError(
-            "No treatment is given whose damage could be measured",
+            "No treatment is given whose KL increase could be measured",
             where="candidates",
             remedy="Name at least one, for example 'int4 g128'.",
         )

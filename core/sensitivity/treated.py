@@ -39,8 +39,8 @@ class Treated:
 
 @dataclass
 class TreatedLayers:
-    """calibration: what solvers are shown, None when none of them looks. judged: inputs on the text that damages are
-    measured on.
+    """calibration: what solvers are shown, None when none of them looks. judged: inputs on the text that is
+    measured.
     """
 
     weights: Weights

@@ -37,7 +37,7 @@ _LOCK_SECONDS = 0.05
 
 
 def what_if(request: WhatIf, progress: Progress) -> WhatIfAnswer:
-    """The damage of one treatment on one layer, on its own weight and at the model's output.
+    """The KL increase of one treatment on one layer, on its own weight and at the model's output.
 
     Raises CheckpointError for an unknown layer, RecipeError when the treatment does not fit, UserError for a bad text.
     Where the model cannot be run, or is too large to be kept loaded, there is no KL, and the notes say why.

@@ -45,8 +45,8 @@ class Stretch(Transform):
 
 
 @dataclass(frozen=True)
-class Watch(Stretch):
-    key: ClassVar[str] = "watch"
+class Probe(Stretch):
+    key: ClassVar[str] = "probe"
     reach: ClassVar[Literal["network", "block"]] = "block"
 
 
@@ -66,7 +66,7 @@ class Picky(Solver):
 @pytest.fixture
 def transforms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TRANSFORMS, "stretch", Stretch)
-    monkeypatch.setitem(TRANSFORMS, "watch", Watch)
+    monkeypatch.setitem(TRANSFORMS, "probe", Probe)
 
 
 def refused(text: str) -> RecipeError:
@@ -90,7 +90,7 @@ polishes = st.lists(
 surgeries = st.lists(
     st.frozensets(st.integers(0, 99), max_size=4).map(lambda blocks: DropBlocks(tuple(sorted(blocks)))), max_size=2
 ).map(tuple)
-stretches = st.one_of(st.builds(kind, st.floats(0, 1)) for kind in (Stretch, Watch))
+stretches = st.one_of(st.builds(kind, st.floats(0, 1)) for kind in (Stretch, Probe))
 activations = st.builds(
     Activations,
     st.sampled_from(["int8", "fp8"]),
@@ -113,13 +113,13 @@ def test_yaml_and_back_keeps_every_section(
     recipe = Recipe(rules, "name", "words", 3, calibration, stretched, surgery, tuning)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(TRANSFORMS, "stretch", Stretch)
-        patch.setitem(TRANSFORMS, "watch", Watch)
+        patch.setitem(TRANSFORMS, "probe", Probe)
         again = parse_recipe(recipe.to_yaml(), where="x")
     assert again == recipe
     assert again.digest == recipe.digest
 
 
-def test_sections_at_their_usual_values_are_left_out() -> None:
+def test_sections_at_their_defaults_are_left_out() -> None:
     assert set(Recipe(RULES).to_mapping()) == {"benchvise", "seed", "rules"}
     mapping = Recipe(RULES, calibration=Calibration(windows=32)).to_mapping()
     assert mapping["calibration"] == {"windows": 32}
@@ -131,9 +131,9 @@ def test_every_section_counts_in_the_digest() -> None:
     others = [
         replace(recipe, calibration=Calibration(windows=32)),
         replace(recipe, transforms=(Stretch(),)),
-        replace(recipe, transforms=(Watch(),)),
-        replace(recipe, transforms=(Stretch(), Watch())),
-        replace(recipe, transforms=(Watch(), Stretch())),
+        replace(recipe, transforms=(Probe(),)),
+        replace(recipe, transforms=(Stretch(), Probe())),
+        replace(recipe, transforms=(Probe(), Stretch())),
         replace(recipe, tuning=(Polish(),)),
         replace(recipe, surgery=(DropBlocks((1,)),)),
     ]
@@ -193,7 +193,7 @@ def test_a_solver_that_cannot_serve_the_scheme_is_refused_before_anything_runs()
         (Recipe(RULES), False),
         (Recipe(RULES, calibration=Calibration(windows=3)), False),
         (Recipe(RULES, transforms=(Stretch(),)), False),
-        (Recipe(RULES, transforms=(Stretch(), Watch())), True),
+        (Recipe(RULES, transforms=(Stretch(), Probe())), True),
         (Recipe(RULES, tuning=(Polish(),)), True),
         (Recipe((Rule(("linears",), replace(INT4, solver=Picky())),)), True),
         (Recipe((Rule(("linears",), replace(INT4, solver=Nearest(True, importance=True))),)), True),
@@ -222,13 +222,13 @@ def test_edits_of_one_section_keep_the_others() -> None:
     recipe = Recipe(RULES, "preset", "words", 7)
     recipe = set_calibration(recipe, Calibration("mine.txt"))
     assert recipe.name == "preset"  # the text is the person's, the methods are still the preset's
-    recipe = set_transforms(recipe, [Stretch(), Watch()])
+    recipe = set_transforms(recipe, [Stretch(), Probe()])
     assert (recipe.name, recipe.description) == ("", "")
     recipe = set_tuning(recipe, [Polish(steps=3)])
     linear = next(layer for layer in checkpoint().layers if layer.kind == "linear")
     recipe = treat(recipe, [linear], [Treatment(Integer(8))])
     assert recipe.calibration == Calibration("mine.txt")
-    assert recipe.transforms == (Stretch(), Watch())
+    assert recipe.transforms == (Stretch(), Probe())
     assert recipe.tuning == (Polish(steps=3),)
     assert recipe.seed == 7
     assert set_surgery(recipe, [DropBlocks((1,))]).surgery == (DropBlocks((1,)),)

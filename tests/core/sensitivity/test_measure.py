@@ -118,7 +118,7 @@ def test_one_expert_alone_equals_a_checkpoint_with_that_expert_compressed(tmp_pa
     assert found > 0
 
 
-def test_more_bits_do_less_damage(tmp_path: Path) -> None:
+def test_more_bits_increase_kl_less(tmp_path: Path) -> None:
     cells = measure_sensitivity(request(tmp_path, INT3, INT8), NullProgress()).cells
     kl = {(cell.layer, cell.treatment): cell.kl for cell in cells}
     assert all(kl[name, INT8.tag] < kl[name, INT3.tag] / 20 for name in LAYERS)
@@ -275,7 +275,7 @@ def test_sparing_one_is_what_the_others_leave(tmp_path: Path) -> None:
         assert found[name] == pytest.approx(max(0.0, kl(LAYERS) - kl(others)), rel=1e-3, abs=1e-6)
 
 
-def test_foretold_damages_rank_as_measured_ones(tmp_path: Path) -> None:
+def test_estimates_rank_as_measured_ones(tmp_path: Path) -> None:
     treatments = (INT3, INT8, Treatment(Integer(bits=5, granularity="channel")), Treatment(Integer(bits=2)))
     ask = MeasureSensitivity(str(SAMPLE), "", treatments, (), 4, 64, str(tmp_path), method="fisher")
     estimated = measure_sensitivity(ask, NullProgress())
@@ -288,7 +288,7 @@ def test_foretold_damages_rank_as_measured_ones(tmp_path: Path) -> None:
     assert expected > 0.9
 
 
-def test_with_little_time_the_rest_is_foretold(tmp_path: Path) -> None:
+def test_with_little_time_the_rest_is_estimated(tmp_path: Path) -> None:
     ask = MeasureSensitivity(str(SAMPLE), "", (INT3, INT8), (), 2, 32, str(tmp_path), method="auto", seconds=0.0)
     found = measure_sensitivity(ask, NullProgress())
     assert len(found.cells) == 2 * 35
@@ -334,7 +334,7 @@ def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
         measure_sensitivity(replace(request(tmp_path, INT3), method="guess"), NullProgress())
 
 
-def test_a_layer_that_breaks_the_model_has_infinite_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_that_breaks_the_model_has_infinite_kl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     true = TreatedLayers.of
 
     def broken(self: TreatedLayers, layer: Layer, treatment: Treatment, progress: Progress) -> Treated:
