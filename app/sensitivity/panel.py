@@ -48,7 +48,7 @@ class SensitivityPanel(PlotPanel):
         self.order = self.controls.choice(
             "Sort by",
             "The order of the layers from left to right",
-            (("Depth", BY_ORDER), ("Role", BY_ROLE), ("LayerSensitivity", BY_DAMAGE)),
+            (("Depth", BY_ORDER), ("Role", BY_ROLE), ("KL increase", BY_KL_INCREASE)),
         )
         self.filter_line = QLineEdit(placeholderText="Filter layers", clearButtonEnabled=True)
         self.filter_line.setAccessibleName("Filter the map")
