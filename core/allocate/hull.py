@@ -46,7 +46,7 @@ class Ladder:
         return np.maximum(least, 0.0)
 
     def price(self, step: int) -> float:
-        """LayerSensitivity won per unit of cost by a step; 0 behind the last."""
+        """KL increase saved per unit of cost by a step; 0 behind the last."""
         return float(self.won[step] / self.spent[step]) if step < len(self.spent) else 0.0
 
     def after(self, steps: int) -> Choice:
