@@ -21,7 +21,7 @@ class TextFound:
 class Surprise:
     """What a run will say when it comes to it. title: what it is about, as a sentence without its full stop.
 
-    kind: "transform" or "calibration". refuses: whether the run stops there.
+    kind: "surgery", "network", "transform", "calibration" or "learning". refuses: whether the run stops there.
     """
 
     kind: str

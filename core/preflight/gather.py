@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,11 +24,14 @@ from benchvise.core.export.export import may_be_written_by
 from benchvise.core.export.loader_modules import linear_modules
 from benchvise.core.export.targets.registry import target_of
 from benchvise.core.job.job import walks
+from benchvise.core.job.surgery_proof import prove_surgery
 from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.surgery import Surgery
 from benchvise.core.preflight.facts import Facts, Surprise, TextFound
 from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.requests import CheckRecipe
 from benchvise.core.protocol.results import Estimate
+from benchvise.core.recent import Recent
 from benchvise.core.recipe.fitting import is_routed_expert
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.runtime.architecture import architecture_of
@@ -37,6 +42,15 @@ from benchvise.core.workspace.workspace import Workspace
 
 ENDS_BYTES = 1 << 30
 """Float32 bytes around the blocks above which the network is not built for a check."""
+
+
+@dataclass(frozen=True)
+class _Proved:
+    refusal: UserError | None = None
+
+
+_PROVED: Recent[tuple[str, str, tuple[Surgery, ...]], _Proved] = Recent(8)
+"""By checkpoint, config and surgery: a panel asks again at every edit, and the network is built twice for an answer."""
 
 
 def gather(plan: Plan, request: CheckRecipe) -> Facts:
@@ -91,7 +105,11 @@ def _read(path: str, calibration: Calibration, seed: int, stamp: int) -> TextFou
 
 
 def _surprises(plan: Plan) -> Iterator[Surprise]:
-    """What the walk through the network would say, found by beginning it: no block is loaded, no layer is solved."""
+    """What the run would say of the network, found by beginning it: no block is loaded, no layer is solved."""
+    refusal = _refused_surgery(plan)
+    if refusal is not None:
+        yield Surprise("surgery", refusal.what, _sentences(refusal), refuses=True)
+        return
     if not walks(plan):
         return
     yield from _in_general(plan)
@@ -108,6 +126,31 @@ def _surprises(plan: Plan) -> Iterator[Surprise]:
         yield from _of_network(plan)
     except CheckpointError as error:
         yield Surprise("calibration", error.what, error.remedy, refuses=True)
+
+
+def _refused_surgery(plan: Plan) -> UserError | None:
+    """Why a run would not carry the recipe's surgery out; None when it would."""
+    if not plan.operated.changes:
+        return None
+    config = json.dumps(plan.source.config, sort_keys=True, default=str)
+    key = (checkpoint_identity(plan.source), config, plan.recipe.surgery)
+    known = _PROVED.take(key)
+    if known is None:
+        known = _proved(plan)
+    _PROVED.put(key, known)
+    return known.refusal
+
+
+def _proved(plan: Plan) -> _Proved:
+    try:
+        prove_surgery(plan.operated)
+    except UserError as error:
+        return _Proved(error)
+    return _Proved()
+
+
+def _sentences(error: UserError) -> str:
+    return f"{error.where}. {error.remedy}" if error.where else error.remedy
 
 
 def _ends_bytes(checkpoint: Checkpoint) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from benchvise.core.preflight import changes
@@ -60,7 +61,9 @@ def surprise_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
 
 
 def _without(plan: Plan, surprise: Surprise) -> Iterator[Fix]:
-    if surprise.kind == "transform" and surprise.refuses:
+    if surprise.kind == "surgery":
+        yield Fix("Leave surgery out", replace(plan.recipe, surgery=()))
+    elif surprise.kind == "transform" and surprise.refuses:
         yield Fix("Leave transforms out", set_transforms(plan.recipe, ()))
     elif surprise.layers:
         yield Fix("Leave their inputs as they are", changes.changed(plan, surprise.layers, changes.full_inputs))

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.engine import answer
 from benchvise.core.errors import RecipeError
 from benchvise.core.evaluate.evaluate import evaluate
 from benchvise.core.export.export import export
@@ -25,8 +26,10 @@ from benchvise.core.methods.drop_blocks import DropBlocks
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.polish import Polish
 from benchvise.core.methods.solver import Nearest
+from benchvise.core.preflight import gather
 from benchvise.core.progress import NullProgress
-from benchvise.core.protocol.requests import Evaluate, Export
+from benchvise.core.protocol.requests import CheckRecipe, Evaluate, Export
+from benchvise.core.protocol.results import Checked
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.surgery.operate import operate
@@ -168,6 +171,25 @@ def test_what_depends_on_the_number_of_a_block_is_refused_when_the_block_would_m
     prove_surgery(operate(checkpoint, (DropBlocks((4,)),)))
     with pytest.raises(RecipeError, match="scaling depends on the block's number"):
         prove_surgery(operate(checkpoint, (DropBlocks((0,)),)))
+
+
+def test_the_check_before_a_run_finds_what_the_run_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network is built for the first check of a surgery only."""
+    settings = NETWORKS["gpt2"][0] | {"scale_attn_by_inverse_layer_idx": True}
+    transformers.GPT2LMHeadModel(AutoConfig.for_model("gpt2", vocab_size=64, **settings)).save_pretrained(tmp_path)
+    rules = (Rule(("linears",), Treatment(Integer(8, granularity="channel"))),)
+    refused = CheckRecipe(str(tmp_path), Recipe(rules, surgery=(DropBlocks((0,)),)))
+    found = answer(refused, NullProgress())
+    assert isinstance(found, Checked)
+    assert not found.may_run
+    (finding,) = (each for each in found.findings if each.kind == "surgery")
+    assert "scaling depends on the block's number" in finding.title
+    assert [fix.recipe.surgery for fix in finding.fixes if fix.recipe] == [()]
+    with pytest.raises(RecipeError) as caught:
+        run_recipe(tmp_path, tmp_path / "space", refused.recipe)
+    assert caught.value.what == finding.title
+    monkeypatch.setattr(gather, "prove_surgery", lambda _: pytest.fail("built again"))
+    assert answer(refused, NullProgress()) == found
 
 
 def test_surgeries_follow_one_another(tmp_path: Path) -> None:
