@@ -26,8 +26,6 @@ from benchvise.core.blockwise.transforming import Transforms
 from benchvise.core.estimate.random_weights import StandInWeights
 from benchvise.core.estimate.rates import BlockRates, NetworkRates
 from benchvise.core.memory import PeakMemory, release_freed, rss_bytes
-from benchvise.core.methods.error_feedback import ErrorFeedback
-from benchvise.core.methods.learned_rounding import LearnedRounding
 from benchvise.core.methods.solver import Nearest
 from benchvise.core.progress import NullProgress
 from benchvise.core.recipe.plan import Plan, PlanRow
@@ -280,8 +278,7 @@ def affordable(rows: Sequence[PlanRow]) -> tuple[list[PlanRow], float]:
     for row in sorted(rows, key=lambda row: work[row.layer.name]):
         solver = tried(row).solver
         if chosen and spent + work[row.layer.name] > SOLVE_WORK:
-            cheap = replace(solver, start="nearest") if isinstance(solver, LearnedRounding) else None
-            solver = cheap or Nearest(clip_search=True, importance=True)
+            solver = solver.cheaper
         else:
             spent += work[row.layer.name]
         chosen.append(replace(row, treatment=replace(row.treatment, solver=solver)))
@@ -292,15 +289,12 @@ def affordable(rows: Sequence[PlanRow]) -> tuple[list[PlanRow], float]:
 
 def tried(row: PlanRow) -> Treatment:
     """The row's treatment as it is tried out: with few steps of learning, however many it asks for."""
-    solver = row.treatment.solver
-    if isinstance(solver, LearnedRounding):
-        return replace(row.treatment, solver=replace(solver, steps=STEPS))
-    return row.treatment
+    return replace(row.treatment, solver=row.treatment.solver.shortened(STEPS))
 
 
 def solving_work(row: PlanRow) -> float:
     """About how many multiplications solving the layer takes: those of its inputs' moments where they are factored."""
     outputs, inputs = row.layer.matrix_shape
-    if isinstance(row.treatment.solver.init_solver or row.treatment.solver, ErrorFeedback):
+    if row.treatment.solver.factors_moments:
         return inputs**3 + outputs * float(inputs) ** 2
     return 100.0 * outputs * inputs

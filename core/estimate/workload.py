@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchvise.core.blockwise.blockwise_run import compares
-from benchvise.core.methods.learned_rounding import LearnedRounding
 from benchvise.core.methods.tuning import Tuning
 from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.solvers.learned_rounding import probed_windows, probes
@@ -37,7 +36,7 @@ def streams_of(plan: Plan, *, learns: bool) -> int:
 
 def held_streams(plan: Plan, *, learns: bool) -> int:
     """How many are in memory at most: with what a block that is learned should give."""
-    learned = any(isinstance(row.treatment.solver, LearnedRounding) for row in plan.treated_rows)
+    learned = any(row.treatment.solver.learning is not None for row in plan.treated_rows)
     return streams_of(plan, learns=learns) + (1 if learns and learned else 0)
 
 
@@ -56,13 +55,13 @@ def learning_of(rows: Sequence[PlanRow], windows: int) -> tuple[Learning, ...]:
     solvers = {repr(row.treatment.solver): row.treatment.solver for row in rows}
     return tuple(
         Learning(
-            solver.steps,
-            min(windows, solver.batch_windows),
-            sum(probes(left, solver.steps) for left in range(1, solver.steps + 1)),
+            learning.steps,
+            min(windows, learning.batch_windows),
+            sum(probes(left, learning.steps) for left in range(1, learning.steps + 1)),
             len(probed_windows(windows)),
         )
         for solver in solvers.values()
-        if isinstance(solver, LearnedRounding)
+        if (learning := solver.learning) is not None
     )
 
 

@@ -95,6 +95,10 @@ class ErrorFeedback(Solver):
     )
 
     @property
+    def factors_moments(self) -> bool:
+        return True
+
+    @property
     def compensates(self) -> bool:
         return True
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
-from benchvise.core.methods.solver import Nearest, Need, Solver
+from benchvise.core.methods.solver import LearningSteps, Nearest, Need, Solver
 from benchvise.core.settings import setting
 
 
@@ -89,6 +89,17 @@ class LearnedRounding(Solver):
     @property
     def init_solver(self) -> Solver:
         return ErrorFeedback() if self.start == "error_feedback" else Nearest(clip_search=True, importance=True)
+
+    @property
+    def learning(self) -> LearningSteps:
+        return LearningSteps(self.steps, self.batch_windows)
+
+    def shortened(self, steps: int) -> LearnedRounding:
+        return replace(self, steps=steps)
+
+    @property
+    def cheaper(self) -> LearnedRounding:
+        return replace(self, start="nearest")
 
     @property
     def compares(self) -> bool:

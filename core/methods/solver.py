@@ -10,6 +10,15 @@ from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import setting
 
+
+@dataclass(frozen=True)
+class LearningSteps:
+    """Optimiser steps that a solver takes for a block, on batches of so many samples."""
+
+    steps: int
+    batch_windows: int
+
+
 Need = Literal["weights", "inputs", "block"]
 """What a solver has to see: the weight alone, the layer's inputs on calibration text, or its whole block at work."""
 
@@ -50,6 +59,25 @@ class Solver(ABC):
     def init_solver(self) -> Solver | None:
         """The solver of single layers whose codes a solver of blocks starts from; None for solvers of single layers."""
         return None
+
+    @property
+    def factors_moments(self) -> bool:
+        """Whether the second moments of a layer's inputs are factored, which takes the cube of their number."""
+        return self.init_solver is not None and self.init_solver.factors_moments
+
+    @property
+    def learning(self) -> LearningSteps | None:
+        """What the solver learns in a block; None for one that takes no optimiser steps."""
+        return None
+
+    def shortened(self, steps: int) -> Solver:  # noqa: ARG002 - only learning has steps
+        """The solver with so many optimiser steps, to be tried out."""
+        return self
+
+    @property
+    def cheaper(self) -> Solver:
+        """What goes through the same parts of a job and takes little time to solve a layer, to be tried out instead."""
+        return Nearest(clip_search=True, importance=True)
 
     @property
     def randomised(self) -> bool:

@@ -27,8 +27,6 @@ ALLOWED: dict[str, str] = {
     "core/preflight/changes.py": "fixes are made of named schemes",
     "core/preflight/loading.py": "fixes for integers",
     "core/preflight/converters.py": "types of other programs described by scheme",
-    "core/estimate/workload.py": "work of the solver that learns",
-    "core/estimate/block_benchmark.py": "work of the solvers that learn and feed back",
 }
 """By file, why it still asks."""
 

@@ -1,19 +1,18 @@
-"""Tuned jobs that are killed: `python tuning_interruptions.py CHECKPOINT FOLDER` prints what became of each as JSON.
+"""A tuned job in a process of its own: `python tuning_interruptions.py CHECKPOINT WORKSPACE STEP`.
 
-Run as a program of its own, which loads torch once and forks for every death, before any thread of torch has started.
+It writes every step that it hears of to WORKSPACE.steps, and kills itself at optimiser step STEP.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-import transformers.conversion_mapping
-import transformers.models.llama.modeling_llama
-import transformers.tokenization_utils_tokenizers  # noqa: F401 - loaded once, before the forks
 
 from benchvise.core.job.job import compress
 from benchvise.core.methods.drop_blocks import DropBlocks
@@ -22,83 +21,50 @@ from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.requests import Compress
 from benchvise.core.protocol.results import LayerCompressed, TuningStep
 from benchvise.core.tuning import state
-from benchvise.core.workspace import journal
 from tests.core.blockwise.calibrated_models import recipe
 from tests.core.job.compress_samples import timeless
-from tests.core.job.interruptions import die, forked
 
 STEPS = 6
 LAYERS = 14
 
 
 class Steps(NullProgress):
-    """Remembers the steps of each stage that it is told, and dies behind one of them."""
+    """Writes down the steps that it is told, and the layers that are computed; dies behind a step."""
 
-    def __init__(self, fatal: tuple[str, int] = ("", -1)) -> None:
-        self.fatal = fatal
-        self.steps: list[tuple[str, int]] = []
-        self.computed: list[str] = []
+    def __init__(self, log: Path, fatal: int = 0) -> None:
+        self._log = log
+        self._fatal = fatal
+        self._last = 0
 
     def result(self, record: object) -> None:
         if isinstance(record, TuningStep) and record.loss is not None:
-            self.steps.append((record.method, record.step))
+            self._last = record.step
+            self._write(["step", record.step])
         if isinstance(record, LayerCompressed) and not record.resumed:
-            self.computed.append(record.name)
+            self._write(["layer", record.name])
 
     def advance(self, units: int) -> None:  # noqa: ARG002
-        if self.steps and self.steps[-1] == self.fatal:
-            die()
+        if self._fatal and self._last == self._fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _write(self, entry: list[object]) -> None:
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
 
 
-def asked_request(checkpoint: Path, workspace: Path, *, resume: bool) -> Compress:
-    """One block of three leaves; the others are learned from text, then polished twice."""
+def run(checkpoint: Path, workspace: Path, progress: Steps) -> None:
+    """Resume the job, or begin it: one block of three leaves, the others are learned from text, then polished twice.
+
+    What it gave is written to WORKSPACE.json.
+    """
     twice = (Polish(steps=STEPS, batch_windows=2), Polish(steps=3, batch_windows=3, learning_rate=5e-4))
     asked = replace(recipe(), surgery=(DropBlocks((1,)),), tuning=twice)
-    return Compress(str(checkpoint), asked, str(workspace), resume=resume)
-
-
-def run(checkpoint: Path, workspace: Path, progress: Steps, *, resume: bool) -> None:
-    torch.set_num_threads(1)
-    state.SAVE_SECONDS = 0.0
-    found = compress(asked_request(checkpoint, workspace, resume=resume), progress)
-    answer = {"run": asdict(timeless(found)), "steps": progress.steps, "computed": progress.computed}
-    workspace.with_suffix(".json").write_text(json.dumps(answer))
-
-
-def dies_in_journal(count: int) -> None:
-    """So many lines are written; the record of the next one is there already."""
-    left, append = [count], journal.append
-
-    def appended(path: Path, entry: journal.JournalEntry) -> None:
-        if not left[0]:
-            die()
-        left[0] -= 1
-        append(path, entry)
-
-    journal.append = appended
-
-
-def main(checkpoint: Path, folder: Path) -> None:
-    found = {}
-    assert forked(lambda: run(checkpoint, folder / "undisturbed", Steps(), resume=False)) == 0
-    found["undisturbed"] = json.loads((folder / "undisturbed.json").read_text())
-    deaths = {
-        "step 4": lambda: run(checkpoint, folder / "step 4", Steps(("polish", 4)), resume=False),
-        "first commit": lambda: (
-            dies_in_journal(LAYERS + 5),
-            run(checkpoint, folder / "first commit", Steps(), resume=False),
-        ),
-        "second commit": lambda: (
-            dies_in_journal(LAYERS + LAYERS + 5 + 3),
-            run(checkpoint, folder / "second commit", Steps(), resume=False),
-        ),
-    }
-    for name, death in deaths.items():
-        died = forked(death)
-        resumed = forked(lambda name=name: run(checkpoint, folder / name, Steps(), resume=True))
-        found[name] = {"died": died, "exit": resumed, **json.loads((folder / f"{name}.json").read_text())}
-    print(json.dumps(found))
+    found = compress(Compress(str(checkpoint), asked, str(workspace), resume=True), progress)
+    workspace.with_suffix(".json").write_text(json.dumps(asdict(timeless(found))), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    torch.set_num_threads(1)
+    state.SAVE_SECONDS = 0.0
+    target = Path(sys.argv[2])
+    run(Path(sys.argv[1]), target, Steps(target.with_suffix(".steps"), int(sys.argv[3])))
