@@ -19,7 +19,7 @@ class Arguments:
 
 
 class Run(Protocol):
-    """Hidden states (or ids) pushed through a module, whose parts can be watched meanwhile."""
+    """Hidden states (or ids) pushed through a module, whose parts can be observed meanwhile."""
 
     @property
     def module(self) -> nn.Module: ...

@@ -17,7 +17,7 @@ from benchvise.core.blockwise.input_hooks import InputHook, in_order
 from benchvise.core.blockwise.nonfinite import first_not_finite, not_finite
 from benchvise.core.blockwise.observed_layers import ObservedLayers, observed_layers
 from benchvise.core.blockwise.statistics import Collector, Learned, NotFinite, Stream, Wanted, finite
-from benchvise.core.blockwise.sub_progress import Share
+from benchvise.core.blockwise.sub_progress import SubProgress
 from benchvise.core.compress.whole_matrix import solve_matrix
 from benchvise.core.errors import CheckpointError
 from benchvise.core.recipe.plan import PlanRow
@@ -43,7 +43,7 @@ class BlockSolving:
         run: BlockRun,
         shown: Tensor,
         original: Stream | None,
-        share: Share,
+        sub_progress: SubProgress,
     ) -> None:
         self._job = job
         self._batching = batching
@@ -52,7 +52,7 @@ class BlockSolving:
         self._shown = Stream(run, shown)
         self._original = original
         self._staged = job.recipe.calibration.inputs == "compressed"
-        self._share = share
+        self._share = sub_progress
         self._initial: dict[str, _Initial] = {}
 
     def carry_out(self, rows: Sequence[PlanRow], *, onward: bool) -> None:
@@ -68,34 +68,34 @@ class BlockSolving:
     def _carry_out(self, rows: Sequence[PlanRow], *, onward: bool) -> None:
         run, hidden = self._run, self._shown.hidden
         inside = partial(self._job.network.name_inside, self._index)
-        watched = observed_layers(self._job.network.model, rows, compared=self._original is not None, inside=inside)
+        observed = observed_layers(self._job.network.model, rows, compared=self._original is not None, inside=inside)
         with torch.no_grad():
-            taps = with_memory(lambda: in_order(run.module, watched.taps, lambda: run(hidden[:1])))
-        together = self._together(rows, watched)
+            taps = with_memory(lambda: in_order(run.module, observed.taps, lambda: run(hidden[:1])))
+        together = self._together(rows, observed)
         alone = [row for row in rows if row not in together]
         fractions = (0.1, 0.1, 0.8) if together else (0.5, 0.5, 0.0)
         self._passes, self._solving, self._whole = (self._share.part(fraction) for fraction in fractions)
         self._passes.start(((len(taps) if self._staged else 0) + 2) * len(hidden), "windows")
         self._solving.start(sum(row.layer.parameters for row in alone), "weights")
         if self._staged:
-            self._in_stages(alone, together, watched, taps)
+            self._in_stages(alone, together, observed, taps)
             for stream in (self._original, self._shown):
                 if stream is not None and onward:
                     self._advance(stream)
         else:
-            self._at_once(alone, together, watched, taps, onward=onward)
+            self._at_once(alone, together, observed, taps, onward=onward)
 
     def _in_stages(
-        self, alone: Sequence[PlanRow], together: Sequence[PlanRow], watched: ObservedLayers, taps: Sequence[InputHook]
+        self, alone: Sequence[PlanRow], together: Sequence[PlanRow], observed: ObservedLayers, taps: Sequence[InputHook]
     ) -> None:
         seen = {name for tap in taps for name in tap.names}
-        self._solve([row for row in alone if row.layer.name not in seen], Learned(), watched)
+        self._solve([row for row in alone if row.layer.name not in seen], Learned(), observed)
         begun: list[BlockLayer] = []
         for tap in taps:
             stage = [row for row in (*alone, *together) if row.layer.name in tap.names]
             if stage:
-                learned = self._collect((tap,), watched.wanted.only(_names(stage)))
-                self._solve([row for row in stage if row not in together], learned, watched)
+                learned = self._collect((tap,), observed.wanted.only(_names(stage)))
+                self._solve([row for row in stage if row not in together], learned, observed)
                 begun += self._begin([row for row in stage if row in together], learned)
         if together:
             if self._original is None:
@@ -106,7 +106,7 @@ class BlockSolving:
         self,
         alone: Sequence[PlanRow],
         together: Sequence[PlanRow],
-        watched: ObservedLayers,
+        observed: ObservedLayers,
         taps: Sequence[InputHook],
         *,
         onward: bool,
@@ -115,9 +115,9 @@ class BlockSolving:
         outputs = None
         if not whole and (onward or together):
             outputs = torch.empty_like(hidden) if together else hidden
-        learned = self._collect(taps, watched.wanted, outputs)
+        learned = self._collect(taps, observed.wanted, outputs)
         targets = outputs if outputs is not None or not together else self._outputs(self._shown)
-        self._solve(alone, learned, watched)
+        self._solve(alone, learned, observed)
         if together and targets is not None:
             self._solve_block(together, self._begin(together, learned), targets)
         if outputs is not None and onward:
@@ -127,20 +127,20 @@ class BlockSolving:
         collector = Collector(taps, wanted, self._shown, self._original)
         return collector.run(self._batching, self._passes.advance, outputs)
 
-    def _solve(self, rows: Sequence[PlanRow], learned: Learned, watched: ObservedLayers) -> None:
-        blind = {name: f"solved from its weights alone: {why}" for name, why in watched.blind.items()}
+    def _solve(self, rows: Sequence[PlanRow], learned: Learned, observed: ObservedLayers) -> None:
+        alone = {name: f"solved from its weights alone: {why}" for name, why in observed.unobservable.items()}
         self._job.solve(
-            rows, learned.noting({name: blind[name] for name in _names(rows) & blind.keys()}), self._solving
+            rows, learned.noting({name: alone[name] for name in _names(rows) & alone.keys()}), self._solving
         )
 
-    def _together(self, rows: Sequence[PlanRow], watched: ObservedLayers) -> list[PlanRow]:
+    def _together(self, rows: Sequence[PlanRow], observed: ObservedLayers) -> list[PlanRow]:
         """The rows whose solver looks at the whole block."""
         return [
             row
             for row in rows
             if row.treatment.solver.needs(row.treatment.scheme) == "block"
             and functions_of(row.treatment.solver).block is not None
-            and row.layer.name not in watched.blind
+            and row.layer.name not in observed.unobservable
             and self._job.network.parameter_inside(self._index, row.layer) is not None
         ]
 

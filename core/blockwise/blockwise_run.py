@@ -14,7 +14,7 @@ from benchvise.core.blockwise.network import Network
 from benchvise.core.blockwise.recorder import Recorder
 from benchvise.core.blockwise.run_blocks import BlockwiseStage, HiddenStates
 from benchvise.core.blockwise.state import State, StateFile
-from benchvise.core.blockwise.sub_progress import Share
+from benchvise.core.blockwise.sub_progress import SubProgress
 from benchvise.core.blockwise.transforming import Transforms
 from benchvise.core.checkpoint.identity import checkpoint_identity
 from benchvise.core.progress import Progress
@@ -70,7 +70,7 @@ class BlockwiseRun:
         walk = BlockwiseStage(job, transforms, streams, ends.batching)
         for index in range(0 if state is None else state.stage, network.count):
             onward = index + 1 < network.count or bool(ends.behind)
-            walk.block(index, blocks[index], Share(self._progress, sizes[index]), onward=onward)
+            walk.block(index, blocks[index], SubProgress(self._progress, sizes[index]), onward=onward)
             self._state.save(State(index + 1, walk.streams.named()))
         if state is None or state.stage <= network.count:
             ends.solve_behind(walk.streams)
@@ -109,7 +109,7 @@ class BlockwiseRun:
         return HiddenStates(hidden.get("original"), hidden.get("compressed"))
 
     def _taken_up(self, parts: Sequence[Sequence[PlanRow]]) -> State | None:
-        """The state to go on from, or None. parts: the rows before the blocks, of each block, and behind them."""
+        """The state to resume from, or None. parts: the rows before the blocks, of each block, and behind them."""
         state = self._state.load()
         if state is None:
             return None

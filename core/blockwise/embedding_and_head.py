@@ -16,7 +16,7 @@ from benchvise.core.blockwise.nonfinite import not_finite
 from benchvise.core.blockwise.observed_layers import observed_layers
 from benchvise.core.blockwise.run_blocks import HiddenStates
 from benchvise.core.blockwise.statistics import Collector, Learned, NotFinite, Stream, finite
-from benchvise.core.blockwise.sub_progress import Share
+from benchvise.core.blockwise.sub_progress import SubProgress
 from benchvise.core.recipe.plan import PlanRow
 
 
@@ -34,13 +34,13 @@ class EmbeddingAndHead:
         self.nbytes = sum(row.layer.nbytes for row in rows)
         self._entrance = EndRun(job.network.model, job.network.enter)
         self._exit = EndRun(job.network.model, job.network.leave)
-        self._blind: dict[str, str] = {}
+        self._unobservable: dict[str, str] = {}
         taps: tuple[InputHook, ...] = ()
         if self._ids is not None and rows:
-            watched = observed_layers(job.network.model, rows)
-            self._blind = watched.blind
+            observed = observed_layers(job.network.model, rows)
+            self._unobservable = observed.unobservable
             first = self._ids[:1]
-            taps = in_order(job.network.model, watched.taps, lambda: job.network.enter(first))
+            taps = in_order(job.network.model, observed.taps, lambda: job.network.enter(first))
         behind = {name for tap in taps if not tap.calls for name in tap.names}
         self._taps = taps
         self.before = [row for row in rows if row.layer.name not in behind]
@@ -77,19 +77,19 @@ class EmbeddingAndHead:
     def _solve(self, rows: Sequence[PlanRow], shown: Stream | None, original: Stream | None) -> None:
         if not rows:
             return
-        share = Share(self._job.progress, sum(row.layer.nbytes for row in rows))
-        passes, solving = share.part(0.5), share.part(0.5)
+        sub_progress = SubProgress(self._job.progress, sum(row.layer.nbytes for row in rows))
+        passes, solving = sub_progress.part(0.5), sub_progress.part(0.5)
         learned = Learned()
         if shown is not None:
-            watched = observed_layers(self._job.network.model, rows, compared=original is not None)
+            observed = observed_layers(self._job.network.model, rows, compared=original is not None)
             passes.start(len(shown.hidden), "windows")
-            taps = in_order(shown.run.module, watched.taps, lambda: shown.run(shown.hidden[:1]))
+            taps = in_order(shown.run.module, observed.taps, lambda: shown.run(shown.hidden[:1]))
             try:
-                learned = Collector(taps, watched.wanted, shown, original).run(self.batching, passes.advance)
+                learned = Collector(taps, observed.wanted, shown, original).run(self.batching, passes.advance)
             except NotFinite as error:
                 raise not_finite(f"the last norm, on the way to {error}") from error
-        blind = {name: f"solved from its weights alone: {why}" for name, why in self._blind.items()}
+        alone = {name: f"solved from its weights alone: {why}" for name, why in self._unobservable.items()}
         names = {row.layer.name for row in rows}
         solving.start(sum(row.layer.parameters for row in rows), "weights")
-        self._job.solve(rows, learned.noting({name: why for name, why in blind.items() if name in names}), solving)
-        share.finish()
+        self._job.solve(rows, learned.noting({name: why for name, why in alone.items() if name in names}), solving)
+        sub_progress.finish()

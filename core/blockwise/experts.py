@@ -1,8 +1,8 @@
 """What the experts of a mixture are fed: each expert's inputs, from the tokens routed to it.
 
 The module that holds all experts is called once with all tokens and the router's choice, so that no expert can be
-watched alone. Its call is taken apart here: the tokens of an expert enter its gate and up matrices, and what these make
-of them, as they are at the time, enters its down matrix.
+observed alone. Its call is taken apart here: the tokens of an expert enter its gate and up matrices, and what these
+make of them, as they are at the time, enters its down matrix.
 
 Experts that saw fewer tokens than their matrix has inputs, so that their own moments are singular, follow this rule:
   no token       the moments of all experts of the module, over every token in every expert that it was routed to;

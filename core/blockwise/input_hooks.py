@@ -1,4 +1,4 @@
-"""Where the inputs of layers can be watched while a block runs, and the order in which that happens."""
+"""Where the inputs of layers can be observed while a block runs, and the order in which that happens."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class InputHook:
 
 
 @dataclass(frozen=True)
-class Watched:
+class Observed:
     """Per tap what it saw, call by call; and what the block gave, None when it was stopped before."""
 
     inputs: tuple[tuple[Inputs, ...], ...]
@@ -88,7 +88,7 @@ def in_order(root: nn.Module, taps: Sequence[InputHook], run: Callable[[], objec
     return tuple(joined.values())
 
 
-def watch(root: nn.Module, taps: Sequence[InputHook], run: Callable[[], Tensor], *, to_end: bool) -> Watched:
+def observe(root: nn.Module, taps: Sequence[InputHook], run: Callable[[], Tensor], *, to_end: bool) -> Observed:
     """Run a block once, which gives float32 [windows, tokens, width], and keep what the hooks see.
 
     Unless `to_end`, stop as soon as all of them have seen all.
@@ -113,7 +113,7 @@ def watch(root: nn.Module, taps: Sequence[InputHook], run: Callable[[], Tensor],
             output = run()
         except _SeenAll:
             output = None
-    return Watched(tuple(map(tuple, found)), output)
+    return Observed(tuple(map(tuple, found)), output)
 
 
 @contextmanager

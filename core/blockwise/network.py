@@ -177,7 +177,7 @@ class Network:
         return self._arguments[key]
 
     def _any_ids(self, windows: int, tokens: int) -> Tensor:
-        """Ids that are all alike: what they are was found to make no difference."""
+        """Ids that are all equal: what they are was found to make no difference."""
         return torch.ones(windows, tokens, dtype=torch.int64)
 
     def _forward(self, ids: Tensor) -> Any:
@@ -206,8 +206,8 @@ class Network:
         except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError):
             return False
         chained = all(torch.equal(after, before + 1.0) for (before, _), (after, _) in pairwise(other))
-        alike = all(_alike(a, b) for (_, a), (_, b) in zip(plain, other, strict=True))
-        return len(plain) == self.count and chained and alike
+        equal = all(_equal(a, b) for (_, a), (_, b) in zip(plain, other, strict=True))
+        return len(plain) == self.count and chained and equal
 
     def _rest_of_output(self) -> tuple[Any, ...] | None:
         """What a block returns after its hidden state; None when it returns nothing but that."""
@@ -277,14 +277,14 @@ def layers_inside(model: nn.Module, layers: tuple[Layer, ...], path: str) -> dic
     return found
 
 
-def _alike(one: Any, other: Any) -> bool:
+def _equal(one: Any, other: Any) -> bool:
     """Whether two arguments hold the same, as far as tensors go."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return torch.equal(one, other)
     if isinstance(one, Arguments) and isinstance(other, Arguments):
-        return _alike(one.args, other.args) and _alike(one.kwargs, other.kwargs)
+        return _equal(one.args, other.args) and _equal(one.kwargs, other.kwargs)
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
-        return len(one) == len(other) and all(map(_alike, one, other))
+        return len(one) == len(other) and all(map(_equal, one, other))
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
     return isinstance(one, Tensor) == isinstance(other, Tensor)

@@ -44,7 +44,7 @@ def _first(run: Run, window: Tensor) -> str | None:
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             bad.append(name)
 
-    handles = [_watched(module, name, look) for name, module in run.module.named_modules() if name]
+    handles = [_observed(module, name, look) for name, module in run.module.named_modules() if name]
     try:
         look("", run(window))
     finally:
@@ -53,5 +53,5 @@ def _first(run: Run, window: Tensor) -> str | None:
     return bad[0] if bad else None
 
 
-def _watched(module: nn.Module, name: str, look: Any) -> Any:
+def _observed(module: nn.Module, name: str, look: Any) -> Any:
     return module.register_forward_hook(lambda _module, _inputs, output: look(name, output))

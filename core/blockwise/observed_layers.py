@@ -1,4 +1,4 @@
-"""Which layers of a block can be watched at work, and what is to be learned about each."""
+"""Which layers of a block can be observed at work, and what is to be learned about each."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class ObservedLayers:
 
     taps:   where the inputs of the layers that have something to learn can be seen, in no order yet.
     wanted: what is to be learned there.
-    blind:  by a layer's name, why its inputs cannot be seen although its treatment asks for them.
+    unobservable: by a layer's name, why its inputs cannot be seen although its treatment asks for them.
     """
 
     taps: tuple[InputHook, ...]
     wanted: Wanted
-    blind: dict[str, str]
+    unobservable: dict[str, str]
 
 
 def observed_layers(
@@ -44,7 +44,7 @@ def observed_layers(
     """
     taps: dict[str, InputHook] = {}
     experts: dict[str, dict[str, ExpertPlace]] = {}
-    blind: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for row in (row for row in rows if row.treatment.needs_calibration):
         name = row.layer.name
         place = expert_place(model, row.layer)
@@ -61,7 +61,7 @@ def observed_layers(
                 remedy="Add it to the rule's 'ignore', or choose dynamic scales.",
             )
         if reason:
-            blind[name] = reason
+            reasons[name] = reason
         else:
             path = inside(path)
             known = taps.get(path)
@@ -69,7 +69,7 @@ def observed_layers(
     mixtures = [
         tap for path, places in experts.items() for tap in expert_hooks(model.get_submodule(path), inside(path), places)
     ]
-    return ObservedLayers((*taps.values(), *mixtures), _wanted(rows, blind, compared=compared), blind)
+    return ObservedLayers((*taps.values(), *mixtures), _wanted(rows, reasons, compared=compared), reasons)
 
 
 def _module(model: nn.Module, row: PlanRow) -> tuple[str, str]:
@@ -81,8 +81,8 @@ def _module(model: nn.Module, row: PlanRow) -> tuple[str, str]:
     return path, unobservable(model.get_submodule(path), row.layer.matrix_shape[1])
 
 
-def _wanted(rows: Sequence[PlanRow], blind: dict[str, str], *, compared: bool) -> Wanted:
-    seen = [row for row in rows if row.layer.name not in blind]
+def _wanted(rows: Sequence[PlanRow], reasons: dict[str, str], *, compared: bool) -> Wanted:
+    seen = [row for row in rows if row.layer.name not in reasons]
     needs = {row.layer.name: row.treatment.solver.needs(row.treatment.scheme) for row in seen}
     cross = (row.layer.name for row in seen if compared and row.treatment.solver.compares)
     observers = {row.layer.name: observer for row in seen if (observer := _observer(row)) is not None}

@@ -1,4 +1,4 @@
-"""The walk from block to block: each is transformed, watched, solved, and left for the next."""
+"""The way from block to block: each is transformed, observed, solved, and left for the next."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchvise.core.blockwise.block_solving import BlockSolving
 from benchvise.core.blockwise.context import BlockwiseJob
 from benchvise.core.blockwise.kept_layers import record_changed
 from benchvise.core.blockwise.statistics import Learned, Stream
-from benchvise.core.blockwise.sub_progress import Share
+from benchvise.core.blockwise.sub_progress import SubProgress
 from benchvise.core.blockwise.transforming import Transforms
 from benchvise.core.recipe.plan import PlanRow
 
@@ -50,7 +50,7 @@ class BlockwiseStage:
         self._batching = batching
         self.streams = streams
 
-    def block(self, index: int, rows: Sequence[PlanRow], share: Share, *, onward: bool) -> None:
+    def block(self, index: int, rows: Sequence[PlanRow], sub_progress: SubProgress, *, onward: bool) -> None:
         """Carry out block `index`, whose treated layers are `rows`.
 
         onward: whether anything behind it needs the hidden states. Raises CheckpointError for NaN and infinity.
@@ -68,13 +68,13 @@ class BlockwiseStage:
             inside = (layer for layer in layers if network.inside.get(layer.name) == index)
             record_changed(network, (layer for layer in inside if layer.name not in treated), self._job.recorder)
         if streams.shown is None:
-            share.start(sum(row.layer.parameters for row in rows), "weights")
-            self._job.solve(rows, Learned(), share)
+            sub_progress.start(sum(row.layer.parameters for row in rows), "weights")
+            self._job.solve(rows, Learned(), sub_progress)
         else:
-            solving = BlockSolving(self._job, self._batching, run, streams.shown, reference, share)
+            solving = BlockSolving(self._job, self._batching, run, streams.shown, reference, sub_progress)
             solving.carry_out(rows, onward=onward)
         network.drop(index)
-        share.finish()
+        sub_progress.finish()
 
     def _transform(self, index: int, rows: Sequence[PlanRow], run: BlockRun) -> None:
         hidden = self.streams.shown

@@ -12,7 +12,7 @@ from benchvise.core.activations.observers import Observer
 from benchvise.core.blockwise.batching import Batching
 from benchvise.core.blockwise.block_run import Run
 from benchvise.core.blockwise.experts import ExpertHook
-from benchvise.core.blockwise.input_hooks import InputHook, Inputs, Watched, watch
+from benchvise.core.blockwise.input_hooks import InputHook, Inputs, Observed, observe
 from benchvise.core.solvers.solution import InputStatistics
 
 
@@ -23,8 +23,8 @@ class Stream:
     run: Run
     hidden: Tensor
 
-    def watched(self, part: slice, taps: Sequence[InputHook], *, to_end: bool = False) -> Watched:
-        return watch(self.run.module, taps, lambda: self.run(self.hidden[part]), to_end=to_end)
+    def observe(self, part: slice, taps: Sequence[InputHook], *, to_end: bool = False) -> Observed:
+        return observe(self.run.module, taps, lambda: self.run(self.hidden[part]), to_end=to_end)
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class Collector:
         themselves. Raises NotFinite.
         """
 
-        def push(part: slice) -> tuple[Watched, Watched | None]:
-            beside = self._original.watched(part, self._beside) if self._original and self._beside else None
-            return self._stream.watched(part, self._taps, to_end=outputs is not None), beside
+        def push(part: slice) -> tuple[Observed, Observed | None]:
+            beside = self._original.observe(part, self._beside) if self._original and self._beside else None
+            return self._stream.observe(part, self._taps, to_end=outputs is not None), beside
 
-        def take(part: slice, found: tuple[Watched, Watched | None]) -> None:
+        def take(part: slice, found: tuple[Observed, Observed | None]) -> None:
             seen, beside = found
             self._add(seen, dict(zip(self._beside, beside.inputs, strict=True)) if beside is not None else {})
             if outputs is not None and seen.output is not None:
@@ -104,7 +104,7 @@ class Collector:
             batching.run(len(self._stream.hidden), push, take)
         return self._finished()
 
-    def _add(self, seen: Watched, beside: Mapping[InputHook, tuple[Inputs, ...]]) -> None:
+    def _add(self, seen: Observed, beside: Mapping[InputHook, tuple[Inputs, ...]]) -> None:
         for tap, calls in zip(self._taps, seen.inputs, strict=True):
             originals = beside.get(tap)
             for number, (names, rows) in enumerate(calls):

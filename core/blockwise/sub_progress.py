@@ -5,10 +5,10 @@ from __future__ import annotations
 from benchvise.core.progress import Progress
 
 
-class Share:
-    """Progress whose `start` and `advance` are in its own units, told to `parent` as a share of `units` of it.
+class SubProgress:
+    """Progress whose `start` and `advance` are in its own units, told to `parent` as a part of `units` of it.
 
-    Notes, results and cancelling go through. `finish` tells what is left, so that shares always add up.
+    Notes, results and cancelling go through. `finish` tells what is left, so that parts always add up.
     """
 
     def __init__(self, parent: Progress, units: int) -> None:
@@ -17,7 +17,7 @@ class Share:
         self._told = 0
         self._done = 0
         self._total = 1
-        self._parts: list[Share] = []
+        self._parts: list[SubProgress] = []
 
     def start(self, total: int, unit: str) -> None:  # noqa: ARG002 - the parent has its own
         """May be called again: what follows then counts in what is left."""
@@ -29,11 +29,11 @@ class Share:
         self._done = min(self._total, self._done + units)
         self._tell(self._units * self._done // self._total)
 
-    def part(self, fraction: float) -> Share:
-        """A share of so much of this share, which must have been split by `part` alone."""
+    def part(self, fraction: float) -> SubProgress:
+        """Progress of so much of this part, which must have been split by `part` alone."""
         units = min(int(self._units * fraction), self._units - self._told)
         self._told += units
-        self._parts.append(Share(self._parent, units))
+        self._parts.append(SubProgress(self._parent, units))
         return self._parts[-1]
 
     def finish(self) -> None:

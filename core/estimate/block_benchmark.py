@@ -1,4 +1,4 @@
-"""Parts of a walk tried out with its own code: one block of random weights, on a few windows and with a few steps."""
+"""Benchmark of a blockwise run's parts with its own code: one block of random weights, few windows, few steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchvise.core.blockwise.network import Network
 from benchvise.core.blockwise.recorder import Recorder
 from benchvise.core.blockwise.run_blocks import BlockwiseStage, HiddenStates
 from benchvise.core.blockwise.state import State, StateFile
-from benchvise.core.blockwise.sub_progress import Share
+from benchvise.core.blockwise.sub_progress import SubProgress
 from benchvise.core.blockwise.transforming import Transforms
 from benchvise.core.estimate.random_weights import StandInWeights
 from benchvise.core.estimate.rates import BlockRates, NetworkRates
@@ -39,11 +39,11 @@ STEPS = 6
 
 WARMING_WINDOWS = 2
 PASS_WORK = 2e11
-"""Multiplications that the passes of one rehearsal may take: seconds on an ordinary processor."""
+"""Multiplications that the passes of one benchmark may take: seconds on an ordinary processor."""
 
 SOLVE_WORK = 2e10
 STATE_BYTES = 32 << 20
-_USUAL_PASSES = 10
+_DEFAULT_PASSES = 10
 
 Clock = Callable[[], float]
 
@@ -60,12 +60,12 @@ class BenchmarkSize:
 def scale_for(plan: Plan, blocks: int, windows: int, tokens: int) -> BenchmarkSize:
     """A whole batch where a block of the plan's network is small, else as many windows as take seconds."""
     weights = plan.checkpoint.parameters / max(1, blocks)
-    affordable = int(PASS_WORK / (_USUAL_PASSES * max(1.0, weights) * tokens))
+    affordable = int(PASS_WORK / (_DEFAULT_PASSES * max(1.0, weights) * tokens))
     return BenchmarkSize(max(1, min(windows, BATCH_TOKENS // tokens, affordable)), tokens, windows)
 
 
 class BlockBenchmark:
-    """Tries out the parts of a plan's walk. What it writes lies in `folder`, which the caller removes.
+    """Tries out the parts of a plan's blockwise run. What it writes lies in `folder`, which the caller removes.
 
     drawn: names of layers outside the blocks that are needed with values: those that are treated or transformed.
     """
@@ -118,7 +118,7 @@ class BlockBenchmark:
         transforms = Transforms(self.plan.recipe, network, self._progress)
         first = self._block(network, index, chosen, transforms, min(WARMING_WINDOWS, self.scale.windows))
         found = self._block(network, index, chosen, transforms, self.scale.windows)
-        # What a transform finds out about one block serves all blocks that are made alike.
+        # What a transform finds out about one block serves all blocks that are similar.
         once = max(0.0, first.rest - found.rest) if transforms.some else 0.0
         widest = max((row.layer.matrix_shape[1] for row in rows), default=0) if factor > 1 else 0
         return replace(found, rest=found.rest * factor, once=once, nbytes=found.nbytes + 5 * 4 * widest**2)
@@ -151,8 +151,8 @@ class BlockBenchmark:
         plain = [replace(row, treatment=replace(row.treatment, solver=Nearest())) for row in rows]
         run, job = self._job(network)
         untouched = Transforms(replace(job.recipe, transforms=()), network, self._progress)
-        walk = BlockwiseStage(job, untouched, HiddenStates(), Batching(self.scale.tokens, self._progress))
-        walk.block(index, plain, Share(self._progress, 1), onward=False)
+        stage = BlockwiseStage(job, untouched, HiddenStates(), Batching(self.scale.tokens, self._progress))
+        stage.block(index, plain, SubProgress(self._progress, 1), onward=False)
         run.leave()
         return run
 
@@ -162,12 +162,12 @@ class BlockBenchmark:
         run, job = self._job(network)
         batching = _TimedBatching(self.scale.tokens, self._clock)
         streams = self._hidden(network, windows)
-        walk = BlockwiseStage(job, transforms, streams, batching)
+        stage = BlockwiseStage(job, transforms, streams, batching)
         stopwatch = StepTimer(self._clock)
         if streams.shown is not None:
             network.run(index).arguments(windows, self.scale.tokens)
         try:
-            seconds, added = self._measured(lambda: walk.block(index, rows, stopwatch, onward=True))
+            seconds, added = self._measured(lambda: stage.block(index, rows, stopwatch, onward=True))
         finally:
             run.leave()
         step, probe, learning = stopwatch.learning()
@@ -177,7 +177,7 @@ class BlockBenchmark:
 
     def _job(self, network: Network) -> tuple[RunRecord, BlockwiseJob]:
         run = self.workspace.new_run(self.plan)
-        recorder = Recorder(run, self.workspace, "rehearsal", self._progress)
+        recorder = Recorder(run, self.workspace, "block benchmark", self._progress)
         return run, BlockwiseJob(self.plan.recipe, network, recorder, {}, self._progress)
 
     def _hidden(self, network: Network, windows: int) -> HiddenStates:
@@ -212,7 +212,7 @@ class BlockBenchmark:
         rows = max(1, min(self.scale.of * hidden[0].nbytes, STATE_BYTES) // max(1, hidden[0].nbytes))
         kept = torch.zeros(rows, *hidden.shape[1:])
         self.workspace.path.mkdir(parents=True, exist_ok=True)
-        file = StateFile(self.workspace.path, "rehearsal")
+        file = StateFile(self.workspace.path, "block benchmark")
         started = self._clock()
         file.save(State(1, {"original": kept}))
         seconds = self._clock() - started
@@ -220,8 +220,8 @@ class BlockBenchmark:
         return seconds / kept.nbytes
 
 
-class StepTimer(Share):
-    """A share of nothing, which notes when each step of learning was done."""
+class StepTimer(SubProgress):
+    """Progress of nothing, which notes when each step of learning was done."""
 
     def __init__(self, clock: Clock, steps: list[float] | None = None) -> None:
         super().__init__(NullProgress(), 0)

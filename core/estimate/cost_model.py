@@ -80,7 +80,7 @@ class StreamingCostModel:
         self._workspace = Workspace(str(folder))
         self._progress = progress
 
-    def foresee(self) -> CostEstimate:
+    def estimate(self) -> CostEstimate:
         rows = self._plan.treated_rows
         self._workspace.layers.mkdir(parents=True, exist_ok=True)
         kinds: dict[str, list[PlanRow]] = {}
@@ -88,10 +88,10 @@ class StreamingCostModel:
             kinds.setdefault(layer_kind(row), []).append(row)
         self._progress.start(len(kinds), "trials")
         solving, added = 0.0, 0
-        for key, alike in kinds.items():
+        for key, similar in kinds.items():
             self._progress.check_cancelled()
-            found = self._rates.get(LayerRates, key, lambda row=alike[0]: self._try(row))  # type: ignore[misc]
-            solving += sum(found.seconds * row.layer.nbytes / max(1, found.nbytes) for row in alike)
+            found = self._rates.get(LayerRates, key, lambda row=similar[0]: self._try(row))  # type: ignore[misc]
+            solving += sum(found.seconds * row.layer.nbytes / max(1, found.nbytes) for row in similar)
             added = max(added, found.added)
             self._progress.advance(1)
         return CostEstimate((("layers", solving),), (("the layer at work", added),))
@@ -118,10 +118,10 @@ class BlockwiseCostModel:
             streams_of(plan, learns=self._learns),
         )
 
-    def foresee(self) -> CostEstimate:
+    def estimate(self) -> CostEstimate:
         walked = self._walk() if walks(self._plan) else None
         if walked is None:
-            alone = StreamingCostModel(self._plan, self._rates, self._folder, self._progress).foresee()
+            alone = StreamingCostModel(self._plan, self._rates, self._folder, self._progress).estimate()
             walked = replace(alone, seconds=(*self._reading, *alone.seconds))
         for step in self._plan.recipe.tuning:
             seconds, memory = self._tuning(step)
@@ -252,23 +252,23 @@ class BlockwiseCostModel:
 
     @cached_property
     def _network_rates(self) -> NetworkRates:
-        """Of the network as this plan's rehearsals need it."""
+        """Of the network as this plan's benchmarks need it."""
         treated = sorted(row.layer.name for row in self._outside_of(self._by_structure))
         return self._rates.get(NetworkRates, f"{self._model} {self._settings} {digest(treated)}", self._try_network)
 
     def _try_network(self) -> NetworkRates:
-        self._network, found = self._rehearsal.network(lambda network: self._chosen(network.inside))
+        self._network, found = self._benchmark.network(lambda network: self._chosen(network.inside))
         _WARMED.add(self._model)
         return found
 
     @cached_property
     def _network(self) -> Network:
-        network, _ = self._rehearsal.network(lambda network: self._chosen(network.inside))
+        network, _ = self._benchmark.network(lambda network: self._chosen(network.inside))
         _WARMED.add(self._model)
         return network
 
     @cached_property
-    def _rehearsal(self) -> BlockBenchmark:
+    def _benchmark(self) -> BlockBenchmark:
         return BlockBenchmark(self._plan, self._folder, self._scale)
 
     @cached_property
@@ -344,7 +344,7 @@ class BlockwiseCostModel:
         return self._rates.get(
             BlockRates,
             f"{self._model} {self._settings} {kind} {self._scale.windows}",
-            lambda: self._rehearsal.block(self._network, tried, self._blocks[tried]),
+            lambda: self._benchmark.block(self._network, tried, self._blocks[tried]),
         )
 
     def _polished(self, index: int, windows: int) -> PolishRates:
@@ -354,7 +354,7 @@ class BlockwiseCostModel:
             PolishRates,
             f"{self._model} {kind} {windows} of {self._calibrating.tokens}",
             lambda: polish_benchmark.benchmark_block(
-                self._rehearsal, self._network, tried, self._blocks[tried], windows
+                self._benchmark, self._network, tried, self._blocks[tried], windows
             ),
         )
 
@@ -367,7 +367,7 @@ class BlockwiseCostModel:
         return self._rates.get(
             BlockRates,
             f"ends {self._model} {self._settings} {digest(rows)} {self._scale.windows}",
-            lambda: self._rehearsal.ends(self._network, self._outside),
+            lambda: self._benchmark.ends(self._network, self._outside),
         )
 
 
@@ -376,7 +376,7 @@ _WARMED: set[str] = set()
 
 
 def learning_seconds(found: BlockRates, learning: Learning, scale: BenchmarkSize) -> float:
-    """Of one block, from a rehearsal on fewer windows: a step and a look take as long as the windows they see."""
+    """Of one block, from a benchmark on fewer windows: a step and a look take as long as the windows they see."""
     tried = max(1, min(learning.step_windows, scale.windows))
     looked = len(probed_windows(scale.windows))
     steps = learning.steps * found.step * learning.step_windows / tried

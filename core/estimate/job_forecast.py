@@ -37,9 +37,9 @@ def forecast_job(request: ForecastJob, progress: Progress) -> JobForecast:
     plan = make_plan(open_checkpoint(request.path), request.recipe)
     workspace, machine = Workspace(request.workspace), machine_key(compute_device())
     rates = KnownRates(workspace.job_rates_file(), machine)
-    with tempfile.TemporaryDirectory(prefix=".rehearsal-", dir=workspace.path) as folder:
+    with tempfile.TemporaryDirectory(prefix=".benchmark-", dir=workspace.path) as folder:
         kind = BlockwiseCostModel if walks(plan) or plan.calibration is not None else StreamingCostModel
-        found = kind(plan, rates, Path(folder), progress).foresee()
+        found = kind(plan, rates, Path(folder), progress).estimate()
         found = found.beginning(_beginning(request, Workspace(folder)))
     about = way_of(plan)
     seconds = sum(part for _, part in found.seconds)
@@ -85,7 +85,7 @@ def disk_bytes(plan: Plan, found: CostEstimate, request: ForecastJob) -> int:
 
 
 def way_of(plan: Plan) -> str:
-    """What makes jobs alike in time: solvers, transforms and polish, by their keys."""
+    """What makes jobs similar in time: solvers, transforms and polish, by their keys."""
     solvers = {row.treatment.solver.key for row in plan.treated_rows}
     transforms = [transform.key for transform in plan.recipe.transforms]
     tuning = [step.key for step in plan.recipe.tuning]

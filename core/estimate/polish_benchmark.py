@@ -28,13 +28,13 @@ WORKING_COPIES = 3
 
 
 def benchmark_block(
-    rehearsal: BlockBenchmark, network: Network, index: int, rows: Sequence[PlanRow], batch: int
+    benchmark: BlockBenchmark, network: Network, index: int, rows: Sequence[PlanRow], batch: int
 ) -> PolishRates:
     """Block `index`, whose treated layers are `rows`, with so many windows in a step."""
     started = time.perf_counter()
-    run = rehearsal.recorded(network, index, rows)
+    run = benchmark.recorded(network, index, rows)
     record = time.perf_counter() - started
-    checkpoint = rehearsal.plan.checkpoint
+    checkpoint = benchmark.plan.checkpoint
     treatments = {row.layer.name: row.treatment for row in rows}
     weights = RunWeights(checkpoint.path, OriginalWeights(checkpoint), treatments, run.layer_files)
     started = time.perf_counter()
@@ -43,7 +43,7 @@ def benchmark_block(
     layers = [layer for layer in checkpoint.layers if network.inside.get(layer.name) == index]
     parts = [part for layer in layers if (part := tuned_part(network.model, weights, layer)) is not None]
     block = _TunedBlock(network, index, parts)
-    hidden = torch.randn(batch, rehearsal.scale.tokens, _width(network), generator=torch.Generator().manual_seed(0))
+    hidden = torch.randn(batch, benchmark.scale.tokens, _width(network), generator=torch.Generator().manual_seed(0))
     block.step(hidden[:1])
     one, all_of_it = _seconds(lambda: block.step(hidden[:1])), _seconds(lambda: block.step(hidden))
     each = max(0.0, (all_of_it - one) / (batch - 1)) if batch > 1 else one

@@ -192,7 +192,7 @@ def _blind(plan: Plan, network: Network) -> Iterator[Surprise]:
     """Layers whose inputs cannot be seen although their treatment asks for them."""
     blind: dict[str, list[str]] = {}
     try:
-        for name, reason in observed_layers(network.model, plan.treated_rows).blind.items():
+        for name, reason in observed_layers(network.model, plan.treated_rows).unobservable.items():
             blind.setdefault(reason, []).append(name)
     except UserError as error:
         yield Surprise("calibration", error.what, error.remedy, (error.where,), refuses=True)

@@ -12,8 +12,6 @@ ALLOWED: dict[str, int] = {
     "app/shell": 1,
     "core": 2,
     "core/analysis": 16,
-    "core/blockwise": 55,
-    "core/estimate": 27,
     "core/evaluate": 1,
     "core/export": 5,
     "core/methods": 27,

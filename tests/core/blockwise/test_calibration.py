@@ -58,7 +58,7 @@ def test_the_shipped_text_and_json_lines(checkpoint: Checkpoint, tmp_path: Path)
     assert calibration_text(checkpoint, Calibration(str(lines), 3, 64), 0).ids.shape == (3, 64)
 
 
-def test_departures_are_noted(checkpoint: Checkpoint) -> None:
+def test_a_text_that_gives_less_is_noted(checkpoint: Checkpoint) -> None:
     found = calibration_text(checkpoint, Calibration(windows=2, window_tokens=4096), 0)
     assert found.ids.shape == (2, 128)
     assert "128 tokens instead of 4096" in found.notes[0]

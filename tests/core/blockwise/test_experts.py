@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchvise.core.blockwise import experts as room
 from benchvise.core.blockwise.experts import ExpertHook, expert_hooks, refusal
-from benchvise.core.blockwise.input_hooks import watch
+from benchvise.core.blockwise.input_hooks import observe
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.runtime.build import load_model
 from benchvise.core.runtime.experts import expert_places
@@ -46,9 +46,9 @@ class Sample:
             found: Tensor = self.model(IDS).logits
         return found
 
-    def watched(self, taps: tuple[ExpertHook, ...]) -> dict[str, Tensor]:
+    def rows_of(self, taps: tuple[ExpertHook, ...]) -> dict[str, Tensor]:
         """By name, the rows that the taps saw."""
-        seen = watch(self.model, taps, self.run, to_end=True).inputs
+        seen = observe(self.model, taps, self.run, to_end=True).inputs
         return {name: rows for calls in seen for names, rows in calls for name in names}
 
     def _slow(self, weights: OriginalWeights, stored: str, gate: str, up: str, down: str) -> dict[str, Tensor]:
@@ -78,30 +78,30 @@ def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_every_matrix_has_the_inputs_of_its_expert(sample: Sample) -> None:
     taps = expert_hooks(sample.model.get_submodule(sample.path), sample.path, sample.places)
     assert [len(tap.names) for tap in taps] == [8, 4]
-    rows = sample.watched(taps)
+    rows = sample.rows_of(taps)
     assert rows.keys() == sample.inputs.keys()
     for name, expected in sample.inputs.items():
         torch.testing.assert_close(rows[name].double(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_watching_changes_nothing(sample: Sample) -> None:
+def test_observing_changes_nothing(sample: Sample) -> None:
     taps = expert_hooks(sample.model.get_submodule(sample.path), sample.path, sample.places)
-    watched = watch(sample.model, taps, sample.run, to_end=True).output
-    assert watched is not None
-    assert torch.equal(watched, sample.run())
+    observed = observe(sample.model, taps, sample.run, to_end=True).output
+    assert observed is not None
+    assert torch.equal(observed, sample.run())
 
 
 def test_few_experts_at_a_time_give_the_same_and_the_rest_pooled(
     sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = sample.model.get_submodule(sample.path)
-    whole = sample.watched(expert_hooks(module, sample.path, sample.places))
+    whole = sample.rows_of(expert_hooks(module, sample.path, sample.places))
     monkeypatch.setattr(room, "MOMENT_BYTES", 2 * 4 * 16 * 16)
     taps = expert_hooks(module, sample.path, sample.places)
     assert all(len(tap.members) < 4 for tap in taps)
     assert sorted(name for tap in taps for name in tap.names) == sorted(sample.places)
     for tap in taps:
-        rows = sample.watched((tap,))
+        rows = sample.rows_of((tap,))
         others = rows.pop(tap.rest)
         assert all(torch.equal(whole[name], found) for name, found in rows.items())
         ours = sum(len(rows[names[0]]) for _, names in tap.members if names[0] in rows)

@@ -37,15 +37,15 @@ def learn(folder: Path, network: Network, *, original_scale: float | None = None
     rows = [
         row for row in make_plan(open_checkpoint(folder), recipe()).treated_rows if network.inside[row.layer.name] == 0
     ]
-    watched = observed_layers(network.model, rows, inside=lambda name: network.name_inside(0, name))
+    observed = observed_layers(network.model, rows, inside=lambda name: network.name_inside(0, name))
     network.load(0)
     run, hidden = network.run(0), network.enter(IDS)
-    taps = in_order(run.module, watched.taps, lambda: run(hidden[:1]))
+    taps = in_order(run.module, observed.taps, lambda: run(hidden[:1]))
     assert [tap.path.rpartition(".")[2] for tap in taps] == ["q_proj", "o_proj", "gate_proj", "down_proj"]
     assert [len(tap.names) for tap in taps] == [3, 1, 2, 1]
     batches = Batching(32, NullProgress())
     batches.windows = 2
-    original, wanted = None, watched.wanted
+    original, wanted = None, observed.wanted
     if original_scale is not None:
         original = Stream(run, hidden * original_scale)
         wanted = type(wanted)(wanted.moments, wanted.moments)

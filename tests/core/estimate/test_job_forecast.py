@@ -161,15 +161,15 @@ def test_streams_in_bytes(llama: Path) -> None:
 def test_the_stopwatch_tells_steps_from_looks() -> None:
     """A step takes 2, a look 5, and nobody knows what the first step took besides."""
     now = [0.0]
-    watch = StepTimer(lambda: now[0])
-    part = watch.part(0.8)
+    timer = StepTimer(lambda: now[0])
+    part = timer.part(0.8)
     part.start(STEPS, "steps")
     now[0] = 100.0
     for number in range(STEPS):
         now[0] += 2 + (5 if probes(STEPS - number, STEPS) else 0)
         part.advance(1)
     looks = sum(probes(left, STEPS) for left in range(1, STEPS + 1))
-    assert watch.learning() == (2.0, 5.0, STEPS * 2 + looks * 5)
+    assert timer.learning() == (2.0, 5.0, STEPS * 2 + looks * 5)
     found = BlockRates(rest=0, once=0, window=0, passes=0, step=2.0, probe=5.0, nbytes=0)
     rows = [row for row in _plan_rows(LEARNED) if row.layer.depth == 0]
     (learning,) = learning_of(rows, 32)
@@ -192,7 +192,7 @@ def test_a_second_forecast_tries_nothing(llama: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(cost_model.BlockwiseCostModel, "_try_text", None)
     second = forecast_job(request, SILENT)
     assert first.parts[1:] == second.parts[1:]  # opening it is timed each time
-    assert not list(tmp_path.glob(".rehearsal*"))
+    assert not list(tmp_path.glob(".benchmark*"))
     assert not Workspace(str(tmp_path)).runs()
     treatment = replace(asked.rules[0].treatment, solver=replace(LEARNED, steps=400))
     more = replace(
@@ -267,5 +267,5 @@ def test_solvers_that_take_too_long_are_stood_in_for(monkeypatch: pytest.MonkeyP
     assert {row.treatment.solver for row in chosen} == {replace(LEARNED, steps=STEPS)}
     monkeypatch.setattr(block_benchmark, "SOLVE_WORK", 1.0)
     chosen, factor = affordable(rows)  # type: ignore[arg-type]
-    assert factor == pytest.approx(len(rows))  # all alike, one of them affordable
+    assert factor == pytest.approx(len(rows))  # all similar, one of them affordable
     assert sum(row.treatment.solver.start == "nearest" for row in chosen) == len(rows) - 1  # type: ignore[attr-defined]
