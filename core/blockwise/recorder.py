@@ -111,7 +111,7 @@ class Recorder:
     ) -> LayerCompressed:
         """Write a solved layer's record once more, with stored tensors that changed since.
 
-        stored: in the shapes and dtypes of the treatment's storage. Raises OutputError.
+        stored: each of the same shape and dtype as in the treatment's storage. Raises OutputError.
         """
         key = self.key(layer)
         streamed = {name: part for name, part in stored.items() if name in STREAMED}

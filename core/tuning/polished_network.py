@@ -48,7 +48,7 @@ class Tuned:
     tunable: Tunable | None
 
     def values(self) -> dict[str, Tensor]:
-        """The tuned tensors rounded as they will be stored, float32 of the stored tensors' shapes.
+        """The tuned tensors rounded as they will be stored, float32, of the same shape as in `stored`.
 
         Gradients go to `change`.
         """

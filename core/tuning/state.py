@@ -57,8 +57,8 @@ class TuningStateFile:
                 file.write(name, values)
 
     def load(self, like: Sequence[Tensor]) -> TuningState | None:
-        """The last state of this step, for float32 parameters of the same shapes as `like`;
-        None when none fits."""
+        """The last state of this step, float32, each of the same shape as in `like`; None when
+        none fits."""
         if not self._path.is_file():
             return None
         try:
