@@ -21,7 +21,7 @@ class Adam:
         self._steps = 0
 
     def restore(self, steps: int, means: Sequence[Tensor], squares: Sequence[Tensor]) -> None:
-        """Resume where another one was after `steps` calls: its two moments, each shaped as the values."""
+        """Resume where another one was after `steps` calls: its two moments, float tensors shaped as the values."""
         self._steps = steps
         with torch.no_grad():
             for own, other in zip((*self.means, *self.squares), (*means, *squares), strict=True):
