@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from safetensors.torch import load_file
@@ -61,12 +62,16 @@ def run(site: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_reference_names_the_package_and_what_was_skipped(site: Path) -> None:
     data = json.loads(run(site, "methods", "--json").stdout)
     packages = {
-        method["method"]: method["package"] for axis in ("schemes", "solvers", "transforms") for method in data[axis]
+        method["method"]: method["package"]
+        for axis in ("surgeries", "transforms", "schemes", "solvers", "tunings")
+        for method in data[axis]
     }
     assert {key for key, package in packages.items() if package == "my-methods 2.5"} == {
         "ternary",
         "dither",
         "halve_values",
+        "first_blocks",
+        "tune_norms",
     }
     assert packages["integer"] is None
     (skipped,) = data["skipped"]
@@ -88,6 +93,27 @@ def test_a_recipe_of_all_three_is_carried_out(site: Path, tmp_path: Path) -> Non
     for row, original in zip(after[values], before[values], strict=True):
         assert len(row.abs().unique()) == 2
         assert row.abs().max() <= original.abs().max() / 2
+
+
+def test_surgery_tuning_and_a_target_are_carried_out(site: Path, tmp_path: Path) -> None:
+    stages = {
+        "benchvise": 1,
+        "surgery": [{"method": "first_blocks", "count": 2}],
+        "calibration": {"windows": 16, "window_tokens": 32},
+        "rules": [{"targets": ["linears"], "scheme": {"method": "integer", "bits": 3, "granularity": "channel"}}],
+        "tuning": [{"method": "tune_norms", "steps": 20, "batch_windows": 2}],
+    }
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "small.npz"
+    recipe.write_text(yaml.safe_dump(stages))
+    options = ("--recipe", recipe, "--out", out, "--to", "float_archive", "--workspace", tmp_path / "workspace")
+    done = run(site, "compress", SAMPLE, *options)
+    assert done.returncode == 0, done.stderr
+    before, after = load_file(SAMPLE / "model.safetensors"), np.load(out)
+    blocks = {int(found[1]) for name in after.files if (found := re.match(r"model\.layers\.(\d+)\.", name))}
+    assert blocks == {0, 1}
+    norm = "model.layers.0.input_layernorm"
+    assert not np.array_equal(after[norm], before[f"{norm}.weight"].float().numpy())
+    assert len(np.unique(after["model.layers.0.mlp.up_proj"][0])) <= 8
 
 
 def test_the_window_loads_the_methods_without_torch(site: Path) -> None:
