@@ -27,6 +27,7 @@ class Codebook(Scheme):
         "Normal float: Dettmers et al., arXiv 2305.14314, section 3 and appendix E; quantiles: arXiv 2110.02861; "
         "k-means: Han et al., arXiv 1510.00149, section 3, weighed by diag(H) as in arXiv 2306.07629"
     )
+    fallback: ClassVar[str] = "divisor"
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale"})
     phrases: ClassVar[tuple[Phrase, ...]] = (
         head("nf{bits}", kind="normal_float"),

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from benchvise.core.checkpoint.records import Layer, StoredTensor
 from benchvise.core.methods.grouping import ALL, cells
 from benchvise.core.methods.phrases import Phrase, head, word
-from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.scheme import Elements, Scheme
 from benchvise.core.settings import setting
 
 DTYPES = {"e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2"}
@@ -83,6 +83,10 @@ class Floating(Scheme):
         """Rows and columns that share a scale."""
         blocks = {"tensor": (ALL, ALL), "channel": (1, ALL), "block": (self.block_rows, self.block_columns)}
         return blocks[self.granularity]
+
+    @property
+    def elements(self) -> Elements:
+        return Elements("float", 8)
 
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
         own = self.scales == "weight" and layer.dtype != "float64"

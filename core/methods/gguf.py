@@ -83,6 +83,7 @@ class Gguf(Scheme):
     title: ClassVar[str] = "GGUF block type"
     summary: ClassVar[str] = "The types of llama.cpp: K-quants, code-book types of 1 to 4 bits, and the plain ones."
     source: ClassVar[str] = "ggml, ggml-common.h and ggml-quants.c; the package `gguf`, quants.py"
+    fallback: ClassVar[str] = "fallback"
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale", "rounding"})
     phrases: ClassVar[tuple[Phrase, ...]] = (head("{type}"),)
 

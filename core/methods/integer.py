@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from benchvise.core.checkpoint.records import Layer, StoredTensor
 from benchvise.core.methods.grouping import ALL, cells, fit_group, words
 from benchvise.core.methods.phrases import Phrase, head, word
-from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.scheme import Elements, Scheme
 from benchvise.core.settings import setting, settled
 
 
@@ -25,6 +25,7 @@ class Integer(Scheme):
     title: ClassVar[str] = "Integer"
     summary: ClassVar[str] = "Round every weight to one of 2ᵇ evenly spaced values per tensor, row or group."
     source: ClassVar[str] = "Jacob et al., arXiv 1712.05877, section 2.1; compressed-tensors, pack-quantized"
+    fallback: ClassVar[str] = "divisor"
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale", "rounding"})
     phrases: ClassVar[tuple[Phrase, ...]] = (
         head("int{bits}"),
@@ -118,6 +119,16 @@ class Integer(Scheme):
     @property
     def grouping(self) -> tuple[str, int] | None:
         return self.granularity, self.group_size
+
+    @property
+    def elements(self) -> Elements:
+        return Elements("int", self.bits, self.symmetric)
+
+    def with_bits(self, bits: int) -> Integer:
+        return replace(self, bits=bits)
+
+    def without_zero_points(self) -> Integer:
+        return settled(replace(self, symmetric=True))
 
     def fitted(self, layer: Layer) -> tuple[Integer, tuple[str, ...]]:
         if self.granularity not in ("group", "block"):

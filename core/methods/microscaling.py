@@ -10,7 +10,7 @@ from benchvise.core.errors import RecipeError
 from benchvise.core.methods.floating import DTYPES
 from benchvise.core.methods.grouping import cells, words
 from benchvise.core.methods.phrases import Phrase, head
-from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.scheme import Elements, Scheme
 from benchvise.core.settings import setting
 
 FP4_BITS = 4
@@ -22,6 +22,7 @@ class BlockFloat(Scheme):
 
     block: ClassVar[int]
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale"})
+    fallback: ClassVar[str] = "pad"
 
     indivisible: Literal["refuse", "pad"] = setting(
         "refuse",
@@ -79,6 +80,10 @@ class Microscaling(BlockFloat):
     def tag(self) -> str:
         return "mxfp4" if self.number == "e2m1" else f"mxfp8 {self.number}"
 
+    @property
+    def elements(self) -> Elements:
+        return Elements("float", FP4_BITS if self.number == "e2m1" else 8, block=self.block)
+
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
         elements = (
             fp4_storage(layer)
@@ -101,6 +106,10 @@ class NvFloat4(BlockFloat):
     @property
     def tag(self) -> str:
         return "nvfp4"
+
+    @property
+    def elements(self) -> Elements:
+        return Elements("float", FP4_BITS, block=self.block)
 
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
         return (

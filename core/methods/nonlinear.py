@@ -25,6 +25,7 @@ class NonLinear(Scheme):
     title: ClassVar[str] = "Non-linear"
     summary: ClassVar[str] = "Levels close together near zero and wide apart far from it: tanh, sigmoid or logarithm."
     source: ClassVar[str] = "Tanh: Zhou et al., arXiv 1606.06160, section 2.3; logarithm: Miyashita et al., 1603.01025"
+    fallback: ClassVar[str] = "divisor"
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale"})
     phrases: ClassVar[tuple[Phrase, ...]] = (
         head("tanh{bits}", curve="tanh"),

@@ -28,6 +28,7 @@ class Outliers(Scheme):
     source: ClassVar[str] = (
         "Dettmers et al., arXiv 2208.07339, section 3.2; Lee et al. (OWQ), arXiv 2306.02272, section 3"
     )
+    fallback: ClassVar[str] = "divisor"
     capabilities: ClassVar[frozenset[str]] = frozenset({"scale"})
     phrases: ClassVar[tuple[Phrase, ...]] = (
         head("int{bits}"),

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from benchvise.core.checkpoint.records import Layer, StoredTensor
 from benchvise.core.methods.phrases import Phrase
+
+
+@dataclass(frozen=True)
+class Elements:
+    """The numbers that hold single weights.
+
+    kind:      "int" for a uniform grid, "float" for floating numbers, "" for anything else.
+    bits:      of one number; 0 where the kind is "".
+    symmetric: whether there are no zero points.
+    block:     the block of inputs under one scale that the format prescribes; 0 where it prescribes none.
+    """
+
+    kind: Literal["int", "float", ""] = ""
+    bits: int = 0
+    symmetric: bool = True
+    block: int = 0
 
 
 @dataclass(frozen=True)
@@ -16,6 +32,7 @@ class Scheme(ABC):
 
     capabilities: what solvers may ask for; "scale" when the scheme has scales that a clip search can shrink.
     phrases: what its settings are called in a short text; without any it goes by its key.
+    fallback: the value of its setting `indivisible` that falls back instead of refusing; "" without that setting.
     shared: True when one value is found over all layers of a rule together (a global threshold).
     """
 
@@ -25,6 +42,7 @@ class Scheme(ABC):
     source: ClassVar[str]
     capabilities: ClassVar[frozenset[str]] = frozenset()
     phrases: ClassVar[tuple[Phrase, ...]] = ()
+    fallback: ClassVar[str] = ""
 
     @property
     @abstractmethod
@@ -53,6 +71,19 @@ class Scheme(ABC):
     def grouping(self) -> tuple[str, int] | None:
         """(granularity, group size) of a scheme whose scales belong to groups that have to divide the inputs."""
         return None
+
+    @property
+    def elements(self) -> Elements:
+        """The numbers that hold single weights."""
+        return Elements()
+
+    def with_bits(self, bits: int) -> Scheme:  # noqa: ARG002 - schemes of integers look at the bits
+        """This scheme with integers of so many bits; itself where it has no integers."""
+        return self
+
+    def without_zero_points(self) -> Scheme:
+        """This scheme on a symmetric grid; itself where it has no integers."""
+        return self
 
     @property
     def keeps(self) -> bool:

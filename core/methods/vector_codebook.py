@@ -33,6 +33,7 @@ class VectorCodebook(Scheme):
         "Vectors: Gersho and Gray 1992, chapter 11; van Baalen et al. (GPTVQ), arXiv 2402.15319; "
         "additive: Egiazarian et al. (AQLM), arXiv 2401.06118"
     )
+    fallback: ClassVar[str] = "divisor"
     phrases: ClassVar[tuple[Phrase, ...]] = (
         head("vq{bits}", books=1),
         head("aq{books}×{bits}"),

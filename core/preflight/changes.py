@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from benchvise.core.methods.integer import Integer
-from benchvise.core.methods.microscaling import BlockFloat
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Nearest
 from benchvise.core.recipe.editing import set_calibration, set_transforms, set_tuning, treat
@@ -84,27 +83,24 @@ def with_bits(bits: int) -> Change:
     """Integers of so many bits."""
 
     def change(treatment: Treatment) -> Treatment:
-        if not isinstance(treatment.scheme, Integer):
-            return treatment
-        return replace(treatment, scheme=replace(treatment.scheme, bits=bits))
+        return replace(treatment, scheme=treatment.scheme.with_bits(bits))
 
     return change
 
 
 def symmetric(treatment: Treatment) -> Treatment:
     """No zero points; nearest rounding where the solver needs them."""
-    if not isinstance(treatment.scheme, Integer):
+    if treatment.scheme.elements.kind != "int":
         return treatment
-    return served(treatment, settled(replace(treatment.scheme, symmetric=True)))
+    return served(treatment, treatment.scheme.without_zero_points())
 
 
 def to_divisors(treatment: Treatment) -> Treatment:
     """Falling back, instead of refusing, where groups or blocks do not divide."""
-    scheme: Any = treatment.scheme
-    if not hasattr(scheme, "indivisible"):
+    scheme: Any = treatment.scheme  # schemes with a fallback have the setting `indivisible`
+    if not scheme.fallback:
         return treatment
-    fallback = "pad" if isinstance(scheme, BlockFloat) else "divisor"
-    return replace(treatment, scheme=settled(replace(scheme, indivisible=fallback)))
+    return replace(treatment, scheme=settled(replace(scheme, indivisible=scheme.fallback)))
 
 
 def full_inputs(treatment: Treatment) -> Treatment:

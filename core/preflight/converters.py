@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.export.choose_target import is_dense_folder
 from benchvise.core.export.export_plan import ExportPlan
-from benchvise.core.methods.floating import Floating
-from benchvise.core.methods.integer import Integer
-from benchvise.core.methods.microscaling import BlockFloat, Microscaling, NvFloat4
-from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.scheme import Elements, Scheme
 from benchvise.core.preflight.export_targets import other_targets
 from benchvise.core.preflight.runtimes import Held, Runtime
 from benchvise.core.preflight.wording import layers
@@ -46,29 +43,24 @@ def converter_findings(plan: Plan, export_plan: ExportPlan, runtime: Runtime) ->
 
 def nearest_held(runtime: Runtime, scheme: Scheme, layer: Layer) -> Held | None:
     """The smallest type that has at least the scheme's bits, of its kind; None where there is none."""
-    kind, bits, symmetric = _described(scheme)
-    block = scheme.block if isinstance(scheme, BlockFloat) else 0
+    elements = scheme.elements
+    kind = _held_kind(elements)
     fits = [
         held
         for held in runtime.held
-        if held.kind == kind and held.bits >= bits and layer.matrix_shape[1] % held.columns == 0
+        if held.kind == kind and held.bits >= elements.bits and layer.matrix_shape[1] % held.columns == 0
     ]
 
     def distance(held: Held) -> tuple[int, bool, bool, float]:
-        return held.bits, held.symmetric != symmetric, bool(block) and held.group != block, held.bits_per_weight
+        other_block = bool(elements.block) and held.group != elements.block
+        return held.bits, held.symmetric != elements.symmetric, other_block, held.bits_per_weight
 
     return min(fits, key=distance, default=None)
 
 
-def _described(scheme: Scheme) -> tuple[str, int, bool]:
-    match scheme:
-        case Integer():
-            return "int", scheme.bits, scheme.symmetric
-        case Microscaling(number="e2m1") | NvFloat4():
-            return "float", 4, True
-        case Floating() | Microscaling():
-            return "int", 8, True
-    return "", 0, True
+def _held_kind(elements: Elements) -> str:
+    """The kind of `Held` that is nearest: no such file has 8-bit floats, so that 8-bit integers stand for them."""
+    return "int" if (elements.kind, elements.bits) == ("float", 8) else elements.kind
 
 
 def _held(runtime: Runtime, tag: str, nearest: Held | None, members: list[Layer]) -> Finding:

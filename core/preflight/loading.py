@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.export.export_plan import ExportPlan
-from benchvise.core.methods.integer import Integer
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.converters import converter_findings
 from benchvise.core.preflight.export_targets import loads, other_targets
@@ -102,16 +101,17 @@ def _head(plan: Plan, runtime: Runtime, packed: list[Layer]) -> Iterator[Finding
 def _fixes(plan: Plan, group: _Group) -> Iterator[Fix]:
     """Edits that may bring the layers into a form that is loaded without conditions; not all do."""
     names = group.names
-    schemes = [row.treatment.scheme for row in plan.treated_rows if row.layer.name in set(names)]
-    integers = [scheme for scheme in schemes if isinstance(scheme, Integer)]
-    if any(not scheme.symmetric for scheme in integers):
+    elements = [row.treatment.scheme.elements for row in plan.treated_rows if row.layer.name in set(names)]
+    integers = [each for each in elements if each.kind == "int"]
+    if any(not each.symmetric for each in integers):
         yield Fix("Use symmetric scales", changes.changed(plan, names, changes.symmetric))
-    for bits in sorted({scheme.bits for scheme in integers} - {4, 8}):
+    for bits in sorted({each.bits for each in integers} - {4, 8}):
         wanted = 4 if bits < 4 else 8
         some = [
             row.layer.name
             for row in plan.treated_rows
-            if row.layer.name in set(names) and _bits(row.treatment.scheme) == bits
+            if row.layer.name in set(names)
+            and (row.treatment.scheme.elements.kind, row.treatment.scheme.elements.bits) == ("int", bits)
         ]
         yield Fix(f"Use {wanted} bits instead of {bits}", changes.changed(plan, some, changes.with_bits(wanted)))
     if integers:
@@ -129,7 +129,3 @@ def _fixes(plan: Plan, group: _Group) -> Iterator[Fix]:
         "Use symmetric 4-bit integers, one scale per channel", changes.changed(plan, names, changes.integers(4, 0))
     )
     yield Fix(f"Keep {these(names)}", changes.keeping(plan, names))
-
-
-def _bits(scheme: object) -> int:
-    return scheme.bits if isinstance(scheme, Integer) else 0

@@ -23,12 +23,6 @@ METHODS = {
 TEXT = re.compile(
     r"""\b(scheme|solver|transform|target)\.key\s*((==|!=)\s*["'A-Z]|in\s*\()|\btag\.(startswith|endswith)\("""
 )
-ALLOWED: dict[str, str] = {
-    "core/preflight/changes.py": "fixes are made of named schemes",
-    "core/preflight/loading.py": "fixes for integers",
-    "core/preflight/converters.py": "types of other programs described by scheme",
-}
-"""By file, why it still asks."""
 
 
 def asked(path: Path) -> Iterator[int]:
@@ -52,5 +46,4 @@ def test_nothing_asks_which_method_it_is() -> None:
             lines = [] if name.startswith(OWN) else sorted(set(asked(path)))
             if lines:
                 found[name] = lines
-    assert {name: lines for name, lines in found.items() if name not in ALLOWED} == {}
-    assert [name for name in ALLOWED if name not in found] == [], "no longer needed in the list"
+    assert found == {}
