@@ -218,7 +218,7 @@ def _forecast(request: requests.ForecastLatency, progress: Progress) -> results.
         from benchvise.core.runtime.forecast import forecast_latency
 
     found = forecast_latency(request, progress)
-    if not found.foreign and (found.batch, found.context) == (1, results.DEFAULT_CONTEXT):
+    if not found.other_machine and (found.batch, found.context) == (1, results.DEFAULT_CONTEXT):
         _keep_forecast(request.path, request.recipe, request.workspace, "decode_ms", found.after_ms)
         _keep_forecast(request.path, request.recipe, request.workspace, "speed_up", found.speed_up)
     return found

@@ -98,7 +98,7 @@ def _lost(warning: PlanWarning) -> str:
     if warning.cause in _LOST:
         return _LOST[warning.cause].format(warning.asked)
     count = f"{len(warning.layers)} layers are" if len(warning.layers) > 1 else f"'{warning.layers[0]}' is"
-    return f"{count} solved from weights alone, as if every input mattered alike"
+    return f"{count} solved from weights alone, as if every input mattered equally"
 
 
 def _named(names: Sequence[str], most: int = MAX_NAMED) -> str:

@@ -276,7 +276,7 @@ class Scoreboard(QFrame):
 def _range_in_words(forecast: LatencyForecast, conditions: Conditions) -> str:
     """Where the speed is expected to lie, of what, and whose."""
     after, tokens = forecast.after_ms, 1000 * forecast.batch
-    whose = f"{forecast.machine} (another machine)" if forecast.foreign else forecast.machine
+    whose = f"{forecast.machine} (another machine)" if forecast.other_machine else forecast.machine
     if after.low <= 0 or after.high <= 0:
         return f"For {conditions.words} on {whose}"
     slowest, fastest = tokens / after.high, tokens / after.low

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from benchvise.core.analysis.decoding import FloatArray, IntArray, RawArray, check_real, decode
-from benchvise.core.analysis.source import Source, map_in_order, matrix_shape, size_bytes, watched_blocks
+from benchvise.core.analysis.source import Source, map_in_order, matrix_shape, observed_blocks, size_bytes
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import ChannelRanges
 
@@ -59,7 +59,7 @@ def channel_ranges_of(
     progress.start(size_bytes(source), "bytes")
     rows, columns = (_Sums.empty(size) for size in matrix_shape(source))
     for start, of_rows, of_columns in map_in_order(
-        watched_blocks(source, progress), partial(_sum_block, dtype=source.dtype), threads
+        observed_blocks(source, progress), partial(_sum_block, dtype=source.dtype), threads
     ):
         rows.add(of_rows, slice(start, start + of_rows.count.size))
         columns.add(of_columns)

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from benchvise.core.analysis.decoding import IntArray, RawArray, check_real, decode
-from benchvise.core.analysis.source import Source, map_in_order, matrix_shape, size_bytes, watched_blocks
+from benchvise.core.analysis.source import Source, map_in_order, matrix_shape, observed_blocks, size_bytes
 from benchvise.core.errors import CheckpointError
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import Floats32, HeatMap
@@ -35,7 +35,7 @@ def heat_map_of(
     """
     check_real(source.dtype)
     progress.start(size_bytes(source), "bytes")
-    blocks = ((start, (rows,)) for start, rows in watched_blocks(source, progress))
+    blocks = ((start, (rows,)) for start, rows in observed_blocks(source, progress))
     return _mapped(matrix_shape(source), blocks, (source.dtype,), (max_rows, max_columns), threads)
 
 
@@ -61,7 +61,7 @@ def error_map_of(
     for dtype in dtypes:
         check_real(dtype)
     progress.start(size_bytes(before) + size_bytes(after), "bytes")
-    blocks = paired_blocks(watched_blocks(before, progress), watched_blocks(after, progress))
+    blocks = paired_blocks(observed_blocks(before, progress), observed_blocks(after, progress))
     return _mapped(matrix_shape(before), blocks, dtypes, (max_rows, max_columns), threads)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from benchvise.core.analysis.decoding import FloatArray, IntArray, RawArray, is_wide, split_finite
-from benchvise.core.analysis.source import Source, flat_pieces, map_in_order, size_bytes, watched_blocks
+from benchvise.core.analysis.source import Source, flat_pieces, map_in_order, observed_blocks, size_bytes
 from benchvise.core.analysis.value_counts import PatternCounts, pattern_counts_of
 from benchvise.core.errors import UserError
 from benchvise.core.progress import Progress
@@ -39,7 +39,7 @@ def histogram_of(
     progress.start(size_bytes(source) * (1 if value_range else 2), "bytes")
     edges = bin_edges(bins, value_range or _finite_range(source, progress, threads))
     totals = np.zeros(bins, np.int64)
-    blocks = (rows for _, rows in watched_blocks(source, progress))
+    blocks = (rows for _, rows in observed_blocks(source, progress))
     for counted in map_in_order(blocks, partial(_count_block, edges=edges), threads):
         totals += counted
     return Histogram(edges, totals)
@@ -121,7 +121,7 @@ def _count_block(rows: RawArray, edges: FloatArray) -> IntArray:
 
 
 def _finite_range(source: Source, progress: Progress, threads: int | None) -> Range | None:
-    blocks = (rows for _, rows in watched_blocks(source, progress))
+    blocks = (rows for _, rows in observed_blocks(source, progress))
     extremes = [found for found in map_in_order(blocks, _block_range, threads) if found]
     if not extremes:
         return None

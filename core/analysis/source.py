@@ -102,7 +102,7 @@ def flat_pieces(rows: RawArray, length: int) -> Iterator[RawArray]:
         yield flat[start : start + length]
 
 
-def watched_blocks(source: Source, progress: Progress) -> Iterator[tuple[int, RawArray]]:
+def observed_blocks(source: Source, progress: Progress) -> Iterator[tuple[int, RawArray]]:
     """The source's blocks; `progress` advances by the bytes of each as it is handed out, and may cancel."""
     for start, rows in source.blocks():
         yield start, rows

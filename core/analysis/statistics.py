@@ -18,7 +18,7 @@ from benchvise.core.analysis.order_statistics import (
     quantiles_of_counts,
     value_of_key,
 )
-from benchvise.core.analysis.source import Source, map_in_order, size_bytes, watched_blocks
+from benchvise.core.analysis.source import Source, map_in_order, observed_blocks, size_bytes
 from benchvise.core.analysis.survey import Answer, Question, Survey, answer_block, narrow_block, survey_block
 from benchvise.core.analysis.value_counts import PatternCounts, pattern_counts_of
 from benchvise.core.checkpoint.read import raw_dtype
@@ -73,7 +73,7 @@ def _survey(source: Source, progress: Progress, threads: int | None) -> tuple[Su
     progress.start(size_bytes(source) * DTYPE_BITS[source.dtype] // DIGIT_BITS, "bytes")
     survey = Survey()
     digits = np.zeros((1, 2**DIGIT_BITS), np.int64)
-    blocks = (rows for _, rows in watched_blocks(source, progress))
+    blocks = (rows for _, rows in observed_blocks(source, progress))
     for block, block_digits in map_in_order(blocks, survey_block, threads):
         survey = survey.merged(block)
         digits += block_digits
@@ -97,7 +97,7 @@ def _answer(
         outliers=0,
         digits=np.zeros((len(selection.targets), 2**DIGIT_BITS), np.int64),
     )
-    blocks = (rows for _, rows in watched_blocks(source, progress))
+    blocks = (rows for _, rows in observed_blocks(source, progress))
     for counted in map_in_order(blocks, partial(answer_block, question=question), threads):
         answer = answer.merged(counted)
     return answer
@@ -110,7 +110,7 @@ def _finished(
     selection = selection.refined(answer.digits)
     while not selection.done:
         digits = np.zeros((len(selection.targets), 2**DIGIT_BITS), np.int64)
-        blocks = (rows for _, rows in watched_blocks(source, progress))
+        blocks = (rows for _, rows in observed_blocks(source, progress))
         for counted in map_in_order(blocks, partial(narrow_block, selection=selection), threads):
             digits += counted
         selection = selection.refined(digits)

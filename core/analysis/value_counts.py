@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from benchvise.core.analysis.decoding import FloatArray, IntArray, RawArray, is_wide, value_table, values_per_element
-from benchvise.core.analysis.source import Source, flat_pieces, map_in_order, size_bytes, watched_blocks
+from benchvise.core.analysis.source import Source, flat_pieces, map_in_order, observed_blocks, size_bytes
 from benchvise.core.checkpoint.records import DTYPE_BITS
 from benchvise.core.progress import Progress
 
@@ -54,7 +54,7 @@ def pattern_counts_of(source: Source, *, progress: Progress, threads: int | None
     bits = DTYPE_BITS[source.dtype]
     progress.start(size_bytes(source), "bytes")
     totals = np.zeros(2**bits, np.int64)
-    blocks = (rows for _, rows in watched_blocks(source, progress))
+    blocks = (rows for _, rows in observed_blocks(source, progress))
     for counts in map_in_order(blocks, partial(count_patterns, bits=bits), threads):
         totals += counts
     return decode_counts(totals, source.dtype)

@@ -47,7 +47,7 @@ def generate(request: Generate, progress: Progress) -> Generations:
 
 
 def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:
-    """Index of the first token in which two texts differ, or where the shorter one ends; None when they are alike."""
+    """Index of the first token in which two texts differ, or where the shorter one ends; None when they are equal."""
     for index, (one, other) in enumerate(zip(first, second, strict=False)):
         if one != other:
             return index

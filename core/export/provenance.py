@@ -67,7 +67,7 @@ def provenance_of_folder(folder: Path, target: str, warnings: tuple[str, ...]) -
         raise CheckpointError(
             f"What was kept beside the weights cannot be read: {error}",
             where=str(folder / FOLDER),
-            remedy="Mend or remove that folder; the weights do not need it.",
+            remedy="Fix or remove that folder; the weights do not need it.",
         ) from error
     return Provenance(files)
 

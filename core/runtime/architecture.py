@@ -20,7 +20,7 @@ WHAT_STILL_WORKS = "Everything that looks at weights alone still works: inspect,
 
 # Keys that would make `transformers` look for code or files elsewhere, or wrap the layers of a quantised checkpoint,
 # which arrive here as dense weights.
-_FOREIGN_KEYS = frozenset({
+_DROPPED_KEYS = frozenset({
     "auto_map", "quantization_config", "attn_implementation", "_attn_implementation", "_attn_implementation_internal",
     "experts_implementation", "_experts_implementation", "transformers_weights", "fusion_config", "kernel_config",
 })  # fmt: skip
@@ -104,7 +104,7 @@ def _nearest(model_type: str) -> str:
 
 def own_keys(config: dict[str, object]) -> dict[str, object]:
     """The config without what would make `transformers` look for code elsewhere or wrap layers of its own."""
-    return {key: _own_value(value) for key, value in config.items() if key not in _FOREIGN_KEYS}
+    return {key: _own_value(value) for key, value in config.items() if key not in _DROPPED_KEYS}
 
 
 def _own_value(value: object) -> object:

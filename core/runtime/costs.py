@@ -44,7 +44,7 @@ def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
     target.refuse_positions(context + 1, REMEDY)
     chosen = _chosen(target, request.layers, checkpoint)
     names = tuple(chosen)
-    machine = _digest(request.profile) if times.foreign else machine_key(compute_device())
+    machine = _digest(request.profile) if times.other_machine else machine_key(compute_device())
     key = layer_costs_key(checkpoint_identity(checkpoint), names, request.treatments, batch, context, machine)
     if has_layer_costs(request.workspace, key):
         return load_layer_costs(request.workspace, key)
@@ -64,7 +64,7 @@ def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
         rest=at_least(plus(step.rest, total(others)), doubt),
         spread=max(doubt, (whole.high - whole.low) / 2 / whole.value if whole.value > 0 else 0.0),
         machine=times.machine,
-        foreign=times.foreign,
+        other_machine=times.other_machine,
         key=key,
         weight_bytes=np.array([[cast[index].weight_bytes for cast in casts[1:]] for index in indices], np.int64),
         batch=batch,

@@ -59,7 +59,7 @@ def forecast_latency(request: ForecastLatency, progress: Progress) -> LatencyFor
         prompt=prompt,
         prefill_before_ms=first[0],
         prefill_after_ms=first[1],
-        foreign=times.foreign,
+        other_machine=times.other_machine,
         doubt=_doubt(times),
     )
 

@@ -71,7 +71,7 @@ class Workload:
 class LocalTiming:
     """Times on this machine. Casts that are asked for together are timed side by side."""
 
-    foreign = False
+    other_machine = False
 
     def __init__(self, target: LatencyTarget, profile: Profile, progress: Progress, effort: Effort = THOROUGH) -> None:
         self.machine = device_name(target.device)

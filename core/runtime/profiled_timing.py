@@ -34,7 +34,7 @@ class ProfiledTiming:
     of the very model where the profile has that.
     """
 
-    foreign = True
+    other_machine = True
 
     def __init__(self, target: LatencyTarget, profile: MachineProfile) -> None:
         self.machine = profile.machine
@@ -61,7 +61,7 @@ class ProfiledTiming:
         return tuple(known[work] for work in cast)
 
     def _linear(self, work: LinearOp, inputs: int) -> Estimate:
-        samples = _alike(self._profile.linears, work, self._target.dtype_name)
+        samples = _similar(self._profile.linears, work, self._target.dtype_name)
         if not samples:
             raise UserError(
                 f"The profile of {self.machine} has no layer on '{work.route}'",
@@ -75,9 +75,9 @@ class ProfiledTiming:
         return Estimate(value, value / (1 + self.doubt), value * (1 + self.doubt))
 
     def _rest(self, batch: int, context: int, prompt: int) -> Estimate:
-        alike = [rest for rest in self._profile.rests if bool(rest.prompt) == bool(prompt)]
-        alike = [rest for rest in alike if rest.dtype == self._target.dtype_name] or alike
-        if not alike:
+        similar = [rest for rest in self._profile.rests if bool(rest.prompt) == bool(prompt)]
+        similar = [rest for rest in similar if rest.dtype == self._target.dtype_name] or similar
+        if not similar:
             raise UserError(
                 f"The profile of {self.machine} has no timings of {'prompts' if prompt else 'decoding'}",
                 where=self._profile.file,
@@ -95,8 +95,8 @@ class ProfiledTiming:
             prompt,
             1.0,
         )
-        parts = fitted_parts(alike)
-        own = [rest.ms / float(features(rest) @ parts) for rest in alike if rest.model == asked.model]
+        parts = fitted_parts(similar)
+        own = [rest.ms / float(features(rest) @ parts) for rest in similar if rest.model == asked.model]
         value = float(features(asked) @ parts) * (float(np.median(own)) if own else 1.0)
         return Estimate(value, value / (1 + self.doubt), value * (1 + self.doubt))
 
@@ -154,7 +154,7 @@ def _line(x: Floats, y: Floats, at: float) -> float:
     return float(np.interp(at, x, y))
 
 
-def _alike(samples: Sequence[LinearTime], work: LinearOp, dtype: str) -> list[LinearTime]:
+def _similar(samples: Sequence[LinearTime], work: LinearOp, dtype: str) -> list[LinearTime]:
     """Samples on the work's kernel that tell most about it: of the same scheme, or with nearly as many bits; in models
     of the same dtype where there are any. For a dense layer those in any dtype.
     """
@@ -162,12 +162,12 @@ def _alike(samples: Sequence[LinearTime], work: LinearOp, dtype: str) -> list[Li
     bits = work.weight_bytes / work.multiply_adds
     tags = {sample.tag: abs(np.log(sample.weight_bytes / (sample.rows * sample.columns) / bits)) for sample in kernel}
     nearest = work.tag if work.tag in tags else min(tags, key=lambda tag: tags[tag], default="")
-    alike = [sample for sample in kernel if sample.tag == nearest]
-    return [sample for sample in alike if sample.dtype == dtype] or alike
+    similar = [sample for sample in kernel if sample.tag == nearest]
+    return [sample for sample in similar if sample.dtype == dtype] or similar
 
 
 def _left_out_error(samples: Sequence[LinearTime]) -> float:
-    """How far off, as a fraction, four fifths of the samples are foretold at most by the others of their series."""
+    """How far off, as a fraction, four fifths of the samples are estimated at most by the others of their series."""
     errors = []
     for sample in samples:
         size = (sample.rows, sample.columns)

@@ -1,4 +1,4 @@
-"""What a budget shared out over the layers keeps, against the same solver everywhere alike, at equal size.
+"""What a budget shared out over the layers keeps, against the same solver everywhere the same, at equal size.
 
     python -m tests.benchmarks.allocation [MODEL] [--calibration FILE] [--text FILE] [--bits B …] [--uniform TAG …]
 

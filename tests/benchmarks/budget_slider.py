@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.budget_slider [--json] [--drags 300] [--picture OUT.png] [--kind TITLE] [--theme dark]
 
-The checkpoint has real headers and files without blocks behind them; the damages of its 301 linear layers are made up.
-All else is real: the window, drawn offscreen, and the engine in its own process. Between two drags the window is at
-rest, so each drag pays for its own answer. A drag is over when the tree, the figures and the plots that follow from the
-answer are painted.
+The checkpoint has real headers and files without blocks behind them; the sensitivities of its 301 linear layers are
+made up. All else is real: the window, drawn offscreen, and the engine in its own process. Between two drags the window
+is at rest, so each drag pays for its own answer. A drag is over when the tree, the figures and the plots that follow
+from the answer are painted.
 """
 
 from __future__ import annotations
@@ -128,14 +128,14 @@ class Stage:
     def drag(self, step: int) -> float:
         """Seconds from a move of the slider until what follows from it is painted."""
         answers: list[object] = []
-        heard = self.bench.client.event.connect(lambda event: self._hear(event, answers))
+        heard = self.session.client.event.connect(lambda event: self._hear(event, answers))
         started = time.perf_counter()
         self.panel.controls.slider.setValue(step)
         self.run_until(lambda: bool(answers))
         self.application.sendPostedEvents()
         self.application.processEvents()
         taken = time.perf_counter() - started
-        self.bench.client.event.disconnect(heard)
+        self.session.client.event.disconnect(heard)
         self.rest(0.06)
         return taken
 

@@ -1,6 +1,6 @@
 """How fast the exact histogram of bfloat16 values is, against torch's ways of counting, in the same run.
 
-The routes take turns within each round, so that whatever else the machine does falls on all of them alike.
+The routes take turns within each round, so that whatever else the machine does falls on all of them equally.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How fast the CPU multiplies by compressed weights, against dense float32 and bfloat16 in the same run.
 
-The routes take turns within each round, so that whatever else the machine does falls on all of them alike.
+The routes take turns within each round, so that whatever else the machine does falls on all of them equally.
 """
 
 from __future__ import annotations

@@ -234,7 +234,7 @@ def test_controls_for_nothing_are_ignored(client: Client) -> None:
     client.next(events.Finished, client.ask(requests.MakePlan(SAMPLE, QUICK)))
 
 
-def test_what_the_person_can_mend_comes_without_details(client: Client, tmp_path: Path) -> None:
+def test_what_the_person_can_fix_comes_without_details(client: Client, tmp_path: Path) -> None:
     failed = client.next(events.Failed, client.ask(requests.Open(str(tmp_path / "missing"))))
     assert "no such file" in failed.what
     assert (failed.where, failed.details) == (str(tmp_path / "missing"), "")

@@ -1,4 +1,4 @@
-"""Registries that take methods of installed packages, and go on without those that are broken."""
+"""Registries that take methods of installed packages, and work without those that are broken."""
 
 from __future__ import annotations
 

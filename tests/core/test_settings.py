@@ -117,7 +117,7 @@ def test_idle_settings_are_still_checked() -> None:
     assert "above its greatest value 4" in problem({"mode": "fan", "rack": 9})
 
 
-def test_an_instance_built_in_code_is_checked_alike() -> None:
+def test_an_instance_built_in_code_is_checked_the_same_way() -> None:
     validate(Oven(), where="form")
     with pytest.raises(RecipeError, match="above its greatest value"):
         validate(replace(Oven(), degrees=1000), where="form")

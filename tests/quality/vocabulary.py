@@ -51,10 +51,6 @@ def texts() -> Iterator[tuple[str, str]]:
                 yield name, path.read_text("utf-8")
 
 
-def room_of(path: str) -> str:
-    return "/".join(path.split("/")[:2]) if path.count("/") > 1 else path.split("/", maxsplit=1)[0]
-
-
 def found() -> Iterator[tuple[str, int, str, str]]:
     """(path, line, the word, what to say instead)."""
     for path, text in texts():

@@ -59,7 +59,7 @@ def _lines(forecast: LatencyForecast) -> Iterator[str]:
     sequences = "one sequence" if forecast.batch == 1 else f"{forecast.batch} sequences at once"
     prompt = f", prompts of {forecast.prompt}" if forecast.prompt else ""
     yield f"{sequences}, {forecast.context} tokens of context{prompt}; a step decodes one token of each"
-    yield f"on {'another machine' if forecast.foreign else 'this machine'}: {forecast.machine}"
+    yield f"on {'another machine' if forecast.other_machine else 'this machine'}: {forecast.machine}"
     for fallback in forecast.fallbacks:
         yield f"fallback: {fallback}"
 

@@ -38,7 +38,7 @@ class FloatingForm(PackedForm[Floating]):
         block = (scheme.block_rows, scheme.block_columns) if scheme.granularity == "block" else None
         return PackedLayout(FP8, 8, True, scheme.granularity, None, inputs, "float", block)
 
-    def tensors(self, layer: Layer, layout: PackedLayout) -> tuple[StoredTensor, ...]:  # noqa: ARG002 - all are alike
+    def tensors(self, layer: Layer, layout: PackedLayout) -> tuple[StoredTensor, ...]:  # noqa: ARG002 - all layers are stored the same way
         return (StoredTensor("weight", E4M3, layer.matrix_shape),)
 
     def blocks(
@@ -104,13 +104,13 @@ class NvFloat4Form(PackedForm[NvFloat4]):
     def layout(self, scheme: NvFloat4, inputs: Activations | None) -> PackedLayout:
         return PackedLayout(NVFP4, 4, True, "tensor_group", scheme.block, inputs, "float", scale_dtype=E4M3)
 
-    def tensors(self, layer: Layer, layout: PackedLayout) -> tuple[StoredTensor, ...]:  # noqa: ARG002 - all are alike
+    def tensors(self, layer: Layer, layout: PackedLayout) -> tuple[StoredTensor, ...]:  # noqa: ARG002 - all layers are stored the same way
         return _fp4_tensors(layer)
 
     def blocks(
         self,
         layer: Layer,
-        scheme: NvFloat4,  # noqa: ARG002 - all are alike
+        scheme: NvFloat4,  # noqa: ARG002 - all layers are stored the same way
         layout: PackedLayout,  # noqa: ARG002
         stored: Mapping[str, Tensor],
     ) -> Iterator[tuple[str, Tensor]]:

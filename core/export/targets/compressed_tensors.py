@@ -132,7 +132,7 @@ def _refusal(checkpoint: Checkpoint, layers: Sequence[PlannedLayer], reasons: It
     layouts = {planned.layout for planned in layers if is_expert(planned.layer)}
     similar = all(layout and layout.symmetric and layout.format == PACKED for layout in layouts)
     if len(layouts) > 1 or not similar:
-        return "Loaders take packed layers only when all experts are packed alike, and symmetric"
+        return "Loaders take packed layers only when all experts are packed the same way, and symmetric"
     return ""
 
 

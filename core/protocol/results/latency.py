@@ -50,7 +50,7 @@ class Latency:
 class LatencyForecast:
     """≈ milliseconds per decoding step, and for reading in a prompt, before and after a recipe.
 
-    machine:   whose times these are, in words; foreign when that is not this machine.
+    machine:   whose times these are, in words; other_machine when that is not this machine.
     before_ms: of a step that decodes one token of each of `batch` sequences after `context` others; after_ms likewise.
     prefill_*: time to the first token of `batch` prompts of `prompt` tokens; None where none was asked.
     doubt:     what forecasts of how two models compare were seen to be off by, as a fraction.
@@ -67,7 +67,7 @@ class LatencyForecast:
     prompt: int = 0
     prefill_before_ms: Estimate | None = None
     prefill_after_ms: Estimate | None = None
-    foreign: bool = False
+    other_machine: bool = False
     doubt: float = 0.15
 
     @property
@@ -95,7 +95,7 @@ class LayerCosts:
     rest: Estimate
     spread: float
     machine: str
-    foreign: bool
+    other_machine: bool
     key: str
     weight_bytes: Counts
     batch: int = 1

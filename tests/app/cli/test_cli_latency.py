@@ -23,7 +23,7 @@ def laptop(tmp_path: Path) -> str:
 def test_another_machine_is_forecast_and_named(shell: Shell, laptop: str, tmp_path: Path) -> None:
     asked = (*FORECAST, "--profile", laptop, "--batch", "2", "--context", "64", "--prompt", "32")
     found = shell.json(*asked, "--workspace", tmp_path)
-    assert (found["machine"], found["foreign"], found["batch"], found["context"]) == ("Laptop", True, 2, 64)
+    assert (found["machine"], found["other_machine"], found["batch"], found["context"]) == ("Laptop", True, 2, 64)
     for name in ("before_ms", "after_ms", "prefill_before_ms", "prefill_after_ms"):
         assert 0 < found[name]["low"] < found[name]["value"] < found[name]["high"]
     assert found["before_ms"]["value"] > rest_ms(5, 64, 32, 2, 64, 0)
@@ -64,4 +64,4 @@ def test_a_profile_of_this_machine_is_written(shell: Shell, tmp_path: Path, monk
     assert {each.tokens for each in profile.linears} == {1, 8, 32, 256}
     assert {(each.batch, each.context, each.prompt) for each in profile.rests} >= {(1, 32, 0), (8, 128, 0), (1, 0, 256)}
     here = shell.json(*FORECAST, "--profile", file, "--workspace", tmp_path)
-    assert not here["foreign"]
+    assert not here["other_machine"]

@@ -1,4 +1,4 @@
-"""What a machine that keeps to laws would take is foretold from its profile alone."""
+"""What a machine that keeps to laws would take is estimated from its profile alone."""
 
 from __future__ import annotations
 
@@ -79,7 +79,13 @@ def test_a_whole_step_is_worked_out_by_hand(profile_file: str) -> None:
     assert found.prefill_before_ms.value == pytest.approx(
         reading + head + sum(linear_ms(r * c * b, 100) for r, c, b in dense)
     )
-    assert (found.machine, found.foreign, found.batch, found.context, found.prompt) == ("Laptop", True, 2, 100, 50)
+    assert (found.machine, found.other_machine, found.batch, found.context, found.prompt) == (
+        "Laptop",
+        True,
+        2,
+        100,
+        50,
+    )
     assert found.before_ms.low <= found.before_ms.value / 1.2 < found.before_ms.value * 1.2 <= found.before_ms.high
 
 
@@ -97,7 +103,7 @@ def test_costs_add_up_to_the_forecast(profile_file: str, tmp_path: Path) -> None
         forecast = forecast_latency(asked, NullProgress())
         whole = forecast.after_ms if treatment is INT8 else forecast.before_ms
         assert costs.rest.value + costs.milliseconds[:, column].sum() == pytest.approx(whole.value)
-    assert costs.foreign
+    assert costs.other_machine
     kept = load_layer_costs(workspace, costs.key)
     assert (kept.layers, kept.tags, kept.rest, kept.key) == (costs.layers, costs.tags, costs.rest, costs.key)
     assert (kept.milliseconds == costs.milliseconds).all()
@@ -149,7 +155,7 @@ def test_what_was_timed_of_the_very_model_is_taken() -> None:
     checkpoint = open_checkpoint(SAMPLE)
     profile = synthetic_profile()
     target = latency_target_elsewhere(checkpoint, profile)
-    alike = replace(profile.rests[0], model=target.digest, blocks=5, hidden=64, keys=32, ms=7.0)
-    own = replace(profile, rests=(*profile.rests, alike))
+    similar = replace(profile.rests[0], model=target.digest, blocks=5, hidden=64, keys=32, ms=7.0)
+    own = replace(profile, rests=(*profile.rests, similar))
     known = ProfiledTiming(target, own).decoding([target.cast({})], 1, 32)
     assert known.rest.value == pytest.approx(7.0, rel=0.01)

@@ -113,7 +113,7 @@ class Tokens(NullProgress):
         self.total = self.done = 0
         self.notes: list[str] = []
 
-    def start(self, total: int, unit: str) -> None:  # noqa: ARG002 - both units are counted alike
+    def start(self, total: int, unit: str) -> None:  # noqa: ARG002 - both units are counted the same way
         self.total = total
 
     def advance(self, units: int) -> None:

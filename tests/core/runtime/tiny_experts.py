@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-_USUAL: dict[str, Any] = {
+_DEFAULTS: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 2,
@@ -79,7 +79,7 @@ def save_experts(model_type: str, folder: Path, **settings: Any) -> Path:
     """A random model of two blocks, hidden size 32 and 61 tokens, saved in `folder`."""
     known = EXPERT_MODELS | FUSED_MODELS | SPLIT_MODELS
     torch.manual_seed(7)
-    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[model_type](**_USUAL | known[model_type] | settings))
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[model_type](**_DEFAULTS | known[model_type] | settings))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)

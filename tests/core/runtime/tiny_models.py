@@ -27,9 +27,9 @@ WIDTHS: dict[str, dict[str, int]] = {
     "mamba": {"hidden_size": 32, "num_hidden_layers": 3, "state_size": 4},
     "gpt_neox": {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48},
 }
-"""Model types with what they need beside or instead of the usual names."""
+"""Model types with what they need beside or instead of the default names."""
 
-_USUAL = {
+_DEFAULTS = {
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 3,
@@ -45,7 +45,7 @@ ARCHITECTURES = ("llama", "mistral", "qwen2", "phi", *WIDTHS)
 def save_tiny(model_type: str, folder: Path, *, tied: bool = False, dtype: torch.dtype = torch.float32) -> Path:
     """A random model of three layers, hidden size 32 and 61 tokens, saved in `folder`."""
     own = WIDTHS.get(model_type, {})
-    settings = own if model_type in _OWN_NAMES else _USUAL | own
+    settings = own if model_type in _OWN_NAMES else _DEFAULTS | own
     config = CONFIG_MAPPING[model_type](
         vocab_size=61, tie_word_embeddings=tied, bos_token_id=0, eos_token_id=1, pad_token_id=1, **settings
     )

@@ -139,7 +139,7 @@ def correlated(rows: int, columns: int) -> torch.Tensor:
     return pairs + 0.5 * torch.randn(rows, columns, generator=generator)
 
 
-def test_vectors_beat_scalars_of_equal_bits_where_neighbours_are_alike() -> None:
+def test_vectors_beat_scalars_of_equal_bits_where_neighbours_are_similar() -> None:
     values = correlated(128, 128)
     error = {
         scheme.tag: float((solve(values, scheme).decoded - values).square().sum())

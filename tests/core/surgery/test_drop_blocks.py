@@ -49,7 +49,7 @@ DROPPED = (1, 3)
 
 
 def network(kind: str, folder: Path) -> nn.Module:
-    """A random network of five blocks, saved; its biases and norms are not all alike."""
+    """A random network of five blocks, saved; its biases and norms are not all equal."""
     torch.manual_seed(0)
     settings, _ = NETWORKS[kind]
     config = AutoConfig.for_model(kind, vocab_size=VOCABULARY, attn_implementation="eager", **settings)

@@ -16,7 +16,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 VOCABULARY = 61
 
-_USUAL: dict[str, Any] = {
+_DEFAULTS: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 2,
@@ -25,9 +25,9 @@ _USUAL: dict[str, Any] = {
     "max_position_embeddings": 64,
     "tie_word_embeddings": False,
 }
-_ALIKE = {key: value for key, value in _USUAL.items() if key != "num_key_value_heads"}
+_UNGROUPED = {key: value for key, value in _DEFAULTS.items() if key != "num_key_value_heads"}
 _GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "n_inner": 48, "tie_word_embeddings": False}
-_OPT = _ALIKE | {"ffn_dim": 48, "word_embed_proj_dim": 32}
+_OPT = _UNGROUPED | {"ffn_dim": 48, "word_embed_proj_dim": 32}
 
 
 @dataclass(frozen=True)
@@ -67,39 +67,40 @@ class Layout:
 LAYOUTS = {
     layout.id: layout
     for layout in (
-        Layout("llama", _USUAL),
-        Layout("llama", _USUAL | {"tie_word_embeddings": True}, name="llama tied"),
-        Layout("llama", _USUAL | {"attention_bias": True, "mlp_bias": True}, name="llama biased"),
+        Layout("llama", _DEFAULTS),
+        Layout("llama", _DEFAULTS | {"tie_word_embeddings": True}, name="llama tied"),
+        Layout("llama", _DEFAULTS | {"attention_bias": True, "mlp_bias": True}, name="llama biased"),
         Layout(
             "llama",
-            _USUAL | {"hidden_size": 36, "intermediate_size": 50, "num_attention_heads": 3, "num_key_value_heads": 3},
+            _DEFAULTS
+            | {"hidden_size": 36, "intermediate_size": 50, "num_attention_heads": 3, "num_key_value_heads": 3},
             name="llama 36",
         ),
         Layout(
             "llama",
-            _USUAL | {"hidden_size": 30, "num_hidden_layers": 3, "num_attention_heads": 3, "num_key_value_heads": 1},
+            _DEFAULTS | {"hidden_size": 30, "num_hidden_layers": 3, "num_attention_heads": 3, "num_key_value_heads": 1},
             name="llama 30",
         ),
-        Layout("qwen2", _USUAL),
-        Layout("qwen3", _USUAL | {"head_dim": 12}),
-        Layout("mistral", _USUAL),
-        Layout("gemma", _USUAL | {"head_dim": 8}),
-        Layout("gemma2", _USUAL | {"head_dim": 8, "sliding_window": 16}),
-        Layout("gemma3_text", _USUAL | {"head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8}),
-        Layout("phi", _USUAL),
-        Layout("phi3", _USUAL),
+        Layout("qwen2", _DEFAULTS),
+        Layout("qwen3", _DEFAULTS | {"head_dim": 12}),
+        Layout("mistral", _DEFAULTS),
+        Layout("gemma", _DEFAULTS | {"head_dim": 8}),
+        Layout("gemma2", _DEFAULTS | {"head_dim": 8, "sliding_window": 16}),
+        Layout("gemma3_text", _DEFAULTS | {"head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8}),
+        Layout("phi", _DEFAULTS),
+        Layout("phi3", _DEFAULTS),
         Layout("gpt2", _GPT2, "transformer.h"),
         Layout("gpt2", _GPT2 | {"tie_word_embeddings": True}, "transformer.h", "gpt2 tied"),
-        Layout("gpt_neox", _ALIKE, "gpt_neox.layers"),
-        Layout("gpt_neox", _ALIKE | {"use_parallel_residual": False}, "gpt_neox.layers", "gpt_neox serial"),
+        Layout("gpt_neox", _UNGROUPED, "gpt_neox.layers"),
+        Layout("gpt_neox", _UNGROUPED | {"use_parallel_residual": False}, "gpt_neox.layers", "gpt_neox serial"),
         Layout("opt", _OPT, "model.decoder.layers"),
         Layout("opt", _OPT | {"word_embed_proj_dim": 24}, "model.decoder.layers", "opt projected"),
         Layout("opt", _OPT | {"do_layer_norm_before": False}, "model.decoder.layers", "opt post-norm"),
-        Layout("bert", _ALIKE, "bert.encoder.layer", task=AutoModelForMaskedLM),
-        Layout("mixtral", _USUAL | {"num_local_experts": 4, "num_experts_per_tok": 2}),
+        Layout("bert", _UNGROUPED, "bert.encoder.layer", task=AutoModelForMaskedLM),
+        Layout("mixtral", _DEFAULTS | {"num_local_experts": 4, "num_experts_per_tok": 2}),
         Layout(
             "vit",
-            _ALIKE | {"image_size": 16, "patch_size": 4, "num_channels": 3, "num_labels": 5},
+            _UNGROUPED | {"image_size": 16, "patch_size": 4, "num_channels": 3, "num_labels": 5},
             "vit.layers",
             task=AutoModelForImageClassification,
         ),

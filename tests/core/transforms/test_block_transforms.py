@@ -33,7 +33,7 @@ def treated(block: nn.Module, scheme: Any, activations: Activations | None) -> T
 
 
 def recorded(model: nn.Module, block: nn.Module) -> Callable[[], None]:
-    """Runs the block as the model does on the usual inputs."""
+    """Runs the block as the model does on the reference inputs."""
     calls: list[tuple[tuple[Any, ...], Mapping[str, Any]]] = []
     hook = block.register_forward_pre_hook(lambda _, args, kwargs: calls.append((args, kwargs)), with_kwargs=True)
     outputs(model)
@@ -102,7 +102,7 @@ def test_scaled_gains_need_no_more_than_eight_bits() -> None:
 
 
 def test_a_constant_input_size_leaves_nothing_to_gain() -> None:
-    """On a grid that a power of two does not change and inputs alike, no scaling pays, and it is said."""
+    """On a grid that a power of two does not change and equal inputs, no scaling pays, and it is said."""
     model = LAYOUTS["llama"].model()
     for part, parameter in model.named_parameters():
         if "norm" in part:

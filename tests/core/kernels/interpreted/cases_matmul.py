@@ -13,7 +13,7 @@ from tests.core.kernels import reference
 
 # Half a unit in the last place of the result; the interpreter cuts bfloat16 off where a GPU rounds.
 TOLERANCE = {torch.float16: 6e-4, torch.bfloat16: 8e-3}
-# rows, cols, group size: the usual groups, whole rows, groups that share words, rows that end within a word.
+# rows, cols, group size: the default groups, whole rows, groups that share words, rows that end within a word.
 SHAPES = (
     (70, 256, 32),
     (33, 256, 64),

@@ -14,7 +14,7 @@ from tests.core.kernels.samples import DTYPES, everyday, extremes, ties
 
 EAGER = Route(RouteKind.EAGER_CHUNKED, "asked for by a test")
 TRITON = Route(RouteKind.TRITON, "asked for by a test")
-# [rows, cols], group size: the usual groups, whole rows, groups that share words, and rows that end within a word.
+# [rows, cols], group size: the default groups, whole rows, groups that share words, and rows that end within a word.
 SHAPES = (
     ((3, 96), 32),
     ((2, 128), 64),
