@@ -36,7 +36,7 @@ class Magnitudes:
             self._counts[: len(counts)] += counts
 
     def filled(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Counts and middles of the bins that hold anything, ascending. The bin of zero stands for zero."""
+        """Counts and middles, float64 [bins] each, of the bins that hold anything, ascending; 0's bin stands for 0."""
         bins = np.flatnonzero(self._counts)
         middles = np.minimum((_edge(bins) + _edge(bins + 1)) / 2, self.greatest)
         return self._counts[bins].astype(np.float64), np.where(bins == 0, 0.0, middles)
@@ -49,7 +49,7 @@ class Magnitudes:
         return 0.0 if where == 0 else min(float(_edge(np.array([where + 1]))[0]), self.greatest)
 
     def even_histogram(self) -> NDArray[np.float64]:
-        """Counts in EVEN_BINS bins of equal width from 0 to the largest magnitude, which must not be zero.
+        """Counts, float64 [EVEN_BINS], in bins of equal width from 0 to the largest magnitude, which must not be zero.
 
         The counts of the bins here are taken to lie evenly within each.
         """

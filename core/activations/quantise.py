@@ -32,9 +32,9 @@ def token_scales(settings: Activations, x: Tensor) -> Tensor:
 
 
 def codes_of(settings: Activations, x: Tensor, scale: Tensor) -> Tensor:
-    """The quantised values before they are scaled back, float32 like x: whole numbers, or E4M3 values.
+    """The quantised values before they are scaled back, float32 shaped like x: whole numbers, or E4M3 values.
 
-    scale: float32, broadcast against x. Halves go to the even code.
+    x: any floating dtype, [..., columns]. scale: float32, broadcast against x. Halves go to the even code.
     """
     codes = (x.float() / scale).clamp_(*_MIN_GREATEST[settings.format])
     return codes.round_() if settings.format == "int8" else codes.to(torch.float8_e4m3fn).float()

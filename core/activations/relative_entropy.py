@@ -19,6 +19,7 @@ LEVELS = 128
 def least_divergence(histogram: NDArray[np.float64], settings: Activations) -> float:
     """The fraction of the histogram's range at which to clip, of counts in even bins from zero on.
 
+    histogram: float64 [bins].
     For each number of bins kept, from 128 on: P is the kept part with all that is clipped added to its last bin, Q the
     kept part averaged within each level over the bins that hold anything; least is KL(P ‖ Q), first of equals.
     """
@@ -31,7 +32,7 @@ def least_divergence(histogram: NDArray[np.float64], settings: Activations) -> f
 
 
 def clipped_divergence(histogram: NDArray[np.float64], kept: int, settings: Activations) -> float:
-    """KL(P ‖ Q) when `kept` bins are kept; infinite where Q rules out what P holds."""
+    """KL(P ‖ Q) when `kept` bins of a histogram, float64 [bins], are kept; infinite where Q rules out what P holds."""
     part = histogram[:kept]
     reference = part.copy()
     reference[-1] += histogram[kept:].sum()

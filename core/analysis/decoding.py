@@ -31,7 +31,7 @@ class Finite:
 
 
 def check_real(dtype: str) -> None:
-    """Raise CheckpointError for a dtype whose values cannot be put in order: complex or unknown."""
+    """Raises CheckpointError when values of the dtype cannot be put in order: it is complex or unknown."""
     if dtype not in _WIDE and DTYPE_BITS.get(dtype, 128) > 16:
         raise CheckpointError(
             f"Values of type {dtype} cannot be shown",

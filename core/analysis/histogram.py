@@ -58,7 +58,7 @@ def histogram_of_counts(counts: PatternCounts, bins: int, value_range: Range | N
 
 
 def check_bins(bins: int, value_range: Range | None) -> None:
-    """Raise UserError unless a histogram can be made so."""
+    """Raises UserError when no histogram has so many bins or such a range."""
     if not 1 <= bins <= MAX_BINS:
         raise UserError(f"A histogram cannot have {bins:,} bins", remedy=f"Choose 1 to {MAX_BINS:,} bins.")
     if value_range is None:

@@ -61,8 +61,9 @@ def find_blocks(model: nn.Module) -> Blocks | None:
 
 
 def capture(model: nn.Module, blocks: Blocks, ids: Tensor, hidden_bytes: int) -> tuple[Captured, Tensor]:
-    """Run the model on a batch of ids; what the blocks gave, and the logits.
+    """Run the model on a batch of ids, int64 [windows, tokens]; what the blocks gave, and the logits.
 
+    The logits [windows, tokens, vocabulary] are in the model's dtype.
     hidden_bytes: of one hidden state over all batches; only every so many blocks are kept when all would take more than
     CAPTURE_BYTES.
     """
@@ -86,14 +87,20 @@ def capture(model: nn.Module, blocks: Blocks, ids: Tensor, hidden_bytes: int) ->
 
 
 def resume(model: nn.Module, blocks: Blocks, captured: Captured, start: int) -> Tensor:
-    """Logits of the captured batch, computed from block `start` on (the number of blocks: only what follows them)."""
+    """Logits of the captured batch, computed from block `start` on (the number of blocks: only what follows them).
+
+    They are [windows, tokens, vocabulary] in the model's dtype.
+    """
     start = captured.nearest(start)
     with _standing_in(blocks, captured, start):
         return logits_of(model, captured.ids)
 
 
 def resumable(model: nn.Module, blocks: Blocks, captured: Captured, logits: Tensor) -> bool:
-    """Whether taking the pass up after the first, a middle and the last block gives exactly the same logits."""
+    """Whether taking the pass up after the first, a middle and the last block gives exactly the same logits.
+
+    logits: of the captured batch, [windows, tokens, vocabulary] in the model's dtype.
+    """
     count = len(blocks.modules)
     for start in sorted({1, count // 2, count - 1, count}):
         try:

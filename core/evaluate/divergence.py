@@ -43,7 +43,7 @@ class Judgement:
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
-    """Float32 log-probabilities of logits [..., vocabulary]. Raises Diverged when they are not numbers."""
+    """Log-probabilities, float32, of logits [..., vocabulary]. Raises Diverged when they are not numbers."""
     result = logits.float().log_softmax(-1)
     # A row with one NaN or +inf logit is NaN throughout, so one column tells.
     if torch.isnan(result[..., 0]).any():

@@ -29,14 +29,17 @@ def vocabulary_of(model: nn.Module) -> int:
 
 @torch.inference_mode()
 def logits_of(model: nn.Module, ids: Tensor) -> Tensor:
-    """Logits [windows, tokens, vocabulary] of one batch of ids, on the model's device."""
+    """Logits [windows, tokens, vocabulary] of ids, int64 [windows, tokens], in the model's dtype and on its device."""
     device = next(model.parameters()).device
     logits: Tensor = model(ids.to(device), use_cache=False).logits
     return logits
 
 
 def all_logits(model: nn.Module, ids: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs (ids of the batch, its logits) over all windows."""
+    """Pairs (ids of the batch, its logits) over all windows of ids, int64 [windows, tokens].
+
+    Logits are [windows of the batch, tokens, vocabulary] in the model's dtype.
+    """
     for batch in batches(ids, vocabulary_of(model)):
         yield batch, logits_of(model, batch)
 

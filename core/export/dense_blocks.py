@@ -14,7 +14,7 @@ BLOCK_BYTES = 32 << 20
 
 
 def dense_blocks(layer: Layer, weights: Weights) -> Iterator[Tensor]:
-    """The values that the layer computes with, in its dtype: rows of it in order, which together have its shape.
+    """The values that the layer computes with, in its dtype: blocks of rows in order, together [*layer.shape].
 
     Kept layers are read from `weights` too, since a transform may have changed them.
     """

@@ -53,7 +53,10 @@ def provenance_of_run(run: RunRecord, weights: Weights, target: str, warnings: t
 
 
 def provenance_of_folder(folder: Path, target: str, warnings: tuple[str, ...]) -> Provenance:
-    """What an earlier export left beside its weights, with the new target. Empty when there is none."""
+    """What an earlier export left beside its weights, with the new target. Empty when there is none.
+
+    Raises CheckpointError when it cannot be read.
+    """
     files: dict[str, str] = {}
     try:
         for name in (RECIPE, RUN, MEASUREMENTS):

@@ -22,6 +22,8 @@ Laid: TypeAlias = tuple[tuple[Tensor, ...], Callable[[Tensor], Tensor]]
 def int4_linear(codes: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int) -> Laid:
     """For `_weight_int4pack_mm_for_cpu`: ŵ = (u − 8) · s + t, with s and t in bfloat16; bits 1 to 4.
 
+    codes: uint8 [rows, cols]; scale: any floating dtype, [rows, groups]; zero_point: uint8 [rows, groups]. The
+    multiplication takes any floating dtype and gives bfloat16.
     Raises RuntimeError (torch's) for rows that are no multiple of 16.
     """
     cols = codes.shape[1]
@@ -41,7 +43,11 @@ def int4_linear(codes: Tensor, scale: Tensor, zero_point: Tensor | None, bits: i
 
 
 def int8_linear(codes: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int) -> Laid:
-    """For `_weight_int8pack_mm`: ŵ = (u − 128) · s + t with one s and t a row; columns a multiple of 16."""
+    """For `_weight_int8pack_mm`: ŵ = (u − 128) · s + t with one s and t a row; columns a multiple of 16.
+
+    codes: uint8 [rows, cols]; scale: any floating dtype, [rows, 1]; zero_point: uint8 [rows, 1]. The multiplication
+    takes any floating dtype and gives bfloat16, or float32 where t is not 0.
+    """
     centred, shift = _recentred(codes, scale, zero_point, bits, 8)
     weight = (centred ^ 0x80).view(torch.int8)
     row_scale = scale[:, 0].to(torch.bfloat16)

@@ -19,7 +19,10 @@ def symmetric_scale(magnitude: Tensor, bits: int, dtype: torch.dtype) -> Tensor:
 
 
 def asymmetric_grid(low: Tensor, high: Tensor, bits: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The stored scale, in `dtype`, and zero point, uint8, of groups with float32 minima `low` and maxima `high`."""
+    """The stored scale, in `dtype`, and zero point, uint8, of groups with minima `low` and maxima `high`.
+
+    low, high: float32 of any shape, which scale and zero point have too.
+    """
     low = low.clamp(max=0)
     scale = _stored(_divided(high.clamp(min=0) - low, 2**bits - 1), dtype)
     zero_point = torch.round(-low / scale.float()).clamp_(0, 2**bits - 1)

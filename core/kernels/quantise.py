@@ -109,7 +109,7 @@ def decode(codes: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int) -
 
 
 def is_finite(weight: Tensor) -> bool:
-    """Whether `weight` (any floating dtype and shape) holds neither NaN nor infinity."""
+    """Whether `weight` (any floating dtype, any shape) holds neither NaN nor infinity."""
     if weight.numel() == 0:
         return True
     low, high = torch.aminmax(weight)

@@ -9,8 +9,8 @@ from torch import Tensor
 def recentred(codes: Tensor, zero_point: Tensor | None, bits: int, wide: int) -> Tensor:
     """uint8 codes [rows, cols] u' of `wide` bits with u' − 2^(wide−1) = u − z, exactly.
 
-    zero_point: uint8 [rows, groups], or None when symmetric (z = 2^(bits−1)). Where it is given, `wide` must be greater
-    than `bits`: otherwise u − z would not fit.
+    zero_point: uint8 [rows, groups], or None when symmetric (z = 2^(bits−1)). Raises ValueError when it is
+    given and `wide` is not greater than `bits`, since u − z would not fit.
     """
     middle = 1 << (wide - 1)
     if zero_point is None:

@@ -32,7 +32,7 @@ class Clock:
         settle(self._device)
 
     def ms(self, first: Moment, last: Moment) -> float:
-        """Milliseconds from the first to the last."""
+        """Milliseconds from the first to the last. Raises TypeError when they are moments of different clocks."""
         if isinstance(first, float) and isinstance(last, float):
             return (last - first) * 1000
         if isinstance(first, torch.cuda.Event) and isinstance(last, torch.cuda.Event):

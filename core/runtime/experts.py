@@ -60,12 +60,15 @@ def expert_places(model: nn.Module, layers: Iterable[Layer]) -> dict[str, Expert
 
 
 def read_expert(model: nn.Module, place: ExpertPlace) -> Tensor:
-    """The expert's matrix [outputs, inputs] as it is in the model: a view, which changes with the model."""
+    """The expert's matrix [outputs, inputs] in the model's dtype: a view, which changes with the model."""
     return model.get_parameter(place.name).data[place.expert, place.start : place.stop]
 
 
 def write_expert(model: nn.Module, place: ExpertPlace, weight: Tensor) -> None:
-    """Put `weight` [outputs, inputs] in the expert's place, cast to the dtype there."""
+    """Put `weight` [outputs, inputs] in the expert's place, cast to the dtype there.
+
+    Raises ValueError when its shape is another than the place's.
+    """
     target = read_expert(model, place)
     if weight.shape != target.shape:
         raise ValueError(f"'{place.name}' keeps {list(target.shape)} for the expert, not {list(weight.shape)}")

@@ -85,6 +85,7 @@ class Slot(nn.Module):
         self.calls = []
 
     def forward(self, x: Tensor) -> Tensor:
+        """Outputs [..., outputs] for x [..., inputs], in the dtype that the module held gives."""
         if not self._holds:
             return self.empty(x)  # type: ignore[no-any-return]
         module = self._holds[0]

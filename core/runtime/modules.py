@@ -25,6 +25,6 @@ class CompressedLinear(nn.Module):
 
 
 def bias_of(module: nn.Module) -> Tensor | None:
-    """The bias of a linear module, detached, or None."""
+    """The bias of a linear module, [outputs] in the module's dtype, detached, or None."""
     bias = getattr(module, "bias", None)
     return bias.detach() if isinstance(bias, torch.Tensor) else None

@@ -117,14 +117,14 @@ def widths(target: LatencyTarget) -> tuple[int, int, int]:
 
 
 def features(rest: RestTime) -> Floats:
-    """What the rest of a step is in proportion to, [4]."""
+    """What the rest of a step is in proportion to, float64 [4]."""
     inputs = rest.batch * max(1, rest.prompt)
     read = inputs * (rest.prompt or rest.context)
     return np.array([1.0, rest.blocks, rest.blocks * inputs * rest.hidden, rest.blocks * read * rest.keys], np.float64)
 
 
 def fitted_parts(rests: Sequence[RestTime]) -> Floats:
-    """Milliseconds for each feature, [4], none negative."""
+    """Milliseconds for each feature, float64 [4], none negative."""
     rows = np.array([features(rest) / rest.ms for rest in rests])
     size = np.maximum(rows.max(axis=0), 1e-300)
     parts: Floats = nnls(rows / size, np.ones(len(rests)))[0] / size

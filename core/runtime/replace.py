@@ -52,13 +52,17 @@ def parameter_of(model: nn.Module, layer: Layer) -> nn.Parameter:
 
 
 def read_weight(model: nn.Module, layer: Layer) -> Tensor:
-    """The layer's weight as it is in the model, `layer.shape`; stays what it is when the layer gets another."""
+    """The layer's weight [*layer.shape] in the model's dtype; stays what it is when the layer gets another."""
     place = expert_place(model, layer)
     return parameter_of(model, layer).data if place is None else read_expert(model, place).clone()
 
 
 def replace_weight(model: nn.Module, layer: Layer, weight: Tensor) -> Tensor:
-    """Give `layer` another weight, `layer.shape`, and hand back the one it had. Layers tied to it change with it."""
+    """Give `layer` another weight and hand back the one it had. Layers tied to it change with it.
+
+    weight: [*layer.shape], cast to the model's dtype, in which the other is. Raises ValueError when the shape is
+    another.
+    """
     if weight.shape != layer.shape:
         raise ValueError(f"'{layer.name}' has shape {list(layer.shape)}, not {list(weight.shape)}")
     place = expert_place(model, layer)
@@ -74,7 +78,10 @@ def replace_weight(model: nn.Module, layer: Layer, weight: Tensor) -> Tensor:
 
 @contextmanager
 def replaced_weight(model: nn.Module, layer: Layer, weight: Tensor) -> Iterator[None]:
-    """`replace_weight` for a section; the weight that was there comes back bit for bit, also after an error."""
+    """`replace_weight` for a section; the weight that was there comes back bit for bit, also after an error.
+
+    weight: [*layer.shape], cast to the model's dtype.
+    """
     with torch.no_grad():
         previous = replace_weight(model, layer, weight)
     try:

@@ -65,7 +65,7 @@ class PackedLayer(ABC, Generic[S]):
 
     @abstractmethod
     def tail(self) -> dict[str, Tensor]:
-        """All other tensors as the scheme stores them, in its dtypes and shapes: scales and zero points."""
+        """Scales and zero points by name, in the dtypes and shapes [*stored.shape] of the scheme's `storage`."""
 
     @abstractmethod
     def expected(self, shape: tuple[int, int]) -> dict[str, tuple[str, tuple[int, ...]]]:

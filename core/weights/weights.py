@@ -42,7 +42,11 @@ class Weights(Protocol):
         """Whether the layer is kept as it is stored, but with other values than the original has."""
 
     def stored(self, layer: Layer) -> dict[str, Tensor]:
-        """The tensors of the layer's treatment, or {"weight": …} for a layer as it is."""
+        """The tensors of the layer's treatment, or {"weight": …} for a layer as it is.
+
+        Dtypes and shapes are those of the scheme's `storage`; a weight is [*layer.shape] in the layer's dtype,
+        the scale of inputs float32 [1].
+        """
 
     def input_scale(self, layer: Layer) -> Tensor | None:
         """The fixed scale of the layer's inputs, float32 [1]; None when there is none."""
@@ -51,7 +55,10 @@ class Weights(Protocol):
         """The weight as it computes, [*layer.shape] in the layer's dtype."""
 
     def dense_blocks(self, layer: Layer, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, Tensor]]:
-        """Rows of the weight as a matrix [rows, columns], in order, in contiguous blocks of about `block_bytes`."""
+        """Pairs (first row, rows) of the weight as a matrix [rows, columns] in the layer's dtype, in order.
+
+        The rows come in contiguous blocks of about `block_bytes`.
+        """
 
 
 class OriginalWeights:
