@@ -24,14 +24,14 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from benchvise.core.errors import RecipeError
 
 
-class Method(Protocol):
+class RegisteredMethod(Protocol):
     """What every class in a registry has."""
 
     key: ClassVar[str]
     title: ClassVar[str]
 
 
-M = TypeVar("M", bound=Method)
+M = TypeVar("M", bound=RegisteredMethod)
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 _TEXTS = ("key", "title", "summary", "source")

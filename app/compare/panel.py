@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.plots.pareto_plot import ParetoPlot, Point
-from benchvise.app.plots.table import VALUE_ROLE, Column, CopyableTable, RecordTable
+from benchvise.app.plots.table import VALUE_ROLE, CopyableTable, RecordTable, TableColumn
 from benchvise.app.text.track_record import TITLES, quantity_text, summary_text
 from benchvise.core.protocol.results import Comparison, RunSummary
 from benchvise.core.text import NOTHING, byte_text, kl_text, number_text, percent_text
@@ -38,19 +38,19 @@ EVALUATE, LATENCY, EXPORT = "evaluate", "latency", "export"
 Value = Callable[[RunSummary], float | None]
 
 
-def _number(title: str, value: Value, text: Callable[[float], str], tip: str) -> Column[RunSummary]:
+def _number(title: str, value: Value, text: Callable[[float], str], tip: str) -> TableColumn[RunSummary]:
     def shown(run: RunSummary) -> str:
         found = value(run)
         return NOTHING if found is None else text(found)
 
-    return Column(title, shown, value, tip)
+    return TableColumn(title, shown, value, tip)
 
 
-def _word(title: str, value: Callable[[RunSummary], str], tip: str) -> Column[RunSummary]:
-    return Column(title, value, value, tip, numeric=False)
+def _word(title: str, value: Callable[[RunSummary], str], tip: str) -> TableColumn[RunSummary]:
+    return TableColumn(title, value, value, tip, numeric=False)
 
 
-COLUMNS: tuple[Column[RunSummary], ...] = (
+COLUMNS: tuple[TableColumn[RunSummary], ...] = (
     _word("Run", lambda run: run.recipe_name or run.run, "The recipe's name"),
     _word("Model", lambda run: Path(run.checkpoint).name, "The checkpoint that was compressed"),
     _word("State", lambda run: run.state, "How far the run came"),
@@ -98,28 +98,32 @@ class Track:
     comparison: Comparison
 
 
-def _quantity(title: str, value: Callable[[Comparison], float], tip: str, *, forecast: bool = False) -> Column[Track]:
+def _quantity(
+    title: str, value: Callable[[Comparison], float], tip: str, *, forecast: bool = False
+) -> TableColumn[Track]:
     def shown(track: Track) -> str:
         found = quantity_text(track.comparison.kind, value(track.comparison))
         return f"≈ {found}" if forecast else found
 
-    return Column(title, shown, lambda track: value(track.comparison), tip)
+    return TableColumn(title, shown, lambda track: value(track.comparison), tip)
 
 
-TRACK_COLUMNS: tuple[Column[Track], ...] = (
-    Column("Run", lambda t: t.run.recipe_name or t.run.run, lambda t: t.run.recipe_name, "The recipe's name", False),
-    Column("What", lambda t: TITLES[t.comparison.kind], lambda t: t.comparison.kind, "What was forecast", False),
+TRACK_COLUMNS: tuple[TableColumn[Track], ...] = (
+    TableColumn(
+        "Run", lambda t: t.run.recipe_name or t.run.run, lambda t: t.run.recipe_name, "The recipe's name", False
+    ),
+    TableColumn("What", lambda t: TITLES[t.comparison.kind], lambda t: t.comparison.kind, "What was forecast", False),
     _quantity("Forecast", lambda c: c.forecast.value, "As it was said before the run", forecast=True),
     _quantity("From", lambda c: c.forecast.low, "The range that was forecast"),
     _quantity("To", lambda c: c.forecast.high, "The range that was forecast"),
     _quantity("Measured", lambda c: c.measured, "On the finished run"),
-    Column(
+    TableColumn(
         "Error",
         lambda t: f"{t.comparison.error:+.1%}".replace("%", " %"),
         lambda t: abs(t.comparison.error),
         "Forecast ÷ measured − 1; sorted by size",
     ),
-    Column(
+    TableColumn(
         "In range",
         lambda t: "yes" if t.comparison.inside else "no",
         lambda t: "yes" if t.comparison.inside else "no",

@@ -27,7 +27,7 @@ class NodeView:
 
 
 @dataclass(frozen=True)
-class Column:
+class LayerColumn:
     """One column. widest: a text that there has to be room for. sort_by: a value per node; None sorts by text."""
 
     title: str
@@ -77,10 +77,14 @@ def _shape(view: NodeView) -> str:
 NAME, TREATMENT, BITS, SIZE, SENSITIVITY, SQNR, OUTPUT_ERROR, DTYPE, SHAPE, ROLE = range(10)
 
 COLUMNS = (
-    Column("Name", "The module's place in the network", 156, lambda view: view.tree.labels[view.node]),
-    Column("Treatment", "What the recipe does to the layer", 92, lambda view: "" if view.tag == "keep" else view.tag),
-    Column("Bits", "Bits per weight as planned, scales counted", 48, _bits, right=True, sort_by=LayerFacts.all_bits),
-    Column(
+    LayerColumn("Name", "The module's place in the network", 156, lambda view: view.tree.labels[view.node]),
+    LayerColumn(
+        "Treatment", "What the recipe does to the layer", 92, lambda view: "" if view.tag == "keep" else view.tag
+    ),
+    LayerColumn(
+        "Bits", "Bits per weight as planned, scales counted", 48, _bits, right=True, sort_by=LayerFacts.all_bits
+    ),
+    LayerColumn(
         "Size",
         "Bytes before → after",
         118,
@@ -89,7 +93,7 @@ COLUMNS = (
         right=True,
         sort_by=lambda facts: facts.bytes_before,
     ),
-    Column(
+    LayerColumn(
         "Sensitivity",
         "KL divergence at the model's output when this layer alone is treated as the recipe says; while the recipe "
         "treats nothing, the greatest of its measured treatments; nats per token",
@@ -98,7 +102,7 @@ COLUMNS = (
         right=True,
         sort_by=lambda facts: facts.kl,
     ),
-    Column(
+    LayerColumn(
         "SQNR (dB)",
         "Signal to quantisation noise of the weight in the active run; of folders the least below",
         72,
@@ -106,7 +110,7 @@ COLUMNS = (
         right=True,
         sort_by=lambda facts: facts.sqnr_db,
     ),
-    Column(
+    LayerColumn(
         "Output error",
         "Squared error of the layer's outputs on calibration text, over their energy; of folders the greatest below",
         84,
@@ -114,7 +118,9 @@ COLUMNS = (
         right=True,
         sort_by=lambda facts: facts.output_error,
     ),
-    Column("Dtype", "As stored in the checkpoint", 76, lambda view: view.layer.dtype if view.layer else ""),
-    Column("Shape", "As stored in the checkpoint", 104, _shape, right=True, sort_by=lambda facts: facts.parameters),
-    Column("Role", "What the layer does in its block", 104, lambda view: view.layer.role if view.layer else ""),
+    LayerColumn("Dtype", "As stored in the checkpoint", 76, lambda view: view.layer.dtype if view.layer else ""),
+    LayerColumn(
+        "Shape", "As stored in the checkpoint", 104, _shape, right=True, sort_by=lambda facts: facts.parameters
+    ),
+    LayerColumn("Role", "What the layer does in its block", 104, lambda view: view.layer.role if view.layer else ""),
 )

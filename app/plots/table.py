@@ -19,7 +19,7 @@ _NO_PARENT = QModelIndex()
 
 
 @dataclass(frozen=True)
-class Column(Generic[Row]):
+class TableColumn(Generic[Row]):
     """One column of a table: its header with unit, how a record's cell reads, and what sorting compares."""
 
     title: str
@@ -32,9 +32,9 @@ class Column(Generic[Row]):
 class RecordTable(QAbstractTableModel, Generic[Row]):
     """Records as rows under fixed or changing columns."""
 
-    def __init__(self, columns: Sequence[Column[Row]] = (), parent: QObject | None = None) -> None:
+    def __init__(self, columns: Sequence[TableColumn[Row]] = (), parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._columns: tuple[Column[Row], ...] = tuple(columns)
+        self._columns: tuple[TableColumn[Row], ...] = tuple(columns)
         self._rows: tuple[Row, ...] = ()
 
     @property
@@ -42,10 +42,10 @@ class RecordTable(QAbstractTableModel, Generic[Row]):
         return self._rows
 
     @property
-    def columns(self) -> tuple[Column[Row], ...]:
+    def columns(self) -> tuple[TableColumn[Row], ...]:
         return self._columns
 
-    def show(self, rows: Sequence[Row], columns: Sequence[Column[Row]] | None = None) -> None:
+    def show(self, rows: Sequence[Row], columns: Sequence[TableColumn[Row]] | None = None) -> None:
         """Replace all rows, and the columns too when given."""
         self.beginResetModel()
         self._rows = tuple(rows)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PLANNED, RUN, NOTHING = "planned", "run", "nothing"
 
 
-class Comparison:
+class ComparisonChoice:
     """A choice box over the three, and what it means for the engine."""
 
     def __init__(self, controls: Controls, document: Document) -> None:

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout
 
 from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
-from benchvise.app.weights.comparison import Comparison
+from benchvise.app.weights.comparison import ComparisonChoice
 from benchvise.app.weights.heat_map_plot import HeatMapPlot
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import LookMap
@@ -31,7 +31,7 @@ class HeatMapPanel(PlotPanel):
     def __init__(self, document: Document, client: EngineClient) -> None:
         super().__init__(document, client)
         self.controls = Controls(self._choices_changed)
-        self.comparison = Comparison(self.controls, document)
+        self.comparison = ComparisonChoice(self.controls, document)
         self.shared = self.controls.check(
             "Same colours for both", "Let the error's colours end where the weight's do, to see their proportion"
         )

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHeaderView, QLabel, QSplitter, QVBoxLayout
 from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.plots.table import CopyableTable
-from benchvise.app.weights.comparison import Comparison
+from benchvise.app.weights.comparison import ComparisonChoice
 from benchvise.app.weights.histogram_plot import MAX_GRID_LINES, HistogramPlot, Trace
 from benchvise.app.weights.statistics_table import Figures, StatisticsTable
 from benchvise.core.checkpoint.records import Layer
@@ -50,7 +50,7 @@ class HistogramPanel(PlotPanel):
     def __init__(self, document: Document, client: EngineClient) -> None:
         super().__init__(document, client)
         self.controls = Controls(self._choices_changed)
-        self.comparison = Comparison(self.controls, document)
+        self.comparison = ComparisonChoice(self.controls, document)
         self.bins = self.controls.choice("Bins", "How many bins", [(str(count), count) for count in BINS], at=2)
         self.logarithmic = self.controls.check("Log scale", "Counts in powers of ten: shows the tails", on=True)
         self.grid = self.controls.check("Grid", "The values that the scheme can represent, as vertical lines", on=True)

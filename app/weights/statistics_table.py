@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchvise.app.plots.table import Column, RecordTable
+from benchvise.app.plots.table import RecordTable, TableColumn
 from benchvise.core.protocol.results import Statistics
 from benchvise.core.text import number_text, percent_text, whole_text
 
@@ -77,12 +77,12 @@ class StatisticsTable(RecordTable[FigureRow]):
     """Rows of figures under columns that follow what is compared."""
 
     def show_figures(self, figures: Sequence[Figures]) -> None:
-        columns: list[Column[FigureRow]] = [
-            Column("", lambda row: row.title, lambda row: row.title, numeric=False),
+        columns: list[TableColumn[FigureRow]] = [
+            TableColumn("", lambda row: row.title, lambda row: row.title, numeric=False),
             *(_column(place, one.name) for place, one in enumerate(figures)),
         ]
         self.show(figure_rows(figures), columns)
 
 
-def _column(place: int, name: str) -> Column[FigureRow]:
-    return Column(name, lambda row: row.texts[place], lambda row: row.values[place], tip=name)
+def _column(place: int, name: str) -> TableColumn[FigureRow]:
+    return TableColumn(name, lambda row: row.texts[place], lambda row: row.values[place], tip=name)

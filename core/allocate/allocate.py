@@ -12,7 +12,7 @@ from benchvise.core.allocate.memory import cache_bytes
 from benchvise.core.allocate.prediction import Prediction
 from benchvise.core.allocate.prepared import Prepared, prepare
 from benchvise.core.allocate.problem import Choice, Floats
-from benchvise.core.allocate.solve import Solution, solve
+from benchvise.core.allocate.solve import AllocationSolution, solve
 from benchvise.core.checkpoint.identity import checkpoint_identity
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.errors import RecipeError
@@ -162,7 +162,9 @@ def _beside(prepared: Prepared, operated: Operated, budget: Budget, others: int)
     return 0.0 if budget.kind == BITS else float(others)
 
 
-def _solved(prepared: Prepared, steps: Ladder, budget: Budget, offset: float) -> tuple[Solution, tuple[str, ...]]:
+def _solved(
+    prepared: Prepared, steps: Ladder, budget: Budget, offset: float
+) -> tuple[AllocationSolution, tuple[str, ...]]:
     if budget.kind == DIVERGENCE:
         return _least_bytes(prepared, steps, budget)
     limit = budget.value - offset
@@ -174,7 +176,7 @@ def _solved(prepared: Prepared, steps: Ladder, budget: Budget, offset: float) ->
     return found, _gap_note(found)
 
 
-def _least_bytes(prepared: Prepared, steps: Ladder, budget: Budget) -> tuple[Solution, tuple[str, ...]]:
+def _least_bytes(prepared: Prepared, steps: Ladder, budget: Budget) -> tuple[AllocationSolution, tuple[str, ...]]:
     """The smallest allocation whose predicted KL is within the budget: KL increase and cost in each other's place."""
     turned = ladder(steps.problem.turned())
     limit = prepared.prediction.added_for(budget.value)
@@ -190,7 +192,7 @@ def _least_bytes(prepared: Prepared, steps: Ladder, budget: Budget) -> tuple[Sol
     return replace(found, kl_increase=found.cost, cost=found.kl_increase, price=price), _gap_note(found)
 
 
-def _gap_note(found: Solution) -> tuple[str, ...]:
+def _gap_note(found: AllocationSolution) -> tuple[str, ...]:
     if not found.gap:
         return ()
     return (f"An allocation better by up to {found.gap:.2%} may exist: the search was ended early",)

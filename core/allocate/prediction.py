@@ -10,7 +10,7 @@ import numpy as np
 
 from benchvise.core.allocate.problem import Floats
 from benchvise.core.protocol.results import Estimate, JointMeasurement
-from benchvise.core.workspace.sensitivities import METHODS, Measured, SensitivityFile
+from benchvise.core.workspace.sensitivities import METHODS, MeasuredChoice, SensitivityFile
 
 MIN_POINTS = 3
 UNCORRECTED = 1.6
@@ -62,7 +62,7 @@ def fit(points: Sequence[JointMeasurement]) -> Prediction:
     return Prediction(offset, slope, max(spread, MIN_SPREAD))
 
 
-def joint_effects_of(kl_increases: SensitivityFile, measured: Sequence[Measured]) -> tuple[JointMeasurement, ...]:
+def joint_effects_of(kl_increases: SensitivityFile, measured: Sequence[MeasuredChoice]) -> tuple[JointMeasurement, ...]:
     """What was measured together, beside the sums of the single KL increases as they are known now."""
     return tuple(
         JointMeasurement(added, each.kl)
@@ -95,7 +95,7 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return centre_y - slope * centre_x, slope
 
 
-def _added(kl_increases: SensitivityFile, measured: Measured) -> float:
+def _added(kl_increases: SensitivityFile, measured: MeasuredChoice) -> float:
     total = 0.0
     for layer, treatment in measured.choice.items():
         found = next((d for m in METHODS if (d := kl_increases.get(layer, treatment, m)) is not None), None)

@@ -17,7 +17,7 @@ MAX_STATES = 100_000
 
 
 @dataclass(frozen=True)
-class Solution:
+class AllocationSolution:
     """choice: one option per item, int32 [items]. price: KL increase per unit of cost at the margin.
 
     gap: by which part the KL increase might be less at best within the budget; 0 when TOLERANCE is proven.
@@ -30,7 +30,7 @@ class Solution:
     gap: float
 
 
-def solve(steps: Ladder, budget: float) -> Solution:
+def solve(steps: Ladder, budget: float) -> AllocationSolution:
     """The allocation of least KL increase whose cost is at most `budget`.
 
     The linear relaxation gives a first allocation, a price and a bound. By that price every other option of an item
@@ -50,7 +50,7 @@ def solve(steps: Ladder, budget: float) -> Solution:
     kl_increase, cost = problem.totals(search.best)
     gap = max(0.0, kl_increase - search.bound)
     known = search.proven or gap <= TOLERANCE * kl_increase
-    return Solution(search.best, kl_increase, cost, price, 0.0 if known else gap / kl_increase)
+    return AllocationSolution(search.best, kl_increase, cost, price, 0.0 if known else gap / kl_increase)
 
 
 def _filled(steps: Ladder, count: int, base: Choice, room: float) -> Choice:

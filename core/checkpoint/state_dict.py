@@ -18,7 +18,7 @@ _MAX_LEAVES = 2_000_000
 
 
 @dataclass
-class Selection:
+class SelectedWeights:
     """The weights by name in the order of the containers, and the names of all else."""
 
     tensors: list[tuple[str, Leaf]] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Selection:
     others: list[str] = field(default_factory=list)
 
 
-def select_weights(root: object) -> Selection:
+def select_weights(root: object) -> SelectedWeights:
     """The weights within `root`. Optimizers, schedules and averaged twins of the network are left out.
 
     left_out: keys beside the weights; others: names of values among the weights that are no tensors.
@@ -79,8 +79,8 @@ def _wrapper(root: object, kept: list[str], inside: dict[str, dict[str, Leaf]]) 
     return known if known and networks in ([known], []) else None
 
 
-def _flat(root: object, left_out: list[str]) -> Selection:
-    found = Selection(left_out=left_out)
+def _flat(root: object, left_out: list[str]) -> SelectedWeights:
+    found = SelectedWeights(left_out=left_out)
     dropped = set()
     children = _children(root)
     if len(children) > 1 and isinstance(root, dict):

@@ -12,7 +12,7 @@ from benchvise.core.checkpoint.pickled.rebuild import SPECIAL_TENSORS
 from benchvise.core.checkpoint.pickled.stand_ins import ArrayRef, Global, TensorRef
 from benchvise.core.checkpoint.problems import checkpoint_error
 from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
-from benchvise.core.checkpoint.state_dict import Selection, select_weights
+from benchvise.core.checkpoint.state_dict import SelectedWeights, select_weights
 from benchvise.core.checkpoint.torch_archive import Archive, read_archive
 from benchvise.core.errors import CheckpointError
 
@@ -151,7 +151,7 @@ def _refuse_without_tensors(archive: Archive, path: Path) -> None:
         )
 
 
-def _warnings(path: Path, selection: Selection, unknown: tuple[Global, ...]) -> tuple[str, ...]:
+def _warnings(path: Path, selection: SelectedWeights, unknown: tuple[Global, ...]) -> tuple[str, ...]:
     warnings = []
     if selection.left_out:
         warnings.append(f"Beside the weights, {path.name} holds {listed(selection.left_out)}; they are left out.")

@@ -19,7 +19,7 @@ _TRANSFORMERS = "transformers 5.23, quantizer_compressed_tensors.py"
 
 
 @dataclass(frozen=True)
-class Form:
+class PackedForm:
     """One way in which a runtime loads packed layers; what is not named here does not matter to it.
 
     formats, bits, strategies: of `core.export.layouts.packed_layout.PackedLayout`. groups: group sizes, empty for any.
@@ -84,7 +84,7 @@ class Runtime:
 
     key: str
     title: str
-    forms: tuple[Form, ...] = ()
+    forms: tuple[PackedForm, ...] = ()
     fused: tuple[Fused, ...] = ()
     experts: bool = False
     head: str = ""
@@ -106,7 +106,7 @@ _VLLM = Runtime(
     key="vllm",
     title="vLLM",
     forms=(
-        Form(
+        PackedForm(
             "weights of 4 or 8 bits (Marlin)",
             frozenset({PACKED}),
             frozenset({4, 8}),
@@ -120,7 +120,7 @@ _VLLM = Runtime(
             unaligned="Marlin takes multiples of 64 outputs by 128 inputs. Newer versions of vLLM pad the others; "
             "older ones (0.9 among them) refuse to load them",
         ),
-        Form(
+        PackedForm(
             "weights of 2 to 8 bits (Humming)",
             frozenset({PACKED}),
             frozenset(range(2, 9)),
@@ -131,7 +131,7 @@ _VLLM = Runtime(
             caveat="This loads only in vLLM from the middle of 2026 with the Humming kernels installed, on an NVIDIA "
             "GPU; older versions take 4 and 8 bits in groups of 32, 64 or 128, or per channel",
         ),
-        Form(
+        PackedForm(
             "INT8 weights and inputs",
             frozenset({UNPACKED}),
             frozenset({8}),
@@ -141,7 +141,7 @@ _VLLM = Runtime(
             why="Products are computed in 8 bits. vLLM has no INT8 kernel for Blackwell: take FP8 there",
             inputs=INT8_INPUTS,
         ),
-        Form(
+        PackedForm(
             "INT4 weights with INT8 inputs",
             frozenset({PACKED}),
             frozenset({4}),
@@ -152,7 +152,7 @@ _VLLM = Runtime(
             inputs=frozenset({"int8 dynamic"}),
             caveat="Only recent versions of vLLM load 4-bit weights with INT8 inputs",
         ),
-        Form(
+        PackedForm(
             "FP8 weights and inputs",
             frozenset({FP8}),
             frozenset({8}),
@@ -162,7 +162,7 @@ _VLLM = Runtime(
             why="Products are computed in 8 bits. GPUs without FP8 arithmetic decode the weights instead",
             inputs=FP8_INPUTS,
         ),
-        Form(
+        PackedForm(
             "FP8 weights in blocks",
             frozenset({FP8}),
             frozenset({8}),
@@ -173,7 +173,7 @@ _VLLM = Runtime(
             inputs=frozenset({"", "fp8 dynamic"}),
             block=(128, 128),
         ),
-        Form(
+        PackedForm(
             "FP8 weights alone",
             frozenset({FP8}),
             frozenset({8}),
@@ -182,7 +182,7 @@ _VLLM = Runtime(
             faster=_SMALL,
             why="Weights are decoded on the fly; quantise the inputs to FP8 too for large batches",
         ),
-        Form(
+        PackedForm(
             "NVFP4 weights alone",
             frozenset({NVFP4}),
             frozenset({4}),
@@ -191,7 +191,7 @@ _VLLM = Runtime(
             faster=_SMALL,
             why=_SLOWER,
         ),
-        Form(
+        PackedForm(
             "MXFP4 weights alone",
             frozenset({MXFP4}),
             frozenset({4}),
@@ -201,7 +201,7 @@ _VLLM = Runtime(
             why=_SLOWER,
             caveat="Only recent versions of vLLM load MXFP4 layers from compressed-tensors",
         ),
-        Form(
+        PackedForm(
             "MXFP8 weights",
             frozenset({MXFP8}),
             frozenset({8}),
@@ -224,7 +224,7 @@ _TRANSFORMERS_RUNTIME = Runtime(
     key="transformers",
     title="transformers",
     forms=(
-        Form(
+        PackedForm(
             "packed layers",
             frozenset({PACKED, UNPACKED, FP8, MXFP4, MXFP8, NVFP4}),
             frozenset(range(2, 9)),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodingTimes:
     """prefill_ms: from the prompt to the first token. step_ms: per further token of each sequence."""
 
     prefill_ms: float
@@ -19,7 +19,7 @@ class Decoded:
 
 
 @torch.inference_mode()
-def decode(model: nn.Module, prompt: Tensor, tokens: int) -> Decoded:
+def decode(model: nn.Module, prompt: Tensor, tokens: int) -> DecodingTimes:
     """Read the prompt, int64 [batch, context], and decode `tokens` further tokens of each sequence.
 
     The most probable token is fed back, as in greedy decoding.
@@ -33,7 +33,7 @@ def decode(model: nn.Module, prompt: Tensor, tokens: int) -> Decoded:
     for _ in range(tokens):
         cache, fresh = one_step(model, cache, fresh)
     settle(device)
-    return Decoded((first - started) * 1000, (time.perf_counter() - first) * 1000 / tokens)
+    return DecodingTimes((first - started) * 1000, (time.perf_counter() - first) * 1000 / tokens)
 
 
 def read_prompt(model: nn.Module, prompt: Tensor) -> tuple[object, Tensor]:

@@ -13,7 +13,7 @@ from benchvise.core.protocol.results import Latency, Timing
 from benchvise.core.runtime.added_memory import AddedMemory
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import compute_device
-from benchvise.core.runtime.decode import Decoded, decode, random_prompt
+from benchvise.core.runtime.decode import DecodingTimes, decode, random_prompt
 from benchvise.core.runtime.machine import device_name
 from benchvise.core.runtime.profile import steady
 from benchvise.core.runtime.running import RunningModel, load_running
@@ -56,7 +56,7 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
         peaks.append(added.bytes)
         progress.advance(WARM_UP_TOKENS)
     _note(models, opened, progress)
-    times: list[list[Decoded]] = [[] for _ in models]
+    times: list[list[DecodingTimes]] = [[] for _ in models]
     for repetition in range(most):
         if not request.repetitions and _enough(times, tokens):
             break
@@ -79,7 +79,7 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
     )
 
 
-def _enough(times: list[list[Decoded]], tokens: int) -> bool:
+def _enough(times: list[list[DecodingTimes]], tokens: int) -> bool:
     """Whether further repetitions would tell little that is new."""
     if len(times[0]) < MIN_REPETITIONS:
         return False
@@ -88,7 +88,7 @@ def _enough(times: list[list[Decoded]], tokens: int) -> bool:
     return seconds >= UNSTEADY_SECONDS or all(steady(found) for found in steps)
 
 
-def timing_of(running: RunningModel, decoded: list[Decoded], peak_bytes: int, batch: int) -> Timing:
+def timing_of(running: RunningModel, decoded: list[DecodingTimes], peak_bytes: int, batch: int) -> Timing:
     """Median and extremes of one model's repetitions."""
     steps = [each.step_ms for each in decoded]
     return Timing(

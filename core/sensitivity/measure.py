@@ -38,7 +38,7 @@ from benchvise.core.workspace.sensitivities import (
     ENABLE_ONE,
     FISHER,
     LayerSensitivity,
-    Measured,
+    MeasuredChoice,
     SensitivityFile,
     treatment_key,
 )
@@ -239,7 +239,7 @@ class _Measuring:
                 self.progress.advance(self.tokens if counted is None else counted)
         return cells
 
-    def _together(self) -> Sequence[Measured]:
+    def _together(self) -> Sequence[MeasuredChoice]:
         """What several layers do at once, for some ways to choose that a budget might.
 
         Half of the windows are others of the text: what is chosen on some windows causes more there.
@@ -254,7 +254,7 @@ class _Measuring:
                 changes = self._changes({task.layer: task.fitted for task in chosen})
                 kl = float(np.mean([each.joint_divergence(changes) for each in self._both]))
             if np.isfinite(kl):
-                measured.append(Measured(choice, kl))
+                measured.append(MeasuredChoice(choice, kl))
                 self.kl_increases.put_joint_effects(measured[-1])
         return measured
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from benchvise.core.errors import RecipeError
 from benchvise.core.transforms.coupling import Structure, find_coupling, structure_of
-from benchvise.core.transforms.random_copy import FAULTS, RandomCopy, Stage
+from benchvise.core.transforms.random_copy import FAULTS, PassThroughCopy, RandomCopy
 from benchvise.core.transforms.residual import Residual, block_residual, ends_residual
 
 
@@ -20,7 +20,7 @@ class ModelStructure:
     """
 
     def __init__(self, model: nn.Module, blocks: Sequence[nn.Module]) -> None:
-        stage = Stage(model, blocks)
+        stage = PassThroughCopy(model, blocks)
         self._kinds: dict[str, tuple[Structure, Residual]] = {}
         for block, stand_in in zip(blocks, stage.stand_ins, strict=True):
             kind = kind_of(block)

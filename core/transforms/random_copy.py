@@ -115,7 +115,7 @@ class StandIn(nn.Module):
         return found
 
 
-class Stage:
+class PassThroughCopy:
     """A random copy of a model whose blocks pass their input on: what lies around the blocks, on its own.
 
     tied: linear layers that share their weight with an embedding in the model; here each has its own.

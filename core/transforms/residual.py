@@ -14,7 +14,7 @@ from torch import nn
 from benchvise.core.transforms.coupling import CoupledGroup, Structure
 from benchvise.core.transforms.fold_norms import fold_norms
 from benchvise.core.transforms.linear import bias_of, close
-from benchvise.core.transforms.random_copy import RandomCopy, Stage, tried
+from benchvise.core.transforms.random_copy import PassThroughCopy, RandomCopy, tried
 from benchvise.core.transforms.rotation import Rotation
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -51,7 +51,7 @@ def block_residual(structure: Structure, random_copy: RandomCopy) -> Residual:
     return _refused(found, _reason(structure, random_copy.block, found.width))
 
 
-def ends_residual(structure: Structure, stage: Stage) -> Residual:
+def ends_residual(structure: Structure, stage: PassThroughCopy) -> Residual:
     """What to turn around the blocks."""
     found = _candidates(structure, stage.model, stage.width, tables=True)
     turn = Rotation(found.width, 6, keeps_mean=found.centred)

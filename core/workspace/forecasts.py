@@ -85,7 +85,7 @@ class ForecastBook:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRun:
     """A finished run and what was measured on it, by kind."""
 
     checkpoint: str
@@ -94,7 +94,7 @@ class Measured:
     values: Mapping[str, float]
 
 
-def compared(book: ForecastBook, run: Measured) -> tuple[Comparison, ...]:
+def compared(book: ForecastBook, run: MeasuredRun) -> tuple[Comparison, ...]:
     """What was forecast before the run beside what was measured, in the order of `KINDS`."""
     forecasts = book.before(run.checkpoint, run.recipe, run.created)
     return tuple(
@@ -106,7 +106,7 @@ def compared(book: ForecastBook, run: Measured) -> tuple[Comparison, ...]:
 
 def bias(
     book: ForecastBook,
-    runs: Iterable[Measured],
+    runs: Iterable[MeasuredRun],
     kind: str,
     checkpoint: str = "",
     *,

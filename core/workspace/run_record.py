@@ -25,7 +25,7 @@ from benchvise.core.recipe.plan_warning import PlanWarning, parse_plan_warning
 from benchvise.core.recipe.recipe import KEEP, Recipe, parse_recipe
 from benchvise.core.workspace import journal
 from benchvise.core.workspace.atomic_files import write_text
-from benchvise.core.workspace.forecasts import ForecastBook, Measured, compared
+from benchvise.core.workspace.forecasts import ForecastBook, MeasuredRun, compared
 from benchvise.core.workspace.journal import JournalEntry
 from benchvise.core.workspace.run_lock import RunLock
 
@@ -180,7 +180,7 @@ class RunRecord:
             found[_name(result)] = asdict(result)
         write_text(self.folder / MEASUREMENTS, json.dumps(found, indent=1) + "\n")
 
-    def measured(self) -> Measured:
+    def measured(self) -> MeasuredRun:
         """What was measured on the run and can be held against forecasts; nothing before it is done."""
         manifest, found = self.manifest, self.measurements()
         values = {
@@ -192,7 +192,7 @@ class RunRecord:
             "seconds": manifest.seconds,
         }
         known = {kind: float(value) for kind, value in values.items() if value} if manifest.state == "done" else {}
-        return Measured(manifest.checkpoint_identity, manifest.recipe_digest, manifest.created, known)
+        return MeasuredRun(manifest.checkpoint_identity, manifest.recipe_digest, manifest.created, known)
 
     def comparisons(self) -> tuple[Comparison, ...]:
         """What was forecast before the run, beside what was measured on it."""

@@ -36,7 +36,7 @@ class LayerSensitivity:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredChoice:
     """Several layers treated at once: by layer the key of its treatment, and the KL that came of it."""
 
     choice: Mapping[str, str]
@@ -97,10 +97,10 @@ class SensitivityFile:
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self.save()
 
-    def together(self) -> tuple[Measured, ...]:
-        return tuple(Measured(choice, kl) for choice, kl in self._together.values())
+    def together(self) -> tuple[MeasuredChoice, ...]:
+        return tuple(MeasuredChoice(choice, kl) for choice, kl in self._together.values())
 
-    def put_joint_effects(self, measured: Measured) -> None:
+    def put_joint_effects(self, measured: MeasuredChoice) -> None:
         self._together[_digest(measured.choice)] = [dict(measured.choice), measured.kl]
 
     def known_joint_effects(self, choice: Mapping[str, str]) -> float | None:

@@ -16,7 +16,7 @@ from benchvise.core.schemes.gguf.half_grid import HalfGrid
 from benchvise.core.schemes.gguf.learnable import learnable
 from benchvise.core.schemes.gguf.scalar_grid import ScalarGrid
 from benchvise.core.schemes.gguf.vector_forms import VECTOR_FORMS
-from benchvise.core.schemes.gguf.vector_grid import VectorGrid
+from benchvise.core.schemes.gguf.vector_grid import GgufVectorGrid
 from benchvise.core.schemes.grid import Grid
 from benchvise.core.schemes.grid_arithmetic import GridArithmetic
 from benchvise.core.schemes.learning import Learnable
@@ -34,7 +34,7 @@ class GgufArithmetic(GridArithmetic[Gguf]):
         if not settings.block.scales:
             return HalfGrid(torch.float16 if settings.type == "f16" else torch.bfloat16, rows, columns, dtype)
         if settings.type in VECTOR_FORMS:
-            return VectorGrid(settings.type, rows, columns, dtype)
+            return GgufVectorGrid(settings.type, rows, columns, dtype)
         return ScalarGrid(settings.type, rows, columns, dtype, clip=clip)
 
     @classmethod

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchvise.core.schemes.gguf.forms import Form
-from benchvise.core.schemes.gguf.sub_blocks import Moments, Targets, error_of, halved_sums, rounded
+from benchvise.core.schemes.gguf.sub_blocks import LevelMoments, Targets, error_of, halved_sums, rounded
 
 _SCALES_TRIED = 24
 _ROUNDS = 2
@@ -37,7 +37,7 @@ def fit_blocks(targets: Targets, form: Form, step: Tensor, shift: Tensor | None,
     reach: the greatest magnitude that a weight may be given.
     """
     levels = rounded(targets.values, form, step, shift)
-    moments = Moments.of(targets, levels, shifted=bool(form.minima))
+    moments = LevelMoments.of(targets, levels, shifted=bool(form.minima))
     found = _chosen(targets, moments, form, step, shift, reach)
     for _ in range(_ROUNDS):
         steps, shifts, moments = _fit_integers_of(targets, form, found)
@@ -59,16 +59,16 @@ def fit_sub_blocks(
     return steps, shifts
 
 
-def _fit_integers_of(targets: Targets, form: Form, found: Nested) -> tuple[Tensor, Tensor, Moments]:
+def _fit_integers_of(targets: Targets, form: Form, found: Nested) -> tuple[Tensor, Tensor, LevelMoments]:
     scale, minimum = _of_sub_blocks(found.scale, form), _of_sub_blocks(found.minimum, form)
     return _fit_integers(targets, form, scale, minimum, found.steps, found.shifts)
 
 
 def _fit_integers(
     targets: Targets, form: Form, scale: Tensor, minimum: Tensor, first_steps: Tensor, first_shifts: Tensor
-) -> tuple[Tensor, Tensor, Moments]:
+) -> tuple[Tensor, Tensor, LevelMoments]:
     """The best of the first integers and their neighbours, and the moments of their levels."""
-    best: tuple[Tensor, Tensor, Moments] | None = None
+    best: tuple[Tensor, Tensor, LevelMoments] | None = None
     least = torch.tensor(torch.inf)
     for away in (0, -1, 1):
         steps = (first_steps + away).clamp(form.least, form.greatest)
@@ -76,7 +76,7 @@ def _fit_integers(
         if form.minima and best is not None:
             shifts = _best_shifts(targets, best[2], step, minimum, form)
         levels = rounded(targets.values, form, step, minimum * shifts if form.minima else None)
-        moments = Moments.of(targets, levels, shifted=bool(form.minima))
+        moments = LevelMoments.of(targets, levels, shifted=bool(form.minima))
         if form.minima:
             shifts = _best_shifts(targets, moments, step, minimum, form)
         error = error_of(targets, form, levels, moments, step, minimum * shifts if form.minima else None)
@@ -108,7 +108,9 @@ def most_scale(form: Form, reach: float) -> float:
     return reach / (max(-form.levels[0], form.levels[-1]) * max(-form.least, form.greatest))
 
 
-def _chosen(targets: Targets, moments: Moments, form: Form, step: Tensor, shift: Tensor | None, reach: float) -> Nested:
+def _chosen(
+    targets: Targets, moments: LevelMoments, form: Form, step: Tensor, shift: Tensor | None, reach: float
+) -> Nested:
     """Scales whose integers cost least over all sub-blocks, the levels given."""
     if shift is None:
         scale, steps = _best_scale(step, moments.squares, form.least, form.greatest, form, most_scale(form, reach))
@@ -143,7 +145,7 @@ def _best_scale(
     return best, chosen
 
 
-def _scales_again(targets: Targets, moments: Moments, form: Form, found: Nested, reach: float) -> Nested:
+def _scales_again(targets: Targets, moments: LevelMoments, form: Form, found: Nested, reach: float) -> Nested:
     """The scales of blocks of least error, integers and levels given; as they were where they have no say."""
     ss = _over_block(found.steps.square() * moments.squares, form)
     sx = _over_block(found.steps * moments.products, form)
@@ -166,11 +168,11 @@ def _scales_again(targets: Targets, moments: Moments, form: Form, found: Nested,
     )
 
 
-def _best_shifts(targets: Targets, moments: Moments, step: Tensor, minimum: Tensor, form: Form) -> Tensor:
+def _best_shifts(targets: Targets, moments: LevelMoments, step: Tensor, minimum: Tensor, form: Form) -> Tensor:
     return _integers(_wanted_shift(targets, moments, step), minimum, 0, form.minima)
 
 
-def _wanted_shift(targets: Targets, moments: Moments, step: Tensor) -> Tensor:
+def _wanted_shift(targets: Targets, moments: LevelMoments, step: Tensor) -> Tensor:
     """The shift of least error under given levels and steps."""
     return (step * moments.levels - targets.linear) / targets.total.clamp(min=torch.finfo(torch.float32).tiny)
 

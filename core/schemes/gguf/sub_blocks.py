@@ -53,7 +53,7 @@ class Targets:
 
 
 @dataclass(frozen=True)
-class Moments:
+class LevelMoments:
     """Weighted sums over the levels l of sub-blocks with values x: Σ w l², Σ w l x, and, for shifts, Σ w l."""
 
     squares: Tensor
@@ -61,15 +61,15 @@ class Moments:
     levels: Tensor
 
     @staticmethod
-    def of(targets: Targets, levels: Tensor, *, shifted: bool) -> Moments:
+    def of(targets: Targets, levels: Tensor, *, shifted: bool) -> LevelMoments:
         """Of levels float32 [sub-blocks, size, rows]; without `shifted`, Σ w l is left out."""
         weighed = targets.weigh(levels)
         first = halved_sums(weighed) if shifted else targets.linear
-        return Moments(halved_sums(weighed * levels), halved_sums(levels * targets.weighted), first)
+        return LevelMoments(halved_sums(weighed * levels), halved_sums(levels * targets.weighted), first)
 
-    def where(self, chosen: Tensor, others: Moments) -> Moments:
+    def where(self, chosen: Tensor, others: LevelMoments) -> LevelMoments:
         """These where `chosen` bool [sub-blocks, rows] says so, and the others elsewhere."""
-        return Moments(
+        return LevelMoments(
             torch.where(chosen, self.squares, others.squares),
             torch.where(chosen, self.products, others.products),
             torch.where(chosen, self.levels, others.levels),
@@ -125,7 +125,7 @@ def _better(
 ) -> tuple[tuple[Tensor, Tensor | None], Tensor]:
     """The best so far and the least-squares answer to the levels of `step` and `shift`, whichever errs less."""
     levels = rounded(targets.values, form, step, shift)
-    moments = Moments.of(targets, levels, shifted=bool(form.minima))
+    moments = LevelMoments.of(targets, levels, shifted=bool(form.minima))
     found = moments.best(targets, form)
     error = error_of(targets, form, levels, moments, *found)
     if best is None:
@@ -138,7 +138,7 @@ def _better(
 
 
 def error_of(
-    targets: Targets, form: Form, levels: Tensor, moments: Moments, step: Tensor, shift: Tensor | None
+    targets: Targets, form: Form, levels: Tensor, moments: LevelMoments, step: Tensor, shift: Tensor | None
 ) -> Tensor:
     """Σ w (step · l − shift − x)² float32 [sub-blocks, rows] of levels whose moments are known."""
     if len(form.levels) < _FEW_LEVELS:

@@ -32,7 +32,7 @@ class _Served:
     products: Tensor
 
 
-class VectorGrid(Grid):
+class GgufVectorGrid(Grid):
     """ŵ = scale · unit · (½ + integer) · vector, rounded to the weight's dtype.
 
     scale: float32 [rows, blocks], numbers of 16 bits; integers, moved: float32 [rows, sub-blocks], the second +1 or −1

@@ -29,7 +29,7 @@ from benchvise.core.workspace.sensitivities import (
     ENABLE_ONE,
     FISHER,
     LayerSensitivity,
-    Measured,
+    MeasuredChoice,
     SensitivityFile,
     treatment_key,
 )
@@ -261,7 +261,7 @@ def test_the_correction_changes_the_prediction_and_not_the_choice(tmp_path: Path
     for treatment in CANDIDATES:
         choice = {name: treatment_key(treatment, "") for name in NAMES}
         added = sum(made_up(index, treatment) for index in range(len(NAMES)))
-        kl_increases.put_joint_effects(Measured(choice, 2 * added))
+        kl_increases.put_joint_effects(MeasuredChoice(choice, 2 * added))
     kl_increases.save()
     found = allocated(
         Allocate(str(SAMPLE), Recipe(), "key", CANDIDATES, parse_budget("3.3bpw"), workspace=str(tmp_path))

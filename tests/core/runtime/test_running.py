@@ -17,7 +17,7 @@ from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.runtime import latency, local_timing
 from benchvise.core.runtime.build import load_model
-from benchvise.core.runtime.decode import Decoded
+from benchvise.core.runtime.decode import DecodingTimes
 from benchvise.core.runtime.forecast import forecast_latency
 from benchvise.core.runtime.latency import measure_latency, speed_up
 from benchvise.core.runtime.modules import CompressedLinear
@@ -150,9 +150,9 @@ def test_unsteady_times_are_taken_more_often_and_steady_ones_five_times(monkeypa
     def measured(wobble: float) -> int:
         taken.clear()
 
-        def decode(*_: object) -> Decoded:
+        def decode(*_: object) -> DecodingTimes:
             taken.append(400.0 * (1 + wobble * (len(taken) % 2)))
-            return Decoded(1.0, taken[-1])
+            return DecodingTimes(1.0, taken[-1])
 
         monkeypatch.setattr(latency, "decode", decode)
         measure_latency(MeasureLatency(str(SAMPLE), tokens=1, context=4), NullProgress())

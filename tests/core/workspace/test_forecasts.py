@@ -10,7 +10,7 @@ import pytest
 from benchvise.core.errors import OutputError
 from benchvise.core.protocol.results import DEFAULT_CONTEXT, Comparison, Estimate, Evaluation, Latency, Timing
 from benchvise.core.workspace import forecasts
-from benchvise.core.workspace.forecasts import ForecastBook, Measured, bias, compared, track_record
+from benchvise.core.workspace.forecasts import ForecastBook, MeasuredRun, bias, compared, track_record
 from benchvise.core.workspace.workspace import Workspace
 from tests.core.job.compress_samples import network, run_recipe
 
@@ -45,13 +45,13 @@ def estimate(value: float, share: float = 0.1) -> Estimate:
 def test_the_latest_before_the_run_counts(book: ForecastBook) -> None:
     for value in (5.0, 6.0, 7.0):  # on the first, the second and the third of January, at noon
         book.keep("c", "r", "seconds", estimate(value))
-    assert compared(book, Measured("c", "r", EARLY, {"seconds": 6.0})) == ()
-    (found,) = compared(book, Measured("c", "r", LATE, {"seconds": 6.3, "kl": 1.0}))
+    assert compared(book, MeasuredRun("c", "r", EARLY, {"seconds": 6.0})) == ()
+    (found,) = compared(book, MeasuredRun("c", "r", LATE, {"seconds": 6.3, "kl": 1.0}))
     assert (found.forecast.value, found.measured, found.made[:10]) == (6.0, 6.3, "2026-01-02")
     assert found.inside
     assert found.error == pytest.approx(6 / 6.3 - 1)
-    assert compared(book, Measured("other", "r", LATE, {"seconds": 6.3})) == ()
-    assert compared(book, Measured("c", "other", LATE, {"seconds": 6.3})) == ()
+    assert compared(book, MeasuredRun("other", "r", LATE, {"seconds": 6.3})) == ()
+    assert compared(book, MeasuredRun("c", "other", LATE, {"seconds": 6.3})) == ()
 
 
 def test_damaged_lines_count_as_not_written(book: ForecastBook, tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_bias_is_the_median_of_what_was_not_corrected(book: ForecastBook) -> Non
     runs = []
     for number, measured in enumerate((12.0, 30.0, 15.0)):
         book.keep("c", f"r{number}", "seconds", estimate(99.0), raw=10.0, machine="here", about="gptq")
-        runs.append(Measured("c", f"r{number}", "2027", {"seconds": measured}))
+        runs.append(MeasuredRun("c", f"r{number}", "2027", {"seconds": measured}))
     book.keep("d", "r", "seconds", estimate(10.0), machine="there", about="hqq")
-    runs.append(Measured("d", "r", "2027", {"seconds": 50.0}))
+    runs.append(MeasuredRun("d", "r", "2027", {"seconds": 50.0}))
     assert bias(book, runs, "seconds", machine="here", about="gptq") == (1.5, 3)
     assert bias(book, runs, "seconds") == (2.25, 4)
     assert bias(book, runs, "seconds", "d") == (5.0, 1)
