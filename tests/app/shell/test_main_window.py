@@ -203,8 +203,8 @@ def test_forecast_is_marked_until_measured(filled, client, checkpoint, qtbot):
     board = filled.scoreboard
     assert not board.bytes.measured
     use_preset(filled, client, checkpoint, qtbot)
-    for exact in (board.bytes, board.bits):
-        assert "→" in exact.text
+    for exact, part in ((board.bytes, "→"), (board.bits, "compressed")):
+        assert part in exact.text
         assert "≈" not in exact.text
         assert not exact.measured
     assert "≈" not in filled.inspector.forecast.text()
