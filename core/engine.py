@@ -30,6 +30,7 @@ from benchvise.core.protocol import requests, results
 from benchvise.core.recent import Recent
 from benchvise.core.recipe.plan import DROPPED, Plan, make_plan
 from benchvise.core.recipe.recipe import Recipe
+from benchvise.core.sensitivity.known import known_sensitivity
 from benchvise.core.wording import sentences
 from benchvise.core.workspace.workspace import RUN_PREFIX, Workspace
 
@@ -272,6 +273,7 @@ _HANDLERS: dict[type, Handler] = {
     requests.LookMap: _in("benchvise.core.analysis.look", "look_map"),
     requests.LookChannels: _in("benchvise.core.analysis.look", "look_channels"),
     requests.MeasureSensitivity: _in("benchvise.core.sensitivity.measure", "measure_sensitivity"),
+    requests.KnownSensitivity: known_sensitivity,
     requests.Compress: _compress,
     requests.Evaluate: _evaluate,
     requests.MeasureLatency: _latency,

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoStack
 
 from benchvise.app.engine.client import EngineClient
+from benchvise.app.engine.latest_request import LatestRequest
 from benchvise.app.state.decode_conditions import Conditions
 from benchvise.app.state.finished_runs import FinishedRuns
 from benchvise.app.state.layer_arrival import Arrival, Totals
@@ -17,7 +18,7 @@ from benchvise.app.state.sensitivity_results import Measured, Measurement
 from benchvise.app.state.undo import RecipeEdit, recipe_title
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.protocol.events import Event, Failed, Finished, Partial, Started, Stopped
-from benchvise.core.protocol.requests import Compress, MakePlan, MeasureSensitivity, Open, Request
+from benchvise.core.protocol.requests import Compress, KnownSensitivity, MakePlan, MeasureSensitivity, Open, Request
 from benchvise.core.protocol.results import (
     Allocated,
     Estimate,
@@ -83,6 +84,7 @@ class Document(QObject):
         self._client = client
         self.totals = Totals()
         self._measured = Measured()
+        self._restoring = LatestRequest(client, self)
         self._allocated_in_place = False
         self._arrival = Arrival()
         self._plan_request = 0
@@ -347,8 +349,17 @@ class Document(QObject):
         self.active_run_changed.emit()
         self._run_chosen = False
         self._activate_newest_run()
+        self._restoring.drop()
         if checkpoint is not None:
             self._plan_timer.start()
+            self._restoring.ask([KnownSensitivity(checkpoint.path, self.workspace)], self._restore, self._keep_measured)
+
+    def _restore(self, _: int, sensitivity: Sensitivity) -> None:
+        if self._measured.restore(sensitivity):
+            self.sensitivity_changed.emit()
+
+    def _keep_measured(self, _: int, failure: Failed) -> None:
+        """Nothing is shown; Problems tells what failed."""
 
     def _set_results(self, results: dict[str, LayerCompressed] | None) -> None:
         self.results = dict(results or {})

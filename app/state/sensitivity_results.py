@@ -43,6 +43,14 @@ class Measured:
         self._text = text
         self._asked[number] = request
 
+    def restore(self, sensitivity: Sensitivity) -> bool:
+        """Take in what the workspace keeps. False when it keeps nothing, or a measurement was asked for since."""
+        if not sensitivity.key or self._text is not None:
+            return False
+        self.cells = {(cell.layer, cell.key): cell for cell in sensitivity.cells}
+        self.last, self._text = Measurement(sensitivity, sensitivity.treatments), sensitivity.asked
+        return True
+
     @property
     def running(self) -> tuple[int, ...]:
         """Numbers of the requests that measure now."""

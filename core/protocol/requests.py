@@ -94,6 +94,17 @@ class MeasureSensitivity:
 
 
 @dataclass(frozen=True)
+class KnownSensitivity:
+    """The newest measurement that the workspace keeps of the checkpoint as it is now; nothing is measured.
+
+    Answered by `Sensitivity`: all cells cached; without cells and key when nothing is known.
+    """
+
+    path: str
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
 class WhatIf:
     """One other treatment for one layer, the recipe untouched. Answered by `WhatIfAnswer` within about a second."""
 
@@ -338,6 +349,7 @@ Request = (
     | LookMap
     | LookChannels
     | MeasureSensitivity
+    | KnownSensitivity
     | WhatIf
     | Allocate
     | CheckRecipe

@@ -108,6 +108,8 @@ class _Measuring:
         for warning in self.warnings:
             self.progress.note(warning)
         self.kl_increases.describe(checkpoint_identity(checkpoint), self.tokens)
+        asked = (request.text, request.windows, request.window_tokens)
+        self.kl_increases.add_asked(*asked, request.treatments)
         order = dict.fromkeys(task.layer for task in self.tasks)
         shown = None if self.shown is None else self.shown.ids
         self._lab = SensitivityContext(self.weights, self.ids, shown, tuple(order), self.progress)
@@ -126,6 +128,8 @@ class _Measuring:
             rank_correlation(compared) if len(compared) > 2 else None,
             len(compared),
             joint_effects_of(self.kl_increases, together),
+            request.treatments,
+            asked,
         )
 
     def _calibration(self) -> CalibrationText | None:

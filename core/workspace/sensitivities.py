@@ -10,14 +10,14 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from benchvise.core.errors import UserError
-from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment, parse_recipe
 from benchvise.core.workspace.atomic_files import write_text
 
 ENABLE_ONE, DISABLE_ONE, FISHER = "enable_one", "disable_one", "fisher"
@@ -55,6 +55,7 @@ class SensitivityFile:
         self._content: dict[str, str] = dict(found.get("content", {}))
         self._cells: dict[str, dict[str, dict[str, list[float | None]]]] = found.get("cells", {})
         self._together: dict[str, list[Any]] = found.get("together", {})
+        self.asked, self.treatments = _asked(found)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -63,6 +64,11 @@ class SensitivityFile:
     def describe(self, identity: str, tokens: int) -> None:
         """identity: of the checkpoint as it is now. tokens: of the text."""
         self.identity, self.tokens = identity, tokens
+
+    def add_asked(self, text: str, windows: int, window_tokens: int, treatments: Sequence[Treatment]) -> None:
+        """Remember what was asked for, so that the measurement can be shown again; earlier treatments stay."""
+        self.asked = (text, windows, window_tokens)
+        self.treatments = tuple(({each.key: each for each in (*self.treatments, *treatments)}).values())
 
     def see(self, layer: str, content: str) -> bool:
         """Tell what the layer's tensor holds; False when it held something else before, which is forgotten."""
@@ -115,6 +121,8 @@ class SensitivityFile:
             "content": self._content,
             "cells": self._cells,
             "together": self._together,
+            "asked": self.asked,
+            "treatments": Recipe(tuple(Rule(("*",), each) for each in self.treatments)).to_yaml(),
         }
         write_text(self._path, json.dumps(everything))
         self._saved = time.monotonic()
@@ -147,6 +155,16 @@ def _kl_increase(values: list[float | None] | None) -> LayerSensitivity | None:
 
 def _digest(choice: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(choice.items())).encode()).hexdigest()[:32]
+
+
+def _asked(found: Mapping[str, Any]) -> tuple[tuple[str, int, int] | None, tuple[Treatment, ...]]:
+    """What was asked for, and treatments; nothing in files of earlier versions or where methods are not there."""
+    try:
+        text, windows, window_tokens = found["asked"]
+        rules = parse_recipe(found["treatments"], where="sensitivities").rules
+        return (str(text), int(windows), int(window_tokens)), tuple(rule.treatment for rule in rules)
+    except (KeyError, TypeError, ValueError, AttributeError, UserError):
+        return None, ()
 
 
 def _read(path: Path) -> dict[str, Any]:

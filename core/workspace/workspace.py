@@ -164,6 +164,14 @@ class Workspace:
         """Where the sensitivities of that key are kept; the folder exists."""
         return self._file("sensitivity", f"{key}.json")
 
+    def sensitivity_files(self) -> tuple[Path, ...]:
+        """All files of sensitivities, the one written last first."""
+        written: list[tuple[int, Path]] = []
+        for file in (self.path / "sensitivity").glob("*.json"):
+            with suppress(OSError):  # another process may have removed it
+                written.append((file.stat().st_mtime_ns, file))
+        return tuple(file for _, file in sorted(written, reverse=True))
+
     def profile_file(self) -> Path:
         """Where the micro-benchmarks of this machine are kept; the folder exists."""
         return self._file("profiles", "kernels.json")

@@ -220,6 +220,7 @@ def test_every_request_is_answered_and_has_a_lane() -> None:
         requests.MakePlan,
         requests.Allocate,
         requests.SizeCandidates,
+        requests.KnownSensitivity,
         requests.ListRuns,
         requests.ReadRun,
     }

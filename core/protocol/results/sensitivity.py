@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchvise.core.recipe.recipe import Treatment
+
 
 @dataclass(frozen=True)
 class SensitivityCell:
@@ -40,6 +42,8 @@ class Sensitivity:
     key:              names the measurement in the workspace, for `Allocate`.
     rank_correlation: Spearman's, of fisher with measured KL increases, over `compared` cells; None without both.
     together:         what the correction pass measured.
+    treatments:       those that the cells are about.
+    asked:            the text, the windows and their tokens as they were asked for; None where that is not known.
     """
 
     cells: tuple[SensitivityCell, ...]
@@ -50,6 +54,8 @@ class Sensitivity:
     rank_correlation: float | None = None
     compared: int = 0
     together: tuple[JointMeasurement, ...] = ()
+    treatments: tuple[Treatment, ...] = ()
+    asked: tuple[str, int, int] | None = None
 
 
 @dataclass(frozen=True)

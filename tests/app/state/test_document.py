@@ -6,7 +6,7 @@ import pytest
 from benchvise.core.engine import planned
 from benchvise.core.methods.integer import Integer
 from benchvise.core.protocol.events import Failed, Finished, Partial, Started, Stopped
-from benchvise.core.protocol.requests import Compress, ListRuns, MakePlan, MeasureSensitivity, ReadRun
+from benchvise.core.protocol.requests import Compress, KnownSensitivity, ListRuns, MakePlan, MeasureSensitivity, ReadRun
 from benchvise.core.protocol.results import (
     Allocated,
     Alternatives,
@@ -128,6 +128,36 @@ def test_a_forecast_does_not_replace_what_was_measured_and_another_text_starts_a
     assert not opened.sensitivity
     elsewhere = client.ask(MeasureSensitivity("/another/model", "", ()))
     client.say(Partial(elsewhere, SensitivityCell("a", "int4 g32", 9.0, key="k4")))
+    assert not opened.sensitivity
+
+
+def kept(*layers):
+    cells = tuple(SensitivityCell(name, INT4.tag, 0.1, cached=True, key=INT4.key) for name in layers)
+    return Sensitivity(cells, 512, 0.0, key="kept", treatments=(INT4,), asked=("", 4, 128))
+
+
+def test_what_the_workspace_keeps_is_shown_after_opening(opened, client, qtbot):
+    number = client.last(KnownSensitivity)
+    assert client.requests[number] == KnownSensitivity(opened.checkpoint.path, opened.workspace)
+    with qtbot.waitSignal(opened.sensitivity_changed):
+        client.say(Finished(number, kept("a")))
+    assert opened.sensitivity["a", INT4.key].kl == 0.1
+    assert (opened.measurement.sensitivity.key, opened.measurement.treatments) == ("kept", (INT4,))
+    assert not opened.measuring
+    client.ask(measurement(opened))
+    assert opened.sensitivity
+    client.ask(measurement(opened, text="other.txt"))
+    assert not opened.sensitivity
+
+
+def test_what_is_kept_of_a_checkpoint_that_was_left_is_not_shown(opened, client, checkpoint):
+    number = client.last(KnownSensitivity)
+    client.open(opened, replace(checkpoint, path="/models/other"))
+    client.say(Finished(number, kept("a")))
+    assert not opened.sensitivity
+    number = client.last(KnownSensitivity)
+    client.ask(measurement(opened))
+    client.say(Finished(number, kept("a")))
     assert not opened.sensitivity
 
 

@@ -24,12 +24,13 @@ from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.sparse import Sparse
 from benchvise.core.progress import NullProgress, Progress
-from benchvise.core.protocol.requests import Compress, MeasureSensitivity
+from benchvise.core.protocol.requests import Compress, KnownSensitivity, MeasureSensitivity
 from benchvise.core.protocol.results import SensitivityCell
 from benchvise.core.recipe.layer_matcher import naming
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.runtime.build import load_model
 from benchvise.core.sensitivity import context
+from benchvise.core.sensitivity.known import known_sensitivity
 from benchvise.core.sensitivity.measure import measure_sensitivity
 from benchvise.core.sensitivity.reference import Reference
 from benchvise.core.sensitivity.tasks import chosen_layers
@@ -157,6 +158,24 @@ def test_known_cells_need_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(context, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
     again = measure_sensitivity(request(tmp_path, INT3), NullProgress())
     assert [cell.kl for cell in again.cells] == [cell.kl for cell in once.cells]
+
+
+def test_what_the_workspace_keeps_is_answered_as_it_was_measured(tmp_path: Path) -> None:
+    ask = KnownSensitivity(str(SAMPLE), str(tmp_path))
+    assert known_sensitivity(ask, NullProgress()).key == ""
+    learned = Treatment(Integer(bits=3, granularity="channel"), ErrorFeedback())
+    once = measure_sensitivity(request(tmp_path, INT3, learned, G128, layers=LAYERS[:1]), NullProgress())
+    found = known_sensitivity(ask, NullProgress())
+    assert found.cells == tuple(replace(cell, cached=True) for cell in once.cells)
+    assert (found.key, found.tokens, found.treatments, found.asked) == (
+        once.key,
+        once.tokens,
+        (INT3, learned, G128),
+        ("", 3, 48),
+    )
+    changed = tmp_path / "changed"
+    shutil.copytree(SAMPLE, changed)
+    assert known_sensitivity(KnownSensitivity(str(changed), str(tmp_path)), NullProgress()).cells == ()
 
 
 def test_other_text_or_windows_are_measured_anew(tmp_path: Path) -> None:

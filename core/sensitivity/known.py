@@ -1,0 +1,67 @@
+"""What the workspace keeps of a checkpoint's sensitivities: read when it is opened, without a model or torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchvise.core.allocate.prediction import joint_effects_of
+from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.checkpoint.reopen import LAST_OPENED
+from benchvise.core.errors import RecipeError
+from benchvise.core.progress import Progress
+from benchvise.core.protocol.requests import KnownSensitivity
+from benchvise.core.protocol.results import Sensitivity, SensitivityCell
+from benchvise.core.recipe.fitting import fitted
+from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.workspace.sensitivities import METHODS, SensitivityFile
+from benchvise.core.workspace.workspace import Workspace
+
+NOTHING = Sensitivity((), 0, 0.0)
+
+
+def known_sensitivity(request: KnownSensitivity, progress: Progress) -> Sensitivity:
+    """The newest measurement of the checkpoint as it is now; no cells and no key when there is none.
+
+    Raises CheckpointError when the checkpoint cannot be opened or one of its files is gone.
+    """
+    checkpoint = LAST_OPENED.open(request.path)
+    identity = checkpoint_identity(checkpoint)
+    for path in Workspace(request.workspace).sensitivity_files():
+        progress.check_cancelled()
+        kept = SensitivityFile(path)
+        if kept.identity != identity or kept.asked is None:
+            continue
+        cells = tuple(_cells(checkpoint, kept))
+        if cells:
+            asked, together = kept.asked, joint_effects_of(kept, kept.together())
+            return Sensitivity(
+                cells, kept.tokens, 0.0, key=path.stem, together=together, treatments=kept.treatments, asked=asked
+            )
+    return NOTHING
+
+
+def _cells(checkpoint: Checkpoint, kept: SensitivityFile) -> Iterator[SensitivityCell]:
+    measured = set(kept.layers)
+    for layer in checkpoint.layers:
+        if layer.name not in measured:
+            continue
+        for treatment in kept.treatments:
+            try:
+                fit, _ = fitted(treatment, layer)
+            except RecipeError:
+                continue
+            cell = _cell(kept, layer.name, treatment, fit)
+            if cell is not None:
+                yield cell
+
+
+def _cell(kept: SensitivityFile, layer: str, treatment: Treatment, fit: Treatment) -> SensitivityCell | None:
+    """By the method that is believed first; fit: the treatment as it can be carried out on the layer."""
+    for method in METHODS:
+        found = kept.latest(layer, fit, method)
+        if found is not None:
+            return SensitivityCell(
+                layer, treatment.tag, found.kl, True, method, found.output_error, found.sqnr_db, treatment.key
+            )
+    return None
