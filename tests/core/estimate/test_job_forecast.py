@@ -174,7 +174,7 @@ def test_the_stopwatch_tells_steps_from_looks() -> None:
     rows = [row for row in _plan_rows(LEARNED) if row.layer.depth == 0]
     (learning,) = learning_of(rows, 32)
     # Tried on 2 windows: a step of 4 takes twice as long, a look at 16 eight times.
-    small = block_benchmark.Scale(2, 32, 32)
+    small = block_benchmark.BenchmarkSize(2, 32, 32)
     assert learning_seconds(found, learning, small) == 40 * 2 * 2 + learning.looks * 5 * 8
 
 
@@ -200,7 +200,7 @@ def test_a_second_forecast_tries_nothing(llama: Path, tmp_path: Path, monkeypatc
         rules=(replace(asked.rules[0], treatment=treatment),),
         calibration=replace(asked.calibration, windows=12),
     )
-    monkeypatch.setattr(cost_model, "scale_for", lambda *_: block_benchmark.Scale(6, 32, 12))
+    monkeypatch.setattr(cost_model, "scale_for", lambda *_: block_benchmark.BenchmarkSize(6, 32, 12))
     longer = dict(forecast_job(ForecastJob(str(llama), more, workspace=str(tmp_path)), SILENT).parts)
     assert longer["learning"] > 5 * dict(second.parts)["learning"]
     assert longer["calibration passes"] == pytest.approx(2 * dict(second.parts)["calibration passes"])

@@ -213,8 +213,8 @@ def test_a_rule_that_decides_over_nothing_needs_no_text() -> None:
 
 
 def test_calibration_in_words() -> None:
-    assert Calibration().in_words == "128 windows of 256 tokens from the shipped text"
-    assert Calibration("a.txt", 1, 2048).in_words == "1 window of 2,048 tokens from a.txt"
+    assert Calibration().in_words == "128 samples of 256 tokens from the shipped text"
+    assert Calibration("a.txt", 1, 2048).in_words == "1 sample of 2,048 tokens from a.txt"
 
 
 @pytest.mark.usefixtures("transforms")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchvise.core.progress import NullProgress
 from benchvise.core.schemes import scalar_codebook_fit as module
 from benchvise.core.schemes.scalar_codebook_fit import kmeans_levels, quantile_levels
 from tests.core.schemes.codebook_oracle import least_error, squared_error
@@ -50,7 +51,7 @@ def test_the_oracle_knows_a_case_worked_by_hand() -> None:
 
 def test_iterations_never_raise_the_error() -> None:
     values, weights = units_of("heavy tails"), weights_of("uneven")
-    units = module._sorted(values, weights)
+    units = module._sorted(values, weights, NullProgress())
     levels = module._start(units, 6)
     errors = []
     for _ in range(12):

@@ -87,7 +87,9 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def costs() -> LayerCosts:
     times = np.array([[1.0, 2.0], [3.0, 0.1]])
     sizes = np.array([[1, 2], [3, 4]], np.int64)
-    return LayerCosts(("a", "b"), ("keep", "x"), times, Estimate(1.0, 0.5, 2.0), 0.1, "here", False, "k", sizes)
+    return LayerCosts(
+        ("a", "b"), ("keep", "x"), times, Estimate(1.0, 0.5, 2.0), 0.1, "here", False, "k", sizes, keys=("0", "1")
+    )
 
 
 def test_costs_there_and_back(tmp_path: Path) -> None:
