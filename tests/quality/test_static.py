@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import SLOW, TESTS
+
 ROOT = Path(__file__).parents[2]
 TOOLS = {
     "lint": ["ruff", "check", "."],
@@ -64,3 +66,7 @@ def test_whatever_is_imported_is_installed_with_the_program(room: str) -> None:
         if not found & (declared | OPTIONAL):
             missing[name] = where
     assert not missing
+
+
+def test_slow_files_are_there() -> None:
+    assert not [name for name in SLOW if not (TESTS / f"{name}.py").is_file()]
