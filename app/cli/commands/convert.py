@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
 
 from benchvise.app.cli.command import Reply, Subcommand
+from benchvise.app.cli.commands.export import exported_lines
 from benchvise.app.cli.job import carry_out
 from benchvise.app.cli.options import add_path, add_target
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.core.protocol.requests import Convert
 from benchvise.core.protocol.results import Exported
-from benchvise.core.text import byte_text
-from benchvise.core.wording import sentences
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -23,15 +21,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(arguments: Namespace) -> Reply:
     exported = carry_out(Convert(arguments.path, arguments.to, arguments.out), Exported, arguments)
-    return Reply(fields_of(exported), _lines(exported))
-
-
-def _lines(exported: Exported) -> Iterator[str]:
-    yield f"written to {exported.out} ({exported.target}), {byte_text(exported.bytes_on_disk)}"
-    for file in exported.files:
-        yield f"  {file}"
-    for warning in sentences(exported.warnings):
-        yield f"warning: {warning}"
+    return Reply(fields_of(exported), exported_lines(exported))
 
 
 CONVERT = Subcommand("convert", "write a checkpoint in another format, with the values it has", _add_arguments, _run)

@@ -27,10 +27,11 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> Reply:
     request = Export(arguments.run, arguments.to, arguments.out, arguments.workspace)
     exported = carry_out(request, Exported, arguments)
-    return Reply(fields_of(exported), _lines(exported))
+    return Reply(fields_of(exported), exported_lines(exported))
 
 
-def _lines(exported: Exported) -> Iterator[str]:
+def exported_lines(exported: Exported) -> Iterator[str]:
+    """What was written, for people."""
     yield f"written to {exported.out} ({exported.target}), {byte_text(exported.bytes_on_disk)}"
     for file in exported.files:
         yield f"  {file}"
