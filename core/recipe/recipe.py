@@ -48,7 +48,12 @@ class Treatment:
     @cached_property
     def key(self) -> str:
         """Short hex digest of every setting that decides the values: names the treatment in results and profiles."""
-        return hashlib.sha256(json.dumps(self._identity(), sort_keys=True).encode()).hexdigest()[:16]
+        return _digest(self._identity())
+
+    @cached_property
+    def running_key(self) -> str:
+        """Short hex digest of what decides how fast the layer runs: scheme and activations, whatever solver found it."""
+        return _digest({name: value for name, value in self._identity().items() if name != "solver"})
 
     def _identity(self) -> dict[str, Any]:
         mapping = self.to_mapping()
@@ -97,6 +102,10 @@ class Treatment:
             if self.activations is not None:
                 mapping["activations"] = to_mapping(self.activations)
         return mapping
+
+
+def _digest(mapping: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(mapping, sort_keys=True).encode()).hexdigest()[:16]
 
 
 KEEP = Treatment(Keep())

@@ -22,14 +22,23 @@ from benchvise.core.runtime.prepare import dense_route, refusal, route_of, runni
 
 @dataclass(frozen=True)
 class LinearOp:
-    """A linear layer [rows, columns] on a kernel. tag: of all that its speed depends on, "dense" for a dense one."""
+    """A linear layer [rows, columns] on a kernel.
+
+    key: `Treatment.running_key` of what it runs as, that of `KEEP` where no kernel takes its treatment.
+    tag: the same for people, "dense" for a dense one.
+    """
 
     rows: int
     columns: int
-    tag: str
+    key: str
     route: str
     weight_bytes: int
+    tag: str = field(compare=False)
     treatment: Treatment = field(compare=False)
+
+    @property
+    def dense(self) -> bool:
+        return self.treatment.keeps
 
     @property
     def multiply_adds(self) -> int:
@@ -70,11 +79,11 @@ class LatencyTarget:
         route = route_of(treatment, rows, columns, self.device, triton=self.triton)
         if treatment.keeps or isinstance(route, str):
             name, dense = dense_route(self.dtype), rows * columns * self.dtype.itemsize
-            return LinearOp(rows, columns, "dense", name, dense, KEEP)
+            return LinearOp(rows, columns, KEEP.running_key, name, dense, "dense", KEEP)
         inputs = treatment.activations
         tag = treatment.scheme.tag + (f" {inputs.tag}" if inputs is not None else "")
         read = running_bytes(treatment, rows, columns, self.dtype, MatmulKind(route))
-        return LinearOp(rows, columns, tag, route.value, read, treatment)
+        return LinearOp(rows, columns, treatment.running_key, route.value, read, tag, treatment)
 
     def refusal(self, place: LinearPlace, treatment: Treatment) -> str | None:
         """Why the place runs dense though it is treated."""

@@ -221,7 +221,7 @@ class LocalTiming:
 
     def _linear_key(self, work: LinearOp, cast: KernelAssignment, workload: Workload) -> str:
         among = working_set_bytes(sum(each.weight_bytes for each in cast)) >> 10
-        size = f"{work.rows}×{work.columns} {work.tag} {self._target.dtype_name}"
+        size = f"{work.rows}×{work.columns} {work.key} {self._target.dtype_name}"
         return f"{size}, {workload.inputs} inputs, among {among} KB"
 
     def _rest_key(self, workload: Workload) -> str:
@@ -231,7 +231,7 @@ class LocalTiming:
         return f"a step {self._around_key(cast, workload)}"
 
     def _around_key(self, cast: KernelAssignment, workload: Workload) -> str:
-        works = hashlib.sha256(str([(work.rows, work.columns, work.tag) for work in cast]).encode()).hexdigest()[:16]
+        works = hashlib.sha256(str([(work.rows, work.columns, work.key) for work in cast]).encode()).hexdigest()[:16]
         return f"around the layers {works} of {self._target.digest} {self._target.dtype_name} {workload.words}"
 
 

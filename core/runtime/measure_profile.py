@@ -70,7 +70,7 @@ def measure_profile(request: MeasureProfile, progress: Progress) -> MachineProfi
     rests: list[RestTime] = []
     for target in targets:
         for linear in survey.add(target, rests):
-            shape = (linear.tag, linear.dtype, linear.rows, linear.columns, linear.tokens)
+            shape = (linear.key, linear.dtype, linear.rows, linear.columns, linear.tokens)
             linears.setdefault(shape, linear)
     profile = MachineProfile(
         machine=request.name or device_name(device),
@@ -126,6 +126,7 @@ def _linears(
                 continue  # it was called for the last token alone
             yield LinearTime(
                 work.route,
+                work.key,
                 work.tag,
                 target.dtype_name,
                 work.rows,

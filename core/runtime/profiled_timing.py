@@ -158,11 +158,11 @@ def _similar(samples: Sequence[LinearTime], work: LinearOp, dtype: str) -> list[
     """Samples on the work's kernel that tell most about it: of the same scheme, or with nearly as many bits; in models
     of the same dtype where there are any. For a dense layer those in any dtype.
     """
-    kernel = [sample for sample in samples if sample.route == work.route or sample.tag == work.tag == "dense"]
+    kernel = [sample for sample in samples if sample.route == work.route or (work.dense and sample.key == work.key)]
     bits = work.weight_bytes / work.multiply_adds
-    tags = {sample.tag: abs(np.log(sample.weight_bytes / (sample.rows * sample.columns) / bits)) for sample in kernel}
-    nearest = work.tag if work.tag in tags else min(tags, key=lambda tag: tags[tag], default="")
-    similar = [sample for sample in kernel if sample.tag == nearest]
+    far = {sample.key: abs(np.log(sample.weight_bytes / (sample.rows * sample.columns) / bits)) for sample in kernel}
+    nearest = work.key if work.key in far else min(far, key=lambda key: far[key], default="")
+    similar = [sample for sample in kernel if sample.key == nearest]
     return [sample for sample in similar if sample.dtype == dtype] or similar
 
 
@@ -171,7 +171,7 @@ def _left_out_error(samples: Sequence[LinearTime]) -> float:
     errors = []
     for sample in samples:
         size = (sample.rows, sample.columns)
-        series = [s for s in samples if (s.tag, s.dtype) == (sample.tag, sample.dtype)]
+        series = [s for s in samples if (s.key, s.dtype) == (sample.key, sample.dtype)]
         others = [s for s in series if (s.rows, s.columns) != size]
         if len({s.weight_bytes for s in others}) > 1:
             errors.append(abs(np.log(predicted(others, sample.weight_bytes, sample.tokens) / sample.ms)))

@@ -15,7 +15,7 @@ from benchvise.core.errors import UserError
 from benchvise.core.protocol.results import LinearTime, MachineProfile, RestTime
 from benchvise.core.workspace.atomic_files import workspace_path, write_text
 
-FORMAT, VERSION = "benchvise machine profile", 1
+FORMAT, VERSION = "benchvise machine profile", 2
 MAX_BYTES = 64 << 20
 
 _REMEDY = "Write it anew on that machine with `benchvise profile --out FILE`."

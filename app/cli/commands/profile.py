@@ -49,19 +49,19 @@ def _lines(profile: MachineProfile) -> Iterator[str]:
         number("read"),
         *(number(f"{n} in", "ms") for n in counts),
     )
-    times = {(t.rows, t.columns, t.tag, t.dtype, t.tokens): t for t in profile.linears}
-    sizes = {key[:4]: time.weight_bytes for key, time in times.items()}
+    times = {(t.rows, t.columns, t.key, t.dtype, t.tokens): t for t in profile.linears}
+    sizes = {shape[:4]: time for shape, time in times.items()}
     yield from table(
         columns,
         (
             (
                 f"{rows} × {cols}",
-                tag,
+                size.tag,
                 dtype,
-                byte_text(read),
-                *(_ms(times[shape].ms if (shape := (rows, cols, tag, dtype, n)) in times else None) for n in counts),
+                byte_text(size.weight_bytes),
+                *(_ms(times[shape].ms if (shape := (rows, cols, key, dtype, n)) in times else None) for n in counts),
             )
-            for (rows, cols, tag, dtype), read in sizes.items()
+            for (rows, cols, key, dtype), size in sizes.items()
         ),
     )
     yield ""

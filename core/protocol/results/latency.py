@@ -105,13 +105,15 @@ class LayerCosts:
 
 @dataclass(frozen=True)
 class LinearTime:
-    """Milliseconds of one linear layer [rows, columns] under a treatment (tag), for `tokens` inputs at once.
+    """Milliseconds of one linear layer [rows, columns] under a treatment, for `tokens` inputs at once.
 
+    key: names what the layer ran as (`Treatment.running_key`). tag: the same for people, "dense" for a dense layer.
     dtype: of the model around it. weight_bytes: what one call reads. ms, low_ms, high_ms: median, 10th and 90th
     percentile.
     """
 
     route: str
+    key: str
     tag: str
     dtype: str
     rows: int

@@ -35,7 +35,7 @@ def test_another_machine_is_forecast_and_named(shell: Shell, laptop: str, tmp_pa
 
 def test_a_damaged_profile_is_refused(shell: Shell, tmp_path: Path) -> None:
     broken = tmp_path / "laptop.json"
-    broken.write_text('{"format": "benchvise machine profile", "version": 1}')
+    broken.write_text('{"format": "benchvise machine profile", "version": 2}')
     error = shell.error(3, *FORECAST, "--profile", broken)
     assert "damaged" in error["what"]
     assert "benchvise profile --out" in error["remedy"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from benchvise.core.protocol.results import LinearTime, MachineProfile, RestTime
+from benchvise.core.recipe.recipe import KEEP
+from benchvise.core.recipe.treatment_text import parse_treatment_text
 
 FIXED_MS, BLOCK_MS, VALUE_MS, KEY_MS = 0.5, 0.125, 1e-6, 2e-8
 """Of the rest of a step: for itself, each block, each value of the stream, each value of the keys that is read."""
@@ -17,6 +19,10 @@ ROUTES = {
 }
 
 
+def running_key(tag: str) -> str:
+    return (KEEP if tag == "dense" else parse_treatment_text(tag)).running_key
+
+
 def linear_ms(weight_bytes: float, inputs: int) -> float:
     """Straight in logarithms: grows with the bytes to the power 0.75, with the inputs to the power 0.5."""
     return 1e-4 * weight_bytes**0.75 * inputs**0.5
@@ -29,7 +35,7 @@ def rest_ms(blocks: int, hidden: int, keys: int, batch: int, context: int, promp
 
 def synthetic_profile(device: str = "cpu", *, triton: bool = False, machine: str = "Laptop") -> MachineProfile:
     linears = tuple(
-        LinearTime(ROUTES[tag], tag, dtype, rows, columns, inputs, int(rows * columns * size), ms, ms, ms)
+        LinearTime(ROUTES[tag], running_key(tag), tag, dtype, rows, columns, inputs, int(rows * columns * size), ms, ms, ms)
         for tag, size in BYTES.items()
         for dtype in ("bfloat16",)
         for rows, columns in SIZES

@@ -9,6 +9,8 @@ import pytest
 
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.errors import UserError
+from benchvise.core.methods.activations import Activations
+from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.integer import Integer
 from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.requests import ForecastCosts, ForecastLatency
@@ -87,6 +89,24 @@ def test_a_whole_step_is_worked_out_by_hand(profile_file: str) -> None:
         50,
     )
     assert found.before_ms.low <= found.before_ms.value / 1.2 < found.before_ms.value * 1.2 <= found.before_ms.high
+
+
+def test_times_are_found_by_what_runs_not_by_words_or_solver(tmp_path: Path) -> None:
+    """A profile's tags may be reworded, and GPTQ's codes run as fast as rounded ones."""
+    profile = synthetic_profile()
+    slow = [replace(t, ms=50 * t.ms) if t.key == INT8.running_key else t for t in profile.linears]
+    reworded = tuple(replace(linear, tag=f"words {index}") for index, linear in enumerate(slow))
+    file = save_profile(replace(profile, linears=reworded), tmp_path / "reworded.json").file
+    plain = save_profile(replace(profile, linears=tuple(slow)), tmp_path / "slow.json").file
+    solved = replace(INT8, solver=ErrorFeedback())
+    assert solved.key != INT8.key
+    assert solved.running_key == INT8.running_key
+    assert replace(INT8, activations=Activations()).running_key != INT8.running_key
+    request = ForecastCosts(str(SAMPLE), (INT8, KEEP, INT4), profile=file, workspace=str(tmp_path))
+    found = forecast_costs(request, NullProgress()).milliseconds
+    asked = replace(request, treatments=(solved, KEEP, INT4), profile=plain)
+    assert (found == forecast_costs(asked, NullProgress()).milliseconds).all()
+    assert (found[:, 0] > 2 * found[:, 1]).any()
 
 
 def test_costs_add_up_to_the_forecast(profile_file: str, tmp_path: Path) -> None:

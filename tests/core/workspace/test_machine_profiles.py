@@ -43,7 +43,8 @@ def test_kept_by_machine_and_name(tmp_path: Path) -> None:
     ("change", "what"),
     [
         ({"format": "something"}, "no machine profile"),
-        ({"version": 2}, "version 2"),
+        ({"version": 1}, "of version 1; version 2 can be read"),
+        ({"version": 3}, "version 3"),
         ({"linears": []}, "no timings"),
         ({"linears": [{"rows": 1}]}, "damaged"),
         ({"rests": "many"}, "damaged"),
