@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import shiboken6
-from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtCore import QObject, Slot
 
 from benchvise.app.engine.child import EngineProcess, InProcessEngine
+from benchvise.app.engine.listeners import Asked, Heard, Kinds, Listeners
 from benchvise.app.engine.thread import EngineThread
 from benchvise.core.protocol.events import Control, Event, Failed, Finished, Partial, Stopped
 from benchvise.core.protocol.requests import Request
@@ -19,9 +20,10 @@ Callback = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """Who wants to hear of a request."""
+class _Waiting:
+    """A request that is not answered yet, and who wants its answer."""
 
+    request: Request
     done: Callback | None
     partial: Callback | None
     failed: Callback | None
@@ -51,14 +53,10 @@ class Transport(Protocol):
 
 
 class EngineClient(QObject):
-    """Sends requests to the engine and hands events on, on the GUI thread.
+    """Sends requests to the engine and hands events on, on the GUI thread: to who asked, then to who listens.
 
-    event: every event (core.protocol.events), progress at most 30 times a second.
-    asked: (number, request) for every request, before it is sent.
+    Progress comes at most 30 times a second.
     """
-
-    event = Signal(object)  # type: ignore[assignment] # QObject.event is never called on it by name
-    asked = Signal(int, object)
 
     def __init__(
         self, *, in_process: bool = False, parent: QObject | None = None, transport: Transport | None = None
@@ -66,7 +64,8 @@ class EngineClient(QObject):
         """transport: carries requests and events; a thread with an engine of its own if there is none."""
         super().__init__(parent)
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, _Asked] = {}
+        self._waiting: dict[int, _Waiting] = {}
+        self._listeners = Listeners()
         self._transport = transport or EngineThread(InProcessEngine if in_process else EngineProcess, self)
         self._transport.delivered.connect(self._dispatch)
         self._closed = False
@@ -94,11 +93,18 @@ class EngineClient(QObject):
         number = next(self._numbers)
         if self._closed:
             return number
-        self._waiting[number] = _Asked(done, partial, failed, stopped, owner)
-        self.asked.emit(number, request)
+        self._waiting[number] = _Waiting(request, done, partial, failed, stopped, owner)
+        self._listeners.tell(Asked(number), request)
         self.start()
         self._transport.order((number, request))
         return number
+
+    def listen(self, kinds: Kinds, heard: Heard, *, carrying: Kinds = object, answering: Kinds = object) -> None:
+        """Call the method `heard(number, content, request)` for every such event, whoever asked: `Listeners.add`.
+
+        kinds: of events (core.protocol.events), or `Asked`, which comes before the request is sent.
+        """
+        self._listeners.add(kinds, heard, carrying, answering)
 
     def control(self, number: int, action: str) -> None:
         """Send "pause", "resume" or "cancel" for a request that is queued or runs; others are ignored."""
@@ -118,22 +124,21 @@ class EngineClient(QObject):
         for event in events:
             if self._closed:
                 return
-            self._answer(event)
-            self.event.emit(event)
+            waiting = self._waiting.get(event.request)
+            if isinstance(event, Finished | Failed | Stopped):
+                self._waiting.pop(event.request, None)
+            if waiting is not None and not waiting.dropped:
+                _answer(waiting, event)
+            self._listeners.tell(event, waiting.request if waiting is not None else None)
 
-    def _answer(self, event: Event) -> None:
-        asked = self._waiting.get(event.request)
-        if asked is None:
-            return
-        if isinstance(event, Finished | Failed | Stopped):
-            del self._waiting[event.request]
-        if asked.dropped:
-            return
-        if isinstance(event, Finished) and asked.done is not None:
-            asked.done(event.result)
-        elif isinstance(event, Partial) and asked.partial is not None:
-            asked.partial(event.record)
-        elif isinstance(event, Failed) and asked.failed is not None:
-            asked.failed(event)
-        elif isinstance(event, Stopped) and asked.stopped is not None:
-            asked.stopped()
+
+def _answer(waiting: _Waiting, event: Event) -> None:
+    match event:
+        case Finished() if waiting.done is not None:
+            waiting.done(event.result)
+        case Partial() if waiting.partial is not None:
+            waiting.partial(event.record)
+        case Failed() if waiting.failed is not None:
+            waiting.failed(event)
+        case Stopped() if waiting.stopped is not None:
+            waiting.stopped()

@@ -9,7 +9,8 @@ from PySide6.QtWidgets import QListView, QVBoxLayout, QWidget
 from benchvise.app.jobs.log_model import LogModel
 from benchvise.app.state.problems import Problem
 from benchvise.app.state.session import Session
-from benchvise.core.protocol.events import Event, Note, Partial
+from benchvise.core.protocol.events import Note, Partial
+from benchvise.core.protocol.requests import Request
 from benchvise.core.protocol.results import LayerCompressed
 from benchvise.core.text import duration_text, error_text
 
@@ -36,7 +37,8 @@ class LogPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.view)
-        session.client.event.connect(self._on_event)
+        session.client.listen(Note, self._on_note)
+        session.client.listen(Partial, self._on_layer, carrying=LayerCompressed)
         session.problems.added.connect(self._on_problem)
         session.jobs.added.connect(lambda number: self._say_job(number, "queued"))
         session.jobs.ended.connect(self._job_ended)
@@ -60,11 +62,12 @@ class LogPanel(QWidget):
         action.triggered.connect(run)
         self.view.addAction(action)
 
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, Note):
-            self.say(event.message)
-        elif isinstance(event, Partial) and isinstance(event.record, LayerCompressed) and not event.record.resumed:
-            self.say(layer_text(event.record))
+    def _on_note(self, _: int, note: Note, __: Request | None) -> None:
+        self.say(note.message)
+
+    def _on_layer(self, _: int, layer: LayerCompressed, __: Request | None) -> None:
+        if not layer.resumed:
+            self.say(layer_text(layer))
 
     def _on_problem(self, problem: Problem) -> None:
         self.say(f"{problem.what}. {problem.where} {problem.remedy}".strip(), bad=True)

@@ -12,7 +12,7 @@ from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.figure import Figure
-from benchvise.core.protocol.events import Event, Failed, Finished
+from benchvise.core.protocol.events import Failed, Finished
 from benchvise.core.protocol.requests import ForecastLatency, MeasureLatency
 from benchvise.core.protocol.results import Estimate, Latency, LatencyForecast, RunSummary
 from benchvise.core.text import byte_text, kl_text, plural
@@ -85,7 +85,7 @@ class Scoreboard(QFrame):
         document.active_run_changed.connect(self.refresh)
         document.active_run_read.connect(self.refresh)
         document.plan_changed.connect(self._idle.start)
-        session.client.event.connect(self._on_event)
+        session.client.listen(Finished, self._on_latency, carrying=Latency, answering=MeasureLatency)
         session.jobs.changed.connect(self._enable)
         self.follow_theme()
         self.refresh()
@@ -263,12 +263,9 @@ class Scoreboard(QFrame):
             self._forecast_of = asked
             self._ask_forecast(asked_for=False)
 
-    def _on_event(self, event: Event) -> None:
-        if not isinstance(event, Finished) or not isinstance(event.result, Latency):
-            return
-        job = self._session.jobs.job(event.request)
-        if job is not None and isinstance(job.request, MeasureLatency) and event.result.source.startswith("run:"):
-            self._latencies[event.result.source.removeprefix("run:")] = event.result
+    def _on_latency(self, _: int, latency: Latency, __: MeasureLatency) -> None:
+        if latency.source.startswith("run:"):
+            self._latencies[latency.source.removeprefix("run:")] = latency
             self._session.document.refresh_runs()
             self.refresh()
 

@@ -14,7 +14,8 @@ from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.elided_label import ElidedLabel
-from benchvise.core.protocol.events import Event, Finished
+from benchvise.core.protocol.events import Finished
+from benchvise.core.protocol.requests import Request
 from benchvise.core.protocol.results import Ready
 from benchvise.core.text import byte_text, count_text, plural
 
@@ -43,7 +44,7 @@ class StatusBar(QStatusBar):
             self.addPermanentWidget(widget)
         session.document.checkpoint_changed.connect(self._show_checkpoint)
         session.document.opening_changed.connect(self._show_checkpoint)
-        session.client.event.connect(self._on_event)
+        session.client.listen(Finished, self._on_ready, carrying=Ready)
         self._timer = QTimer(self, interval=MEMORY_INTERVAL_MS)
         self._timer.timeout.connect(self._show_memory)
         self._timer.start()
@@ -71,11 +72,9 @@ class StatusBar(QStatusBar):
         self._memory.setToolTip(said)
         self._memory_text.setToolTip(said)
 
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, Finished) and isinstance(event.result, Ready):
-            ready = event.result
-            self.device.setText(f"{ready.device} {plural(os.cpu_count() or 1, 'core')}")
-            self.device.setToolTip(f"Jobs run on {ready.device} with {plural(ready.threads, 'thread')}")
+    def _on_ready(self, _: int, ready: Ready, __: Request | None) -> None:
+        self.device.setText(f"{ready.device} {plural(os.cpu_count() or 1, 'core')}")
+        self.device.setToolTip(f"Jobs run on {ready.device} with {plural(ready.threads, 'thread')}")
 
 
 class _JobInSmall(QWidget):

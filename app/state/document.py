@@ -3,47 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoStack
 
 from benchvise.app.engine.client import EngineClient
-from benchvise.app.engine.latest_request import LatestRequest
+from benchvise.app.state.active_run import ActiveRun
 from benchvise.app.state.decode_conditions import Conditions
 from benchvise.app.state.finished_runs import FinishedRuns
-from benchvise.app.state.layer_arrival import Arrival, Totals
-from benchvise.app.state.sensitivity_results import Measured, Measurement
+from benchvise.app.state.latest_plan import LatestPlan
+from benchvise.app.state.layer_arrival import Totals
+from benchvise.app.state.opening import Opening
+from benchvise.app.state.sensitivity_results import Measurement, Sensitivities
 from benchvise.app.state.undo import RecipeEdit, recipe_title
 from benchvise.core.checkpoint.records import Checkpoint, Layer
-from benchvise.core.protocol.events import Event, Failed, Finished, Partial, Started, Stopped
-from benchvise.core.protocol.requests import Compress, KnownSensitivity, MakePlan, MeasureSensitivity, Open, Request
-from benchvise.core.protocol.results import (
-    Allocated,
-    Estimate,
-    LayerCompressed,
-    Opened,
-    Planned,
-    Run,
-    RunContent,
-    RunSummary,
-    Sensitivity,
-    SensitivityCell,
-)
+from benchvise.core.protocol.events import Failed
+from benchvise.core.protocol.results import Allocated, Estimate, LayerCompressed, Planned, RunSummary, SensitivityCell
 from benchvise.core.recipe.editing import treat
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
 from benchvise.core.recipe.resolve import RuleLookup
-
-PLAN_DELAY_MS = 60
 
 
 class Document(QObject):
     """Checkpoint, recipe, plan, selection and results. Editing makes a new recipe; undo goes back to the previous one.
 
-    plan is the last one made; `plan_is_current` says whether it belongs to the recipe as it is now, and
-    `plan_problem` holds the refusal when the recipe cannot be carried out. `results` are the layers of the active
-    run, or of the run under way as they are finished, by name. `locked` are names of layers whose treatment no
+    `locked` are names of layers whose treatment no
     allocation changes. `trial` is a treatment that is tried on the one selected layer, the recipe untouched.
     `conditions` are those of which decode forecasts are made.
     """
@@ -66,37 +51,65 @@ class Document(QObject):
     def __init__(self, client: EngineClient, workspace: str = "", parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.checkpoint: Checkpoint | None = None
+        self.totals = Totals()
         self.recipe = Recipe()
-        self.plan: Planned | None = None
-        self.plan_is_current = False
-        self.plan_problem: Failed | None = None
         self.selection: tuple[int, ...] = ()
         self.locked: set[str] = set()
         self.trial: Treatment | None = None
         self.conditions = Conditions()
         self.allocated: Allocated | None = None
-        self.results: dict[str, LayerCompressed] = {}
         self.workspace = workspace
-        self.active_run = ""
-        self.opening = ""
         self.undo = QUndoStack(self)
         self.finished = FinishedRuns(client, workspace, self)
-        self._client = client
-        self.totals = Totals()
-        self._measured = Measured()
-        self._restoring = LatestRequest(client, self)
+        self._opening = Opening(client, self)
+        self._plan = LatestPlan(client, self)
+        self._active = ActiveRun(client, self.finished, self)
+        self._sensitivities = Sensitivities(client, self)
         self._allocated_in_place = False
-        self._arrival = Arrival()
-        self._plan_request = 0
-        self._run_chosen = True
-        self._compressing: dict[int, Compress] = {}
         self._resolution = RuleLookup(self.recipe)
-        self._plan_timer = QTimer(self, singleShot=True, interval=PLAN_DELAY_MS)
-        self._plan_timer.timeout.connect(self._ask_plan)
+        self._relay()
+
+    def _relay(self) -> None:
+        """What the parts of the document tell, it tells."""
         self.finished.listed.connect(self._on_listed)
-        self.finished.read.connect(self._on_read)
-        client.asked.connect(self._on_asked)
-        client.event.connect(self._on_event)
+        self._opening.changed.connect(self.opening_changed)
+        self._opening.opened.connect(self._show)
+        self._plan.changed.connect(self.plan_changed)
+        self._active.changed.connect(self.active_run_changed)
+        self._active.read.connect(self.active_run_read)
+        self._active.layers_changed.connect(self.results_changed)
+        self._sensitivities.changed.connect(self.sensitivity_changed)
+        self._sensitivities.running_changed.connect(self.measuring_changed)
+
+    @property
+    def opening(self) -> str:
+        """The path of what is being opened, "" for nothing."""
+        return self._opening.path
+
+    @property
+    def plan(self) -> Planned | None:
+        """The last one made."""
+        return self._plan.plan
+
+    @property
+    def plan_is_current(self) -> bool:
+        """Whether the plan belongs to the recipe as it is now."""
+        return self._plan.current
+
+    @property
+    def plan_problem(self) -> Failed | None:
+        """The refusal, when the recipe cannot be carried out."""
+        return self._plan.problem
+
+    @property
+    def active_run(self) -> str:
+        """The run whose results are shown, "" for none."""
+        return self._active.run
+
+    @property
+    def results(self) -> dict[str, LayerCompressed]:
+        """Layers of the active run, or of the run under way as they are finished, by name."""
+        return self._active.layers
 
     @property
     def current(self) -> Layer | None:
@@ -108,22 +121,21 @@ class Document(QObject):
     @property
     def sensitivity(self) -> dict[tuple[str, str], SensitivityCell]:
         """What is known of each layer × treatment (its key), measured or estimated."""
-        return self._measured.cells
+        return self._sensitivities.cells
 
     @property
     def measurement(self) -> Measurement | None:
         """The newest finished measurement of sensitivity."""
-        return self._measured.last
+        return self._sensitivities.last
 
     @property
     def measuring(self) -> bool:
         """Whether sensitivities of the present checkpoint are being measured, whoever asked for them."""
-        return bool(self._measured.running)
+        return bool(self._sensitivities.running)
 
     def stop_measuring(self) -> None:
         """Cancel what measures sensitivities; what is known by then stays."""
-        for number in self._measured.running:
-            self._client.control(number, "cancel")
+        self._sensitivities.stop()
 
     @property
     def predicted_kl(self) -> Estimate | None:
@@ -147,24 +159,7 @@ class Document(QObject):
 
     def open(self, path: str) -> int:
         """Ask the engine to open a checkpoint; the present one stays until the new one is there."""
-        self.opening = path
-        self._arrival.end()
-        arrival = self._arrival = Arrival()
-
-        def opened(answer: Opened) -> None:
-            if arrival is self._arrival:
-                self._show(replace(answer.checkpoint, layers=tuple(arrival.layers)), arrival.totals)
-                arrival.end()
-
-        def failed(_: Failed) -> None:
-            if arrival is self._arrival:
-                self.opening = ""
-                arrival.end()
-                self.opening_changed.emit()
-
-        number = self._client.ask(Open(path), done=opened, partial=arrival.take, failed=failed, owner=self)
-        self.opening_changed.emit()
-        return number
+        return self._opening.begin(path)
 
     def close_checkpoint(self) -> None:
         """Back to the start page."""
@@ -232,15 +227,10 @@ class Document(QObject):
 
     def set_active_run(self, run: str) -> None:
         """Choose the run whose results are shown as "after"; what the engine has not told of it yet follows."""
-        self._run_chosen = True
-        if run != self.active_run:
-            self.active_run = run
-            self._set_results(self.finished.layers_of(run))
-            self.active_run_changed.emit()
-            self.finished.request_content(run)
+        self._active.choose(run)
 
     def active_summary(self) -> RunSummary | None:
-        return next((summary for summary in self.runs if summary.run == self.active_run), None)
+        return self._active.summary()
 
     def active_run_is_current(self) -> bool:
         """True when the active run carried out exactly the recipe as it is now."""
@@ -259,10 +249,12 @@ class Document(QObject):
         return np.fromiter((key != done.get(name, KEEP.key) for key, name in zip(keys, names, strict=True)), bool)
 
     def set_workspace(self, path: str) -> None:
-        """Keep results elsewhere from now on."""
+        """Keep results elsewhere from now on, and show what is kept there."""
         self.workspace = path
         self.set_active_run("")
         self.finished.move_to(path)
+        self._sensitivities.forget()
+        self._sensitivities.follow(self.checkpoint, path)
 
     def refresh_runs(self) -> None:
         """Ask for the list of runs anew; the present one stays until the answer arrives."""
@@ -271,69 +263,28 @@ class Document(QObject):
     def _on_listed(self, changed: bool) -> None:
         if changed:
             self.runs_changed.emit()
-        self._activate_newest_run()
-
-    def _on_read(self, run: str) -> None:
-        if run == self.active_run:
-            self._set_results(self.finished.layers_of(run))
-            self.active_run_read.emit()
-
-    def _activate_newest_run(self) -> None:
-        """After opening a checkpoint, show what its newest run made of it, unless a run was chosen since."""
-        if self._run_chosen or self.checkpoint is None:
-            return
-        path = self.checkpoint.path
-        newest = next((run.run for run in self.runs if run.checkpoint == path and run.state == "done"), "")
-        if newest:
-            self.set_active_run(newest)
 
     def _put_recipe(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self._resolution = RuleLookup(recipe)
-        self.plan_is_current = False
-        self._allocated_in_place = self.allocated is not None and self.allocated.recipe == recipe
-        self.recipe_changed.emit()
-        if self.allocated is not None and self._allocated_in_place:
-            self._plan_timer.stop()
-            self._planned(self.allocated.planned)
+        allocated, checkpoint = self.allocated, self.checkpoint
+        self._allocated_in_place = allocated is not None and allocated.recipe == recipe
+        if checkpoint is None:
+            self.recipe_changed.emit()
+        elif allocated is not None and self._allocated_in_place:
+            self._plan.outdate()
+            self.recipe_changed.emit()
+            self._plan.put(checkpoint, recipe, allocated.planned)
         else:
-            self._plan_timer.start()
-
-    def _ask_plan(self) -> None:
-        if self.checkpoint is None:
-            return
-        if self._plan_request:
-            self._client.control(self._plan_request, "cancel")
-        recipe = self.recipe
-
-        def planned(plan: Planned) -> None:
-            if recipe == self.recipe:
-                self._planned(plan)
-
-        def refused(failure: Failed) -> None:
-            if recipe == self.recipe:
-                self._plan_refused(failure)
-
-        request = MakePlan(self.checkpoint.path, recipe)
-        self._plan_request = self._client.ask(request, done=planned, failed=refused, owner=self)
-
-    def _planned(self, plan: Planned) -> None:
-        if self.checkpoint is None or len(plan.choice) != len(self.checkpoint.layers):
-            return
-        self.plan, self.plan_problem, self.plan_is_current = plan, None, True
-        self.plan_changed.emit()
-
-    def _plan_refused(self, failure: Failed) -> None:
-        self.plan_problem = failure
-        self.plan_changed.emit()
+            self._plan.ask_soon(checkpoint, recipe)
+            self.recipe_changed.emit()
 
     def _show(self, checkpoint: Checkpoint | None, totals: Totals | None = None) -> None:
-        self.checkpoint, self.opening = checkpoint, ""
-        self.totals = totals or Totals()
-        self.plan, self.plan_problem, self.plan_is_current = None, None, False
-        self.selection, self.active_run = (), ""
-        self._measured.forget()
+        self.checkpoint, self.totals = checkpoint, totals or Totals()
+        self.selection = ()
         self.allocated, self._allocated_in_place = None, False
+        for part in (self._plan, self._active, self._sensitivities):
+            part.forget()
         self.lock(self.locked, locked=False)
         self.try_out(None)
         self.undo.clear()
@@ -343,64 +294,7 @@ class Document(QObject):
         self.checkpoint_changed.emit()
         self.recipe_changed.emit()
         self.selection_changed.emit()
-        self.sensitivity_changed.emit()
-        self.measuring_changed.emit()
-        self._set_results(None)
-        self.active_run_changed.emit()
-        self._run_chosen = False
-        self._activate_newest_run()
-        self._restoring.drop()
+        self._sensitivities.follow(checkpoint, self.workspace)
+        self._active.follow(checkpoint)
         if checkpoint is not None:
-            self._plan_timer.start()
-            self._restoring.ask([KnownSensitivity(checkpoint.path, self.workspace)], self._restore, self._keep_measured)
-
-    def _restore(self, _: int, sensitivity: Sensitivity) -> None:
-        if self._measured.restore(sensitivity):
-            self.sensitivity_changed.emit()
-
-    def _keep_measured(self, _: int, failure: Failed) -> None:
-        """Nothing is shown; Problems tells what failed."""
-
-    def _set_results(self, results: dict[str, LayerCompressed] | None) -> None:
-        self.results = dict(results or {})
-        self.results_changed.emit()
-
-    def _on_asked(self, number: int, request: Request) -> None:
-        if isinstance(request, Compress):
-            self._compressing[number] = request
-        elif isinstance(request, MeasureSensitivity) and self.checkpoint and request.path == self.checkpoint.path:
-            self._measured.begin(number, request)
-            self.measuring_changed.emit()
-
-    def _on_compression(self, event: Event) -> None:
-        """The present checkpoint's layers as they are finished."""
-        if self.checkpoint is None or self._compressing[event.request].path != self.checkpoint.path:
-            return
-        if isinstance(event, Started):
-            self._set_results(None)
-        elif isinstance(event, Partial) and isinstance(event.record, LayerCompressed):
-            self.results[event.record.source or event.record.name] = event.record
-            self.results_changed.emit()
-
-    def _on_event(self, event: Event) -> None:
-        if event.request in self._compressing:
-            self._on_compression(event)
-        if isinstance(event, Partial) and isinstance(event.record, SensitivityCell):
-            if self._measured.add(event.request, (event.record,)):
-                self.sensitivity_changed.emit()
-        elif isinstance(event, Finished):
-            if isinstance(event.result, Sensitivity):
-                if self._measured.finish(event.request, event.result):
-                    self.sensitivity_changed.emit()
-            elif isinstance(event.result, Run):
-                self._on_run(event.result, self._compressing.get(event.request))
-        if isinstance(event, Failed | Stopped) and event.request in self._compressing:
-            self.refresh_runs()
-        if isinstance(event, Finished | Failed | Stopped) and self._measured.end(event.request):
-            self.measuring_changed.emit()
-
-    def _on_run(self, run: Run, asked: Compress | None) -> None:
-        if asked is not None and asked.workspace == self.workspace:
-            self.finished.take(RunContent(run.run, asked.recipe, run.layers))
-        self.refresh_runs()
-        self.set_active_run(run.run)
+            self._plan.ask_soon(checkpoint, self.recipe)

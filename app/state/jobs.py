@@ -9,7 +9,8 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 
 from benchvise.app.engine.client import EngineClient
-from benchvise.core.protocol.events import Advanced, Event, Failed, Finished, Note, Partial, Queued, Started, Stopped
+from benchvise.app.engine.listeners import Asked
+from benchvise.core.protocol.events import Advanced, Failed, Finished, Note, Partial, Queued, Started, Stopped
 from benchvise.core.protocol.requests import (
     JOBS,
     Compress,
@@ -79,8 +80,15 @@ class Jobs(QObject):
         super().__init__(parent)
         self._client = client
         self._jobs: dict[int, Job] = {}
-        client.asked.connect(self._on_asked)
-        client.event.connect(self._on_event)
+        client.listen(Asked, self._on_asked, answering=JOBS)
+        client.listen(Queued, self._on_queued, answering=JOBS)
+        client.listen(Started, self._on_started, answering=JOBS)
+        client.listen(Advanced, self._on_progress, answering=JOBS)
+        client.listen(Note, self._on_note, answering=JOBS)
+        client.listen(Partial, self._on_layer, carrying=LayerCompressed, answering=JOBS)
+        client.listen(Finished, self._on_finished, answering=JOBS)
+        client.listen(Stopped, self._on_stopped, answering=JOBS)
+        client.listen(Failed, self._on_failed, answering=JOBS)
 
     def __iter__(self):  # type: ignore[no-untyped-def]
         return iter(tuple(self._jobs.values()))
@@ -120,46 +128,52 @@ class Jobs(QObject):
         if self._jobs.pop(number, None) is not None:
             self.removed.emit(number)
 
-    def _on_asked(self, number: int, request: Request) -> None:
-        if isinstance(request, JOBS):
-            self._jobs[number] = Job(number, request, title_of(request))
-            self.added.emit(number)
+    def _on_asked(self, number: int, _: Asked, request: Request) -> None:
+        self._jobs[number] = Job(number, request, title_of(request))
+        self.added.emit(number)
 
-    def _on_event(self, event: Event) -> None:
-        job = self._jobs.get(event.request)
-        if job is None:
-            return
-        if isinstance(event, Partial):
-            if isinstance(event.record, LayerCompressed):
-                job.layers.append(event.record)
-                self.layer_done.emit(job.number)
-            return
-        _note_event(job, event)
-        self.changed.emit(job.number)
-        if job.ended:
-            self.ended.emit(job.number)
-            if job.quiet and job.state != FAILED:
-                self._remove(job.number)
+    def _on_queued(self, number: int, _: Queued, __: Request) -> None:
+        self._jobs[number].state = QUEUED
+        self.changed.emit(number)
 
+    def _on_started(self, number: int, _: Started, __: Request) -> None:
+        job = self._jobs[number]
+        job.state, job.started = RUNNING, time.monotonic()
+        self.changed.emit(number)
 
-def _note_event(job: Job, event: Event) -> None:
-    match event:
-        case Queued():
-            job.state = QUEUED
-        case Started():
-            job.state, job.started = RUNNING, time.monotonic()
-        case Advanced():
-            job.state, job.progress = PAUSED if event.paused else RUNNING, event
-        case Note():
-            job.note = event.message
-        case Finished():
-            job.state, job.result = DONE, event.result
-        case Stopped():
-            job.state = STOPPED
-        case Failed():
-            job.state, job.failure = FAILED, event
-    if job.ended and job.started:
-        job.seconds = time.monotonic() - job.started
+    def _on_progress(self, number: int, progress: Advanced, _: Request) -> None:
+        job = self._jobs[number]
+        job.state, job.progress = PAUSED if progress.paused else RUNNING, progress
+        self.changed.emit(number)
+
+    def _on_note(self, number: int, note: Note, _: Request) -> None:
+        self._jobs[number].note = note.message
+        self.changed.emit(number)
+
+    def _on_layer(self, number: int, layer: LayerCompressed, _: Request) -> None:
+        self._jobs[number].layers.append(layer)
+        self.layer_done.emit(number)
+
+    def _on_finished(self, number: int, result: Result, _: Request) -> None:
+        self._jobs[number].result = result
+        self._end(number, DONE)
+
+    def _on_stopped(self, number: int, _: Stopped, __: Request) -> None:
+        self._end(number, STOPPED)
+
+    def _on_failed(self, number: int, failure: Failed, _: Request) -> None:
+        self._jobs[number].failure = failure
+        self._end(number, FAILED)
+
+    def _end(self, number: int, state: str) -> None:
+        job = self._jobs[number]
+        job.state = state
+        if job.started:
+            job.seconds = time.monotonic() - job.started
+        self.changed.emit(number)
+        self.ended.emit(number)
+        if job.quiet and state != FAILED:
+            self._remove(number)
 
 
 def title_of(request: Request) -> str:

@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from benchvise.app.engine.client import EngineClient
 from benchvise.app.state.jobs import title_of
 from benchvise.core.errors import UserError
-from benchvise.core.protocol.events import Event, Failed
+from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import JOBS, Allocate, ForecastLatency, Open, Request, WhatIf
 
 MOST = 500
@@ -55,9 +55,7 @@ class Problems(QObject):
     def __init__(self, client: EngineClient, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.all: list[Problem] = []
-        self._asked: dict[int, Request] = {}
-        client.asked.connect(self._on_asked)
-        client.event.connect(self._on_event)
+        client.listen(Failed, self._on_failed)
 
     @property
     def count(self) -> int:
@@ -83,16 +81,11 @@ class Problems(QObject):
         self.all.clear()
         self.cleared.emit()
 
-    def _on_asked(self, number: int, request: Request) -> None:
-        if isinstance(request, (*JOBS, *_TOLD_IN_PLACE, Open)):
-            self._asked[number] = request
-
-    def _on_event(self, event: Event) -> None:
-        request = self._asked.get(event.request)
-        if isinstance(request, _TOLD_IN_PLACE) and isinstance(event, Failed) and not event.details:
+    def _on_failed(self, _: int, event: Failed, request: Request | None) -> None:
+        if isinstance(request, ForecastLatency) or (isinstance(request, _TOLD_IN_PLACE) and not event.details):
             return
-        if isinstance(event, Failed) and not isinstance(request, ForecastLatency):
-            during = title_of(request) if request is not None else ""
-            remedy = "run" if event.resumable else ""
-            problem = Problem(event.what, event.where, event.remedy, event.details, during, remedy)
-            self.report(problem, card=request is not None or bool(event.details))
+        wished = isinstance(request, (*JOBS, *_TOLD_IN_PLACE, Open))
+        during = title_of(request) if wished and request is not None else ""
+        remedy = "run" if event.resumable else ""
+        problem = Problem(event.what, event.where, event.remedy, event.details, during, remedy)
+        self.report(problem, card=wished or bool(event.details))

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchvise.core.protocol.requests import MeasureSensitivity
+from PySide6.QtCore import QObject, Signal
+
+from benchvise.app.engine.client import EngineClient
+from benchvise.app.engine.latest_request import LatestRequest
+from benchvise.app.engine.listeners import Asked
+from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.protocol.events import Failed, Finished, Partial, Stopped
+from benchvise.core.protocol.requests import KnownSensitivity, MeasureSensitivity
 from benchvise.core.protocol.results import Sensitivity, SensitivityCell
 from benchvise.core.recipe.recipe import Treatment
 
@@ -21,60 +28,94 @@ class Measurement:
     treatments: tuple[Treatment, ...]
 
 
-class Measured:
-    """cells: by (layer, treatment's key), all found on the same text. last: what allocations can refer to."""
+class Sensitivities(QObject):
+    """What is known of the open checkpoint's layers, whoever asked for it.
 
-    def __init__(self) -> None:
+    cells: by (layer, treatment's key), all found on the same text. last: what allocations can refer to.
+    changed: cells were added or forgotten. running_changed: a measurement was asked for, or ended.
+    """
+
+    changed = Signal()
+    running_changed = Signal()
+
+    def __init__(self, client: EngineClient, parent: QObject | None = None) -> None:
+        super().__init__(parent)
         self.cells: dict[tuple[str, str], SensitivityCell] = {}
         self.last: Measurement | None = None
+        self._client = client
+        self._path = ""
         self._asked: dict[int, MeasureSensitivity] = {}
         self._text: tuple[str, int, int] | None = None
+        self._restoring = LatestRequest(client, self)
+        client.listen(Asked, self._on_asked, answering=MeasureSensitivity)
+        client.listen(Partial, self._on_cell, carrying=SensitivityCell, answering=MeasureSensitivity)
+        client.listen(Finished, self._on_finished, carrying=Sensitivity, answering=MeasureSensitivity)
+        client.listen((Finished, Failed, Stopped), self._on_end, answering=MeasureSensitivity)
 
     def forget(self) -> None:
-        """Another checkpoint."""
+        """Another checkpoint is about to be shown; `follow` tells."""
         self.cells, self.last, self._text = {}, None, None
         self._asked.clear()
+        self._restoring.drop()
 
-    def begin(self, number: int, request: MeasureSensitivity) -> None:
-        """A measurement is asked for. What another text said is no longer comparable."""
-        text = (request.text, request.windows, request.window_tokens)
-        if self._text is not None and text != self._text:
-            self.cells, self.last = {}, None
-        self._text = text
-        self._asked[number] = request
-
-    def restore(self, sensitivity: Sensitivity) -> bool:
-        """Take in what the workspace keeps. False when it keeps nothing, or a measurement was asked for since."""
-        if not sensitivity.key or self._text is not None:
-            return False
-        self.cells = {(cell.layer, cell.key): cell for cell in sensitivity.cells}
-        self.last, self._text = Measurement(sensitivity, sensitivity.treatments), sensitivity.asked
-        return True
+    def follow(self, checkpoint: Checkpoint | None, workspace: str) -> None:
+        """Another checkpoint is open, or another workspace is in use: show what that keeps of it."""
+        self._path = checkpoint.path if checkpoint is not None else ""
+        self.changed.emit()
+        self.running_changed.emit()
+        if checkpoint is not None:
+            self._restoring.ask([KnownSensitivity(checkpoint.path, workspace)], self._restore, self._ignore)
 
     @property
     def running(self) -> tuple[int, ...]:
         """Numbers of the requests that measure now."""
         return tuple(self._asked)
 
-    def end(self, number: int) -> bool:
-        """A request has come to its end, whichever. False when it measures nothing of this checkpoint."""
-        return self._asked.pop(number, None) is not None
+    def stop(self) -> None:
+        """Cancel what measures; what is known by then stays."""
+        for number in self._asked:
+            self._client.control(number, "cancel")
 
-    def add(self, number: int, cells: Sequence[SensitivityCell]) -> bool:
-        """Take cells in; a forecast replaces nothing measured. False when they are not of this checkpoint."""
+    def _restore(self, _: int, sensitivity: Sensitivity) -> None:
+        """Take in what the workspace keeps, unless a measurement was asked for since."""
+        if sensitivity.key and self._text is None:
+            self.cells = {(cell.layer, cell.key): cell for cell in sensitivity.cells}
+            self.last, self._text = Measurement(sensitivity, sensitivity.treatments), sensitivity.asked
+            self.changed.emit()
+
+    def _ignore(self, _: int, failure: Failed) -> None:
+        """Nothing is shown; Problems tells what failed."""
+
+    def _on_asked(self, number: int, _: Asked, request: MeasureSensitivity) -> None:
+        """A measurement is asked for. What another text said is no longer comparable."""
+        if request.path != self._path:
+            return
+        text = (request.text, request.windows, request.window_tokens)
+        if self._text is not None and text != self._text:
+            self.cells, self.last = {}, None
+        self._text = text
+        self._asked[number] = request
+        self.running_changed.emit()
+
+    def _on_cell(self, number: int, cell: SensitivityCell, _: MeasureSensitivity) -> None:
+        if number in self._asked:
+            self._add((cell,))
+
+    def _on_finished(self, number: int, found: Sensitivity, request: MeasureSensitivity) -> None:
         if number not in self._asked:
-            return False
+            return
+        if found.key:
+            self.last = Measurement(found, request.treatments)
+        self._add(found.cells)
+
+    def _on_end(self, number: int, _: object, __: MeasureSensitivity) -> None:
+        if self._asked.pop(number, None) is not None:
+            self.running_changed.emit()
+
+    def _add(self, cells: Sequence[SensitivityCell]) -> None:
+        """A forecast replaces nothing measured."""
         for cell in cells:
             known = self.cells.get((cell.layer, cell.key))
             if cell.method != ESTIMATED or known is None or known.method == ESTIMATED:
                 self.cells[cell.layer, cell.key] = cell
-        return True
-
-    def finish(self, number: int, sensitivity: Sensitivity) -> bool:
-        """A measurement is there. False when it is not of this checkpoint."""
-        if not self.add(number, sensitivity.cells):
-            return False
-        request = self._asked[number]
-        if sensitivity.key:
-            self.last = Measurement(sensitivity, request.treatments)
-        return True
+        self.changed.emit()

@@ -52,7 +52,7 @@ class Treatment:
 
     @cached_property
     def running_key(self) -> str:
-        """Short hex digest of what decides how fast the layer runs: scheme and activations, whatever solver found it."""
+        """Short hex digest of what decides how fast the layer runs: scheme and activations, not the solver."""
         return _digest({name: value for name, value in self._identity().items() if name != "solver"})
 
     def _identity(self) -> dict[str, Any]:

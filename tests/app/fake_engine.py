@@ -14,6 +14,7 @@ class FakeTransport(QObject):
     """Keeps what is ordered, and delivers what the test says."""
 
     delivered = Signal(object)
+    ordered = Signal()
 
     def __init__(self):
         super().__init__()
@@ -32,6 +33,7 @@ class FakeTransport(QObject):
             self.requests[order[0]] = order[1]
         else:
             self.controls.append((order.request, order.action))
+        self.ordered.emit()
 
     def close(self):
         self.closed = True

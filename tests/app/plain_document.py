@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.engine import answer
 from benchvise.core.errors import UserError
 from benchvise.core.progress import NullProgress
-from benchvise.core.protocol.events import Failed, Stopped
+from benchvise.core.protocol.events import Event, Failed, Finished, Stopped
 from benchvise.core.protocol.requests import MeasureSensitivity, Request
 from benchvise.core.protocol.results import Planned, RunSummary, SensitivityCell
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
+from tests.app.fake_engine import FakeClient
 
 SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
 
@@ -27,53 +27,43 @@ def _real(request: Request) -> Any:
     return answer(request, NullProgress())
 
 
-class PatientClient(QObject):
+class PatientClient(FakeClient):
     """Keeps questions until the test answers them, in any order."""
 
-    event = Signal(object)
     settled = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.open: dict[int, tuple[Request, Callable[[Any], None] | None, Callable[[Failed], None] | None]] = {}
-        self.stopped: dict[int, Callable[[], None] | None] = {}
-        self.asked: list[Request] = []
-        self.controlled: list[tuple[int, str]] = []
+        self.ended: set[int] = set()
+        self.transport.ordered.connect(self.settled)
 
-    def ask(self, request, *, done=None, partial=None, failed=None, stopped=None, owner=None) -> int:  # noqa: ARG002 - the panels' contract
-        self.asked.append(request)
-        self.open[len(self.asked)] = request, done, failed
-        self.stopped[len(self.asked)] = stopped
-        self.settled.emit()
-        return len(self.asked)
+    @property
+    def asked(self) -> list[Request]:
+        return list(self.requests.values())
 
-    def control(self, number: int, action: str) -> None:
-        self.controlled.append((number, action))
+    @property
+    def open(self) -> dict[int, Request]:
+        """What is not answered yet, by number."""
+        return {number: request for number, request in self.requests.items() if number not in self.ended}
 
     def answer(self, number: int, result: Any = None) -> None:
         """Give `result`, or what the core says to the request."""
-        request, done, failed = self.open.pop(number)
-        if isinstance(result, Failed):
-            failed(result)
-        else:
-            try:
-                result = _real(request) if result is None else result
-            except UserError as error:
-                failed(Failed(number, error.what, error.where, error.remedy))
-            else:
-                done(result)
-        self.settled.emit()
+        try:
+            result = _real(self.requests[number]) if result is None else result
+        except UserError as error:
+            result = Failed(number, error.what, error.where, error.remedy)
+        self._end(number, result if isinstance(result, Failed) else Finished(number, result))
 
     def answer_all(self) -> None:
         while self.open:
             self.answer(min(self.open))
 
     def stop(self, number: int) -> None:
-        self.open.pop(number)
-        stopped = self.stopped[number]
-        if stopped is not None:
-            stopped()
-        self.event.emit(Stopped(number))
+        self._end(number, Stopped(number))
+
+    def _end(self, number: int, event: Event) -> None:
+        self.ended.add(number)
+        self.say(event)
         self.settled.emit()
 
 
@@ -121,7 +111,7 @@ class PlainDocument(QObject):
             self._client.control(number, "cancel")
 
     def _measurements(self) -> list[int]:
-        return [number for number, asked in self._client.open.items() if isinstance(asked[0], MeasureSensitivity)]
+        return [number for number, asked in self._client.open.items() if isinstance(asked, MeasureSensitivity)]
 
     def treatment_of(self, index: int) -> Treatment:  # noqa: ARG002 - the panels' contract
         return self.treatment

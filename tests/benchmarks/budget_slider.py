@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchvise.app.engine.listeners import Asked
 from benchvise.core.checkpoint.identity import checkpoint_identity
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Checkpoint
@@ -39,6 +40,8 @@ LAYERS, CANDIDATES = 7 * BLOCKS, 12
 BITS, GROUPS = (2, 3, 4, 5, 6, 8), (64, 128)
 KEY = "made-up"
 TIMEOUT_SECONDS = 300
+PLAYED = 1_000_000
+"""Number of a request that the engine never hears of."""
 
 
 def candidates() -> tuple[Treatment, ...]:
@@ -65,11 +68,6 @@ def make_up_kl_increases(checkpoint: Checkpoint, workspace: str) -> Sensitivity:
     return Sensitivity(tuple(cells), 512, 1.0, key=KEY)
 
 
-def is_ready(event: object) -> bool:
-    """Whether the engine has loaded what jobs need, which it does once while the first plan is looked at."""
-    return isinstance(event, Finished) and isinstance(event.result, Ready)
-
-
 class Stage:
     """The real window on the generated checkpoint, its budget open."""
 
@@ -82,8 +80,11 @@ class Stage:
         self.application = make_application()
         apply_theme(self.application, "dark" if theme == "dark" else "light")
         self.session = make_session(Preferences(folder / "window.ini"), workspace=workspace)
-        warm: list[object] = []
-        self.session.client.event.connect(lambda event: warm.append(event) if is_ready(event) else None)
+        self.warm: list[object] = []
+        self.answers: list[object] = []
+        client = self.session.client
+        client.listen(Finished, self._hear_ready, carrying=Ready)
+        client.listen(Finished, self._hear_answer, carrying=Allocated)
         self.window = show_window(self.session)
         self.window.resize(1440, 900)
         path = make_sparse_checkpoint(folder / "model", BLOCKS)
@@ -97,16 +98,17 @@ class Stage:
         panel = self.window.plots.panel("Budget")
         assert isinstance(panel, BudgetPanel)
         self.panel = panel
-        self.run_until(lambda: panel.allocation is not None and bool(warm))
+        self.run_until(lambda: panel.allocation is not None and bool(self.warm))
         self.rest(3.0)
 
     def _measure(self, sensitivity: Sensitivity) -> None:
         """Play the end of a measurement."""
         document = self.session.document
         assert document.checkpoint is not None
-        number = 1_000_000
-        self.session.client.asked.emit(number, MeasureSensitivity(document.checkpoint.path, "", candidates()))
-        self.session.client.event.emit(Finished(number, sensitivity))
+        request = MeasureSensitivity(document.checkpoint.path, "", candidates())
+        listeners = self.session.client._listeners
+        listeners.tell(Asked(PLAYED), request)
+        listeners.tell(Finished(PLAYED, sensitivity), request)
 
     def run_until(self, ready: Callable[[], bool]) -> None:
         end = time.monotonic() + TIMEOUT_SECONDS
@@ -120,22 +122,21 @@ class Stage:
         end = time.monotonic() + seconds
         self.run_until(lambda: time.monotonic() > end)
 
-    @staticmethod
-    def _hear(event: object, answers: list[object]) -> None:
-        if isinstance(event, Finished) and isinstance(event.result, Allocated):
-            answers.append(event.result)
+    def _hear_ready(self, _: int, ready: Ready, __: object) -> None:
+        self.warm.append(ready)
+
+    def _hear_answer(self, _: int, allocated: Allocated, __: object) -> None:
+        self.answers.append(allocated)
 
     def drag(self, step: int) -> float:
         """Seconds from a move of the slider until what follows from it is painted."""
-        answers: list[object] = []
-        heard = self.session.client.event.connect(lambda event: self._hear(event, answers))
+        self.answers.clear()
         started = time.perf_counter()
         self.panel.controls.slider.setValue(step)
-        self.run_until(lambda: bool(answers))
+        self.run_until(lambda: bool(self.answers))
         self.application.sendPostedEvents()
         self.application.processEvents()
         taken = time.perf_counter() - started
-        self.session.client.event.disconnect(heard)
         self.rest(0.06)
         return taken
 

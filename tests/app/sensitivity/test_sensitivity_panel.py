@@ -61,7 +61,7 @@ def test_teaches_and_measures(qtbot, panel, plots_client, plots_document, linear
 def test_cancelled_and_failed_leave_the_button_ready(qtbot, panel, plots_client):
     panel.empty.button.click()
     panel.measure.click()
-    assert plots_client.controlled == [(1, "cancel")]
+    assert plots_client.controls == [(1, "cancel")]
     plots_client.stop(1)
     qtbot.waitUntil(lambda: panel.measure.text() == "Measure")
     panel.ask_measurement()
@@ -76,7 +76,7 @@ def test_a_measurement_begun_elsewhere_is_shown_and_can_be_cancelled_here(panel,
     panel.ask_measurement()
     assert len(plots_client.asked) == 1
     panel.measure.click()
-    assert plots_client.controlled == [(number, "cancel")]
+    assert plots_client.controls == [(number, "cancel")]
     plots_client.stop(number)
     assert panel.measure.text() == "Measure"
 

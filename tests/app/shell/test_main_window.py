@@ -426,7 +426,8 @@ def test_results_come_before_sensitivity_that_was_not_measured(filled, document,
     filled.docks.arrange()
     view, layer = filled.layers.view, document.checkpoint.layers[2]
     assert view.isColumnHidden(SQNR)
-    document._set_results({layer.name: LayerCompressed(layer.name, "int8 channel", 40.0, 0.1, 0, 2, 1, 8.0, 1.0)})
+    run = client.ask(Compress(document.checkpoint.path, document.recipe))
+    client.say(Partial(run, LayerCompressed(layer.name, "int8 channel", 40.0, 0.1, 0, 2, 1, 8.0, 1.0)))
     qtbot.waitUntil(lambda: not view.isColumnHidden(SQNR))
     number = client.ask(MeasureSensitivity(document.checkpoint.path, "", ()))
     client.say(Partial(number, SensitivityCell(layer.name, "int8 channel", 0.1, key="int8")))

@@ -203,7 +203,8 @@ def test_locks_and_trials_end_with_what_they_belong_to(opened, qtbot):
 
 def test_a_finished_run_becomes_the_active_one(opened, client):
     run = Run("r1", opened.checkpoint.path, "", 4.0, 4.0, 2, 1, (), 1.0, 1)
-    client.say(Finished(5, run))
+    number = client.ask(Compress(opened.checkpoint.path, opened.recipe))
+    client.say(Finished(number, run))
     assert opened.active_run == "r1"
     assert not opened.active_run_is_current()
 
@@ -343,6 +344,17 @@ def test_another_workspace_starts_with_no_runs(opened, client, tmp_path):
     client.say(Finished(stale, RunList("", (RunSummary("a", "/m", "", "", "done", 4.0, 2, 1, 1.0),))))
     assert opened.runs == ()
     assert client.requests[client.last(ListRuns)] == ListRuns(str(tmp_path / "other"))
+
+
+def test_another_workspace_shows_what_it_keeps(opened, client, tmp_path):
+    client.say(Finished(client.last(KnownSensitivity), kept("a")))
+    opened.set_workspace(str(tmp_path / "other"))
+    assert not opened.sensitivity
+    assert opened.measurement is None
+    number = client.last(KnownSensitivity)
+    assert client.requests[number] == KnownSensitivity(opened.checkpoint.path, str(tmp_path / "other"))
+    client.say(Finished(number, kept("b")))
+    assert set(opened.sensitivity) == {("b", INT4.key)}
 
 
 def test_results_grow_while_a_run_of_this_checkpoint_goes_on(opened, client, checkpoint):

@@ -68,7 +68,7 @@ def test_older_answers_are_not_heard(qtbot, panel, plots_document, plots_client)
     asked(qtbot, plots_client, 1)
     plots_document.select_named("layers.1.mlp.down_proj")
     asked(qtbot, plots_client, 2)
-    assert (1, "cancel") in plots_client.controlled
+    assert (1, "cancel") in plots_client.controls
     plots_client.answer(2)
     plots_client.answer(1)
     assert panel._answers[0].layer == "model.layers.1.mlp.down_proj"

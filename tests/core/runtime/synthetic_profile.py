@@ -35,7 +35,9 @@ def rest_ms(blocks: int, hidden: int, keys: int, batch: int, context: int, promp
 
 def synthetic_profile(device: str = "cpu", *, triton: bool = False, machine: str = "Laptop") -> MachineProfile:
     linears = tuple(
-        LinearTime(ROUTES[tag], running_key(tag), tag, dtype, rows, columns, inputs, int(rows * columns * size), ms, ms, ms)
+        LinearTime(
+            ROUTES[tag], running_key(tag), tag, dtype, rows, columns, inputs, int(rows * columns * size), ms, ms, ms
+        )
         for tag, size in BYTES.items()
         for dtype in ("bfloat16",)
         for rows, columns in SIZES
