@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePath
+from types import MappingProxyType
 
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import OutputError
 from benchvise.core.export.export_plan import ExportPlan, TreatmentOf
+from benchvise.core.export.network_modules import NetworkModules
+from benchvise.core.export.target import Target
 from benchvise.core.export.targets.registry import AUTO, target_of, targets
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.recipe.plan_warning import PlanWarning
@@ -25,26 +29,38 @@ def key_for(key: str, out: str) -> str:
     return next((target.key for target in targets() if suffix and target.suffix == suffix), AUTO)
 
 
-def plan_export(plan: Plan, key: str, modules: frozenset[str] | None = None) -> ExportPlan:
+def plan_export(
+    plan: Plan, key: str, modules: NetworkModules | None = None, tried: Mapping[str, str] = MappingProxyType({})
+) -> ExportPlan:
     """What an export of the finished plan to the target `key` will write; as `choose_plan`."""
     treatments = {row.layer.name: row.treatment for row in plan.treated_rows}
-    return choose_plan(key, plan.checkpoint, lambda layer: treatments.get(layer.name, KEEP), modules)
+    return choose_plan(key, plan.checkpoint, lambda layer: treatments.get(layer.name, KEEP), modules, tried)
 
 
 def choose_plan(
-    key: str, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: frozenset[str] | None = None
+    key: str,
+    checkpoint: Checkpoint,
+    treatment_of: TreatmentOf,
+    modules: NetworkModules | None = None,
+    tried: Mapping[str, str] = MappingProxyType({}),
 ) -> ExportPlan:
     """The export plan of the target `key`; for "auto" that of the most preferred target that does not refuse.
 
-    modules: names of the network's Linear modules, None where they are not known. Raises OutputError for a key that is
-    no target; whether the target can hold the layers, `refusal` says.
+    modules: what the network's loader makes of the layers, None where that is not known. tried: why runtimes do not
+    load what targets would write, by the target's key, "" where they do. Raises OutputError for a key that is no
+    target; whether the target can hold the layers, `refusal` says.
     """
+
+    def planned(target: Target) -> ExportPlan:
+        found = target.plan(checkpoint, treatment_of, modules)
+        return replace(found, refusal=found.refusal or tried.get(target.key, ""))
+
     if key != AUTO:
-        return target_of(key).plan(checkpoint, treatment_of, modules)
+        return planned(target_of(key))
     refused: list[str] = []
     preferred = sorted((each for each in targets() if each.preference), key=lambda each: -each.preference)
     for target in preferred:
-        found = target.plan(checkpoint, treatment_of, modules)
+        found = planned(target)
         if not found.refusal:
             return _with_refusals(found, refused, treatment_of)
         refused.append(found.refusal)

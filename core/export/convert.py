@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchvise.core.errors import CheckpointError, OutputError
-from benchvise.core.export.choose_target import accepted, choose_plan
-from benchvise.core.export.export import ExportSource, modules_of, write_source
+from benchvise.core.export.choose_target import accepted
+from benchvise.core.export.export import ExportSource, write_source
+from benchvise.core.export.loadable_plan import loadable_plan
 from benchvise.core.export.targets.dense import Dense
 from benchvise.core.export.targets.registry import AUTO
 from benchvise.core.progress import Progress
@@ -34,7 +35,7 @@ def convert(request: Convert, progress: Progress) -> Exported:
             where=checkpoint.path,
             remedy="Convert it with `--to dense`, or compress it with `benchvise compress`.",
         )
-    plan = accepted(choose_plan(key, checkpoint, weights.treatment, modules_of(checkpoint)))
+    plan = accepted(loadable_plan(key, weights))
     beside = any(Path(path).name.startswith("tokenizer") for path in checkpoint.companions)
     within = checkpoint.kind == "gguf" and not beside
 

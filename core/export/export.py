@@ -9,12 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError
-from benchvise.core.export.choose_target import accepted, choose_plan, key_for, plan_export
+from benchvise.core.export.choose_target import accepted, key_for
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.export.folder import check_output, output_place, require_space, write_file
-from benchvise.core.export.loader_modules import linear_modules
+from benchvise.core.export.loadable_plan import loadable_plan, loadable_preview
 from benchvise.core.export.provenance import (
     FOLDER,
     RUN,
@@ -138,9 +137,7 @@ def written_before(request: Export, progress: Progress) -> Exported | None:
 
 
 def _planned(request: Export, weights: Weights) -> ExportPlan:
-    checkpoint = weights.checkpoint
-    key = key_for(request.target, request.out)
-    return accepted(choose_plan(key, checkpoint, weights.treatment, modules_of(checkpoint)))
+    return accepted(loadable_plan(key_for(request.target, request.out), weights))
 
 
 def _holds(out: Path, plan: ExportPlan, source: ExportSource, progress: Progress) -> bool:
@@ -166,7 +163,7 @@ def preview(plan: Plan, target: str, out: str = "", earlier: RunRecord | None = 
     earlier: a run of the plan that is resumed; what it may have written to `out` is not refused.
     Raises OutputError when the target cannot hold it, or `out` cannot be written to.
     """
-    found = accepted(plan_export(plan, key_for(target, out), modules_of(plan.checkpoint)))
+    found = accepted(loadable_preview(plan, key_for(target, out)))
     suffix = target_of(found.target).suffix
     if out and not (earlier is not None and may_be_written_by(earlier, Path(out).expanduser(), suffix)):
         check_output(out, (Path(plan.checkpoint.path),), suffix=suffix)
@@ -191,11 +188,6 @@ def _open(request: Export) -> ExportSource:
             remedy="Name a run of the workspace, or a folder that `benchvise compress --out` wrote.",
         )
     return ExportSource(weights, None)
-
-
-def modules_of(checkpoint: Checkpoint) -> frozenset[str] | None:
-    """Names of the network's Linear modules, None where there is no network."""
-    return linear_modules(checkpoint.config) if checkpoint.architecture else None
 
 
 def _beside(target: Target, source: ExportSource, plan: ExportPlan) -> _Beside:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchvise.core.checkpoint.records import Checkpoint, Layer, StoredTensor
 from benchvise.core.export.layouts.packed_layout import PackedLayout
+from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.recipe.plan_warning import PlanWarning
 from benchvise.core.recipe.recipe import Treatment
 
@@ -45,14 +46,14 @@ class ExportPlan:
     """Every layer as it will be written.
 
     target: the key of an export target. refusal: why no runtime would load the result, "" when one does.
-    modules: names of the network's Linear modules where they are known, for the modules that a config has to ignore.
+    modules: what the network's loader makes of the layers, None where that is not known.
     """
 
     target: str
     checkpoint: Checkpoint
     layers: tuple[PlannedLayer, ...]
     plan_warnings: tuple[PlanWarning, ...] = ()
-    modules: frozenset[str] = frozenset()
+    modules: NetworkModules | None = None
     refusal: str = ""
 
     def tensors(self) -> list[StoredTensor]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.export.export_plan import ExportPlan, TreatmentOf
+from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -53,12 +54,19 @@ class Target(ABC):
 
     @abstractmethod
     def plan(
-        self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: frozenset[str] | None = None
+        self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: NetworkModules | None = None
     ) -> ExportPlan:
         """Decide for each layer how the target holds it, exactly; torch is not imported and no weight is read.
 
-        modules: names of the network's Linear modules, None where they are not known.
+        modules: what the network's loader makes of the layers, None where that is not known.
         """
+
+    def trial(self, plan: ExportPlan) -> str | None:  # noqa: ARG002 - targets that can be tried override it
+        """Why the runtime's loader does not take the plan, "" when it does; None where it cannot be tried here.
+
+        Nothing is written and no weight is read.
+        """
+        return None
 
     @abstractmethod
     def disk_bytes(self, plan: ExportPlan) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError, UserError
 from benchvise.core.export.choose_target import key_for, plan_export
 from benchvise.core.export.export_plan import ExportPlan
-from benchvise.core.preflight.export_targets import target_findings
+from benchvise.core.preflight.export_targets import target_findings, trial_findings
 from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.fallbacks import effect_findings, fallback_findings, size_findings
 from benchvise.core.preflight.loading import loading_findings
@@ -34,7 +34,7 @@ class _CheckContext:
     checkpoint: Checkpoint
     target: str
     runtime: Runtime | None
-    modules: frozenset[str] | None = None
+    facts: Facts = field(default_factory=Facts)
 
 
 def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[[Plan], Facts]) -> Checked:
@@ -54,8 +54,8 @@ def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[
         finding = refused_recipe(checkpoint, request.recipe, error)
         return _checked((replace(finding, fixes=finding.fixes[:MAX_FIXES]),), (), request)
     facts = gather(plan)
-    context = replace(context, modules=facts.modules)
-    export_plan = plan_export(plan, target, facts.modules)
+    context = replace(context, facts=facts)
+    export_plan = plan_export(plan, target, facts.modules, facts.tried)
     structure = tuple(_of_structure(plan, export_plan))
     loading = tuple(_of_runtime(plan, export_plan, runtime))
     job = (*structure, *_of_job(plan, export_plan, facts, request))
@@ -82,6 +82,7 @@ def _of_job(plan: Plan, export_plan: ExportPlan, facts: Facts, request: CheckRec
     yield from size_findings(plan, export_plan)
     yield from text_findings(plan, facts)
     yield from surprise_findings(plan, facts)
+    yield from trial_findings(export_plan, facts)
     if request.path:
         yield from disk_findings(plan, export_plan, request, facts)
         yield from memory_findings(plan, facts)
@@ -107,7 +108,7 @@ def _fixes(finding: Finding, context: _CheckContext, edit: tuple[Recipe, str], b
         plan = make_plan(context.checkpoint, recipe)
     except UserError:
         return False
-    export_plan = plan_export(plan, target, context.modules)
+    export_plan = plan_export(plan, target, context.facts.modules, context.facts.tried)
     after = (*_of_structure(plan, export_plan), *_of_runtime(plan, export_plan, context.runtime))
     if any(each.level == "blocks" and each.kind not in blocked for each in after):
         return False

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.export.targets.registry import target_of, targets
+from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.runtimes import Runtime
 from benchvise.core.protocol.results import Finding, Fix
 
@@ -35,3 +36,10 @@ def target_findings(export: ExportPlan) -> Iterator[Finding]:
     if export.refusal:
         title = f"The result cannot be exported as {target.title}"
         yield Finding("refused", "blocks", title, f"{export.refusal}.", fixes=other_targets(export))
+
+
+def trial_findings(export: ExportPlan, facts: Facts) -> Iterator[Finding]:
+    """Whether the runtime's loader was given the export and took it; when it did not, the target refuses."""
+    if facts.tried.get(export.target) == "":
+        detail = f"It was given names, dtypes and shapes of {len(export.tensors())} tensors, without values."
+        yield Finding("tried", "fine", "Its loader takes the export", detail)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from benchvise.core.errors import UserError
+from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.protocol.results import Estimate
 
 
@@ -33,14 +35,18 @@ class Surprise:
 
 @dataclass(frozen=True)
 class Facts:
-    """modules: the network's Linear modules, None where they are not known. text: None when nothing reads any.
+    """modules: what the network's loader makes of the layers, None where that is not known.
+
+    tried: why loaders do not take what targets would write, by the target's key, "" where they do; only what was tried.
+    text: None when nothing reads any.
 
     memory_free, memory_total: of this machine, in bytes; gpu_free: of its GPU, 0 without one.
     own_output: whether what lies at the output may be of the run that is resumed, which compares it.
     peak_bytes, seconds: forecasts of the job, None where there are none yet.
     """
 
-    modules: frozenset[str] | None = None
+    modules: NetworkModules | None = None
+    tried: Mapping[str, str] = field(default_factory=dict)
     text: TextFound | None = None
     surprises: tuple[Surprise, ...] = ()
     memory_free: int = 0

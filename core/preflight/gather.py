@@ -21,7 +21,9 @@ from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError, UserError
 from benchvise.core.export.choose_target import key_for, plan_export
 from benchvise.core.export.export import may_be_written_by
-from benchvise.core.export.loader_modules import linear_modules
+from benchvise.core.export.loadable_plan import tried_plan
+from benchvise.core.export.loader_modules import modules_of
+from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.export.targets.registry import target_of
 from benchvise.core.job.job import walks
 from benchvise.core.job.surgery_proof import prove_surgery
@@ -58,9 +60,12 @@ def gather(plan: Plan, request: CheckRecipe) -> Facts:
     checkpoint = plan.checkpoint
     memory = psutil.virtual_memory()
     forecasts = _forecasts(plan, request.workspace)
-    modules = linear_modules(checkpoint.config) if checkpoint.architecture else None
+    modules = modules_of(checkpoint)
+    key = key_for(request.target, request.out)
+    _, tried = tried_plan(lambda tried: plan_export(plan, key, modules, tried))
     return Facts(
         modules=modules,
+        tried=tried,
         text=_text(plan),
         surprises=tuple(_surprises(plan)),
         memory_free=memory.available,
@@ -72,7 +77,7 @@ def gather(plan: Plan, request: CheckRecipe) -> Facts:
     )
 
 
-def _own_output(plan: Plan, request: CheckRecipe, modules: frozenset[str] | None) -> bool:
+def _own_output(plan: Plan, request: CheckRecipe, modules: NetworkModules | None) -> bool:
     earlier = Workspace(request.workspace).resumable(plan)
     if earlier is None or not request.out:
         return False

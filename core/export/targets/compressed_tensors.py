@@ -13,6 +13,7 @@ from benchvise.core.export.export_plan import ExportPlan, PlannedLayer, Treatmen
 from benchvise.core.export.export_warnings import adapted, full_inputs, written_dense
 from benchvise.core.export.layouts.packed_layout import PACKED, PackedLayout
 from benchvise.core.export.layouts.registry import PACKED_FORMS, layout_of, packing_problem
+from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.export.quantization_config import quantization_config
 from benchvise.core.export.targets.safetensors_target import SafetensorsTarget
 from benchvise.core.methods.activations import INPUT_SCALE
@@ -67,19 +68,19 @@ class CompressedTensors(SafetensorsTarget):
     runtimes: ClassVar[tuple[str, ...]] = ("transformers", "vllm")
     as_original: ClassVar[bool] = True
     preference: ClassVar[int] = 2
+    loader_package: ClassVar[str] = "compressed_tensors"
 
     def plan(
-        self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: frozenset[str] | None = None
+        self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: NetworkModules | None = None
     ) -> ExportPlan:
         head = tied_head(checkpoint.config)
-        known = None if modules is None else _full_names(modules)
         layers: list[PlannedLayer] = []
         reasons: dict[str, list[tuple[str, str]]] = {}
         changed: dict[tuple[str, str], list[str]] = {}
         inputs: list[str] = []
         for layer in checkpoint.layers:
             treatment = treatment_of(layer)
-            problem = "" if treatment.keeps else _problem(treatment, layer, known)
+            problem = "" if treatment.keeps else _problem(treatment, layer, modules)
             if problem:
                 reasons.setdefault(problem, []).append((layer.name, treatment.tag))
             if problem or treatment.keeps:
@@ -95,18 +96,18 @@ class CompressedTensors(SafetensorsTarget):
             checkpoint,
             tuple(layers),
             (*written_dense(reasons), *adapted(changed), *full_inputs(inputs)),
-            modules or frozenset(),
-            _refusal(checkpoint, layers, reasons),
+            modules,
+            _refusal(checkpoint, layers, reasons, modules),
         )
 
     def quantization(self, plan: ExportPlan) -> dict[str, object]:
-        full = _full_names(plan.modules)
-        packed = {full.get(layer.name, layer.name): layout for layer, layout in plan.packed()}
+        paths = plan.modules.paths if plan.modules is not None else {}
+        packed = {paths.get(layer.name, layer.name): layout for layer, layout in plan.packed()}
         return quantization_config(packed, _dense_modules(plan, packed.keys())) if packed else {}
 
 
-def _problem(treatment: Treatment, layer: Layer, known: dict[str, str] | None) -> str:
-    """Why loaders would not take the layer packed, "" when they do. known: the network's Linear modules, if known."""
+def _problem(treatment: Treatment, layer: Layer, modules: NetworkModules | None) -> str:
+    """Why loaders would not take the layer packed, "" when they do."""
     problem = packing_problem(treatment.scheme, layer)
     if problem:
         return problem
@@ -118,17 +119,39 @@ def _problem(treatment: Treatment, layer: Layer, known: dict[str, str] | None) -
         return f"it is no Linear module ({layer.role}, shape {list(layer.shape)})"
     if layer.role == "mlp.router":
         return "loaders do not take packed routers"
-    if known is not None and layer.name not in known and not is_expert(layer):
+    return "" if modules is None or is_expert(layer) else _module_problem(treatment, layer, modules)
+
+
+def _module_problem(treatment: Treatment, layer: Layer, modules: NetworkModules) -> str:
+    path = modules.paths.get(layer.name)
+    if path is None:
         return "the network has no Linear module of that name"
+    if path in modules.initialised:
+        tensors = PACKED_FORMS[type(treatment.scheme)].tensors(layer, layout_of(treatment))
+        if all(tensor.name != "weight" for tensor in tensors):
+            return (
+                "this network's own initialisation, which transformers carries out while loading, needs the module's "
+                "dense weight"
+            )
     return ""
 
 
-def _refusal(checkpoint: Checkpoint, layers: Sequence[PlannedLayer], reasons: Iterable[str]) -> str:
+def _refusal(
+    checkpoint: Checkpoint,
+    layers: Sequence[PlannedLayer],
+    reasons: Iterable[str],
+    modules: NetworkModules | None,
+) -> str:
     if not checkpoint.architecture:
         return "The checkpoint names no architecture, so no runtime could load it packed"
     if all(planned.layout is None for planned in layers):
         why = f": {'; '.join(reasons)}" if reasons else ""
         return f"No layer of this run can be packed{why}"
+    if modules is not None and modules.rebuilt:
+        return (
+            f"For packed folders transformers replaces {len(modules.rebuilt)} modules of this network "
+            f"({modules.rebuilt[0]}, …) by others, for which the checkpoint has no tensors"
+        )
     layouts = {planned.layout for planned in layers if is_expert(planned.layer)}
     similar = all(layout and layout.symmetric and layout.format == PACKED for layout in layouts)
     if len(layouts) > 1 or not similar:
@@ -144,9 +167,5 @@ def _dense_modules(plan: ExportPlan, packed: Iterable[str]) -> list[str]:
         if planned.layout is None and len(planned.layer.shape) == 2
         for name in ((planned.layer.name,) if planned.layer.kind != "embedding" else ()) + planned.layer.tied
     ]
-    return list(dict.fromkeys([*stored, *sorted(plan.modules - set(packed))]))
-
-
-def _full_names(modules: frozenset[str]) -> dict[str, str]:
-    """Module names by themselves and without their first part, which checkpoints of a bare network leave out."""
-    return {name.partition(".")[2]: name for name in modules} | {name: name for name in modules}
+    linear = plan.modules.linear if plan.modules is not None else frozenset()
+    return list(dict.fromkeys([*stored, *sorted(linear - set(packed))]))

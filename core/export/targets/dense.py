@@ -9,6 +9,7 @@ from benchvise.core.checkpoint.tying import tied_head
 from benchvise.core.export.dense_layer import dense_layer
 from benchvise.core.export.export_plan import ExportPlan, TreatmentOf
 from benchvise.core.export.export_warnings import full_inputs
+from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.export.targets.safetensors_target import SafetensorsTarget
 
 
@@ -27,9 +28,9 @@ class Dense(SafetensorsTarget):
         return "Export dense"
 
     def plan(
-        self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: frozenset[str] | None = None
+        self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: NetworkModules | None = None
     ) -> ExportPlan:
         head = tied_head(checkpoint.config)
         layers = tuple(dense_layer(layer, head) for layer in checkpoint.layers)
         inputs = [layer.name for layer in checkpoint.layers if treatment_of(layer).activations is not None]
-        return ExportPlan(self.key, checkpoint, layers, tuple(full_inputs(inputs)), modules or frozenset())
+        return ExportPlan(self.key, checkpoint, layers, tuple(full_inputs(inputs)), modules)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.export.shards import Shards
@@ -19,7 +19,12 @@ _QUANTIZATION_KEYS = ("quantization_config", "compression_config")
 
 
 class SafetensorsTarget(Target):
-    """A folder of safetensors files with a config."""
+    """A folder of safetensors files with a config.
+
+    loader_package: what `transformers` needs to load packed layers, "" where it does not load them.
+    """
+
+    loader_package: ClassVar[str] = ""
 
     def quantization(self, plan: ExportPlan) -> dict[str, object]:  # noqa: ARG002 - subclasses look at the plan
         """The `quantization_config` of the config, empty for none."""
@@ -32,6 +37,14 @@ class SafetensorsTarget(Target):
         if quantization:
             config["quantization_config"] = quantization
         return json.dumps(config, indent=2, ensure_ascii=False) + "\n" if config else ""
+
+    def trial(self, plan: ExportPlan) -> str | None:
+        """As `Target.trial`; a folder without packed layers loads as the original does."""
+        from benchvise.core.export.loader_trial import loader_problem
+
+        if self.loader_package and plan.packed():
+            return loader_problem(json.loads(self.config_text(plan)), plan.tensors(), self.loader_package)
+        return None
 
     def disk_bytes(self, plan: ExportPlan) -> int:
         return Shards(plan.tensors()).disk_bytes + len(self.config_text(plan).encode())

@@ -15,6 +15,7 @@ from benchvise.core.checkpoint.records import Checkpoint, StoredTensor
 from benchvise.core.export.export_plan import ExportPlan, PlannedLayer, TreatmentOf
 from benchvise.core.export.export_warnings import written_dense
 from benchvise.core.export.layouts.packed_layout import PackedLayout
+from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.export.target import Target
 from benchvise.core.export.targets.registry import TARGETS
 from benchvise.core.methods.integer import Integer
@@ -67,7 +68,7 @@ class Npz(Target):
     companions: ClassVar[bool] = False
 
     def plan(
-        self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: frozenset[str] | None = None
+        self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: NetworkModules | None = None
     ) -> ExportPlan:
         layers, others = [], []
         for layer in checkpoint.layers:
