@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchvise.core.export.targets.registry import AUTO, TARGETS
+from benchvise.core.export.targets.registry import AUTO, TARGETS, auto_for, targets
 from benchvise.core.recipe.editing import set_calibration
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import Recipe, load_recipe
@@ -61,13 +61,24 @@ def named_recipe(name: str) -> Recipe:
     return load_recipe(Path(name)) if is_file else load_preset(name)
 
 
-def add_target(parser: ArgumentParser, *, default: str | None) -> None:
-    """--to: a format that runtimes load; required without a default."""
+def add_target(parser: ArgumentParser, *, default: str | None, runtime: bool = True) -> None:
+    """--to: a format that runtimes load, required without a default.
+
+    runtime: also --for, the runtime that "auto" chooses a format for; one of both is enough.
+    """
     keys = [*TARGETS, AUTO]
     help_text = f"{', '.join(keys[:-1])} or {AUTO} (packed where a runtime loads it, or what the name of --out says)"
-    parser.add_argument(
-        "--to", metavar="TARGET", choices=keys, default=default, required=default is None, help=help_text
-    )
+    either = parser.add_mutually_exclusive_group(required=default is None) if runtime else parser
+    either.add_argument("--to", metavar="TARGET", choices=keys, default=default, help=help_text)
+    if runtime:
+        served = dict.fromkeys(each for target in targets() for each in target.runtimes)
+        help_text = f"the runtime that is to load the result, which chooses the target: {', '.join(served)}"
+        either.add_argument("--for", dest="runtime", choices=[*served], default="", metavar="RUNTIME", help=help_text)
+
+
+def chosen_target(arguments: Namespace) -> str:
+    """The target of --to, or the key that asks for one that the runtime of --for loads."""
+    return auto_for(arguments.runtime) if arguments.runtime else str(arguments.to)
 
 
 def chosen_recipe(arguments: Namespace) -> Recipe:

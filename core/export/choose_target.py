@@ -12,19 +12,23 @@ from benchvise.core.errors import OutputError
 from benchvise.core.export.export_plan import ExportPlan, TreatmentOf
 from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.export.target import Target
-from benchvise.core.export.targets.registry import AUTO, target_of, targets
+from benchvise.core.export.targets.registry import AUTO, auto_for, candidates, target_of, targets
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.recipe.plan_warning import PlanWarning
 from benchvise.core.recipe.recipe import KEEP
 
 
-def key_for(key: str, out: str) -> str:
+def key_for(key: str, out: str, runtime: str = "") -> str:
     """The target to export to: `key`, but for "auto" the one whose files end as `out` does, if there is one.
 
-    Raises OutputError for a key that is no target.
+    runtime: for which "auto" is to choose, "" for any. Raises OutputError for a key that is no target.
     """
+    if candidates(key) and key != AUTO:
+        return key
     if key != AUTO:
         return target_of(key).key
+    if runtime:
+        return auto_for(runtime)
     suffix = PurePath(out).suffix.lower()
     return next((target.key for target in targets() if suffix and target.suffix == suffix), AUTO)
 
@@ -44,7 +48,7 @@ def choose_plan(
     modules: NetworkModules | None = None,
     tried: Mapping[str, str] = MappingProxyType({}),
 ) -> ExportPlan:
-    """The export plan of the target `key`; for "auto" that of the most preferred target that does not refuse.
+    """The export plan of the target `key`; for an "auto" key that of the most preferred target that does not refuse.
 
     modules: what the network's loader makes of the layers, None where that is not known. tried: why runtimes do not
     load what targets would write, by the target's key, "" where they do. Raises OutputError for a key that is no
@@ -55,10 +59,10 @@ def choose_plan(
         found = target.plan(checkpoint, treatment_of, modules)
         return replace(found, refusal=found.refusal or tried.get(target.key, ""))
 
-    if key != AUTO:
+    preferred = candidates(key)
+    if not preferred:
         return planned(target_of(key))
     refused: list[str] = []
-    preferred = sorted((each for each in targets() if each.preference), key=lambda each: -each.preference)
     for target in preferred:
         found = planned(target)
         if not found.refusal:

@@ -24,6 +24,8 @@ class Target(ABC):
     suffix:      of the file when the target writes a single one (".gguf"); "" when it writes a folder.
     companions:  whether a folder holds the checkpoint's tokenizer and other small files beside the weights.
     as_original: whether a result without packed layers loads wherever the original checkpoint loads.
+    dedicated:   whether the result is meant for its runtimes alone; "auto" for one of them takes it first.
+    verified_with: what reads the result back in the tests, in words; "" when only its own bytes are compared.
     preference:  "auto" takes the target of the greatest preference that does not refuse; 0 is never taken.
     package:     the import name of an optional Python package that writing needs, "" for none.
     """
@@ -37,6 +39,8 @@ class Target(ABC):
     suffix: ClassVar[str] = ""
     companions: ClassVar[bool] = True
     as_original: ClassVar[bool] = False
+    dedicated: ClassVar[bool] = False
+    verified_with: ClassVar[str] = ""
     preference: ClassVar[int] = 0
     package: ClassVar[str] = ""
 

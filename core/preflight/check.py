@@ -44,7 +44,7 @@ def check_recipe(checkpoint: Checkpoint, request: CheckRecipe, gather: Callable[
     Raises OutputError for a target and UserError for a runtime that there is not.
     """
     runtime = runtime_of(request.runtime) if request.runtime else None
-    target = key_for(request.target, request.out)
+    target = key_for(request.target, request.out, request.runtime)
     context = _CheckContext(checkpoint, target, runtime)
     try:
         plan = make_plan(checkpoint, request.recipe)

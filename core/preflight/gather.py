@@ -61,7 +61,7 @@ def gather(plan: Plan, request: CheckRecipe) -> Facts:
     memory = psutil.virtual_memory()
     forecasts = _forecasts(plan, request.workspace)
     modules = modules_of(checkpoint)
-    key = key_for(request.target, request.out)
+    key = key_for(request.target, request.out, request.runtime)
     _, tried = tried_plan(lambda tried: plan_export(plan, key, modules, tried))
     return Facts(
         modules=modules,
@@ -81,7 +81,7 @@ def _own_output(plan: Plan, request: CheckRecipe, modules: NetworkModules | None
     earlier = Workspace(request.workspace).resumable(plan)
     if earlier is None or not request.out:
         return False
-    export_plan = plan_export(plan, key_for(request.target, request.out), modules)
+    export_plan = plan_export(plan, key_for(request.target, request.out, request.runtime), modules)
     return may_be_written_by(earlier, Path(request.out).expanduser(), target_of(export_plan.target).suffix)
 
 

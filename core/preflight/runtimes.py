@@ -102,6 +102,11 @@ _ALL = frozenset({"tensor", "channel", "group", "block", "tensor_group"})
 _SMALL = "up to batch 16 to 32, where reading the weights is what takes the time"
 _SLOWER = f"At large batches decoding the codes costs more than it saves. {_MARLIN}"
 
+_UNALIGNED = (
+    "Marlin takes multiples of 64 outputs by 128 inputs. Newer versions of vLLM pad the others; older ones (0.9 among "
+    "them) refuse to load them"
+)
+
 _VLLM = Runtime(
     key="vllm",
     title="vLLM",
@@ -117,16 +122,30 @@ _VLLM = Runtime(
             groups=(32, 64, 128),
             rows=64,
             columns=128,
-            unaligned="Marlin takes multiples of 64 outputs by 128 inputs. Newer versions of vLLM pad the others; "
-            "older ones (0.9 among them) refuse to load them",
+            unaligned=_UNALIGNED,
+        ),
+        PackedForm(
+            "weights of 4 bits with zero points (Marlin)",
+            frozenset({PACKED}),
+            frozenset({4}),
+            frozenset({"channel", "group"}),
+            "vLLM, compressed_tensors_wNa16.py: WNA16_ZP_SUPPORTED_TYPES_MAP; marlin_utils.py",
+            faster=_SMALL,
+            why=_SLOWER,
+            groups=(32, 64, 128),
+            symmetric=False,
+            rows=64,
+            columns=128,
+            unaligned=_UNALIGNED,
         ),
         PackedForm(
             "weights of 2 to 8 bits (Humming)",
             frozenset({PACKED}),
             frozenset(range(2, 9)),
             frozenset({"channel", "group"}),
-            "vLLM, pull requests 34556 and 46389; compressed_tensors_wNa16.py",
+            "vLLM, pull requests 34556, 46389 and 46528; compressed_tensors_wNa16.py",
             faster=_SMALL,
+            symmetric=False,
             why="Their authors find them faster than Marlin. At large batches decoding costs more than it saves",
             caveat="This loads only in vLLM from the middle of 2026 with the Humming kernels installed, on an NVIDIA "
             "GPU; older versions take 4 and 8 bits in groups of 32, 64 or 128, or per channel",

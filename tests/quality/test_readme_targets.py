@@ -11,8 +11,11 @@ BEGIN, END = "<!-- targets -->\n", "<!-- /targets -->"
 
 
 def table() -> str:
-    rows = (f"| `{each.key}` | {each.summary} | {each.loaded_by} |" for each in targets())
-    return "\n".join(("| target | what is written | loaded by |", "|---|---|---|", *rows)) + "\n"
+    rows = (
+        f"| `{each.key}` | {each.summary} | {each.loaded_by} | {each.verified_with or 'its own bytes alone'} |"
+        for each in targets()
+    )
+    return "\n".join(("| target | what is written | loaded by | verified with |", "|---|---|---|---|", *rows)) + "\n"
 
 
 def test_the_table_is_the_registry() -> None:

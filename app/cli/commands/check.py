@@ -29,7 +29,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--for", dest="runtime", choices=[*RUNTIMES], default="", help="the runtime that is to load the result"
     )
-    add_target(parser, default=AUTO)
+    add_target(parser, default=AUTO, runtime=False)
     parser.add_argument("--out", metavar="DIR", default="", help="a folder to write, for which there must be room")
     add_forecast(parser)
     add_workspace(parser)

@@ -11,7 +11,15 @@ from pathlib import Path
 from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.commands.check import finding_lines
 from benchvise.app.cli.job import carry_out
-from benchvise.app.cli.options import add_calibration, add_path, add_recipe, add_target, add_workspace, chosen_recipe
+from benchvise.app.cli.options import (
+    add_calibration,
+    add_path,
+    add_recipe,
+    add_target,
+    add_workspace,
+    chosen_recipe,
+    chosen_target,
+)
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.app.cli.table import number, table, text
 from benchvise.core.export.targets.registry import AUTO
@@ -45,7 +53,7 @@ def _run(arguments: Namespace) -> Reply:
         recipe=chosen_recipe(arguments),
         workspace=arguments.workspace,
         out=arguments.out,
-        target=arguments.to,
+        target=chosen_target(arguments),
         resume=arguments.resume,
         dense=_beside(arguments.out) if arguments.dense else "",
     )

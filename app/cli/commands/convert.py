@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.commands.export import exported_lines
 from benchvise.app.cli.job import carry_out
-from benchvise.app.cli.options import add_path, add_target
+from benchvise.app.cli.options import add_path, add_target, chosen_target
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.core.protocol.requests import Convert
 from benchvise.core.protocol.results import Exported
@@ -20,7 +20,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> Reply:
-    exported = carry_out(Convert(arguments.path, arguments.to, arguments.out), Exported, arguments)
+    exported = carry_out(Convert(arguments.path, chosen_target(arguments), arguments.out), Exported, arguments)
     return Reply(fields_of(exported), exported_lines(exported))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.job import carry_out
-from benchvise.app.cli.options import add_target, add_workspace
+from benchvise.app.cli.options import add_target, add_workspace, chosen_target
 from benchvise.app.cli.strict_json import fields_of
 from benchvise.core.protocol.requests import Export
 from benchvise.core.protocol.results import Exported
@@ -25,7 +25,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> Reply:
-    request = Export(arguments.run, arguments.to, arguments.out, arguments.workspace)
+    request = Export(arguments.run, chosen_target(arguments), arguments.out, arguments.workspace)
     exported = carry_out(request, Exported, arguments)
     return Reply(fields_of(exported), exported_lines(exported))
 

@@ -9,7 +9,7 @@ from itertools import chain
 from benchvise.app.cli.command import Reply, Subcommand
 from benchvise.app.cli.commands.budget import BudgetAnswer, add_budget, allocate_budget, budget_data, budget_lines
 from benchvise.app.cli.commands.job_forecast import add_forecast, forecast_data, forecast_lines, forecast_of
-from benchvise.app.cli.options import add_calibration, add_path, add_recipe, add_target, chosen_recipe
+from benchvise.app.cli.options import add_calibration, add_path, add_recipe, add_target, chosen_recipe, chosen_target
 from benchvise.app.cli.table import number, table, text
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Layer
@@ -38,7 +38,7 @@ def _run(arguments: Namespace) -> Reply:
     shared = allocate_budget(arguments) if arguments.budget else None
     recipe = shared.allocated.recipe if shared is not None else _asked(arguments)
     plan = make_plan(open_checkpoint(arguments.path), recipe, allow_empty=shared is not None)
-    export = plan_export(plan, arguments.to)
+    export = plan_export(plan, chosen_target(arguments))
     beyond = _beyond(shared, plan, export)
     warnings = (
         *sentences((*plan.plan_warnings, *export.plan_warnings)),

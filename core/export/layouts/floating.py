@@ -34,7 +34,12 @@ class FloatingForm(PackedForm[Floating]):
             return f"loaders round float32 scales to the layer's {layer.dtype}; 'scales: weight' finds them in it"
         return ""
 
-    def layout(self, scheme: Floating, inputs: Activations | None) -> PackedLayout:
+    def layout(
+        self,
+        scheme: Floating,
+        inputs: Activations | None,
+        zero_points: frozenset[int] = frozenset(),  # noqa: ARG002 - small floats have none
+    ) -> PackedLayout:
         block = (scheme.block_rows, scheme.block_columns) if scheme.granularity == "block" else None
         return PackedLayout(FP8, 8, True, scheme.granularity, None, inputs, "float", block)
 
@@ -70,7 +75,12 @@ class MicroscalingForm(PackedForm[Microscaling]):
     def problem(self, scheme: Microscaling, layer: Layer) -> str:
         return _ONLY_E4M3 if scheme.number == "e5m2" else _block_problem(scheme, layer)
 
-    def layout(self, scheme: Microscaling, inputs: Activations | None) -> PackedLayout:
+    def layout(
+        self,
+        scheme: Microscaling,
+        inputs: Activations | None,
+        zero_points: frozenset[int] = frozenset(),  # noqa: ARG002 - small floats have none
+    ) -> PackedLayout:
         form, bits = (MXFP4, 4) if scheme.number == "e2m1" else (MXFP8, 8)
         return PackedLayout(form, bits, True, "group", scheme.block, inputs, "float", scale_dtype="uint8")
 
@@ -101,7 +111,12 @@ class NvFloat4Form(PackedForm[NvFloat4]):
     def problem(self, scheme: NvFloat4, layer: Layer) -> str:
         return _block_problem(scheme, layer)
 
-    def layout(self, scheme: NvFloat4, inputs: Activations | None) -> PackedLayout:
+    def layout(
+        self,
+        scheme: NvFloat4,
+        inputs: Activations | None,
+        zero_points: frozenset[int] = frozenset(),  # noqa: ARG002 - small floats have none
+    ) -> PackedLayout:
         return PackedLayout(NVFP4, 4, True, "tensor_group", scheme.block, inputs, "float", scale_dtype=E4M3)
 
     def tensors(self, layer: Layer, layout: PackedLayout) -> tuple[StoredTensor, ...]:  # noqa: ARG002 - all layers are stored the same way

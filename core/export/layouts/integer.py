@@ -10,7 +10,7 @@ What loads and computes right was measured with compressed-tensors 0.19 and 0.20
 
 So an asymmetric layer of b < 8 bits is written with symmetric codes of b + 1 bits, which hold u − z exactly: the
 same scales, the same values, and every version loads it, for one bit per weight more. Scales that blocks of rows share
-are written for each row.
+are written for each row. A loader that takes packed zero points (vLLM at 4 bits) gets them from a target of its own.
 """
 
 from __future__ import annotations
@@ -37,9 +37,13 @@ class IntegerForm(PackedForm[Integer]):
     def problem(self, scheme: Integer, layer: Layer) -> str:  # noqa: ARG002 - every layer has integer codes
         return "no packed form has zero points that are floating numbers" if scheme.float_zero else ""
 
-    def layout(self, scheme: Integer, inputs: Activations | None) -> PackedLayout:
+    def layout(
+        self, scheme: Integer, inputs: Activations | None, zero_points: frozenset[int] = frozenset()
+    ) -> PackedLayout:
         scheme = self.with_written_scales(scheme)
         group_size = scheme.group_size if scheme.granularity == "group" else None
+        if not scheme.symmetric and scheme.bits in zero_points and inputs is None:
+            return PackedLayout(PACKED, scheme.bits, False, scheme.granularity, group_size)
         if scheme.bits == 8 and (inputs is not None or not (scheme.symmetric or scheme.granularity == "tensor")):
             return PackedLayout(UNPACKED, 8, scheme.symmetric, scheme.granularity, group_size, inputs)
         if scheme.symmetric or scheme.granularity == "tensor":

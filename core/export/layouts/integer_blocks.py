@@ -11,7 +11,7 @@ from benchvise.core.checkpoint.records import Layer
 from benchvise.core.export.layouts.packed_layout import PACKED, UNPACKED, PackedLayout
 from benchvise.core.kernels.packing import pack_rows, unpack_rows
 from benchvise.core.methods.integer import Integer
-from benchvise.core.schemes.integer_grid import unpack_columns
+from benchvise.core.schemes.integer_grid import pack_columns, unpack_columns
 
 BLOCK_WEIGHTS = 1 << 22
 """Weights that are unpacked at a time."""
@@ -25,7 +25,7 @@ def integer_blocks(
     stored: the scheme's storage: weight_packed int32 [rows, words], weight_scale [cells of rows, groups] in the layer's
     dtype, and for asymmetric schemes weight_zero_point int32 [words, groups].
     Gives weight_scale in that dtype, weight_packed int32 or weight int8, weight_shape int64 [2] and weight_zero_point
-    int8.
+    int8, or int32 where the layout packs them.
     """
     rows, columns = layer.matrix_shape
     scale = stored["weight_scale"]
@@ -39,7 +39,8 @@ def integer_blocks(
     if layout.format == PACKED:
         yield "weight_shape", torch.tensor([rows, columns])
     if not layout.symmetric and zero_point is not None:
-        yield "weight_zero_point", _signed(zero_point, layout.bits)
+        packed = layout.packs_zero_points
+        yield "weight_zero_point", pack_columns(zero_point, layout.bits) if packed else _signed(zero_point, layout.bits)
     step = max(1, BLOCK_WEIGHTS // max(1, columns))
     for start in range(0, rows, step):
         stop = min(start + step, rows)

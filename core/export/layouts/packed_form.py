@@ -27,8 +27,11 @@ class PackedForm(ABC, Generic[S]):
         """Why the formats cannot hold the values of `layer` under `scheme`, "" when they can."""
 
     @abstractmethod
-    def layout(self, scheme: S, inputs: Activations | None) -> PackedLayout:
-        """The layout that every measured version loads. inputs: format and mode alone."""
+    def layout(self, scheme: S, inputs: Activations | None, zero_points: frozenset[int] = frozenset()) -> PackedLayout:
+        """The layout that every measured version loads.
+
+        inputs: format and mode alone. zero_points: bits of codes beside which the loader takes packed zero points.
+        """
 
     @abstractmethod
     def tensors(self, layer: Layer, layout: PackedLayout) -> tuple[StoredTensor, ...]:

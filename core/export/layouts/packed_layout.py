@@ -32,3 +32,8 @@ class PackedLayout:
     kind: str = "int"
     block: tuple[int, int] | None = None
     scale_dtype: str = ""
+
+    @property
+    def packs_zero_points(self) -> bool:
+        """Whether zero points are packed along the rows, as words int32 [words, groups]; int8 otherwise."""
+        return self.format == PACKED and not self.symmetric and self.strategy in ("group", "channel")

@@ -26,10 +26,11 @@ def packing_problem(scheme: Scheme, layer: Layer) -> str:
 
 
 @lru_cache(maxsize=1024)
-def layout_of(treatment: Treatment) -> PackedLayout:
+def layout_of(treatment: Treatment, zero_points: frozenset[int] = frozenset()) -> PackedLayout:
     """The layout that holds the layer's values exactly and loads with every version that was measured.
 
-    Raises TypeError for schemes that have none.
+    zero_points: bits of codes beside which the loader takes packed zero points, where it is one that does. Raises
+    TypeError for schemes that have no layout.
     """
     scheme, inputs = treatment.scheme, treatment.activations
     form = PACKED_FORMS.get(type(scheme))
@@ -38,4 +39,4 @@ def layout_of(treatment: Treatment) -> PackedLayout:
     if inputs is not None:
         # Layers that differ in how their scale was found are of one group.
         inputs = Activations(inputs.format, inputs.mode)
-    return form.layout(scheme, inputs)
+    return form.layout(scheme, inputs, zero_points)

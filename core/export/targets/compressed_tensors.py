@@ -44,7 +44,9 @@ class CompressedLayer(PlannedLayer):
             StoredTensor("weight_scale", self.layout.scale_dtype or scale.dtype, scales),
             *form.tensors(self.layer, self.layout),
         ]
-        if not self.layout.symmetric:
+        if self.layout.packs_zero_points:
+            tensors.append(stored["weight_zero_point"])
+        elif not self.layout.symmetric:
             tensors.append(StoredTensor("weight_zero_point", "int8", scales))
         tensors += [stored[name] for name in _AS_STORED if name in stored]
         return tuple(replace(tensor, name=f"{self.layer.name}.{tensor.name}") for tensor in tensors)
@@ -65,10 +67,13 @@ class CompressedTensors(SafetensorsTarget):
     summary: ClassVar[str] = "integer and floating codes with their scales, and a `quantization_config`"
     source: ClassVar[str] = "vllm-project/compressed-tensors, compressors"
     loaded_by: ClassVar[str] = "`transformers` with the `compressed-tensors` package; vLLM (symmetric 4 and 8 bits)"
+    verified_with: ClassVar[str] = "`transformers` (logits); the `compressed-tensors` package decodes equal values"
     runtimes: ClassVar[tuple[str, ...]] = ("transformers", "vllm")
     as_original: ClassVar[bool] = True
     preference: ClassVar[int] = 2
     loader_package: ClassVar[str] = "compressed_tensors"
+    zero_points: ClassVar[frozenset[int]] = frozenset()
+    """Bits of codes beside which the loader takes packed zero points."""
 
     def plan(
         self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: NetworkModules | None = None
@@ -80,14 +85,14 @@ class CompressedTensors(SafetensorsTarget):
         inputs: list[str] = []
         for layer in checkpoint.layers:
             treatment = treatment_of(layer)
-            problem = "" if treatment.keeps else _problem(treatment, layer, modules)
+            problem = "" if treatment.keeps else self._problem(treatment, layer, modules)
             if problem:
                 reasons.setdefault(problem, []).append((layer.name, treatment.tag))
             if problem or treatment.keeps:
                 layers.append(dense_layer(layer, head))
                 inputs += [layer.name] if treatment.activations is not None else []
                 continue
-            layout = layout_of(treatment)
+            layout = self._layout(treatment)
             layers.append(CompressedLayer(layer, layout, treatment))
             for form in PACKED_FORMS[type(treatment.scheme)].adaptations(treatment.scheme, layout):
                 changed.setdefault((treatment.scheme.tag, form), []).append(layer.name)
@@ -100,17 +105,26 @@ class CompressedTensors(SafetensorsTarget):
             _refusal(checkpoint, layers, reasons, modules),
         )
 
+    def _problem(self, treatment: Treatment, layer: Layer, modules: NetworkModules | None) -> str:
+        """Why loaders would not take the layer packed, "" when they do."""
+        problem = packing_problem(treatment.scheme, layer) or _no_linear(layer)
+        if problem or modules is None or is_expert(layer):
+            return problem
+        return _module_problem(
+            layer, modules, PACKED_FORMS[type(treatment.scheme)].tensors(layer, self._layout(treatment))
+        )
+
+    def _layout(self, treatment: Treatment) -> PackedLayout:
+        return layout_of(treatment, self.zero_points)
+
     def quantization(self, plan: ExportPlan) -> dict[str, object]:
         paths = plan.modules.paths if plan.modules is not None else {}
         packed = {paths.get(layer.name, layer.name): layout for layer, layout in plan.packed()}
         return quantization_config(packed, _dense_modules(plan, packed.keys())) if packed else {}
 
 
-def _problem(treatment: Treatment, layer: Layer, modules: NetworkModules | None) -> str:
-    """Why loaders would not take the layer packed, "" when they do."""
-    problem = packing_problem(treatment.scheme, layer)
-    if problem:
-        return problem
+def _no_linear(layer: Layer) -> str:
+    """Why loaders take no such layer packed, whatever its codes; "" when they do."""
     if layer.transposed:
         return "its weight is stored transposed, and only torch Linear modules can be packed"
     if layer.tied:
@@ -119,20 +133,18 @@ def _problem(treatment: Treatment, layer: Layer, modules: NetworkModules | None)
         return f"it is no Linear module ({layer.role}, shape {list(layer.shape)})"
     if layer.role == "mlp.router":
         return "loaders do not take packed routers"
-    return "" if modules is None or is_expert(layer) else _module_problem(treatment, layer, modules)
+    return ""
 
 
-def _module_problem(treatment: Treatment, layer: Layer, modules: NetworkModules) -> str:
+def _module_problem(layer: Layer, modules: NetworkModules, tensors: Sequence[StoredTensor]) -> str:
     path = modules.paths.get(layer.name)
     if path is None:
         return "the network has no Linear module of that name"
-    if path in modules.initialised:
-        tensors = PACKED_FORMS[type(treatment.scheme)].tensors(layer, layout_of(treatment))
-        if all(tensor.name != "weight" for tensor in tensors):
-            return (
-                "this network's own initialisation, which transformers carries out while loading, needs the module's "
-                "dense weight"
-            )
+    if path in modules.initialised and all(tensor.name != "weight" for tensor in tensors):
+        return (
+            "this network's own initialisation, which transformers carries out while loading, needs the module's "
+            "dense weight"
+        )
     return ""
 
 

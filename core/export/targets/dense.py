@@ -19,6 +19,7 @@ class Dense(SafetensorsTarget):
     summary: ClassVar[str] = "every tensor in its original dtype, with the values that compressed layers compute with"
     source: ClassVar[str] = "https://huggingface.co/docs/safetensors"
     loaded_by: ClassVar[str] = "everything that loads the original"
+    verified_with: ClassVar[str] = "`transformers` (logits)"
     runtimes: ClassVar[tuple[str, ...]] = ("transformers", "vllm")
     as_original: ClassVar[bool] = True
     preference: ClassVar[int] = 1

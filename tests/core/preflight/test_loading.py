@@ -51,7 +51,6 @@ def test_vllm_loads_what_its_own_kernels_take(treatment):
     [
         (Treatment(Integer(granularity="tensor")), "granularity", "Use one scale per channel"),
         (Treatment(Integer(bits=8), activations=Activations()), "granularity", "Use one scale per channel"),
-        (Treatment(Integer(bits=8, symmetric=False)), "granularity", "Use symmetric scales"),
         (Treatment(Floating(scales="weight"), activations=Activations()), "inputs", "Leave the inputs"),
         (Treatment(Floating(scales="weight", granularity="block", block_rows=64)), "granularity", "Use one scale per"),
         (Treatment(NvFloat4(), activations=Activations()), "inputs", "Leave the inputs"),
@@ -76,8 +75,8 @@ def test_what_vllm_refuses_blocks_and_is_fixed(treatment, kind, label):
         (Treatment(Integer(bits=5)), "Use 8 bits instead of 5", Integer(bits=8)),
         (Treatment(Integer(group_size=256)), "Use groups of 128", Integer(group_size=128)),
         (Treatment(Integer(group_size=16)), "Use one scale per channel", Integer(granularity="channel")),
-        (Treatment(Integer(symmetric=False)), "Use symmetric scales", Integer()),
-        (Treatment(Integer(symmetric=False), HalfQuadratic()), "Use symmetric scales", Integer()),
+        (Treatment(Integer(bits=8, symmetric=False)), "Use symmetric scales", Integer(bits=8)),
+        (Treatment(Integer(bits=8, symmetric=False), HalfQuadratic()), "Use symmetric scales", Integer(bits=8)),
     ],
     ids=lambda value: getattr(value, "tag", "") if isinstance(value, Treatment) else "",
 )
@@ -92,6 +91,15 @@ def test_what_only_new_versions_load_warns(treatment, label, after):
     if isinstance(treatment.solver, HalfQuadratic):
         assert fixed.rules[0].treatment.solver == Nearest(clip_search=True)
     assert "caveat" not in kinds(checked(fixed, "vllm"), "warns")
+
+
+def test_vllm_takes_zero_points_of_4_bits_as_they_are():
+    asked = recipe(("linears", Treatment(Integer(symmetric=False))))
+    answer = checked(asked, "vllm")
+    assert answer.loads
+    assert not {"caveat", "adapted"} & {finding.kind for finding in answer.findings}
+    assert "zero points (Marlin)" in found(answer, "loads").detail
+    assert "adapted" in kinds(checked(asked, "transformers"), "tells")
 
 
 def test_fused_layers_need_the_same_treatment_and_get_the_most_bits():
