@@ -58,7 +58,7 @@ def _size(view: NodeView) -> str:
 
 def _kl(view: NodeView) -> str:
     kl = view.facts.kl[view.node]
-    return "" if np.isnan(kl) else kl_text(kl)
+    return "" if np.isnan(kl) or view.compact else kl_text(kl)
 
 
 def _sqnr(view: NodeView) -> str:
@@ -79,10 +79,10 @@ NAME, TREATMENT, BITS, SIZE, SENSITIVITY, SQNR, OUTPUT_ERROR, DTYPE, SHAPE, ROLE
 COLUMNS = (
     LayerColumn("Name", "The module's place in the network", 156, lambda view: view.tree.labels[view.node]),
     LayerColumn(
-        "Treatment", "What the recipe does to the layer", 92, lambda view: "" if view.tag == "keep" else view.tag
+        "Treatment", "What the recipe does to the layer", 82, lambda view: "" if view.tag == "keep" else view.tag
     ),
     LayerColumn(
-        "Bits", "Bits per weight as planned, scales counted", 48, _bits, right=True, sort_by=LayerFacts.all_bits
+        "Bits", "Bits per weight as planned, scales counted", 42, _bits, right=True, sort_by=LayerFacts.all_bits
     ),
     LayerColumn(
         "Size",
@@ -94,9 +94,9 @@ COLUMNS = (
         sort_by=lambda facts: facts.bytes_before,
     ),
     LayerColumn(
-        "Sensitivity",
-        "KL divergence at the model's output when this layer alone is treated as the recipe says; while the recipe "
-        "treats nothing, the greatest of its measured treatments; nats per token",
+        "KL",
+        "Sensitivity: KL divergence at the model's output when this layer alone is treated as the recipe says; while "
+        "the recipe treats nothing, the greatest of its measured treatments; nats per token",
         80,
         _kl,
         right=True,

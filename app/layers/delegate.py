@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter
-from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem
+from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QTreeView
 
 from benchvise.app.layers import columns
 from benchvise.app.layers.model import BAR_ROLE, CHANGED_ROLE, FOLDER_ROLE, LOCKED_ROLE
@@ -15,6 +15,7 @@ ROW_HEIGHT = 24
 _BAR_WIDTH, _MIN_BAR = 48.0, 10.0
 _WIDEST_NUMBER = "0.0000"
 _LOCK = 13
+_TEXT_MARGINS = 14
 
 
 class LayerDelegate(QStyledItemDelegate):
@@ -26,6 +27,8 @@ class LayerDelegate(QStyledItemDelegate):
 
     def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> None:
         super().initStyleOption(option, index)
+        if index.column() == columns.NAME and _goes_on(option, index):
+            option.rect.setRight(_cell(option, index, columns.TREATMENT).right())
         option.textElideMode = Qt.TextElideMode.ElideMiddle if index.column() == 0 else Qt.TextElideMode.ElideRight
         secondary = index.column() in (columns.DTYPE, columns.SHAPE, columns.ROLE)
         if secondary or (index.column() != columns.NAME and index.data(FOLDER_ROLE)):
@@ -34,9 +37,11 @@ class LayerDelegate(QStyledItemDelegate):
     def paint(
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> None:
+        if index.column() == columns.TREATMENT and _goes_on(option, index):
+            return
         super().paint(painter, option, index)
         if index.column() == columns.SENSITIVITY:
-            self._paint_bar(painter, option, index.data(BAR_ROLE))
+            self._paint_bar(painter, option, index.data(BAR_ROLE), with_number=bool(index.data()))
         elif index.column() == columns.TREATMENT:
             self._paint_marks(painter, option, index)
 
@@ -55,11 +60,14 @@ class LayerDelegate(QStyledItemDelegate):
             painter.drawEllipse(QPointF(option.rect.right() - 6, option.rect.center().y() + 0.5), 3.0, 3.0)
             painter.restore()
 
-    def _paint_bar(self, painter: QPainter, option: QStyleOptionViewItem, fraction: object) -> None:
+    def _paint_bar(
+        self, painter: QPainter, option: QStyleOptionViewItem, fraction: object, *, with_number: bool
+    ) -> None:
         if not isinstance(fraction, float):
             return
         theme = current_theme()
-        room = option.rect.width() - option.fontMetrics.horizontalAdvance(_WIDEST_NUMBER) - 16
+        number = option.fontMetrics.horizontalAdvance(_WIDEST_NUMBER) + 8 if with_number else 0
+        room = option.rect.width() - number - 8
         if room < _MIN_BAR:
             return
         frame = QRectF(option.rect.left() + 4, option.rect.center().y() - 3, min(room, _BAR_WIDTH), 7)
@@ -67,3 +75,24 @@ class LayerDelegate(QStyledItemDelegate):
         painter.fillRect(
             QRectF(frame.left(), frame.top(), frame.width() * fraction, frame.height()), QColor(theme.after)
         )
+
+
+def _goes_on(option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> bool:
+    """True where a long name needs the cell beside it, and that is empty."""
+    view = option.widget
+    if not isinstance(view, QTreeView) or view.isColumnHidden(columns.TREATMENT):
+        return False
+    if _sibling(index, columns.TREATMENT).data():
+        return False
+    needed = view.fontMetrics().horizontalAdvance(str(_sibling(index, columns.NAME).data())) + _TEXT_MARGINS
+    return needed > _cell(option, index, columns.NAME).width()
+
+
+def _cell(option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex, column: int) -> QRect:
+    view = option.widget
+    assert isinstance(view, QTreeView)
+    return view.visualRect(_sibling(index, column))
+
+
+def _sibling(index: QModelIndex | QPersistentModelIndex, column: int) -> QModelIndex:
+    return index.sibling(index.row(), column)

@@ -26,7 +26,6 @@ CHANGED_ROLE = BAR_ROLE + 1
 FOLDER_ROLE = BAR_ROLE + 2
 LOCKED_ROLE = BAR_ROLE + 3
 """True for a layer whose treatment no budget changes, and for a folder of nothing but such layers."""
-_BAR_DECADES = 3.0
 
 
 @dataclass(frozen=True)
@@ -251,15 +250,22 @@ class LayerModel(QAbstractItemModel):
         return "\n".join(lines)
 
     def _bar(self, node: int) -> float | None:
-        """Logarithmic: full at the greatest divergence measured, empty a thousand times below."""
-        kl = self.facts.kl[node]
+        """Linear: a layer against the greatest of its block, a block against the greatest of all."""
+        kl, most = self.facts.kl[node], self.facts.kl[self._block_above(node)]
         if np.isnan(kl) or self.facts.kl_greatest <= 0:
             return None
         if kl <= 0:
             return 0.0
         if np.isinf(kl):
             return 1.0
-        return float(np.clip(1 + np.log10(kl / self.facts.kl_greatest) / _BAR_DECADES, 0.02, 1))
+        return float(np.clip(kl / most, 0.02, 1))
+
+    def _block_above(self, node: int) -> int:
+        """The numbered folder that a node lies in; the root when it lies in none."""
+        above = int(self.tree.parents[node])
+        while above > ROOT and not self.tree.labels[above].isdigit():
+            above = int(self.tree.parents[above])
+        return max(above, ROOT)
 
     def _forget_rows(self) -> None:
         self._shown_of: dict[int, list[int]] = {}

@@ -43,7 +43,7 @@ SENSITIVITY_DELAY_MS = RESULTS_DELAY_MS = 250
 PREPARE_HERE = 3000
 """Up to this many layers the tree is built at once; more are built beside the window's work."""
 _EXPAND_MOST = 200
-MIN_WIDTH = 280
+MIN_WIDTH = 256
 
 
 class _Prepared(QObject):

@@ -14,12 +14,13 @@ from benchvise.app.layers.delegate import LayerDelegate
 from benchvise.app.layers.model import LayerModel
 from benchvise.app.theme.appearance import scaled
 
-MIN_NAME, COMFORTABLE_NAME = 104, 220
+MIN_NAME, COMFORTABLE_NAME = 120, 220
 COMPACT, WIDE = 440, 520
 WIDE_TREATMENT = 132
-NARROW_SIZE, NARROW_SENSITIVITY = 62, 74
+NARROW_SIZE, NARROW_SENSITIVITY = 62, 44
 _CELL_MARGIN = 14
-DECISION = (columns.TREATMENT, columns.SIZE, columns.BITS, columns.SENSITIVITY)
+DECISION = (columns.TREATMENT, columns.BITS, columns.SENSITIVITY, columns.SIZE)
+"""In the order in which they go when the room is short, the last first."""
 RESULTS = (columns.SQNR, columns.OUTPUT_ERROR)
 FACTS = (columns.DTYPE, columns.SHAPE, columns.ROLE)
 
@@ -49,7 +50,7 @@ class LayerView(QTreeView):
         self.setEditTriggers(QTreeView.EditTrigger.NoEditTriggers)
         self.setVerticalScrollMode(QTreeView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollMode(QTreeView.ScrollMode.ScrollPerPixel)
-        self.setIndentation(12)
+        self.setIndentation(10)
         self.setAccessibleName("Layers")
         self._dress_header()
 

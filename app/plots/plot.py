@@ -7,19 +7,11 @@ from pathlib import Path
 
 import pyqtgraph as pg
 import qtawesome
-from PySide6.QtCore import QPointF, QSize, Qt, QTimer
-from PySide6.QtGui import QAction, QGuiApplication, QImage
-from PySide6.QtWidgets import (
-    QFileDialog,
-    QHBoxLayout,
-    QLabel,
-    QMenu,
-    QSizePolicy,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import QEvent, QPointF, QSize, Qt, QTimer
+from PySide6.QtGui import QAction, QEnterEvent, QGuiApplication, QImage, QResizeEvent
+from PySide6.QtWidgets import QFileDialog, QMenu, QToolButton, QVBoxLayout, QWidget
 
+from benchvise.app.plots.overlay import Corner, Readout
 from benchvise.app.plots.saving import Data, csv_of, image_of, png_of, svg_of, tsv_of, write_whole
 from benchvise.app.theme.theme import Theme, current_theme, theme_notifier
 from benchvise.core.errors import OutputError
@@ -31,12 +23,14 @@ _FILTERS = {".png": "PNG picture (*.png)", ".svg": "SVG drawing (*.svg)", ".csv"
 
 
 class Plot(QWidget):
-    """A canvas under a thin bar. Subclasses build items once, paint them in `draw`, and colour them in `paint_theme`.
+    """A canvas with icons in its corner. Subclasses build items once, paint them in `draw` and `paint_theme`.
 
-    name: the stem of saved files. A subclass says what it shows in `data` and `summary`.
+    name: the stem of saved files. free_corner: no data lie at the top right, so the icons stay in sight. A subclass
+    says what it shows in `data` and `summary`.
     """
 
     name = "plot"
+    free_corner = False
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,18 +39,11 @@ class Plot(QWidget):
         self.canvas.ci.setContentsMargins(8, 4, 8, 4)
         self.canvas.ci.layout.setSpacing(6)
         self.canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.readout = QLabel()
-        self.readout.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.readout.setTextFormat(Qt.TextFormat.PlainText)
-        self.bar = QHBoxLayout()
-        self.bar.setContentsMargins(8, 0, 4, 0)
-        self.bar.setSpacing(2)
-        self.bar.addWidget(self.readout, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addLayout(self.bar)
-        layout.addWidget(self.canvas, 1)
+        self.readout = Readout(self.canvas)
+        self.corner = Corner(self.canvas, lasting=self.free_corner)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.addWidget(self.canvas)
         self._plots: list[pg.PlotItem] = []
         self._buttons: list[tuple[QToolButton, str]] = []
         self._actions = self._make_actions()
@@ -113,6 +100,20 @@ class Plot(QWidget):
 
     def theme(self) -> Theme:
         return current_theme()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._column.activate()
+        self.corner.place()
+        self.readout.place()
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        super().enterEvent(event)
+        self.corner.want(True)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self.corner.want(False)
 
     def _draw_now(self) -> None:
         self.draw()
@@ -187,14 +188,14 @@ class Plot(QWidget):
         return menu
 
     def add_button(self, icon: str, text: str, act: Callable[[], object]) -> QToolButton:
-        """A flat icon button at the right of the bar."""
+        """A flat icon button in the corner."""
         button = QToolButton(autoRaise=True)
         button.setIconSize(QSize(16, 16))
         button.setToolTip(text)
         button.setAccessibleName(text)
         button.clicked.connect(lambda _=False: act())
         self._buttons.append((button, icon))
-        self.bar.addWidget(button)
+        self.corner.row.addWidget(button)
         return button
 
     def clicked(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:

@@ -167,9 +167,8 @@ class SensitivityPlot(Plot):
         )  # fmt: skip
         self.bars_plot.setLimits(xMin=0, xMax=max(1, len(table.layers)))
         self.bars_plot.setYRange(floor, top + 0.1, padding=0)
-        self.bars_plot.setTitle(
-            f"Each layer alone as {self._chosen}", color=self.theme().text, size=f"{self.font().pointSizeF():g}pt"
-        )
+        said = "" if row is None else f"Each layer alone as {table.treatments[row]}"
+        self.bars_plot.setTitle(said, color=self.theme().text, size=f"{self.font().pointSizeF():g}pt")
         self._marker.setVisible(self._current in table.layers)
         if self._current in table.layers:
             place = table.layers.index(self._current)

@@ -1,10 +1,11 @@
-"""The docks around the middle, and their remembered places."""
+"""The docks around the middle: they share the window by rule, and what stands below opens when it has something."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
-from PySide6.QtCore import QByteArray, Qt
+from PySide6.QtCore import QByteArray, QObject, Qt, Signal
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QTabBar, QTabWidget, QWidget
 
 from benchvise.app.state.preferences import Preferences
@@ -16,17 +17,40 @@ LEFT, RIGHT, BOTTOM = (
 )
 _AREAS = {"layers": LEFT, "treatment": RIGHT, "recipe": RIGHT}
 """Docks that are not named here stand below."""
-_SIDE_SHARES = (0.36, 0.225)
-_BOTTOM_SHARE = 0.22
+BELOW_HEIGHT = 176
 
 
-class Docks:
-    """Named docks of a main window; hidden while no checkpoint is open."""
+@dataclass(frozen=True)
+class _Share:
+    """A part of the window's width, between two limits in pixels."""
+
+    part: float
+    least: int
+    most: int
+
+    def of(self, width: int) -> int:
+        return max(self.least, min(self.most, round(width * self.part)))
+
+
+_SHARES = {"layers": _Share(0.2375, 256, 400), "treatment": _Share(0.2, 248, 280)}
+_BY_HAND = 8
+"""Pixels that a dock may differ from its share and still be where the rule put it."""
+
+
+class Docks(QObject):
+    """Named docks of a main window; hidden while no checkpoint is open.
+
+    below_changed: the docks below were opened or closed.
+    """
+
+    below_changed = Signal()
 
     def __init__(self, window: QMainWindow) -> None:
+        super().__init__(window)
         self._window = window
         self._docks: dict[str, QDockWidget] = {}
         self._first: QByteArray | None = None
+        self._by_hand: dict[str, float] = {}
         options = QMainWindow.DockOption
         window.setDockOptions(options.AllowTabbedDocks | options.AllowNestedDocks | options.GroupedDragging)
         window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
@@ -38,6 +62,8 @@ class Docks:
         self._window.addDockWidget(area, dock)
         dock.dockLocationChanged.connect(self.dress)
         dock.topLevelChanged.connect(self.dress)
+        if area == BOTTOM:
+            dock.visibilityChanged.connect(lambda _: self.below_changed.emit())
         self._docks[name] = dock
         return dock
 
@@ -47,8 +73,11 @@ class Docks:
     def all(self) -> tuple[QDockWidget, ...]:
         return tuple(self._docks.values())
 
+    # The layout -----------------------------------------------------------------------------------------------------
+
     def arrange(self) -> None:
-        """The first layout: layers left, treatment and recipe as tabs right, the rest as tabs below."""
+        """The first layout: layers left, treatment and recipe as tabs right, the rest as tabs below, closed."""
+        self._by_hand = {}
         if self._first is not None:
             self._restore(self._first)
         else:
@@ -70,32 +99,95 @@ class Docks:
         corners = Qt.Corner
         self._window.setCorner(corners.BottomLeftCorner, BOTTOM)
         self._window.setCorner(corners.BottomRightCorner, BOTTOM)
+        self.close_below()
 
     def share_out(self) -> None:
-        """Give the docks their share of the window."""
-        width, height = self._window.width(), self._window.height()
-        sides = [self._docks["layers"], self._docks["treatment"]]
-        widths = [max(least, min(most, round(width * share))) for share, least, most in _side_limits()]
-        self._window.resizeDocks(sides, widths, Qt.Orientation.Horizontal)
-        below = self._in(BOTTOM)
+        """Give the docks their share of the window, or the share that a person gave them."""
+        width = self._window.width()
+        sides = [self._docks[name] for name in _SHARES]
+        self._window.resizeDocks(sides, [self._share(name, width) for name in _SHARES], Qt.Orientation.Horizontal)
+        below = self._opened_below()
         if below:
-            tall = max(150, round(height * _BOTTOM_SHARE))
-            self._window.resizeDocks(below[:1], [tall], Qt.Orientation.Vertical)
+            self._window.resizeDocks(below[:1], [BELOW_HEIGHT], Qt.Orientation.Vertical)
+
+    def follow(self, width_before: int) -> None:
+        """The window has another width: share it out anew; a splitter that was moved by hand stays as a share."""
+        for name in _SHARES:
+            dock = self._docks[name]
+            if dock.isVisible() and not dock.isFloating() and width_before > 0:
+                expected = self._share(name, width_before)
+                if abs(dock.width() - expected) > _BY_HAND:
+                    self._by_hand[name] = dock.width() / width_before
+        self.share_out()
+
+    def _share(self, name: str, width: int) -> int:
+        chosen = self._by_hand.get(name)
+        return _SHARES[name].of(width) if chosen is None else max(_SHARES[name].least, round(width * chosen))
 
     def _in(self, area: Qt.DockWidgetArea) -> list[QDockWidget]:
         """The docks whose place is in an area, wherever they are now."""
         return [dock for name, dock in self._docks.items() if _AREAS.get(name, BOTTOM) == area]
 
     def set_shown(self, shown: bool) -> None:
+        """Show or hide the docks at the sides; those below open when they are wanted."""
         for dock in self._docks.values():
-            dock.setVisible(shown)
             dock.toggleViewAction().setEnabled(shown)
+        for dock in (*self._in(LEFT), *self._in(RIGHT)):
+            dock.setVisible(shown)
+        if not shown:
+            self.close_below()
 
     def show(self, name: str) -> None:
         dock = self._docks[name]
+        if dock in self._in(BOTTOM):
+            self.open_below(name)
         dock.show()
         dock.raise_()
         focus_inside(dock.widget())
+
+    # What stands below ----------------------------------------------------------------------------------------------
+
+    def below_is_open(self) -> bool:
+        return bool(self._opened_below())
+
+    def shows(self, name: str) -> bool:
+        """True while this dock can be seen: open, and on top of its tabs."""
+        dock = self._docks[name]
+        return dock.isVisible() and not dock.visibleRegion().isEmpty()
+
+    def open_below(self, name: str) -> None:
+        """Open the docks below, with this one on top; the focus stays where it is."""
+        if not self.below_is_open():
+            for dock in self._docked_below():
+                dock.show()
+            self.dress()
+            self._window.resizeDocks(self._docked_below()[:1], [BELOW_HEIGHT], Qt.Orientation.Vertical)
+        self._docks[name].show()
+        self._docks[name].raise_()
+
+    def close_below(self) -> None:
+        """Close the docks below; what floats stays."""
+        for dock in self._docked_below():
+            dock.hide()
+
+    def toggle_below(self, name: str = "jobs") -> None:
+        """Open the docks below with this one on top; close them when it is there already."""
+        if self.below_is_open() and self.shows(name):
+            self.close_below()
+        else:
+            self.open_below(name)
+
+    def touched_below(self) -> bool:
+        """True while a person is at work below: the focus or the mouse is there."""
+        return any(dock.underMouse() or _has_focus(dock) for dock in self._opened_below())
+
+    def _docked_below(self) -> list[QDockWidget]:
+        return [dock for dock in self._in(BOTTOM) if not dock.isFloating()]
+
+    def _opened_below(self) -> list[QDockWidget]:
+        return [dock for dock in self._docked_below() if not dock.isHidden()]
+
+    # Menu, memory, dress --------------------------------------------------------------------------------------------
 
     def fill_menu(self, menu: QMenu) -> None:
         for dock in self._docks.values():
@@ -143,5 +235,6 @@ def focus_inside(widget: QWidget) -> None:
     target.setFocus(Qt.FocusReason.ShortcutFocusReason)
 
 
-def _side_limits() -> tuple[tuple[float, int, int], ...]:
-    return ((_SIDE_SHARES[0], 360, 600), (_SIDE_SHARES[1], 280, 440))
+def _has_focus(dock: QDockWidget) -> bool:
+    focused = dock.window().focusWidget()
+    return focused is not None and dock.isAncestorOf(focused) and focused.hasFocus()

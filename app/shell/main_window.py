@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSize, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QMainWindow, QMessageBox, QStackedWidget, QToolBar, QWidget
 
 from benchvise.app.jobs.error_card import CardStack
@@ -14,6 +14,7 @@ from benchvise.app.jobs.log_panel import LogPanel
 from benchvise.app.jobs.panel import JobsPanel
 from benchvise.app.jobs.problems_panel import ProblemsPanel
 from benchvise.app.layers.panel import LayersPanel
+from benchvise.app.shell.bottom_bar import BottomBar
 from benchvise.app.shell.command_palette import CommandPalette
 from benchvise.app.shell.commands.jobs import Work
 from benchvise.app.shell.commands.opening import Opening
@@ -24,7 +25,6 @@ from benchvise.app.shell.notifications import SHOWN_MS, Notices
 from benchvise.app.shell.plot_tabs import PlotTabs
 from benchvise.app.shell.scoreboard import Scoreboard
 from benchvise.app.shell.start_page import StartPage
-from benchvise.app.shell.status_bar import StatusBar
 from benchvise.app.state.session import Session
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme, theme_notifier
@@ -35,6 +35,7 @@ from benchvise.core.protocol.requests import WarmUp
 
 FIRST_SIZE = QSize(1440, 900)
 REFRESH_MS = 50
+STRIP_HEIGHT = 44
 
 
 class MainWindow(QMainWindow):
@@ -55,7 +56,6 @@ class MainWindow(QMainWindow):
         self.viewing = Viewing(session, self, self.palette_popup, self.commands)
         self.docks = Docks(self)
         self.cards = CardStack(self)
-        self.notices = Notices(session.jobs, self)
         self._painted = False
         self._warm = False
         self._arranged = False
@@ -96,7 +96,9 @@ class MainWindow(QMainWindow):
         self.inspector.calibration_wanted.connect(partial(self.docks.show, "recipe"))
         for name, panel in (("jobs", self.jobs), ("log", self.log), ("problems", self.problems)):
             self.docks.add(name, panel.title, panel, BOTTOM)
-        self.setStatusBar(StatusBar(session))
+        self.bottom = BottomBar(session, self.docks, lambda: self.problems.count)
+        self.setStatusBar(self.bottom)
+        self.notices = Notices(session.jobs, self, self.bottom.say)
 
     def _make_commands(self) -> None:
         copy_names = self.layers.copy_names
@@ -122,6 +124,7 @@ class MainWindow(QMainWindow):
         self.strip.setObjectName("scoreboard")
         self.strip.setMovable(False)
         self.strip.addWidget(self.scoreboard)
+        self.strip.setFixedHeight(STRIP_HEIGHT)
         self.strip.toggleViewAction().setEnabled(False)
         self.addToolBar(self.strip)
 
@@ -146,7 +149,6 @@ class MainWindow(QMainWindow):
         problems.carded.connect(self.cards.show)
         self.cards.wanted.connect(self._carry_out)
         problems.added.connect(self._refresh_soon)
-        jobs.added.connect(self._job_added)
         self.plots.built.connect(self._panel_built)
         theme_notifier().changed.connect(self.scoreboard.follow_theme)
 
@@ -158,6 +160,9 @@ class MainWindow(QMainWindow):
 
     def show_dock(self, name: str) -> None:
         self.docks.show(name)
+
+    def toggle_below(self) -> None:
+        self.docks.toggle_below()
 
     def quit(self) -> None:
         self.close()
@@ -183,7 +188,7 @@ class MainWindow(QMainWindow):
 
     def say(self, text: str) -> None:
         """A line in the status bar and in the log."""
-        self.statusBar().showMessage(text, SHOWN_MS)
+        self.bottom.say(text, SHOWN_MS)
         self.log.say(text)
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -191,6 +196,11 @@ class MainWindow(QMainWindow):
         if not self._painted:
             self._painted = True
             QTimer.singleShot(0, self._after_first_paint)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if self._arranged:
+            self.docks.follow(event.oldSize().width())
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if not self._may_close():
@@ -281,18 +291,10 @@ class MainWindow(QMainWindow):
         recipe = f" · {document.recipe_title}" if document.recipe_title else ""
         self.setWindowTitle(f"{name}{recipe}[*] — Benchvise" if name else "Benchvise[*]")
         self.setWindowModified(document.modified)
-        count = self.problems.count
-        self.docks.dock("problems").setWindowTitle(f"Problems ({count})" if count else "Problems")
+        self.bottom.show_problems()
 
     def _carry_out(self, command: str) -> None:
         self.commands.action(command).trigger()
-
-    def _job_added(self, number: int) -> None:
-        job = self.session.jobs.job(number)
-        if job is not None and not job.quiet:
-            dock = self.docks.dock("jobs")
-            dock.show()
-            dock.raise_()
 
     def _panel_built(self, _: int, panel: QWidget) -> None:
         from benchvise.app.compare.panel import ComparePanel

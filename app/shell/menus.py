@@ -12,6 +12,8 @@ from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.command import Commands
 
 LINE = "-"
+HEIGHT = 40
+"""Of the toolbar, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ MENUS: tuple[tuple[str, str], ...] = (
         "open-folder open-file open-sample >recent - load-recipe save-recipe export - workspace close-checkpoint quit",
     ),
     ("Edit", "undo redo - filter copy-names keep-selected lock-selected - clear-finished"),
-    ("View", ">theme >docks - next-dock >plots - reset-layout"),
+    ("View", ">theme >docks below - next-dock >plots - reset-layout"),
     ("Recipe", ">presets - load-recipe save-recipe - clear-recipe"),
     ("Run", "run check pause cancel - sensitivity evaluate latency forecast - export - clear-finished"),
     ("Help", "palette shortcuts - log - about"),
@@ -59,6 +61,7 @@ def make_toolbar(window: QMainWindow, commands: Commands, submenus: dict[str, Su
     bar.setMovable(False)
     bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
     bar.setIconSize(QSize(18, 18))
+    bar.setFixedHeight(HEIGHT)
     for entry in TOOLBAR.split():
         if entry == LINE:
             bar.addSeparator()

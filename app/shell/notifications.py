@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication, QMainWindow, QSystemTrayIcon
 
@@ -15,10 +17,11 @@ SHOWN_MS = 8000
 class Notices(QObject):
     """Flashes the window's entry in the task bar, and uses the system's notifications where there are any."""
 
-    def __init__(self, jobs: Jobs, window: QMainWindow) -> None:
+    def __init__(self, jobs: Jobs, window: QMainWindow, say: Callable[[str, int], object]) -> None:
         super().__init__(window)
         self._jobs = jobs
         self._window = window
+        self._say = say
         self._tray: QSystemTrayIcon | None = None
         jobs.ended.connect(self._job_ended)
 
@@ -27,7 +30,7 @@ class Notices(QObject):
         if job is None or job.quiet or job.state == STOPPED:
             return
         said = f"{job.title}: {job.state} after {duration_text(job.seconds)}"
-        self._window.statusBar().showMessage(said, SHOWN_MS)
+        self._say(said, SHOWN_MS)
         if job.seconds < LONG_SECONDS or self._window.isActiveWindow():
             return
         QApplication.alert(self._window)

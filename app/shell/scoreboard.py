@@ -29,7 +29,7 @@ _REST = 4
 
 
 class Scoreboard(QFrame):
-    """SIZE, BITS, QUALITY, DECODE, MEMORY: planned or forecast until a run was made with this very recipe."""
+    """Size, bits, quality, decode speed, memory: planned or forecast until a run was made with this very recipe."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -38,15 +38,15 @@ class Scoreboard(QFrame):
         self._forecast_of = ("", "", Conditions())
         self._no_forecast = ""
         self._latencies: dict[str, Latency] = {}
-        self.bytes = Figure("SIZE", "Bytes of all weights, before → after")
+        self.bytes = Figure("Size", "Bytes of all weights, before → after")
         self.bits = Figure(
-            "BITS PER WEIGHT",
+            "Bits per weight",
             "In the layers that are compressed, and over all weights: embedding, head and norms mostly keep their own\n"
             "Scales and zero points are counted",
         )
-        self.quality = Figure("QUALITY", "KL divergence from the original at the model's output, nats per token")
-        self.decode = Figure("DECODE", "Text generated per second, one sequence")
-        self.memory = Figure("MEMORY", "Memory the weights take while the model runs")
+        self.quality = Figure("Quality", "KL divergence from the original at the model's output, nats per token")
+        self.decode = Figure("Decode", "Text generated per second, one sequence")
+        self.memory = Figure("Memory", "Memory the weights take while the model runs")
         self.forecast_button = QToolButton()
         self.forecast_button.setText("Forecast")
         self.forecast_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -64,8 +64,8 @@ class Scoreboard(QFrame):
         self._figures = (self.bytes, self.bits, self.quality, self.decode, self.memory)
         self.setProperty("surface", "panel")
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(2 * UNIT, UNIT, 2 * UNIT, UNIT)
-        layout.setSpacing(3 * UNIT)
+        layout.setContentsMargins(12, 2, 12, 2)
+        layout.setSpacing(2 * UNIT)
         decode = QHBoxLayout()
         decode.setSpacing(UNIT)
         decode.addWidget(self.decode)
@@ -156,7 +156,7 @@ class Scoreboard(QFrame):
     def _on_conditions(self) -> None:
         conditions = self._session.document.conditions
         about = f" · {_shortened(conditions.short)}" if conditions.short else ""
-        self.decode.set_title(f"DECODE{about}")
+        self.decode.set_title(f"Decode{about}")
         self.refresh()
         if not self._session.jobs.busy:
             self.ask_forecast()

@@ -83,9 +83,10 @@ def palette_of(theme: Theme) -> QPalette:
 _SHEET = Template("""
 QMainWindow::separator { background: $window; width: 6px; height: 6px; }
 QMainWindow::separator:hover { background: $accent; }
-QToolBar { background: $window; border: none; border-bottom: 1px solid $border; padding: 4px 8px; spacing: 4px; }
+QToolBar { background: $window; border: none; border-bottom: 1px solid $border; padding: 2px 8px; spacing: 4px; }
 QToolBar#scoreboard { background: $panel; padding: 0; spacing: 0; }
 QToolBar::separator { background: $border; width: 1px; margin: 4px 6px; }
+QToolBar QToolButton { padding: 3px 8px; }
 QToolButton { padding: 5px 8px; border-radius: 5px; border: 1px solid transparent; }
 QToolButton:hover:enabled { background: $hover; }
 QToolButton:pressed, QToolButton:checked { background: $selection; }
@@ -175,6 +176,7 @@ QProgressBar {
 QProgressBar::chunk { background: $accent; border-radius: 3px; }
 QStatusBar { background: $window; border-top: 1px solid $border; }
 QStatusBar::item { border: none; }
+QStatusBar QToolButton { padding: 1px 6px; border-radius: 4px; }
 QScrollBar { background: transparent; border: none; }
 QScrollBar:vertical { width: 10px; }
 QScrollBar:horizontal { height: 10px; }
@@ -188,6 +190,17 @@ QAbstractScrollArea::corner { background: $panel; border: none; }
 QScrollArea { border: none; background: $panel; }
 QToolTip { background: $raised; color: $text; border: 1px solid $border; padding: 4px; }
 *[surface="panel"] { background: $panel; }
+*[surface="corner"] { background: $raised; border: 1px solid $border; border-radius: 5px; }
+*[surface="corner"] QToolButton { padding: 3px 5px; }
+*[surface="popover"] { background: $raised; border: 1px solid $border; border-radius: 5px; }
+QPushButton[role="chip"] {
+    background: $chip; color: $text; border: none; border-radius: 4px; padding: 2px 7px; min-height: 18px;
+}
+QPushButton[role="chip"]:hover { background: $selection; }
+QToolButton[role="key"] { padding: 1px 6px; }
+QToolButton[role="key"]:checked { background: transparent; color: $text; }
+QToolButton[role="key"]:!checked { color: $faint; }
+*[tone="line"] { color: $border; }
 *[surface="card"] { background: $raised; border: 1px solid $border; border-radius: 8px; }
 *[tone="muted"] { color: $muted; }
 *[tone="error"] { color: $error; }

@@ -28,6 +28,7 @@ class Theme:
     accent: str
     on_accent: str
     selection: str
+    chip: str
     grid: str
     before: str
     after: str
@@ -44,16 +45,17 @@ LIGHT = Theme(
     hover="#eceef2",
     border="#d9dce2",
     text="#1b1e24",
-    muted="#5f6672",
+    muted="#5a616d",
     faint="#8b919c",
     accent="#2563c9",
     on_accent="#ffffff",
     selection="#d6e4fa",
-    grid="#e2e5ea",
+    chip="#f0f2f5",
+    grid="#e8eaee",
     before="#3b74b8",
     after="#d9770f",
     good="#1f7a45",
-    warning="#96660a",
+    warning="#8a5d08",
     error="#bb2f2f",
 )
 
@@ -69,8 +71,9 @@ DARK = Theme(
     faint="#7b8490",
     accent="#6ea3f7",
     on_accent="#0f1722",
-    selection="#2b446b",
-    grid="#343a43",
+    selection="#263c5e",
+    chip="#2a2f36",
+    grid="#2c3239",
     before="#6fa6e6",
     after="#f2a04a",
     good="#62c38a",

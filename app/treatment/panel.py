@@ -28,7 +28,7 @@ from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.text import byte_text, kl_text, plural
 
 REFRESH_DELAY_MS = 20
-MIN_WIDTH = 284
+MIN_WIDTH = 248
 _AS_THEY_COME, _QUANTISED = "", "8"
 
 
@@ -89,7 +89,7 @@ class InspectorPanel(QWidget):
         inner = QWidget()
         inner.setProperty("surface", "panel")
         column = QVBoxLayout(inner)
-        column.setContentsMargins(2 * UNIT, UNIT, 2 * UNIT, 2 * UNIT)
+        column.setContentsMargins(12, UNIT, 12, 2 * UNIT)
         column.setSpacing(UNIT)
         column.addWidget(self.heading)
         column.addWidget(self.what)

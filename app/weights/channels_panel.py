@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout
 from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.weights.channels_plot import OUTLIER_FACTOR, ChannelsPlot
+from benchvise.app.weights.look_header import LookHeader, short_name
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import LookChannels
 from benchvise.core.protocol.results import LookedChannels
@@ -34,12 +35,15 @@ class ChannelsPanel(PlotPanel):
             f"Band: least to greatest   Line: mean   ▲ more than {OUTLIER_FACTOR:g} times the median channel",
             wordWrap=True,
         )
-        self.controls.row.addWidget(self.legend)
+        self.legend.setContentsMargins(12, 0, 12, 0)
+        self.legend.setProperty("tone", "muted")
         self.plot = ChannelsPlot()
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.controls)
+        layout.setSpacing(0)
+        self.header = LookHeader(self.controls)
+        layout.addWidget(self.header)
+        layout.addWidget(self.legend)
         layout.addWidget(self.plot, 1)
         self._looked: LookedChannels | None = None
         document.selection_changed.connect(self.refresh_soon)
@@ -60,6 +64,7 @@ class ChannelsPanel(PlotPanel):
     def _answered(self, _: int, looked: LookedChannels) -> None:
         self._looked = looked
         self.show_content()
+        self.header.show_title(short_name(looked.layer), looked.layer)
         self._draw()
 
     def _failed(self, _: int, event: Failed) -> None:

@@ -10,6 +10,7 @@ from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.weights.comparison import ComparisonChoice
 from benchvise.app.weights.heat_map_plot import HeatMapPlot
+from benchvise.app.weights.look_header import LookHeader, short_name
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import LookMap
 from benchvise.core.protocol.results import LookedMap
@@ -41,8 +42,9 @@ class HeatMapPanel(PlotPanel):
         self.plot = HeatMapPlot()
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.controls)
+        layout.setSpacing(0)
+        self.header = LookHeader(self.controls)
+        layout.addWidget(self.header)
         layout.addWidget(self.note)
         layout.addWidget(self.plot, 1)
         self._looked: LookedMap | None = None
@@ -92,6 +94,7 @@ class HeatMapPanel(PlotPanel):
         self._looked, self._layer = looked, looked.layer
         self.note.setVisible(bool(self.note.text()))
         self.show_content()
+        self.header.show_title(short_name(looked.layer), looked.layer)
         self._draw()
         if anew:
             self.plot.reset_zoom()

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHeaderView, QLabel, QSplitter, QVBoxLayout
 
 from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.plots.table import CopyableTable
 from benchvise.app.weights.comparison import ComparisonChoice
+from benchvise.app.weights.figure_chips import chips_of
 from benchvise.app.weights.histogram_plot import MAX_GRID_LINES, HistogramPlot, Trace
+from benchvise.app.weights.look_header import LookHeader, short_name
 from benchvise.app.weights.statistics_table import Figures, StatisticsTable
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.protocol.events import Failed
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from benchvise.app.engine.client import EngineClient
     from benchvise.app.state.document import Document
 
-MAX_COMPARED = 6
-NARROW = 760
-"""Pixels below which the statistics stand under the plot."""
+MAX_COMPARED = 12
 BINS = (64, 128, 256, 512, 1024, 4096)
 REFINE_BELOW = 0.7
 """A view narrower than this share of what is binned is binned anew."""
@@ -67,16 +66,18 @@ class HistogramPanel(PlotPanel):
         self.table.setModel(self.statistics)
         self.table.setAccessibleName("Statistics")
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.table.hide()
+        self.header = LookHeader(self.controls, with_table=True)
+        self.header.everything_wanted.connect(self.table.setVisible)
         self.split = QSplitter(Qt.Orientation.Horizontal)
         self.split.addWidget(self.plot)
         self.split.addWidget(self.table)
-        self.split.setStretchFactor(0, 1)
-        self.split.setStretchFactor(1, 0)
-        self.split.setSizes([700, 300])
+        self.split.setStretchFactor(0, 2)
+        self.split.setStretchFactor(1, 1)
         layout = QVBoxLayout(self.content)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.controls)
+        layout.setSpacing(0)
+        layout.addWidget(self.header)
         layout.addWidget(self.note)
         layout.addWidget(self.split, 1)
         self._asked = _Asked((), "", None)
@@ -95,20 +96,10 @@ class HistogramPanel(PlotPanel):
             self.say_empty(
                 "Select a layer",
                 "Its exact histogram appears here: every weight counted, with the quantisation grid drawn through it. "
-                "Select several layers to lay up to six over each other.",
+                "Select several layers to compare up to twelve.",
             )
             return
         self._ask(None)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        narrow = event.size().width() < NARROW
-        orientation = Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal
-        if orientation != self.split.orientation():
-            self.split.setOrientation(orientation)
-            self.split.setStretchFactor(0, 3 if narrow else 1)
-            self.split.setStretchFactor(1, 2 if narrow else 0)
-            self.split.setSizes([600, 400] if narrow else [700, 300])
 
     def _selection_changed(self) -> None:
         self._full_range = None
@@ -203,16 +194,23 @@ class HistogramPanel(PlotPanel):
         figures: list[Figures] = []
         for place, name in enumerate(names):
             looked = self._answers[place]
-            traces.append(Trace(name, name if compare else "Before", looked.before, place if compare else "before"))
-            figures.append(Figures(_short(name) if compare else "Before", looked.statistics))
+            called = short_name(name) if compare else f"before · {self._asked.layers[place].dtype}"
+            traces.append(Trace(name, called, looked.before, place if compare else "before"))
+            figures.append(Figures(called if compare else "Before", looked.statistics))
             if looked.after is not None:
-                after_name = self._asked.after_name or "After"
-                traces.append(Trace(name, after_name, looked.after, "after"))
+                after_name = self._asked.after_name
+                traces.append(Trace(name, f"after · {after_name}" if after_name else "after", looked.after, "after"))
                 figures.append(Figures("After", looked.statistics_after, looked.sqnr_db))
         grid = self._answers[0].grid if self.grid.isChecked() and not compare else None
         self.plot.show_traces(traces, grid, logarithmic=self.logarithmic.isChecked(), compare=compare)
         self.statistics.show_figures(figures)
+        self._show_header(names)
         self._show_note(self._about_grid(self._answers[0]))
+
+    def _show_header(self, names: list[str]) -> None:
+        alone = len(names) == 1
+        self.header.show_title(short_name(names[0]) if alone else f"{len(names)} layers", "\n".join(names))
+        self.header.show_chips(chips_of(self._answers[0]) if alone else ())
 
     def _view_settled(self, low: float, high: float) -> None:
         """Bin anew when the person looks closer, or has moved out of what is binned."""
@@ -237,10 +235,3 @@ class HistogramPanel(PlotPanel):
         self._asked = _Asked(self._asked.layers, self._asked.after_name, None)
         self._answers = self._whole
         self._draw()
-
-
-def _short(name: str) -> str:
-    """The end of a layer's name: enough to tell the columns apart."""
-    parts = name.split(".")
-    numbers = [part for part in parts if part.isdigit()]
-    return f"{numbers[-1]} {parts[-1]}" if numbers else parts[-1]

@@ -9,17 +9,22 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QTimer, Signal
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QResizeEvent
 
 from benchvise.app.plots.axes import CountAxis, NumberAxis
 from benchvise.app.plots.colours import series
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
+from benchvise.app.plots.trace_key import KeyEntry, TraceKey
 from benchvise.app.theme.theme import Theme
 from benchvise.core.protocol.results import Floats, Histogram
 from benchvise.core.text import number_text, whole_text
 
 MAX_GRID_LINES = 256
+MAX_OVERLAID = 3
+"""More histograms than these over each other cannot be told apart."""
+RIDGE_ROOM = 0.86
+"""A ridge may reach a little into the one above it."""
 VIEW_SETTLE_MS = 250
 _FEW_LINES, _FAINTEST = 48, 25
 """More grid lines than a few are drawn fainter, so that the histogram stays to be seen."""
@@ -29,7 +34,7 @@ _FEW_LINES, _FAINTEST = 48, 25
 class Trace:
     """One histogram to draw.
 
-    name: of the layer; label: what the legend calls it; place: "before", "after", or a layer's number among several.
+    name: of the layer; label: what the key calls it; place: "before", "after", or a layer's number among several.
     """
 
     name: str
@@ -45,6 +50,7 @@ class HistogramPlot(Plot):
     """
 
     name = "histogram"
+    free_corner = True
     view_settled = Signal(float, float)
 
     def __init__(self) -> None:
@@ -58,7 +64,8 @@ class HistogramPlot(Plot):
         self.plot = self.add_plot(0, 0, axes={"left": self._axis, "bottom": NumberAxis("bottom")})
         self.plot.setLabel("bottom", "Weight")
         self.plot.showGrid(y=True, alpha=0.15)
-        self.legend = self.plot.addLegend(offset=(-8, 8))
+        self.key = TraceKey(self.canvas)
+        self.key.hidden_changed.connect(self.redraw_soon)
         self.plot.setDownsampling(auto=True, mode="peak")
         self.plot.setClipToView(True)
         self._ticks = pg.VTickGroup(yrange=[0.0, 1.0])
@@ -84,6 +91,10 @@ class HistogramPlot(Plot):
     def grid_lines(self) -> int:
         return 0 if self._grid is None else len(self._grid)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.key.place()
+
     def show_everything(self) -> None:
         """Fit the view to the data with the next picture."""
         self._fit = True
@@ -93,47 +104,77 @@ class HistogramPlot(Plot):
         self.show_everything()
         self.view_settled.emit(-np.inf, np.inf)
 
+    @property
+    def ridges(self) -> bool:
+        """More than three layers stand above each other, on one scale, instead of over each other."""
+        return self._compare and len(self._traces) > MAX_OVERLAID
+
     def draw(self) -> None:
         self._axis.logarithmic = self._logarithmic
         self._axis.picture = None
-        self.plot.setLabel("left", "Density" if self._compare else "Weights per bin", **self._axis.labelStyle)
         while len(self._curves) < len(self._traces):
             self._curves.append(self.plot.plot([], []))
         for curve in self._curves[len(self._traces) :]:
             self.plot.removeItem(curve)
         del self._curves[len(self._traces) :]
-        self.legend.clear()
+        self.key.show_entries([] if self.ridges else [self._key_entry(trace) for trace in self._traces])
+        hidden = self.key.hidden if not self.ridges else frozenset()
         heights = [self._heights(trace.histogram) for trace in self._traces]
         floor = self._floor(heights)
-        for curve, trace, height in zip(self._curves, self._traces, heights, strict=True):
-            x, y = _steps(trace.histogram.edges, self._scaled(height, floor))
+        scaled = [self._scaled(height, floor) for height in heights]
+        bases = self._bases(scaled, floor)
+        for place, (curve, trace, height) in enumerate(zip(self._curves, self._traces, scaled, strict=True)):
+            x, y = _steps(trace.histogram.edges, height - floor + bases[place] if self.ridges else height)
             curve.setData(x, y, connect="finite")
-            curve.setFillLevel(floor)
-            if len(self._traces) > 1:
-                self.legend.addItem(curve, trace.label)
+            curve.setFillLevel(bases[place])
+            curve.setVisible(place not in hidden)
+        self._label_rows(bases)
         if self._fit and heights:
             self._fit = False
-            self._fit_view(heights, floor)
+            self._fit_view(scaled, floor, bases)
         self._ticks.setXVals([] if self._grid is None else [float(value) for value in self._grid])
         self.paint_theme(self.theme())
 
+    def _bases(self, scaled: Sequence[Floats], floor: float) -> list[float]:
+        """Where each trace stands: all on the floor, or as ridges one above the other, the first on top."""
+        if not self.ridges:
+            return [floor] * len(scaled)
+        tall = self._row_height(scaled, floor)
+        return [tall * (len(scaled) - 1 - place) for place in range(len(scaled))]
+
+    def _row_height(self, scaled: Sequence[Floats], floor: float) -> float:
+        return RIDGE_ROOM * max(1e-9, max((float(height.max()) - floor for height in scaled), default=1.0))
+
+    def _label_rows(self, bases: Sequence[float]) -> None:
+        """Ridges carry their layers' names in place of counts."""
+        if self.ridges:
+            self._axis.setTicks([[(base, trace.label) for base, trace in zip(bases, self._traces, strict=True)]])
+            self.plot.setLabel("left", "", **self._axis.labelStyle)
+        else:
+            self._axis.setTicks(None)
+            self.plot.setLabel("left", "Density" if self._compare else "Weights per bin", **self._axis.labelStyle)
+        height = "Density" + (", log" if self._logarithmic else "") + ", the same scale in all rows"
+        self.plot.setLabel("bottom", f"Weight · height: {height}" if self.ridges else "Weight", **self._axis.labelStyle)
+
+    def _key_entry(self, trace: Trace) -> KeyEntry:
+        return KeyEntry(trace.label, self._colour(trace, self.theme()), trace.name)
+
+    def _colour(self, trace: Trace, theme: Theme) -> str:
+        if self.ridges or trace.place == "before":
+            return theme.before
+        return theme.after if isinstance(trace.place, str) else series(theme.name)[trace.place % 6]
+
     def paint_theme(self, theme: Theme) -> None:
-        colours = series(theme.name)
-        fixed = {"before": theme.before, "after": theme.after}
         for curve, trace in zip(self._curves, self._traces, strict=False):
-            colour = QColor(fixed[trace.place] if isinstance(trace.place, str) else colours[trace.place % 6])
+            colour = QColor(self._colour(trace, theme))
             curve.setPen(pg.mkPen(colour, width=1))
-            colour.setAlpha({"before": 90, "after": 35}.get(str(trace.place), 18))
+            colour.setAlpha(90 if self.ridges else {"before": 90, "after": 35}.get(str(trace.place), 18))
             curve.setBrush(pg.mkBrush(colour))
-        line = QColor(theme.muted)
-        line.setAlpha(max(_FAINTEST, round(90 * min(1.0, _FEW_LINES / max(1, self.grid_lines)))))
+        line = QColor(theme.faint)
+        line.setAlpha(max(_FAINTEST, round(97 * min(1.0, _FEW_LINES / max(1, self.grid_lines)))))
         self._ticks.setPen(pg.mkPen(line, width=1))
-        self.legend.setLabelTextColor(QColor(theme.text))
-        background = QColor(theme.panel)
-        background.setAlpha(215)
-        self.legend.setBrush(pg.mkBrush(background))
-        for _, label in self.legend.items:
-            label.setText(label.text, color=theme.text)
+        if self._traces and not self.ridges:
+            self.key.show_entries([self._key_entry(trace) for trace in self._traces])
 
     def data(self) -> Data:
         return Data(("layer", "shown_as", "edge_low", "edge_high", "count"), _rows(self._traces))
@@ -156,11 +197,14 @@ class HistogramPlot(Plot):
         told += f"; compared with {others}" if others else ""
         return told + (f"; the grid has {self.grid_lines} values in range." if self.grid_lines else ".")
 
-    def _fit_view(self, heights: Sequence[Floats], floor: float) -> None:
+    def _fit_view(self, scaled: Sequence[Floats], floor: float, bases: Sequence[float]) -> None:
         """The library's own fitting would see only the part of a curve that is in view."""
         edges = [trace.histogram.edges for trace in self._traces]
         self.plot.setXRange(min(float(e[0]) for e in edges), max(float(e[-1]) for e in edges), padding=0.02)
-        top = max((float(self._scaled(height, floor).max()) for height in heights), default=1.0)
+        if self.ridges:
+            self.plot.setYRange(0.0, max(bases) + self._row_height(scaled, floor), padding=0.01)
+            return
+        top = max((float(height.max()) for height in scaled), default=1.0)
         self.plot.setYRange(floor, max(top, floor + 0.5), padding=0.03)
 
     def _heights(self, histogram: Histogram) -> Floats:

@@ -23,7 +23,7 @@ class Figure(QWidget):
         self._title.setFont(scaled(self.font(), 0.82))
         self._title.setProperty("tone", "muted")
         self._value = QLabel("—")
-        self._value.setFont(scaled(self.font(), 1.12, bold=True))
+        self._value.setFont(scaled(self.font(), 1.0, bold=True))
         self._tick = QLabel()
         self._tick.setFixedSize(QSize(16, 16))
         line = QHBoxLayout()

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFormLayout, QLabel, QWidget
 
 L = TypeVar("L", bound=QLabel)
 
-LABEL_WIDTH = 96
+LABEL_WIDTH = 84
 """So that the fields of forms one below the other line up."""
 
 

@@ -36,6 +36,8 @@ class Viewed(Protocol):
 
     def show_dock(self, name: str) -> None: ...
 
+    def toggle_below(self) -> None: ...
+
 
 class Viewing:
     """Changes how things are seen, never the document."""
@@ -88,6 +90,15 @@ class Viewing:
             Command("next-dock", "Next panel", window.next_dock, "F6", "mdi6.arrow-right-bold-box-outline"),
             Command("reset-layout", "Reset the layout", window.reset_layout, icon="mdi6.view-dashboard-outline"),
             Command("close-topmost", "Close message or filter", window.close_topmost, "Esc", palette=False),
+            Command(
+                "below",
+                "Jobs, log and problems",
+                window.toggle_below,
+                "Ctrl+J",
+                "mdi6.dock-bottom",
+                "Open or close jobs, log and problems",
+                enabled=is_open,
+            ),
             Command("log", "Show the log", lambda: window.show_dock("log"), icon="mdi6.text-box-outline"),
             Command(
                 "palette", "Commands", self._palette.open, "Ctrl+K", "mdi6.magnify", "Find any command", palette=False

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QPushButton, QToolButton
 
 from benchvise.app.theme.theme import theme_notifier
 from benchvise.app.weights.histogram_panel import MAX_COMPARED, HistogramPanel
@@ -52,12 +56,12 @@ def test_one_layer_with_its_planned_treatment(qtbot, panel, plots_document, plot
     assert panel.statistics.columnCount() == 3
     titles = [panel.statistics.index(row, 0).data() for row in range(panel.statistics.rowCount())]
     assert titles[-1] == "SQNR, dB"
-    assert "compared with int4 channel" in panel.plot.accessibleDescription()
+    assert "compared with after · int4 channel" in panel.plot.accessibleDescription()
     panel.plot.save(tmp_path / "counts.csv")
     with (tmp_path / "counts.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     looked = panel._answers[0]
-    for shown_as, histogram in (("Before", looked.before), ("int4 channel", looked.after)):
+    for shown_as, histogram in (("before · float32", looked.before), ("after · int4 channel", looked.after)):
         mine = [row for row in rows if row["shown_as"] == shown_as]
         assert [int(row["count"]) for row in mine] == histogram.counts.tolist()
         assert [float(row["edge_low"]) for row in mine] == histogram.edges[:-1].tolist()
@@ -74,19 +78,61 @@ def test_older_answers_are_not_heard(qtbot, panel, plots_document, plots_client)
     assert panel._answers[0].layer == "model.layers.1.mlp.down_proj"
 
 
-def test_several_layers_lie_over_each_other(qtbot, panel, plots_document, plots_client):
-    plots_document.select(range(8))
-    asked(qtbot, plots_client, MAX_COMPARED)
-    assert len(plots_client.asked) == MAX_COMPARED
+def test_three_layers_lie_over_each_other_and_a_click_on_a_name_hides_its_curve(
+    qtbot, panel, plots_document, plots_client
+):
+    plots_document.select(range(3))
+    asked(qtbot, plots_client, 3)
     assert all(request.after is None for request in plots_client.asked)
-    for number in (3, 1, 2, 6, 5):
+    for number in (3, 1):
         plots_client.answer(number)
         assert not panel.shows_content
-    plots_client.answer(4)
+    plots_client.answer(2)
     panel.plot.redraw_now()
-    assert len(panel.plot.legend.items) == MAX_COMPARED
-    assert "first 6 of 8" in panel.note.text()
+    assert not panel.plot.ridges
+    assert len(panel.plot.key.labels) == 3
+    data = panel.plot.plot.getViewBox().sceneBoundingRect()
+    assert panel.plot.key.geometry().top() >= data.bottom(), "the key covers data"
+    qtbot.mouseClick(panel.plot.key.findChildren(QToolButton)[1], Qt.MouseButton.LeftButton)
+    panel.plot.redraw_now()
+    assert [curve.isVisible() for curve in panel.plot._curves] == [True, False, True]
+
+
+def test_more_layers_stand_above_each_other_on_one_scale(qtbot, panel, plots_document, plots_client):
+    plots_document.select(range(MAX_COMPARED + 1))
+    asked(qtbot, plots_client, MAX_COMPARED)
+    assert len(plots_client.asked) == MAX_COMPARED
+    for number in range(1, MAX_COMPARED + 1):
+        plots_client.answer(number)
+    panel.plot.redraw_now()
+    assert panel.plot.ridges
+    assert not panel.plot.key.isVisible()
+    assert f"first {MAX_COMPARED} of {MAX_COMPARED + 1}" in panel.note.text()
+    assert panel.header.title.text() == f"{MAX_COMPARED} layers"
     assert panel.statistics.columnCount() == MAX_COMPARED + 1
+    bases = [curve.opts["fillLevel"] for curve in panel.plot._curves]
+    steps = {round(above - below, 9) for above, below in pairwise(bases)}
+    assert len(steps) == 1
+    for base, curve in zip(bases, panel.plot._curves, strict=True):
+        assert curve.getData()[1].min() == pytest.approx(base)
+
+
+def test_figures_of_the_layer_stand_as_chips_that_copy_themselves(qtbot, panel, plots_document, plots_client, int4):
+    plots_document.treatment = int4
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    plots_client.answer_all()
+    looked = panel._answers[0]
+    assert panel.header.title.text() == "0 · down_proj"
+    chips = {chip.name: chip.value for chip in panel.header.chips}
+    assert chips["SQNR"] == f"{looked.sqnr_db:.1f} dB"
+    assert "→" in chips["kurtosis"]
+    first = next(button for button in panel.header.findChildren(QPushButton) if button.isVisible())
+    qtbot.mouseClick(first, Qt.MouseButton.LeftButton)
+    assert QGuiApplication.clipboard().text() == f"σ = {chips['σ']}"
+    assert not panel.table.isVisible()
+    qtbot.mouseClick(panel.header.all_button, Qt.MouseButton.LeftButton)
+    assert panel.table.isVisible()
 
 
 def test_a_refused_treatment_still_shows_the_weight(qtbot, panel, plots_document, plots_client):
