@@ -54,11 +54,11 @@ class CostForecasts(QObject):
         return rest + float(costs.milliseconds.min(axis=1).sum()), rest + float(costs.milliseconds.max(axis=1).sum())
 
     def ms_of(self, treatments: Mapping[str, str]) -> float | None:
-        """Milliseconds of a step when each layer has the treatment of this tag; None where that is not forecast."""
+        """Milliseconds of a step when each layer has the treatment of this key; None where that is not forecast."""
         if self._known is None:
             return None
         costs = self._known[1]
-        column = {tag: number for number, tag in enumerate(costs.tags)}
+        column = {key: number for number, key in enumerate(costs.keys)}
         choice = [column.get(treatments.get(layer, ""), -1) for layer in costs.layers]
         if -1 in choice:
             return None

@@ -39,6 +39,10 @@ class Allocation:
     def tag(self, row: int) -> str:
         return self.allocated.tags[int(self.allocated.choice[row])]
 
+    def key(self, row: int) -> str:
+        """Names the layer's treatment."""
+        return self.allocated.keys[int(self.allocated.choice[row])]
+
     def tag_of(self, alternatives: Alternatives, row: int) -> str:
         """The other choice's tag; "" for none."""
         choice = int(alternatives.choice[row])

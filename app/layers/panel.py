@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from PySide6.QtCore import (
     QItemSelection,
     QItemSelectionModel,
-    QModelIndex,
-    QObject,
     QPoint,
-    QRunnable,
     QSignalBlocker,
     Qt,
     QThreadPool,
     QTimer,
     Signal,
 )
-from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QLineEdit, QMenu, QSpacerItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QSpacerItem, QVBoxLayout, QWidget
 
+from benchvise.app.layers.actions import LayerActions
 from benchvise.app.layers.facts import kl_increases_by_layer
 from benchvise.app.layers.model import LayerModel, PreparedLayers, prepare
-from benchvise.app.layers.tree import ROOT
+from benchvise.app.layers.preparation import Preparation, Prepared
 from benchvise.app.layers.view import LayerView
 from benchvise.app.state.document import Document
 from benchvise.app.state.layer_filter import HELP
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import theme_notifier
-from benchvise.app.widgets.command import Command
 from benchvise.app.widgets.elided_label import ElidedLabel
-from benchvise.app.widgets.preset_menu import fill_preset_menu
-from benchvise.core.checkpoint.records import Layer
-from benchvise.core.recipe.editing import set_transforms, set_tuning, treat
-from benchvise.core.recipe.presets import load_preset
-from benchvise.core.recipe.recipe import KEEP
 from benchvise.core.text import plural
 
 FILTER_DELAY_MS = 120
@@ -44,20 +33,6 @@ PREPARE_HERE = 3000
 """Up to this many layers the tree is built at once; more are built beside the window's work."""
 _EXPAND_MOST = 200
 MIN_WIDTH = 256
-
-
-class _Prepared(QObject):
-    done = Signal(object)
-
-
-class _Preparation(QRunnable):
-    def __init__(self, layers: tuple[Layer, ...], tell: _Prepared) -> None:
-        super().__init__()
-        self._layers = layers
-        self._tell = tell
-
-    def run(self) -> None:
-        self._tell.done.emit(prepare(self._layers))
 
 
 class LayersPanel(QWidget):
@@ -93,8 +68,9 @@ class LayersPanel(QWidget):
         self._slack = QSpacerItem(0, 0)
         layout.addItem(self._slack)
         layout.addWidget(self._said)
+        self.layer_actions = LayerActions(document)
         self._own_doing = False
-        self._tell = _Prepared(self)
+        self._tell = Prepared(self)
         self._tell.done.connect(self._show_prepared)
         self._filter_timer = QTimer(self, singleShot=True, interval=FILTER_DELAY_MS)
         self._filter_timer.timeout.connect(self._apply_filter)
@@ -124,33 +100,6 @@ class LayersPanel(QWidget):
         document.selection_changed.connect(self._follow_document)
         theme_notifier().changed.connect(self._paint_icon)
 
-    def commands(self) -> tuple[Command, ...]:
-        """What can be done with the selection from anywhere."""
-
-        def chosen() -> bool:
-            return bool(self._document.selection)
-
-        return (
-            Command(
-                "keep-selected",
-                "Keep the selected layers",
-                self._keep,
-                "Ctrl+Shift+K",
-                "mdi6.shield-outline",
-                enabled=chosen,
-            ),
-            Command(
-                "lock-selected",
-                "Exclude the selected layers from budgets",
-                self._toggle_lock,
-                "Ctrl+Shift+B",
-                "mdi6.lock-outline",
-                "Leave their treatments to no budget",
-                enabled=chosen,
-                text=self._lock_text,
-            ),
-        )
-
     def _end_with_a_whole_row(self) -> None:
         """Leave what would show half a row at the lower edge empty."""
         slack = self.view.overhang(self.view.viewport().height() + self._slack.sizeHint().height())
@@ -174,7 +123,7 @@ class LayersPanel(QWidget):
             return
         self._show_prepared(prepare(()))
         self._said.setText(f"Sorting {plural(len(layers), 'tensor')} …")
-        QThreadPool.globalInstance().start(_Preparation(layers, self._tell))
+        QThreadPool.globalInstance().start(Preparation(layers, self._tell))
 
     def _show_prepared(self, prepared: PreparedLayers) -> None:
         checkpoint = self._document.checkpoint
@@ -188,7 +137,7 @@ class LayersPanel(QWidget):
         self._show_sensitivity()
         self._show_results()
         self._show_locks()
-        self._expand_start()
+        self.view.expand_start()
         self._say()
         if prepared.layers:
             self._select_first()
@@ -198,17 +147,6 @@ class LayersPanel(QWidget):
         layers = self.model.layers
         first = next((i for i, layer in enumerate(layers) if layer.kind == "linear" and layer.compressible), 0)
         self._document.select((first,))
-
-    def _expand_start(self) -> None:
-        """Open what leads to the blocks, and the first block."""
-        node = ROOT
-        while True:
-            children = self.model.tree.children[node]
-            folders = [child for child in children if self.model.tree.children[child]]
-            if not folders:
-                return
-            node = max(folders[:1], key=lambda child: len(self.model.tree.children[child]))
-            self.view.expand(self.model.index_of_node(node))
 
     def _show_plan(self) -> None:
         self.model.set_plan(self._document.plan, self._document.changed_since_run())
@@ -236,7 +174,7 @@ class LayersPanel(QWidget):
 
     def _apply_filter(self) -> None:
         self._filter_timer.stop()
-        expanded = self._expanded_nodes()
+        expanded = self.view.expanded_nodes()
         try:
             self._own_doing = True
             self.model.set_filter(self.filter_line.text())
@@ -248,36 +186,17 @@ class LayersPanel(QWidget):
         if self.filter_line.text().strip() and self.model.visible_layers <= _EXPAND_MOST:
             self.view.expandAll()
         else:
-            self._expand_nodes(expanded)
+            self.view.expand_nodes(expanded)
         self._follow_document()
         self._say()
 
     def _sort(self, column: int, order: Qt.SortOrder) -> None:
-        expanded = self._expanded_nodes()
+        expanded = self.view.expanded_nodes()
         self._own_doing = True
         self.model.sort(column, order)
         self._own_doing = False
-        self._expand_nodes(expanded)
+        self.view.expand_nodes(expanded)
         self._follow_document()
-
-    def _expanded_nodes(self) -> list[int]:
-        """Nodes that are open now, parents before children."""
-        found: list[int] = []
-        waiting = [QModelIndex()]
-        while waiting:
-            parent = waiting.pop()
-            for row in range(self.model.rowCount(parent)):
-                index = self.model.index(row, 0, parent)
-                if self.view.isExpanded(index):
-                    found.append(self.model.node(index))
-                    waiting.append(index)
-        return found
-
-    def _expand_nodes(self, nodes: list[int]) -> None:
-        for node in nodes:
-            index = self.model.index_of_node(node)
-            if index.isValid():
-                self.view.expand(index)
 
     def _say(self) -> None:
         total, visible = len(self.model.layers), self.model.visible_layers
@@ -326,76 +245,9 @@ class LayersPanel(QWidget):
         self._own_doing = False
 
     def _open_menu(self, at: QPoint) -> None:
-        menu = self.context_menu()
+        menu = self.layer_actions.context_menu(self)
         menu.exec(self.view.viewport().mapToGlobal(at))
         menu.deleteLater()
 
-    def context_menu(self) -> QMenu:
-        """What can be done with the selected layers."""
-        menu = QMenu(self)
-        document = self._document
-        layer, count = document.current, len(document.selection)
-        if layer is None:
-            menu.addAction("Nothing is selected").setEnabled(False)
-            return menu
-        similar = menu.addMenu(icon("mdi6.select-group"), "Select similar")
-        self._add_similar(similar, f"Same role ({layer.role})", lambda other: other.role == layer.role)
-        if layer.depth is not None:
-            self._add_similar(similar, f"Same depth (block {layer.depth})", lambda other: other.depth == layer.depth)
-        shape = " × ".join(map(str, layer.shape)) or "scalar"
-        self._add_similar(similar, f"Same shape ({shape})", lambda other: other.shape == layer.shape)
-        menu.addAction(icon("mdi6.content-copy"), "Copy name" if count == 1 else "Copy names", self.copy_names)
-        menu.addSeparator()
-        menu.addAction(icon("mdi6.shield-outline"), f"Keep {plural(count, 'layer')} as is", self._keep)
-        menu.addAction(icon("mdi6.lock-outline"), self._lock_text(), self._toggle_lock)
-        presets = menu.addMenu(icon("mdi6.tune-variant"), f"Apply preset to {plural(count, 'layer')}")
-        fill_preset_menu(presets, self._apply_preset, layers=self.model.layers)
-        return menu
-
-    def _add_similar(self, menu: QMenu, title: str, test: Callable[[Layer], bool]) -> None:
-        layers = self.model.layers
-        menu.addAction(title, lambda: self._document.select(i for i, layer in enumerate(layers) if test(layer)))
-
-    def copy_names(self) -> None:
-        names = [layer.name for layer in self._document.selected_layers()]
-        QGuiApplication.clipboard().setText("\n".join(names))
-
-    def _keep(self) -> None:
-        chosen = self._document.selection
-        self._document.treat(chosen, [KEEP] * len(chosen), f"Keep {plural(len(chosen), 'layer')}")
-
-    def _all_locked(self) -> bool:
-        chosen = self._document.selected_layers()
-        return bool(chosen) and all(layer.name in self._document.locked for layer in chosen)
-
-    def _lock_text(self) -> str:
-        count = plural(len(self._document.selection), "layer")
-        return f"Include {count} in budgets" if self._all_locked() else f"Exclude {count} from budgets"
-
-    def _toggle_lock(self) -> None:
-        names = [layer.name for layer in self._document.selected_layers()]
-        self._document.lock(names, locked=not self._all_locked())
-
     def _show_locks(self) -> None:
         self.model.set_locked(self._document.locked)
-
-    def _apply_preset(self, name: str) -> None:
-        """The preset's first treatment, on the selected layers whatever they are, and its transforms where it has any.
-
-        Transforms and tuning concern the whole network; they join what the recipe has already.
-        """
-        document, preset = self._document, load_preset(name)
-        chosen = [i for i in document.selection if self.model.layers[i].compressible]
-        if not preset.rules or not chosen:
-            return
-        layers = [self.model.layers[i] for i in chosen]
-        recipe = treat(document.recipe, layers, [preset.rules[0].treatment] * len(chosen))
-        present = {transform.key for transform in recipe.transforms}
-        missing = [transform for transform in preset.transforms if transform.key not in present]
-        if missing:
-            recipe = set_transforms(recipe, (*recipe.transforms, *missing))
-        tuned = {step.key for step in recipe.tuning}
-        steps = [step for step in preset.tuning if step.key not in tuned]
-        if steps:
-            recipe = set_tuning(recipe, (*recipe.tuning, *steps))
-        document.set_recipe(recipe, f"Apply {name} to {plural(len(chosen), 'layer')}")

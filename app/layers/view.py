@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
-from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHeaderView, QMenu, QTreeView, QWidget
 
@@ -12,6 +13,7 @@ from benchvise.app.layers import columns
 from benchvise.app.layers.columns import COLUMNS
 from benchvise.app.layers.delegate import LayerDelegate
 from benchvise.app.layers.model import LayerModel
+from benchvise.app.layers.tree import ROOT
 from benchvise.app.theme.appearance import scaled
 
 MIN_NAME, COMFORTABLE_NAME = 120, 220
@@ -74,6 +76,33 @@ class LayerView(QTreeView):
     def overhang(self, room: int) -> int:
         """Pixels at the end of `room` that would show only a part of a row."""
         return room % max(1, self.rowHeight(self._layers.index(0, 0)))
+
+    def expand_start(self) -> None:
+        """Open what leads to the blocks, and the first block."""
+        tree, node = self._layers.tree, ROOT
+        while folders := [child for child in tree.children[node] if tree.children[child]]:
+            node = folders[0]
+            self.expand(self._layers.index_of_node(node))
+
+    def expanded_nodes(self) -> list[int]:
+        """Nodes that are open now, parents before children."""
+        found: list[int] = []
+        waiting = [QModelIndex()]
+        while waiting:
+            parent = waiting.pop()
+            for row in range(self._layers.rowCount(parent)):
+                index = self._layers.index(row, 0, parent)
+                if self.isExpanded(index):
+                    found.append(self._layers.node(index))
+                    waiting.append(index)
+        return found
+
+    def expand_nodes(self, nodes: Iterable[int]) -> None:
+        """Open these again, as far as the filter leaves them."""
+        for node in nodes:
+            index = self._layers.index_of_node(node)
+            if index.isValid():
+                self.expand(index)
 
     def share_out(self) -> None:
         """Show the columns that are chosen, or fit, and give the names the rest."""

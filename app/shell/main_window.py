@@ -101,11 +101,11 @@ class MainWindow(QMainWindow):
         self.notices = Notices(session.jobs, self, self.bottom.say)
 
     def _make_commands(self) -> None:
-        copy_names = self.layers.copy_names
+        copy_names = self.layers.layer_actions.copy_names
         self.commands.add(self.opening.commands())
         self.commands.add(self.work.commands())
         self.commands.add(self.viewing.make(filter_layers=self._filter_layers, copy_names=copy_names))
-        self.commands.add(self.layers.commands())
+        self.commands.add(self.layers.layer_actions.commands())
         submenus = {
             menu.id: menu
             for menu in (

@@ -58,6 +58,7 @@ class BudgetSolution:
         return Allocated(
             layers=tuple(layer.name for layer in prepared.table.layers),
             tags=tuple(treatment.tag for treatment in prepared.table.treatments),
+            keys=tuple(treatment.key for treatment in prepared.table.treatments),
             choice=self.choice.astype(np.int32),
             recipe=self.recipe,
             planned=planned,

@@ -72,6 +72,7 @@ def allocate(checkpoint, request):
     return Allocated(
         tuple(layer.name for layer in layers),
         tuple(option.tag for option in options),
+        tuple(option.key for option in options),
         choice,
         recipe,
         planned(make_plan(checkpoint, recipe, allow_empty=True)),

@@ -45,7 +45,7 @@ class CandidateSizes:
 class Allocated:
     """A treatment for each layer within a budget.
 
-    tags:      of the candidates, "keep" among them; `choice[i]` indexes them for `layers[i]`.
+    tags, keys: of the candidates, "keep" among them; `choice[i]` indexes them for `layers[i]`.
     recipe, planned: ready to be put in place.
     kl:        predicted at the model's output. latency_ms: of one decoded token, None when no profile was asked.
     cost:      what is used of the budget, in its own unit; `unit` is the front's.
@@ -57,6 +57,7 @@ class Allocated:
 
     layers: tuple[str, ...]
     tags: tuple[str, ...]
+    keys: tuple[str, ...]
     choice: NDArray[np.int32]
     recipe: Recipe
     planned: Planned

@@ -158,7 +158,7 @@ def test_a_late_answer_does_not_replace_a_recipe_chosen_after_it(panel, opened, 
     if waiting:
         panel.controls.slider.setValue(900)
     opened.set_recipe(PRESET, "Preset")
-    while panel.allocations.pending:
+    while panel.allocator.pending:
         answer(client, checkpoint)
     assert opened.recipe is PRESET
     assert opened.undo.count() == 1

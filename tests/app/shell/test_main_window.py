@@ -144,7 +144,7 @@ def test_selecting_a_folder_selects_the_layers_below(filled, document):
 
 def test_select_similar_and_keep_from_the_context_menu(filled, document):
     document.select((2,))
-    menu = filled.layers.context_menu()
+    menu = filled.layers.layer_actions.context_menu(filled)
     similar = menu.actions()[0].menu()
     similar.actions()[0].trigger()
     assert [document.checkpoint.layers[i].role for i in document.selection] == ["attention.q"] * 3

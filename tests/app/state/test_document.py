@@ -168,7 +168,8 @@ def allocation(opened, treatment):
     names = tuple(layer.name for layer in opened.checkpoint.layers[2:4])
     front = Front("bytes", np.array([1.0]), np.array([0.1]))
     return Allocated(
-        names, (treatment.tag,), np.zeros(2, np.int32), recipe, planned_, Estimate(0.1, 0.05, 0.2), 4.0, 1e-9,
+        names, (treatment.tag,), (treatment.key,), np.zeros(2, np.int32), recipe, planned_,
+        Estimate(0.1, 0.05, 0.2), 4.0, 1e-9,
         np.full(2, 0.05), front, none, none,
     )  # fmt: skip
 

@@ -58,11 +58,11 @@ def test_a_preset_on_selected_layers_brings_its_transforms(qtbot, opened):
     panel._show_checkpoint()
     opened.set_recipe(set_tuning(opened.recipe, (Polish(steps=3),)), "x")
     opened.select((2, 3))
-    panel._apply_preset("awq-int4-g128")
+    panel.layer_actions.apply_preset("awq-int4-g128")
     preset = load_preset("awq-int4-g128")
     assert opened.treatment_of(2) == preset.rules[0].treatment
     assert opened.recipe.transforms == preset.transforms
     assert opened.recipe.tuning == (Polish(steps=3),)
     assert opened.undo.undoText() == "Apply awq-int4-g128 to 2 layers"
-    panel._apply_preset("awq-int3-g128")
+    panel.layer_actions.apply_preset("awq-int3-g128")
     assert opened.recipe.transforms == preset.transforms
