@@ -1,134 +1,23 @@
-"""JOBS: what runs, what waits, what is done, and each finished layer as it comes."""
+"""JOBS: what runs, what waits, what is done, and each finished layer and tuning step as it comes."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QFrame,
-    QHBoxLayout,
-    QHeaderView,
-    QLabel,
-    QProgressBar,
-    QScrollArea,
-    QSplitter,
-    QStackedWidget,
-    QTableView,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QScrollArea, QSplitter, QTableView, QVBoxLayout, QWidget
 
+from benchvise.app.jobs.job_row import JobRow
+from benchvise.app.jobs.loss_plot import LossPlot
 from benchvise.app.jobs.results_model import ResultsModel
-from benchvise.app.state.jobs import DONE, FAILED, PAUSED, QUEUED, RUNNING, STOPPED, Job
 from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import UNIT
-from benchvise.app.theme.icons import icon
-from benchvise.app.theme.theme import current_theme, theme_notifier
-from benchvise.app.widgets.elided_label import ElidedLabel
-from benchvise.core.protocol.requests import Compress
-from benchvise.core.text import amount_text, byte_text, count_text, duration_text, rate_text
+from benchvise.app.widgets.split_panel import SplitPanel
 
 RESULTS_DELAY_MS = 100
-_STEPS = 10_000
-_LOOKS = {
-    QUEUED: ("mdi6.clock-outline", "muted"),
-    RUNNING: ("mdi6.play-circle-outline", "accent"),
-    PAUSED: ("mdi6.pause-circle-outline", "warning"),
-    DONE: ("mdi6.check-circle-outline", "good"),
-    STOPPED: ("mdi6.stop-circle-outline", "muted"),
-    FAILED: ("mdi6.alert-circle-outline", "error"),
-}
 
 
-def progress_text(job: Job) -> str:
-    """`41 of 224 layers · 18 s left · 310 MB/s · 1.2 GB`, as far as it is known."""
-    return " · ".join(progress_parts(job))
-
-
-def progress_parts(job: Job) -> tuple[str, ...]:
-    """What is known of a job's progress, the most important first: how far, time left, rate, memory."""
-    progress = job.progress
-    if job.state == QUEUED:
-        return ("waits for its turn",)
-    if job.state == DONE:
-        return (f"done in {duration_text(job.seconds)}",)
-    if job.state == STOPPED:
-        return ("cancelled; finished layers are kept" if isinstance(job.request, Compress) else "cancelled",)
-    if job.state == FAILED:
-        return (job.failure.what if job.failure is not None else "failed",)
-    if progress is None:
-        return (job.note or "starting …",)
-    done = byte_text(progress.done) if progress.unit == "bytes" else count_text(progress.done)
-    parts = [f"{done} of {amount_text(progress.total, progress.unit)}"]
-    if progress.paused or job.state == PAUSED:
-        parts.append("paused")
-    elif progress.eta_seconds is not None:
-        parts.append(f"{duration_text(progress.eta_seconds)} left")
-    if progress.rate > 0 and not progress.paused:
-        parts.append(rate_text(progress.rate, progress.unit))
-    parts.append(f"{byte_text(progress.rss_bytes)} in use")
-    return tuple(parts)
-
-
-class JobRow(QFrame):
-    """One job: title, bar, numbers, pause and cancel."""
-
-    def __init__(self, session: Session, job: Job, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._session = session
-        self._job = job
-        self._mark = QLabel()
-        self._title = ElidedLabel()
-        self._title.setText(job.title)
-        self._text = ElidedLabel()
-        self._text.setProperty("tone", "muted")
-        self.bar = QProgressBar(textVisible=False)
-        self.bar.setAccessibleName(f"Progress of {job.title}")
-        self.pause_button = QToolButton()
-        self.pause_button.clicked.connect(session.jobs.toggle_pause)
-        self.cancel_button = QToolButton()
-        self.cancel_button.setToolTip("Cancel; what is finished stays")
-        self.cancel_button.setAccessibleName("Cancel the job")
-        self.cancel_button.clicked.connect(lambda: session.jobs.cancel(job.number))
-        lines = QVBoxLayout()
-        lines.setSpacing(2)
-        lines.addWidget(self._title)
-        lines.addWidget(self.bar)
-        lines.addWidget(self._text)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(UNIT, UNIT // 2, UNIT, UNIT // 2)
-        row.setSpacing(UNIT)
-        row.addWidget(self._mark, 0, Qt.AlignmentFlag.AlignTop)
-        row.addLayout(lines, 1)
-        row.addWidget(self.pause_button)
-        row.addWidget(self.cancel_button)
-        theme_notifier().changed.connect(self.refresh)
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Show the job as it is."""
-        job, theme = self._job, current_theme()
-        name, colour = _LOOKS[job.state]
-        self._mark.setPixmap(icon(name, getattr(theme, colour)).pixmap(18, 18))
-        self._mark.setToolTip(job.state)
-        self._text.setText(progress_text(job))
-        fraction = job.fraction
-        self.bar.setVisible(not job.ended)
-        self.bar.setRange(0, 0 if fraction is None and job.state == RUNNING else _STEPS)
-        self.bar.setValue(round(_STEPS * (fraction or 0.0)))
-        paused = job.state == PAUSED
-        self.pause_button.setVisible(job.state in (RUNNING, PAUSED))
-        self.pause_button.setIcon(icon("mdi6.play" if paused else "mdi6.pause"))
-        self.pause_button.setToolTip("Resume" if paused else "Pause")
-        self.pause_button.setAccessibleName("Resume the job" if paused else "Pause the job")
-        self.cancel_button.setVisible(not job.ended)
-        self.cancel_button.setIcon(icon("mdi6.close"))
-
-
-class JobsPanel(QWidget):
-    """The queue on the left, the chosen compression's layers on the right."""
+class JobsPanel(SplitPanel):
+    """The queue on the left; on the right the layers of the compression that came last, and the loss while it tunes."""
 
     title = "Jobs"
     icon = "mdi6.progress-wrench"
@@ -149,32 +38,24 @@ class JobsPanel(QWidget):
         scroll = QScrollArea(widgetResizable=True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(self._list)
-        empty = QLabel(
+        self.loss = LossPlot()
+        self.loss.hide()
+        right = QSplitter(Qt.Orientation.Horizontal)
+        right.addWidget(self.loss)
+        right.addWidget(self.table)
+        right.setSizes([300, 500])
+        empty = (
             "No job yet. Choose a treatment or a preset and press Run (Ctrl+R): progress, time left and each "
-            "finished layer appear here.",
-            wordWrap=True,
-            alignment=Qt.AlignmentFlag.AlignCenter,
+            "finished layer appear here."
         )
-        empty.setProperty("tone", "muted")
-        empty.setContentsMargins(4 * UNIT, UNIT, 4 * UNIT, UNIT)
-        splitter = QSplitter(Qt.Orientation.Horizontal)
-        splitter.addWidget(scroll)
-        splitter.addWidget(self.table)
-        splitter.setStretchFactor(0, 2)
-        splitter.setStretchFactor(1, 3)
-        splitter.setSizes([400, 600])
-        self._stack = QStackedWidget()
-        self._stack.addWidget(empty)
-        self._stack.addWidget(splitter)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._stack)
+        self.fill(empty, scroll, right, (400, 600))
         self._results_timer = QTimer(self, singleShot=True, interval=RESULTS_DELAY_MS)
         self._results_timer.timeout.connect(self._take_results)
         session.jobs.added.connect(self._add)
         session.jobs.changed.connect(self._change)
         session.jobs.removed.connect(self._remove)
-        session.jobs.layer_done.connect(self._layer_done)
+        session.jobs.layer_done.connect(self._result_came)
+        session.jobs.tuned.connect(self._result_came)
         self.table.doubleClicked.connect(lambda index: self._select_layer(self.model.name_at(index.row())))
 
     def copy(self) -> None:
@@ -187,7 +68,7 @@ class JobsPanel(QWidget):
             return
         self._rows[number] = JobRow(self._session, job)
         self._column.insertWidget(0, self._rows[number])
-        self._stack.setCurrentIndex(1)
+        self.show_entries(True)
 
     def _change(self, number: int) -> None:
         if number in self._rows:
@@ -199,19 +80,28 @@ class JobsPanel(QWidget):
             self._column.removeWidget(row)
             row.deleteLater()
         if not self._rows:
-            self.model.show_results(())
-            self._stack.setCurrentIndex(0)
+            self._forget_results()
+            self.show_entries(False)
 
-    def _layer_done(self, number: int) -> None:
+    def _forget_results(self) -> None:
+        self.model.show_results(())
+        self.loss.hide()
+
+    def _result_came(self, number: int) -> None:
         if number != self._results_of:
             self._results_of = number
-            self.model.show_results(())
+            self._forget_results()
         if not self._results_timer.isActive():
             self._results_timer.start()
 
     def _take_results(self) -> None:
         job = self._session.jobs.job(self._results_of)
-        if job is not None:
+        if job is None:
+            return
+        if job.tuning:
+            self.loss.show_steps(job.tuning)
+            self.loss.show()
+        if len(job.layers) > self.model.rowCount():
             bar = self.table.verticalScrollBar()
             at_end = bar.value() >= bar.maximum() - 2
             self.model.extend(job.layers[self.model.rowCount() :])

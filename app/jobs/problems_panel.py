@@ -6,13 +6,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QTextCursor
 from PySide6.QtWidgets import (
     QHBoxLayout,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QPlainTextEdit,
     QPushButton,
-    QSplitter,
-    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -22,12 +19,13 @@ from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme
+from benchvise.app.widgets.split_panel import SplitPanel
 from benchvise.core.wording import sentences
 
 _PROBLEM = int(Qt.ItemDataRole.UserRole)
 
 
-class ProblemsPanel(QWidget):
+class ProblemsPanel(SplitPanel):
     """A list and the whole text of the chosen entry."""
 
     title = "Problems"
@@ -56,22 +54,8 @@ class ProblemsPanel(QWidget):
         column.setSpacing(0)
         column.addWidget(self.text, 1)
         column.addLayout(buttons)
-        splitter = QSplitter(Qt.Orientation.Horizontal)
-        splitter.addWidget(self.list)
-        splitter.addWidget(right)
-        splitter.setSizes([500, 500])
-        empty = QLabel(
-            "Nothing went wrong. Errors, and what the plan cannot carry out as asked, are listed here.",
-            alignment=Qt.AlignmentFlag.AlignCenter,
-            wordWrap=True,
-        )
-        empty.setProperty("tone", "muted")
-        self._stack = QStackedWidget()
-        self._stack.addWidget(empty)
-        self._stack.addWidget(splitter)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._stack)
+        empty = "Nothing went wrong. Errors, and what the plan cannot carry out as asked, are listed here."
+        self.fill(empty, self.list, right, (500, 500))
         self.list.currentItemChanged.connect(self._show_text)
         for signal in (session.problems.added, session.problems.cleared, session.document.plan_changed):
             signal.connect(self.refresh)
@@ -91,7 +75,7 @@ class ProblemsPanel(QWidget):
             self._add(problem, "mdi6.alert-outline", theme.warning)
         for problem in reversed(self._session.problems.all):
             self._add(problem, "mdi6.alert-circle-outline", theme.error)
-        self._stack.setCurrentIndex(1 if self.list.count() else 0)
+        self.show_entries(self.list.count() > 0)
         texts = [self.list.item(row).data(_PROBLEM).text for row in range(self.list.count())]
         self.list.setCurrentRow(texts.index(chosen) if chosen in texts else 0)
 

@@ -10,7 +10,7 @@ import psutil
 from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtWidgets import QFrame, QLabel, QProgressBar, QStatusBar, QToolButton
 
-from benchvise.app.jobs.panel import progress_parts, progress_text
+from benchvise.app.jobs.job_row import progress_parts, progress_text
 from benchvise.app.shell.docks import Docks
 from benchvise.app.state.jobs import verb_of
 from benchvise.app.state.session import Session

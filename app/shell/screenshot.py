@@ -14,7 +14,7 @@ from benchvise.core.errors import OutputError, UserError
 from benchvise.core.protocol.budget import Budget, parse_budget
 
 if TYPE_CHECKING:
-    from PySide6.QtGui import QPixmap
+    from PySide6.QtGui import QImage
     from PySide6.QtWidgets import QWidget
 
 TIMEOUT_SECONDS = 240.0
@@ -52,7 +52,7 @@ def take(
     select:   a filter as in the tree; all layers that match are selected.
     dock:     the panel to bring to the front, by its title.
     check:    draw the check before a run instead, at `size`, for this runtime ("" for any).
-    At scale 1 the picture is what the screen shows, so that what the window does not repaint is seen in it.
+    The picture is what the screen shows, so that what the window does not repaint is seen in it.
     Raises UserError with what the window had to say when something failed, UnknownTitleError when there is no such
     tab or panel, OutputError when it cannot be written.
     """
@@ -63,7 +63,8 @@ def take(
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     os.environ["QT_SCALE_FACTOR"] = str(scale)
     os.environ.setdefault("QT_LOGGING_RULES", "qt.qpa.*=false;default.warning=false")
-    from PySide6.QtCore import QCoreApplication, QEvent, qInstallMessageHandler
+    from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, qInstallMessageHandler
+    from PySide6.QtGui import QImageWriter
 
     from benchvise.app.shell.start import make_application, make_session
     from benchvise.app.state.preferences import Preferences
@@ -96,7 +97,7 @@ def take(
                     remedy="Ask for a larger size.",
                 )
             shown = window if check is None else stage.check(check, size)
-            if not _picture(shown).save(str(out), "PNG"):
+            if not QImageWriter(str(out), QByteArray(b"png")).write(on_screen(shown)):
                 raise OutputError("The picture cannot be written", where=str(out), remedy="Choose another place.")
         finally:
             session.client.close()
@@ -107,11 +108,19 @@ def take(
         folder.remove()
 
 
-def _picture(shown: QWidget) -> QPixmap:
-    """Of the screen; at other scales than 1 the offscreen platform keeps none, so the widget is painted anew."""
-    if shown.devicePixelRatioF() != 1.0:
-        return shown.grab()
-    return shown.screen().grabWindow(shown.winId())
+def on_screen(shown: QWidget) -> QImage:
+    """What the screen shows of a window; nothing is painted for it.
+
+    At other scales than 1 the offscreen platform puts only a corner of the window on its screen; the picture is then
+    what the window has painted for the screen.
+    """
+    if shown.devicePixelRatioF() == 1.0:
+        return shown.screen().grabWindow(shown.winId()).toImage()
+    from PySide6.QtGui import QImage
+
+    painted = shown.backingStore().paintDevice()
+    assert isinstance(painted, QImage)
+    return painted.copy()
 
 
 def _say(_kind: object, _context: object, message: str) -> None:

@@ -26,7 +26,7 @@ from benchvise.core.protocol.requests import (
     MeasureSensitivity,
     Request,
 )
-from benchvise.core.protocol.results import LayerCompressed, Result
+from benchvise.core.protocol.results import LayerCompressed, Result, TuningStep
 
 QUEUED, RUNNING, PAUSED, DONE, STOPPED, FAILED = "queued", "running", "paused", "done", "stopped", "failed"
 ENDED = (DONE, STOPPED, FAILED)
@@ -34,7 +34,7 @@ ENDED = (DONE, STOPPED, FAILED)
 
 @dataclass
 class Job:
-    """One job as it stands. `layers` grows while a compression runs."""
+    """One job as it stands. `layers` and `tuning` grow while a compression runs."""
 
     number: int
     request: Request
@@ -43,6 +43,7 @@ class Job:
     progress: Advanced | None = None
     note: str = ""
     layers: list[LayerCompressed] = field(default_factory=list)
+    tuning: list[TuningStep] = field(default_factory=list)
     result: Result | None = None
     failure: Failed | None = None
     started: float = 0.0
@@ -73,6 +74,7 @@ class Jobs(QObject):
     added = Signal(int)
     changed = Signal(int)
     layer_done = Signal(int)
+    tuned = Signal(int)
     ended = Signal(int)
     removed = Signal(int)
 
@@ -86,6 +88,7 @@ class Jobs(QObject):
         client.listen(Advanced, self._on_progress, answering=JOBS)
         client.listen(Note, self._on_note, answering=JOBS)
         client.listen(Partial, self._on_layer, carrying=LayerCompressed, answering=JOBS)
+        client.listen(Partial, self._on_tuning, carrying=TuningStep, answering=JOBS)
         client.listen(Finished, self._on_finished, answering=JOBS)
         client.listen(Stopped, self._on_stopped, answering=JOBS)
         client.listen(Failed, self._on_failed, answering=JOBS)
@@ -153,6 +156,10 @@ class Jobs(QObject):
     def _on_layer(self, number: int, layer: LayerCompressed, _: Request) -> None:
         self._jobs[number].layers.append(layer)
         self.layer_done.emit(number)
+
+    def _on_tuning(self, number: int, step: TuningStep, _: Request) -> None:
+        self._jobs[number].tuning.append(step)
+        self.tuned.emit(number)
 
     def _on_finished(self, number: int, result: Result, _: Request) -> None:
         self._jobs[number].result = result

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from benchvise.app.engine.client import EngineClient
 from benchvise.app.state.document import Document
@@ -16,6 +16,7 @@ from benchvise.app.treatment.what_if import WhatIfView
 from benchvise.app.widgets.calm import CalmComboBox
 from benchvise.app.widgets.elided_label import ElidedLabel
 from benchvise.app.widgets.field_editors import MIXED
+from benchvise.app.widgets.form_panel import FormPanel
 from benchvise.app.widgets.labels import labelled, wrapped
 from benchvise.app.widgets.method_combo import MethodCombo
 from benchvise.app.widgets.settings_form import SettingsForm
@@ -28,11 +29,10 @@ from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.text import byte_text, kl_text, plural
 
 REFRESH_DELAY_MS = 20
-MIN_WIDTH = 248
 _AS_THEY_COME, _QUANTISED = "", "8"
 
 
-class InspectorPanel(QWidget):
+class InspectorPanel(FormPanel):
     """Forms for scheme, solver and inputs of the selection, and its forecast.
 
     calibration_wanted: the person wants to see the text that a solver learns from.
@@ -86,13 +86,8 @@ class InspectorPanel(QWidget):
         self.refresh()
 
     def _lay_out(self) -> None:
-        inner = QWidget()
-        inner.setProperty("surface", "panel")
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(12, UNIT, 12, 2 * UNIT)
-        column.setSpacing(UNIT)
-        column.addWidget(self.heading)
-        column.addWidget(self.what)
+        self.column.addWidget(self.heading)
+        self.column.addWidget(self.what)
         self._editing = QWidget()
         editing = QVBoxLayout(self._editing)
         editing.setContentsMargins(0, 0, 0, 0)
@@ -115,15 +110,8 @@ class InspectorPanel(QWidget):
         editing.addWidget(self.forecast)
         editing.addWidget(self.problem)
         editing.addWidget(self.apply_button)
-        column.addWidget(self._editing)
-        column.addStretch(1)
-        scroll = QScrollArea(widgetResizable=True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
-        self.setMinimumWidth(MIN_WIDTH)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        self.column.addWidget(self._editing)
+        self.column.addStretch(1)
 
     def refresh(self) -> None:
         """Show the treatments of the selection as they are."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from benchvise.app.state.document import Document
 from benchvise.app.state.setting_edits import edit_title, with_setting
 from benchvise.app.theme.appearance import UNIT
-from benchvise.app.treatment.panel import MIN_WIDTH
 from benchvise.app.treatment.recipe_rules import RulesView
 from benchvise.app.treatment.recipe_stage import SURGERY, TRANSFORM, TUNING, StageView
+from benchvise.app.widgets.form_panel import FormPanel
 from benchvise.app.widgets.labels import wrapped
 from benchvise.app.widgets.section import Section
 from benchvise.app.widgets.settings_form import SettingsForm
@@ -19,7 +18,7 @@ from benchvise.core.recipe.editing import set_calibration
 from benchvise.core.recipe.recipe import Recipe
 
 
-class RecipePanel(QWidget):
+class RecipePanel(FormPanel):
     """The recipe's stages in their order, the text that they learn from, and the rules as YAML."""
 
     title = "Recipe"
@@ -32,22 +31,10 @@ class RecipePanel(QWidget):
         self.calibration = CalibrationView(document)
         self.tuning = StageView(document, TUNING)
         self.rules = RulesView(document)
-        inner = QWidget()
-        inner.setProperty("surface", "panel")
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(2 * UNIT, UNIT, 2 * UNIT, 2 * UNIT)
-        column.setSpacing(UNIT)
         for stage, view in ((SURGERY, self.surgery), (TRANSFORM, self.transforms), (TUNING, self.tuning)):
-            column.addWidget(Section(stage.title, view))
-        column.addWidget(Section("Calibration", self.calibration))
-        column.addWidget(Section("Rules", self.rules), 1)
-        scroll = QScrollArea(widgetResizable=True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
-        self.setMinimumWidth(MIN_WIDTH)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+            self.column.addWidget(Section(stage.title, view))
+        self.column.addWidget(Section("Calibration", self.calibration))
+        self.column.addWidget(Section("Rules", self.rules), 1)
 
 
 class CalibrationView(QWidget):

@@ -1,11 +1,12 @@
 import pytest
 
-from benchvise.app.jobs.panel import JobsPanel, progress_text
+from benchvise.app.jobs.job_row import progress_text
+from benchvise.app.jobs.panel import JobsPanel
 from benchvise.app.state.jobs import DONE, FAILED, PAUSED, QUEUED, RUNNING, STOPPED
 from benchvise.app.state.problems import Problem
 from benchvise.core.protocol.events import Advanced, Failed, Finished, Partial, Queued, Started, Stopped
 from benchvise.core.protocol.requests import Compress, ForecastLatency, Look
-from benchvise.core.protocol.results import Estimate, LatencyForecast, LayerCompressed, Run
+from benchvise.core.protocol.results import Estimate, LatencyForecast, LayerCompressed, Run, TuningStep
 from benchvise.core.recipe.recipe import Recipe
 
 ASK = Compress("/models/tiny", Recipe(name="int4-g128"))
@@ -105,3 +106,24 @@ def test_clearing_takes_ended_jobs_away(panel, session, client):
     session.jobs.clear_ended()
     assert [job.number for job in session.jobs] == [second]
     assert list(panel._rows) == [second]
+
+
+def test_the_loss_of_tuning_is_drawn_as_it_comes(session, client, panel, qtbot):
+    number = client.ask(ASK)
+    client.say(Started(number))
+    assert not panel.loss.isVisible()
+    steps = [TuningStep("polish", 0, 2, held_out=0.5), TuningStep("polish", 1, 2, 0.4), TuningStep("polish", 2, 2, 0.3)]
+    for step in [*steps, TuningStep("norms", 1, 4, 0.25)]:
+        client.say(Partial(number, step))
+    qtbot.waitUntil(panel.loss.isVisible)
+    assert [row[1:] for row in panel.loss.data().rows] == [
+        (0, None, 0.5),
+        (1, 0.4, None),
+        (2, 0.3, None),
+        (3, 0.25, None),
+    ]
+    assert session.jobs.job(number).tuning[1] == steps[1]
+    assert "loss 0.4000 at first and 0.2500 now; held-out KL 0.5000." in panel.loss.summary()
+    other = client.ask(ASK)
+    client.say(Partial(other, layer("b")))
+    assert not panel.loss.isVisible()

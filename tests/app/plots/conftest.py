@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchvise.app.budget.front_plot import FrontPlot, FrontView
+from benchvise.app.jobs.loss_plot import LossPlot
 from benchvise.app.plots.pareto_plot import ParetoPlot, Point
 from benchvise.app.sensitivity.plot import SensitivityPlot
 from benchvise.app.sensitivity.table import table_of
@@ -21,6 +22,7 @@ from benchvise.core.protocol.results import (
     LookedChannels,
     LookedMap,
     SensitivityCell,
+    TuningStep,
 )
 
 
@@ -84,9 +86,17 @@ def front_plot():
     return plot
 
 
+def loss_plot():
+    plot = LossPlot()
+    steps = [TuningStep("polish", 0, 30, held_out=0.02)]
+    steps += [TuningStep("polish", step, 30, 0.03 / step) for step in range(1, 31)]
+    plot.show_steps([*steps, TuningStep("polish", 30, 30, held_out=0.004)])
+    return plot
+
+
 MAKERS = {
     maker.__name__: maker
-    for maker in (histogram_plot, heat_map_plot, channels_plot, sensitivity_plot, pareto_plot, front_plot)
+    for maker in (histogram_plot, heat_map_plot, channels_plot, sensitivity_plot, pareto_plot, front_plot, loss_plot)
 }
 
 
