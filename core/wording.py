@@ -48,6 +48,10 @@ def sentence(warning: PlanWarning) -> str:
                 f"The inputs of {len(names)} layers are quantised in the run, which a dense tensor cannot say: whoever "
                 f"loads it computes with inputs as they are. First: {_named(names)}"
             )
+        case "left out":
+            return about_layers(f"not written: {warning.cause}", names)
+        case "tokenizer":
+            return f"{why[0].upper()}{why[1:]}"
         case "everything":
             return f"Everything is written dense, in the original dtype. {why}."
     return why
@@ -74,7 +78,7 @@ def reason(warning: PlanWarning) -> str:
             return f"{warning.asked} layers are written with {warning.got}"
         case "run inputs":
             return "a dense tensor cannot say that its inputs are quantised"
-        case "fitted" | "sentence":
+        case "fitted" | "tokenizer" | "sentence":
             return warning.got
     return warning.cause
 

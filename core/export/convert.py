@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchvise.core.errors import CheckpointError, OutputError
-from benchvise.core.export.choose_target import accepted
+from benchvise.core.export.choose_target import accepted, key_for
 from benchvise.core.export.export import ExportSource, write_source
 from benchvise.core.export.loadable_plan import loadable_plan
 from benchvise.core.export.targets.dense import Dense
-from benchvise.core.export.targets.registry import AUTO
+from benchvise.core.export.targets.registry import AUTO, candidates, target_of
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import Convert
 from benchvise.core.protocol.results import Exported
@@ -27,9 +27,14 @@ def convert(request: Convert, progress: Progress) -> Exported:
     """
     weights = open_weights(request.path)
     checkpoint = weights.checkpoint
-    key = Dense.key if request.target == AUTO else request.target
+    key = key_for(request.target, request.out)
+    key = Dense.key if key == AUTO else key
     packed = any(not weights.treatment(layer).keeps for layer in checkpoint.layers)
-    if key != Dense.key and not packed:
+    asked = candidates(key) or [target_of(key)]
+    taken = [target for target in asked if packed or target.takes_dense]
+    if taken:
+        key = key if packed else taken[0].key
+    else:
         raise OutputError(
             "The layers of this checkpoint are on no grid that this format holds",
             where=checkpoint.path,
@@ -37,7 +42,7 @@ def convert(request: Convert, progress: Progress) -> Exported:
         )
     plan = accepted(loadable_plan(key, weights))
     beside = any(Path(path).name.startswith("tokenizer") for path in checkpoint.companions)
-    within = checkpoint.kind == "gguf" and not beside
+    within = checkpoint.kind == "gguf" and not beside and target_of(plan.target).companions
 
     def write_tokenizer(folder: Path) -> None:
         _write_tokenizer(folder, weights, progress)

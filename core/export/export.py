@@ -5,8 +5,8 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchvise.core.errors import CheckpointError
@@ -60,19 +60,22 @@ class ExportSource:
 
 @dataclass(frozen=True)
 class _Beside:
-    """What lies in the folder beside the weights: companions of the checkpoint as they are, and provenance."""
+    """What lies in the folder beside the weights: companions of the checkpoint as they are, provenance, and samples."""
 
     companions: tuple[Path, ...]
     provenance: Provenance
+    samples: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
-        texts = sum(len(text.encode()) for text in self.provenance.files.values())
+        texts = sum(len(text.encode()) for text in (*self.provenance.files.values(), *self.samples.values()))
         return texts + sum(path.stat().st_size for path in self.companions)
 
     def write(self, folder: Path) -> None:
         for path in self.companions:
             shutil.copyfile(path, folder / path.name)
+        for name, text in self.samples.items():
+            write_file(folder / name, text)
         if self.provenance.files:
             (folder / FOLDER).mkdir()
         for name, text in self.provenance.files.items():
@@ -104,18 +107,19 @@ def write_source(
     also: writes further files into the folder. Raises OutputError and Cancelled as `export`.
     """
     weights, target = source.weights, target_of(plan.target)
-    out = check_output(out_path, source.inputs(), suffix=target.suffix)
+    suffix = target.file_suffix(out_path)
+    out = check_output(out_path, source.inputs(), suffix=suffix)
     for warning in sentences(plan.plan_warnings):
         progress.note(warning)
-    beside = _beside(target, source, plan)
-    with output_place(out, single_file=bool(target.suffix)) as place:
+    beside = _beside(target, source, plan, suffix)
+    with output_place(out, single_file=bool(suffix)) as place:
         require_space(out.parent, target.disk_bytes(plan) + beside.nbytes)
         target.write(place, plan, weights, progress)
         beside.write(place)
         target.verify(place, plan, weights, progress)
         if also is not None:
             also(place)
-        return _exported(out, place, plan)
+        return replace(_exported(out, place, plan), verified=target.run(place, plan, weights, progress))
 
 
 def written_before(request: Export, progress: Progress) -> Exported | None:
@@ -144,9 +148,9 @@ def _holds(out: Path, plan: ExportPlan, source: ExportSource, progress: Progress
     """Whether the output holds the weights, and a folder the companions and the run's provenance, as written."""
     target = target_of(plan.target)
     try:
-        if not target.suffix:
+        if not target.file_suffix(out):
             described = json.loads((out / FOLDER / RUN).read_text(encoding="utf-8"))
-            companions = _beside(target, source, plan).companions
+            companions = _beside(target, source, plan, "").companions
             same = all(filecmp.cmp(path, out / path.name, shallow=False) for path in companions)
             run = source.run.id if source.run is not None else ""
             if not same or run_of_export(out) != run or described["target"] != plan.target:
@@ -164,7 +168,7 @@ def preview(plan: Plan, target: str, out: str = "", earlier: RunRecord | None = 
     Raises OutputError when the target cannot hold it, or `out` cannot be written to.
     """
     found = accepted(loadable_preview(plan, key_for(target, out)))
-    suffix = target_of(found.target).suffix
+    suffix = target_of(found.target).file_suffix(out)
     if out and not (earlier is not None and may_be_written_by(earlier, Path(out).expanduser(), suffix)):
         check_output(out, (Path(plan.checkpoint.path),), suffix=suffix)
     return found
@@ -190,13 +194,15 @@ def _open(request: Export) -> ExportSource:
     return ExportSource(weights, None)
 
 
-def _beside(target: Target, source: ExportSource, plan: ExportPlan) -> _Beside:
-    if target.suffix:
+def _beside(target: Target, source: ExportSource, plan: ExportPlan, suffix: str) -> _Beside:
+    """What lies beside the weights; nothing beside a single file, which has a suffix."""
+    if suffix:
         return _Beside((), Provenance({}))
     companions = source.weights.checkpoint.companions if target.companions else ()
     found = (Path(path) for path in companions)
     # A config says how the weights are stored: only the target can write it.
-    return _Beside(tuple(path for path in found if path.name != _CONFIG), source.provenance(plan))
+    files = tuple(path for path in found if path.name != _CONFIG)
+    return _Beside(files, source.provenance(plan), target.samples(plan))
 
 
 def _exported(out: Path, place: Path, plan: ExportPlan) -> Exported:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar
 
-from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.export.export_plan import ExportPlan, TreatmentOf
 from benchvise.core.export.network_modules import NetworkModules
+from benchvise.core.methods.scheme import Scheme
 from benchvise.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ class Target(ABC):
     summary:     what is written; loaded_by: who loads it, in words.
     runtimes:    keys of `core.preflight.runtimes` that load the result without a conversion.
     suffix:      of the file when the target writes a single one (".gguf"); "" when it writes a folder.
+    folders:     whether a target with a suffix also writes a folder, where the output's name does not end in it.
     companions:  whether a folder holds the checkpoint's tokenizer and other small files beside the weights.
+    takes_dense: whether a checkpoint that nothing compressed is worth to be written so.
     as_original: whether a result without packed layers loads wherever the original checkpoint loads.
     dedicated:   whether the result is meant for its runtimes alone; "auto" for one of them takes it first.
     verified_with: what reads the result back in the tests, in words; "" when only its own bytes are compared.
@@ -37,7 +41,9 @@ class Target(ABC):
     loaded_by: ClassVar[str]
     runtimes: ClassVar[tuple[str, ...]]
     suffix: ClassVar[str] = ""
+    folders: ClassVar[bool] = False
     companions: ClassVar[bool] = True
+    takes_dense: ClassVar[bool] = False
     as_original: ClassVar[bool] = False
     dedicated: ClassVar[bool] = False
     verified_with: ClassVar[str] = ""
@@ -48,6 +54,15 @@ class Target(ABC):
     def action(self) -> str:
         """What a button says that chooses the target."""
         return f"Export as {self.title}"
+
+    def file_suffix(self, out: str | Path) -> str:
+        """The suffix of the single file that is written to `out`, "" where a folder is."""
+        whole = not self.folders or not str(out) or PurePath(out).suffix.lower() == self.suffix
+        return self.suffix if whole else ""
+
+    def samples(self, plan: ExportPlan) -> Mapping[str, str]:  # noqa: ARG002 - subclasses look at the plan
+        """Small programs that run the result, by file name: they are written into a folder beside the weights."""
+        return {}
 
     @property
     def problem(self) -> str:
@@ -69,6 +84,13 @@ class Target(ABC):
         """Why the runtime's loader does not take the plan, "" when it does; None where it cannot be tried here.
 
         Nothing is written and no weight is read.
+        """
+        return None
+
+    def nearest(self, scheme: Scheme, layer: Layer) -> Scheme | None:  # noqa: ARG002 - subclasses look at both
+        """The scheme of about the same size that the target holds packed.
+
+        None where it holds `scheme` itself, or nothing is near.
         """
         return None
 
@@ -94,3 +116,11 @@ class Target(ABC):
 
         Raises RuntimeError where anything differs; otherwise as `write`.
         """
+
+    def run(self, place: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> str:  # noqa: ARG002
+        """Load what `write` made in a runtime that is installed here, and compare what it computes.
+
+        The answer is what was found, as a phrase; "" where no such runtime is installed. Raises CheckpointError where
+        the runtime does not load it, RuntimeError where it computes something else, and Cancelled.
+        """
+        return ""

@@ -8,7 +8,7 @@ from benchvise.core.checkpoint.records import Layer
 from benchvise.core.export.choose_target import is_dense_folder
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.methods.scheme import Elements, Scheme
-from benchvise.core.preflight.export_targets import other_targets
+from benchvise.core.preflight.export_targets import loaded_targets, other_targets
 from benchvise.core.preflight.runtimes import Held, Runtime
 from benchvise.core.preflight.wording import layers
 from benchvise.core.protocol.results import Finding
@@ -17,6 +17,17 @@ from benchvise.core.recipe.plan import Plan
 
 def converter_findings(plan: Plan, export_plan: ExportPlan, runtime: Runtime) -> Iterator[Finding]:
     """Whether there is a way to `runtime`, and the nearest of its types for each treatment."""
+    written = loaded_targets(runtime)
+    if written:
+        named = " or ".join(target.title for target in written)
+        yield Finding(
+            "format",
+            "blocks",
+            f"{runtime.title} does not load what is written as {export_plan.target}",
+            f"It loads {named}. Source: {runtime.source}.",
+            fixes=other_targets(export_plan),
+        )
+        return
     if is_dense_folder(export_plan):
         yield Finding(
             "convert",

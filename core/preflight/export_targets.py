@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.export.target import Target
 from benchvise.core.export.targets.registry import target_of, targets
 from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.runtimes import Runtime
@@ -14,6 +15,11 @@ from benchvise.core.protocol.results import Finding, Fix
 def loads(runtime: Runtime, export: ExportPlan) -> bool:
     """Whether the runtime loads what the export writes without a conversion."""
     return runtime.key in target_of(export.target).runtimes
+
+
+def loaded_targets(runtime: Runtime) -> tuple[Target, ...]:
+    """The targets whose results the runtime loads without a conversion."""
+    return tuple(target for target in targets() if runtime.key in target.runtimes)
 
 
 def other_targets(export: ExportPlan) -> tuple[Fix, ...]:

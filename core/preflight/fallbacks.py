@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.export.targets.registry import target_of
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.export_targets import other_targets, same_target
 from benchvise.core.preflight.wording import are, capital, layers, these
@@ -88,16 +89,21 @@ def _of_export(plan: Plan, export_plan: ExportPlan, plan_warning: PlanWarning) -
             fixes = (integers, same_target(export_plan))
             return Finding("everything dense", "warns", "Everything is written dense", detail, treated, fixes)
         case "dense":
-            fixes = (
-                Fix(f"Keep {these(names)}", changes.keeping(plan, names)),
-                Fix("Use 4-bit integers in groups of 128", _integers(plan, names)),
-            )
+            near = tuple(_nearest(plan, export_plan, names))
+            keep = Fix(f"Keep {these(names)}", changes.keeping(plan, names))
+            integers = Fix("Use 4-bit integers in groups of 128", _integers(plan, names))
             detail = f"{detail} They have the values computed here, in their original dtype."
-            return Finding("written dense", "warns", f"{are(names)} written dense", detail, names, fixes)
+            title = f"{are(names)} written dense"
+            return Finding("written dense", "warns", title, detail, names, (*near, keep, integers))
         case "adapted":
             fix = Fix("Use symmetric scales", changes.changed(plan, names, changes.symmetric))
             title = f"{are(names)} stored in a different form, with the same values"
             return Finding("adapted", "tells", title, detail, names, (fix,))
+        case "left out":
+            return Finding("left out", "tells", f"{are(names)} not written", detail, names)
+        case "tokenizer":
+            title = "The result reads text in another way than the original, or not at all"
+            return Finding("tokenizer", "warns", title, detail, fixes=other_targets(export_plan))
     leave = Fix("Leave the inputs as they are", changes.changed(plan, names, changes.full_inputs))
     title = f"The inputs of {layers(names)} are quantised in the run only"
     return Finding("inputs lost", "warns", title, detail, names, (leave, *other_targets(export_plan)))
@@ -111,6 +117,19 @@ def _divide(plan: Plan, names: tuple[str, ...]) -> Iterator[Fix]:
     if size is not None:
         yield Fix(f"Use groups of {size} (divides {these(names)})", changes.changed(plan, names, changes.grouped(size)))
     yield Fix(f"Use one scale per channel for {these(names)}", changes.changed(plan, names, changes.per_channel))
+
+
+def _nearest(plan: Plan, export_plan: ExportPlan, names: tuple[str, ...]) -> Iterator[Fix]:
+    """The layers with the schemes of the target that are nearest to theirs in size."""
+    target, wanted = target_of(export_plan.target), set(names)
+    found = {
+        row.layer.name: changes.served(row.treatment, nearest)
+        for row in plan.treated_rows
+        if row.layer.name in wanted and (nearest := target.nearest(row.treatment.scheme, row.layer)) is not None
+    }
+    if found:
+        tags = ", ".join(sorted({treatment.scheme.tag for treatment in found.values()}))
+        yield Fix(f"Use {tags}, which {target.title} holds", changes.with_treatments(plan, found))
 
 
 def _unnamed(plan: Plan, unmatched: PlanWarning) -> Iterator[Fix]:

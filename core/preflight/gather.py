@@ -82,7 +82,8 @@ def _own_output(plan: Plan, request: CheckRecipe, modules: NetworkModules | None
     if earlier is None or not request.out:
         return False
     export_plan = plan_export(plan, key_for(request.target, request.out, request.runtime), modules)
-    return may_be_written_by(earlier, Path(request.out).expanduser(), target_of(export_plan.target).suffix)
+    suffix = target_of(export_plan.target).file_suffix(request.out)
+    return may_be_written_by(earlier, Path(request.out).expanduser(), suffix)
 
 
 def _forecasts(plan: Plan, workspace: str) -> dict[str, Estimate]:

@@ -38,7 +38,7 @@ def disk_findings(plan: Plan, export_plan: ExportPlan, request: CheckRecipe, fac
     needs = [("the workspace", workspace_path(request.workspace), workspace_bytes(plan))]
     if request.out and not facts.own_output:
         try:
-            suffix = target_of(export_plan.target).suffix
+            suffix = target_of(export_plan.target).file_suffix(request.out)
             place = check_output(request.out, (Path(plan.checkpoint.path),), suffix=suffix)
         except OutputError as error:
             yield Finding("output", "blocks", error.what, f"{error.where}. {error.remedy}".removeprefix(". "))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchvise.core.errors import UserError
 from benchvise.core.export.layouts.packed_layout import FP8, MXFP4, MXFP8, NVFP4, PACKED, UNPACKED
+from benchvise.core.methods.gguf import TYPES
 from benchvise.core.settings import did_you_mean
 
 INT8_INPUTS = frozenset({"int8 dynamic", "int8 static"})
@@ -260,27 +261,34 @@ _TRANSFORMERS_RUNTIME = Runtime(
     source=_TRANSFORMERS,
 )
 
+_BLOCK_TYPES = PackedForm(
+    "GGUF block types",
+    frozenset(f"gguf {name}" for name in TYPES),
+    frozenset(range(17)),
+    frozenset({"block"}),
+    "llama.cpp, ggml-common.h and tools/quantize/README.md",
+    faster="while decoding",
+    why="Reading the weights is what takes the time; with 2 threads of an AVX-512 processor Q4_K took 0.35 ms for a "
+    "4096 × 4096 layer at batch 1, where bfloat16 took 2.2, and 18.4 against 20.1 at batch 256. Code-book types (IQ) "
+    "decode more slowly than K types of their size on a CPU",
+)
 _LLAMA_CPP = Runtime(
     key="llama.cpp",
     title="llama.cpp",
-    converter="Export dense, then convert with convert_hf_to_gguf.py and quantise with llama-quantize",
-    held=(
-        Held("Q2_K", 2, False, 16, 2.625, 256),
-        Held("Q3_K", 3, True, 16, 3.4375, 256),
-        Held("Q4_0", 4, True, 32, 4.5, 32),
-        Held("Q4_K", 4, False, 32, 4.5, 256),
-        Held("Q4_1", 4, False, 32, 5.0, 32),
-        Held("Q5_0", 5, True, 32, 5.5, 32),
-        Held("Q5_K", 5, False, 32, 5.5, 256),
-        Held("Q6_K", 6, True, 16, 6.5625, 256),
-        Held("Q8_0", 8, True, 32, 8.5, 32),
-        Held("MXFP4", 4, True, 32, 4.25, 32, "float"),
-        Held("NVFP4", 4, True, 16, 4.5, 64, "float"),
-    ),
-    faster="All of them are faster while decoding; with 2 threads of an AVX-512 processor Q4_K took 0.35 ms for a "
-    "4096 × 4096 layer at batch 1, where bfloat16 took 2.2, and 18.4 against 20.1 at batch 256",
-    source="ggml-common.h and gguf-py; pull request 1921: super-blocks of 256 must divide the inputs, else a type of "
-    "32 is taken",
+    forms=(_BLOCK_TYPES,),
+    source="llama.cpp, docs; ggml-common.h",
+)
+_OLLAMA = Runtime(
+    key="ollama",
+    title="Ollama",
+    forms=(replace(_BLOCK_TYPES, source="Ollama, docs/import.md: a Modelfile that says FROM ./model.gguf"),),
+    source="Ollama, docs/import.md",
+)
+_LM_STUDIO = Runtime(
+    key="lmstudio",
+    title="LM Studio",
+    forms=(replace(_BLOCK_TYPES, source="LM Studio, docs: lms import, which runs files by llama.cpp"),),
+    source="LM Studio, docs/advanced/import-model",
 )
 _ONNX_RUNTIME = Runtime(
     key="onnxruntime",
@@ -312,7 +320,16 @@ _OPENVINO = Runtime(
 )
 
 RUNTIMES: dict[str, Runtime] = {
-    runtime.key: runtime for runtime in (_VLLM, _LLAMA_CPP, _TRANSFORMERS_RUNTIME, _ONNX_RUNTIME, _OPENVINO)
+    runtime.key: runtime
+    for runtime in (
+        _VLLM,
+        _LLAMA_CPP,
+        _OLLAMA,
+        _LM_STUDIO,
+        _TRANSFORMERS_RUNTIME,
+        _ONNX_RUNTIME,
+        _OPENVINO,
+    )
 }
 
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 WarningKind = Literal[
     "fitted", "inputs", "skipped", "larger", "unmatched", "idle", "lost",
-    "dense", "adapted", "run inputs", "everything", "sentence",
+    "dense", "adapted", "run inputs", "left out", "tokenizer", "everything", "sentence",
 ]  # fmt: skip
 
 
@@ -31,6 +31,8 @@ class PlanWarning:
         "adapted"     layers are stored in a different form with the same values; asked: the tag of the scheme; got: the
                       form, in the target's own words.
         "run inputs"  inputs are quantised in the run, and what is written cannot say so.
+        "left out"    tensors of the checkpoint are not written; cause: why, in the target's own words.
+        "tokenizer"   the result reads text in another way, or not at all; got: how, in the target's own words.
         "everything"  every layer is written dense; cause: why another target refused, in its own words.
         "sentence"    got: a warning that an earlier version kept as text.
     layers: all that the warning is about, empty for those about none.

@@ -35,6 +35,8 @@ def exported_lines(exported: Exported) -> Iterator[str]:
     yield f"written to {exported.out} ({exported.target}), {byte_text(exported.bytes_on_disk)}"
     for file in exported.files:
         yield f"  {file}"
+    if exported.verified:
+        yield f"verified: {exported.verified}"
     for warning in sentences(exported.warnings):
         yield f"warning: {warning}"
 

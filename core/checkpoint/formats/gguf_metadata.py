@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from benchvise.core.checkpoint.encodings.gguf_types import TYPES
@@ -88,6 +89,29 @@ def read_listing(file: IO[bytes], size: int, where: str) -> Listing:
     return listing
 
 
+@dataclass(frozen=True, slots=True)
+class TypedValue:
+    """A value as the file types it. element: the type of an array's values, -1 where it is no array."""
+
+    value: Value
+    kind: int
+    element: int = -1
+
+
+def read_typed_values(path: Path) -> dict[str, TypedValue]:
+    """All that the file at `path` says of its model, with long arrays, by key.
+
+    Raises CheckpointError as `read_listing`.
+    """
+    try:
+        with path.open("rb") as file:
+            cursor = _Cursor(file, path.stat().st_size, str(path))
+            cursor.take(16)  # read_listing has looked at the version
+            return {cursor.text(): cursor.typed(cursor.number("<I")) for _ in range(cursor.count(13))}
+    except OSError as error:
+        raise CheckpointError(f"The file cannot be read: {error.strerror}", where=str(path)) from error
+
+
 def _listed(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
     name, rank = cursor.text(), cursor.number("<I")
     if rank > _MAX_DIMENSIONS:
@@ -165,6 +189,20 @@ class _Cursor:
             self.take(count * struct.calcsize(self._form(kind)))
             return None, count
         return tuple(self._plain(kind) for _ in range(count)), count
+
+    def typed(self, kind: int) -> TypedValue:
+        """A value with its type, whatever its length."""
+        if kind != _ARRAY:
+            return TypedValue(self.text() if kind == _TEXT else self._plain(kind), kind)
+        element = self.number("<I")
+        if element == _ARRAY:
+            raise self.damaged("an array of arrays")
+        if element == _TEXT:
+            return TypedValue(tuple(self.text() for _ in range(self.count(8))), kind, element)
+        form = self._form(element)
+        count = self.count(struct.calcsize(form))
+        raw = self.take(count * struct.calcsize(form))
+        return TypedValue(tuple(value for (value,) in struct.iter_unpack(form, raw)), kind, element)
 
     def _skip_texts(self, count: int) -> None:
         for _ in range(count):

@@ -21,6 +21,7 @@ class Dense(SafetensorsTarget):
     loaded_by: ClassVar[str] = "everything that loads the original"
     verified_with: ClassVar[str] = "`transformers` (logits)"
     runtimes: ClassVar[tuple[str, ...]] = ("transformers", "vllm")
+    takes_dense: ClassVar[bool] = True
     as_original: ClassVar[bool] = True
     preference: ClassVar[int] = 1
 

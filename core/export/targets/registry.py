@@ -9,6 +9,7 @@ from benchvise.core.export.target import Target
 from benchvise.core.export.targets.compressed_tensors import CompressedTensors
 from benchvise.core.export.targets.compressed_tensors_vllm import CompressedTensorsVllm
 from benchvise.core.export.targets.dense import Dense
+from benchvise.core.export.targets.gguf import GgufTarget
 from benchvise.core.plugins import Registry
 from benchvise.core.settings import did_you_mean
 
@@ -20,7 +21,7 @@ _FOR = f"{AUTO}:"
 AUTO_TITLE = "Automatic"
 
 TARGETS: Registry[Target] = Registry(
-    "benchvise.targets", Target, (CompressedTensors, CompressedTensorsVllm, Dense), implemented=False
+    "benchvise.targets", Target, (CompressedTensors, CompressedTensorsVllm, Dense, GgufTarget), implemented=False
 )
 
 

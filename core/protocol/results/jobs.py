@@ -94,11 +94,14 @@ class JobForecast:
 
 @dataclass(frozen=True)
 class Exported:
+    """verified: what a runtime that is installed here made of the result, as a phrase; "" where none was asked."""
+
     out: str
     target: str
     bytes_on_disk: int
     files: tuple[str, ...]
     warnings: tuple[PlanWarning, ...] = ()
+    verified: str = ""
 
 
 @dataclass(frozen=True)

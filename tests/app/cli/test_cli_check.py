@@ -23,12 +23,12 @@ def test_a_recipe_that_may_run_and_loads(shell):
 
 
 def test_what_a_runtime_does_not_load_has_a_code_of_its_own(shell):
-    said = shell.run("check", "int4-g128", "--for", "llama.cpp")
+    said = shell.run("check", "int4-g128", "--for", "llama.cpp", "--to", "compressed-tensors")
     assert said.code == BLOCKED
     assert said.out.startswith("checked on")
-    assert "blocks  Benchvise cannot write llama.cpp's files" in said.out
-    assert "· Export dense" in said.out
-    assert shell.run("check", "int4-g128", "--for", "llama.cpp", "--to", "dense").code == 0
+    assert "blocks  llama.cpp does not load what is written as compressed-tensors" in said.out
+    assert "· Export as GGUF" in said.out
+    assert shell.run("check", "gguf-q4_k", "--for", "llama.cpp").code == 0
 
 
 def test_a_checkpoint_its_text_and_its_disk(shell, tmp_path):

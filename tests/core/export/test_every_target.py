@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gguf import GGUFReader
 from safetensors.torch import load_file
 
 from benchvise.core.checkpoint.open import open_checkpoint
@@ -74,6 +75,8 @@ def read(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     found: dict[str, Any] = {}
     if path.suffix == ".npz":
         found = dict(np.load(path))
+    elif path.suffix == ".gguf":
+        found = {tensor.name: tensor.data for tensor in GGUFReader(path).tensors}
     else:
         for file in path.glob("*.safetensors"):
             found |= load_file(file)

@@ -9,8 +9,8 @@ import pytest
 from benchvise.core.errors import UserError
 from benchvise.core.export.targets.registry import targets
 from benchvise.core.methods.activations import Activations
-from benchvise.core.methods.codebook import Codebook
 from benchvise.core.methods.floating import Floating
+from benchvise.core.methods.gguf import Gguf
 from benchvise.core.methods.half_quadratic import HalfQuadratic
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.microscaling import NvFloat4
@@ -174,7 +174,7 @@ def test_dense_is_loaded_and_no_faster():
     assert found(answer, "speed").title == "Not faster in vLLM"
 
 
-@pytest.mark.parametrize("runtime", ["llama.cpp", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_files_that_benchvise_does_not_write(runtime):
     answer = checked(recipe(("linears", INT4)), runtime)
     finding = found(answer, "format")
@@ -186,24 +186,34 @@ def test_files_that_benchvise_does_not_write(runtime):
     assert found(dense, "convert").level == "warns"
 
 
+@pytest.mark.parametrize("runtime", ["llama.cpp", "ollama", "lmstudio"])
+def test_gguf_is_written_for_what_is_built_on_llama_cpp(runtime):
+    block_types = recipe(("linears", Treatment(Gguf("q8_0"))))
+    other = checked(block_types, runtime, "dense")
+    assert not other.loads
+    assert fix(found(other, "format"), "Export as GGUF").target == "gguf"
+    answer = checked(block_types, runtime)  # which finds the target by itself
+    assert answer.loads
+    assert "while decoding" in found(answer, "speed").title
+
+
 @pytest.mark.parametrize(
     ("treatment", "hidden", "nearest"),
     [
-        (INT4, 256, "Q4_0"),
-        (Treatment(Integer(symmetric=False)), 256, "Q4_K"),
-        (Treatment(Integer(symmetric=False, group_size=32)), 96, "Q4_1"),
-        (INT8, 256, "Q8_0"),
-        (Treatment(Integer(bits=3)), 256, "Q3_K"),
-        (Treatment(Integer(bits=3, group_size=32)), 96, "Q4_0"),
-        (Treatment(NvFloat4()), 256, "NVFP4"),
-        (Treatment(Codebook(group_size=32)), 256, "no type"),
+        (INT4, 256, "q4_k"),
+        (Treatment(Integer(symmetric=False, group_size=32)), 96, "q5_0"),
+        (INT8, 256, "q8_0"),
+        (Treatment(Integer(bits=3)), 256, "q3_k"),
+        (Treatment(Integer(bits=2)), 256, "q2_k"),
     ],
     ids=lambda value: value.tag if isinstance(value, Treatment) else "",
 )
-def test_the_nearest_gguf_type(treatment, hidden, nearest):
-    answer = checked(recipe(("linears", treatment)), "llama.cpp", on=network(hidden, 2 * hidden))
-    told = [finding for finding in answer.findings if finding.kind == "nearest"]
-    assert any(nearest in finding.title for finding in told)
+def test_the_nearest_gguf_type_is_offered(treatment, hidden, nearest):
+    answer = checked(recipe(("linears", treatment)), "llama.cpp", "gguf", on=network(hidden, 2 * hidden))
+    offered = fix(found(answer, "written dense"), f"Use {nearest}, which GGUF holds")
+    again = checked(offered.recipe, "llama.cpp", "gguf", on=network(hidden, 2 * hidden))
+    assert again.loads
+    assert not any(finding.kind == "written dense" for finding in again.findings)
 
 
 def test_every_fact_has_a_source():
