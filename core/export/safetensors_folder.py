@@ -50,16 +50,29 @@ def verify_folder(
 
     Raises RuntimeError where anything differs, which is a fault of the program or of the disk.
     """
-    shards = Shards(plan.tensors())
     sample = _sample(plan, weights)
-    progress.start(plan.nbytes + sum(layer.nbytes for layer in sample), "bytes")
-    _compare_headers(folder, shards)
-    _compare_texts(folder, {**texts, **({INDEX_NAME: shards.index_text} if shards.index_text else {})})
-    _compare_tensors(folder, shards, plan, weights, progress)
+    verify_bytes(folder, plan, weights, texts, progress, more=sum(layer.nbytes for layer in sample))
     checkpoint = open_checkpoint(folder)
     written = OriginalWeights(checkpoint) if checkpoint.quantization is None else PackedFolderWeights(checkpoint)
     for layer in sample:
         _compare_values(layer, weights, written, progress)
+
+
+def verify_bytes(
+    folder: Path,
+    plan: ExportPlan,
+    weights: Weights,
+    texts: Mapping[str, str],
+    progress: Progress,
+    *,
+    more: int = 0,
+) -> None:
+    """Read back every byte of the folder. more: bytes that the caller reads afterwards. Raises as `verify_folder`."""
+    shards = Shards(plan.tensors())
+    progress.start(plan.nbytes + more, "bytes")
+    _compare_headers(folder, shards)
+    _compare_texts(folder, {**texts, **({INDEX_NAME: shards.index_text} if shards.index_text else {})})
+    _compare_tensors(folder, shards, plan, weights, progress)
 
 
 def _compare_headers(folder: Path, shards: Shards) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 from benchvise.core.errors import OutputError
 from benchvise.core.export.target import Target
+from benchvise.core.export.targets.awq import Awq
 from benchvise.core.export.targets.compressed_tensors import CompressedTensors
 from benchvise.core.export.targets.compressed_tensors_vllm import CompressedTensorsVllm
 from benchvise.core.export.targets.dense import Dense
 from benchvise.core.export.targets.gguf import GgufTarget
+from benchvise.core.export.targets.gptq import Gptq
 from benchvise.core.plugins import Registry
 from benchvise.core.settings import did_you_mean
 
@@ -21,7 +23,10 @@ _FOR = f"{AUTO}:"
 AUTO_TITLE = "Automatic"
 
 TARGETS: Registry[Target] = Registry(
-    "benchvise.targets", Target, (CompressedTensors, CompressedTensorsVllm, Dense, GgufTarget), implemented=False
+    "benchvise.targets",
+    Target,
+    (CompressedTensors, CompressedTensorsVllm, Dense, GgufTarget, Gptq, Awq),
+    implemented=False,
 )
 
 

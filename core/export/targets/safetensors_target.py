@@ -47,19 +47,20 @@ class SafetensorsTarget(Target):
         return None
 
     def disk_bytes(self, plan: ExportPlan) -> int:
-        return Shards(plan.tensors()).disk_bytes + len(self.config_text(plan).encode())
+        return Shards(plan.tensors()).disk_bytes + sum(len(text.encode()) for text in self.texts(plan).values())
 
     def write(self, place: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> None:
         from benchvise.core.export.safetensors_folder import write_folder
 
-        write_folder(place, plan, weights, self._texts(plan), progress)
+        write_folder(place, plan, weights, self.texts(plan), progress)
 
     def verify(self, place: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> None:
         from benchvise.core.export.safetensors_folder import verify_folder
 
-        verify_folder(place, plan, weights, self._texts(plan), progress)
+        verify_folder(place, plan, weights, self.texts(plan), progress)
 
-    def _texts(self, plan: ExportPlan) -> dict[str, str]:
+    def texts(self, plan: ExportPlan) -> dict[str, str]:
+        """The small files beside the weights, by name."""
         config = self.config_text(plan)
         return {CONFIG: config} if config else {}
 

@@ -37,6 +37,7 @@ from tests.core.export.npz_target import NeedsPackage, Npz, registered
 RECIPE = integer_recipe(
     ("linears", Integer(8, granularity="channel")),
     ("*.mlp.down_proj", Integer(3, symmetric=False, granularity="channel")),
+    ("*.self_attn.o_proj", Integer(4, symmetric=False, group_size=32)),
 )
 ALL = [*TARGETS, Npz.key]
 PLACES = 24
@@ -261,7 +262,9 @@ def test_the_check_knows_a_third_target(tmp_path: Path, finished: tuple[Path, Pa
     size = checked(checkpoint, Npz.key)["size"]
     assert "as npz" in size.detail
     dense = checked(checkpoint, Npz.key)["written dense"]
-    assert dense.layers == tuple(f"model.layers.{block}.mlp.down_proj" for block in (0, 1))
+    assert dense.layers == tuple(
+        f"model.layers.{block}.{part}" for block in (0, 1) for part in ("self_attn.o_proj", "mlp.down_proj")
+    )
     assert "loads" in checked(checkpoint, Npz.key, "onnxruntime"), "the target says so"
     assert "format" in checked(checkpoint, Npz.key, "vllm")
     assert any(fix.target == "dense" for fix in checked(checkpoint, Npz.key, "vllm")["format"].fixes)
