@@ -14,6 +14,16 @@ _SI_UNITS = ("", "k", "M", "G", "T", "P", "E")
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
+QUALITY_WORDS = (
+    (0.002, "indistinguishable"),
+    (0.02, "slight"),
+    (0.1, "noticeable"),
+    (0.5, "strong"),
+    (float("inf"), "broken"),
+)
+"""(nats per token below which a loss is called so, the word), from unharmed to useless."""
+
+
 def byte_text(count: float) -> str:
     """Decimal units, three significant digits: "0 B", "16.1 GB", "−1.50 kB"."""
     value, unit = _scaled(count, len(_BYTE_UNITS))
@@ -89,6 +99,13 @@ def kl_text(kl: float) -> str:
     if isnan(kl) or isinf(kl) or kl == 0:
         return "∞" if isinf(kl) else number_text(kl)
     return _powers(f"{kl:.4f}" if abs(kl) >= 0.00095 else f"{kl:.1e}")
+
+
+def quality_word(kl: float) -> str:
+    """A KL divergence in words: "indistinguishable" below 0.002 nats per token, then "slight" (0.02), "noticeable"
+    (0.1), "strong" (0.5), and "broken"; NaN and infinity are "broken".
+    """
+    return next((word for limit, word in QUALITY_WORDS if kl < limit), "broken")
 
 
 def error_text(error: float) -> str:

@@ -79,10 +79,10 @@ NAME, TREATMENT, BITS, SIZE, SENSITIVITY, SQNR, OUTPUT_ERROR, DTYPE, SHAPE, ROLE
 COLUMNS = (
     LayerColumn("Name", "The module's place in the network", 156, lambda view: view.tree.labels[view.node]),
     LayerColumn(
-        "Treatment", "What the recipe does to the layer", 82, lambda view: "" if view.tag == "keep" else view.tag
+        "Treatment", "What the recipe does to the layer", 88, lambda view: "" if view.tag == "keep" else view.tag
     ),
     LayerColumn(
-        "Bits", "Bits per weight as planned, scales counted", 42, _bits, right=True, sort_by=LayerFacts.all_bits
+        "Bits", "Bits per weight as planned, scales counted", 46, _bits, right=True, sort_by=LayerFacts.all_bits
     ),
     LayerColumn(
         "Size",

@@ -19,7 +19,7 @@ from benchvise.app.theme.appearance import scaled
 MIN_NAME, COMFORTABLE_NAME = 120, 220
 COMPACT, WIDE = 440, 520
 WIDE_TREATMENT = 132
-NARROW_SIZE, NARROW_SENSITIVITY = 62, 44
+NARROW_SIZE, NARROW_SENSITIVITY = 62, 38
 _CELL_MARGIN = 14
 DECISION = (columns.TREATMENT, columns.BITS, columns.SENSITIVITY, columns.SIZE)
 """In the order in which they go when the room is short, the last first."""

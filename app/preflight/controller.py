@@ -33,7 +33,7 @@ class Preflight(QObject):
         self._window = window
         self._start = start
         self._say = say
-        self._runtime, self._target = "", "auto"
+        self._target = "auto"
         self._asked = 0
         self._request: CheckRecipe | None = None
         self._starts = False
@@ -45,6 +45,10 @@ class Preflight(QObject):
         self._patience = QTimer(self, singleShot=True, interval=TIMEOUT_MS)
         self._patience.timeout.connect(self._open)
         session.document.recipe_changed.connect(self._recipe_changed)
+
+    @property
+    def _runtime(self) -> str:
+        return self._session.document.runtime
 
     @property
     def waits_for_decision(self) -> bool:
@@ -60,7 +64,7 @@ class Preflight(QObject):
     def show(self, runtime: str | None = None) -> None:
         """Open the panel and check, whatever is found."""
         if runtime is not None:
-            self._runtime = runtime
+            self._session.document.set_runtime(runtime)
         self._starts = False
         self._open()
         self._check()
@@ -139,7 +143,8 @@ class Preflight(QObject):
 
     def _chosen(self) -> None:
         if self.dialog is not None:
-            self._runtime, self._target = self.dialog.chosen_runtime, self.dialog.chosen_target
+            self._target = self.dialog.chosen_target
+            self._session.document.set_runtime(self.dialog.chosen_runtime)
             self._check()
 
     def _fix(self, fix: Fix) -> None:

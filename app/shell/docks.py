@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ LEFT, RIGHT, BOTTOM = (
 )
 _AREAS = {"layers": LEFT, "treatment": RIGHT, "recipe": RIGHT}
 """Docks that are not named here stand below."""
+_SIDES = {"left": LEFT, "right": RIGHT}
 BELOW_HEIGHT = 176
 
 
@@ -51,6 +53,9 @@ class Docks(QObject):
         self._docks: dict[str, QDockWidget] = {}
         self._first: QByteArray | None = None
         self._by_hand: dict[str, float] = {}
+        self._tab = ""
+        self._on_top: dict[str, QDockWidget] = {}
+        self._folds: dict[tuple[str, str], bool] = {}
         options = QMainWindow.DockOption
         window.setDockOptions(options.AllowTabbedDocks | options.AllowNestedDocks | options.GroupedDragging)
         window.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
@@ -77,7 +82,7 @@ class Docks(QObject):
 
     def arrange(self) -> None:
         """The first layout: layers left, treatment and recipe as tabs right, the rest as tabs below, closed."""
-        self._by_hand = {}
+        self._by_hand, self._folds = {}, {}
         if self._first is not None:
             self._restore(self._first)
         else:
@@ -144,6 +149,41 @@ class Docks(QObject):
         dock.show()
         dock.raise_()
         focus_inside(dock.widget())
+
+    # What a tab folds away ------------------------------------------------------------------------------------------
+
+    def make_room(self, tab: str, folded: Collection[str]) -> None:
+        """Fold away the sides that a tab does not need; what a person opened or closed on it stays so."""
+        self._tab = tab
+        for side in _SIDES:
+            self._show_side(side, not self._folds.get((tab, side), side in folded))
+        self.share_out()
+
+    def toggle_side(self, side: str) -> None:
+        """Fold or unfold a side for the current tab."""
+        folded = self.side_is_open(side)
+        self._folds[(self._tab, side)] = folded
+        self._show_side(side, not folded)
+        self.share_out()
+
+    def side_is_open(self, side: str) -> bool:
+        return any(not dock.isHidden() for dock in self._at_side(side))
+
+    def _show_side(self, side: str, shown: bool) -> None:
+        docks = self._at_side(side)
+        if shown == self.side_is_open(side):
+            return
+        on_top = next((dock for dock in docks if not dock.visibleRegion().isEmpty()), None)
+        if not shown and on_top is not None:
+            self._on_top[side] = on_top
+        for dock in docks:
+            dock.setVisible(shown)
+        if shown and docks:
+            self._on_top.get(side, docks[0]).raise_()
+            self.dress()
+
+    def _at_side(self, side: str) -> list[QDockWidget]:
+        return [dock for dock in self._in(_SIDES[side]) if not dock.isFloating()]
 
     # What stands below ----------------------------------------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSize, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QMainWindow, QMessageBox, QStackedWidget, QToolBar, QWidget
+from PySide6.QtWidgets import QLabel, QMainWindow, QMessageBox, QStackedWidget, QToolBar, QWidget
 
 from benchvise.app.jobs.error_card import CardStack
 from benchvise.app.jobs.log_panel import LogPanel
@@ -15,6 +16,7 @@ from benchvise.app.jobs.panel import JobsPanel
 from benchvise.app.jobs.problems_panel import ProblemsPanel
 from benchvise.app.layers.panel import LayersPanel
 from benchvise.app.shell.bottom_bar import BottomBar
+from benchvise.app.shell.choices import MeasureChoice, RuntimeChoice
 from benchvise.app.shell.command_palette import CommandPalette
 from benchvise.app.shell.commands.jobs import Work
 from benchvise.app.shell.commands.opening import Opening
@@ -51,7 +53,12 @@ class MainWindow(QMainWindow):
         self.palette_popup = CommandPalette(self.commands, self)
         self.opening = Opening(session, self)
         self.work = Work(
-            session, self, measure_sensitivity=self.measure_sensitivity, forecast=self._ask_forecast, say=self.say
+            session,
+            self,
+            measure_sensitivity=self.measure_sensitivity,
+            forecast=self._ask_forecast,
+            show_result=self._show_result,
+            say=self.say,
         )
         self.viewing = Viewing(session, self, self.palette_popup, self.commands)
         self.docks = Docks(self)
@@ -118,7 +125,11 @@ class MainWindow(QMainWindow):
             )
         }
         fill_menu_bar(self, self.commands, submenus)
-        self.toolbar = make_toolbar(self, self.commands, submenus)
+        widgets = {"runtime": RuntimeChoice(self.session), "measure": MeasureChoice(self.session)}
+        self.toolbar = make_toolbar(self, self.commands, submenus, widgets)
+        self._named = QLabel()
+        self._named.setContentsMargins(0, 0, 12, 0)
+        self.menuBar().setCornerWidget(self._named)
         self.addToolBarBreak()
         self.strip = QToolBar("Scoreboard", self)
         self.strip.setObjectName("scoreboard")
@@ -150,6 +161,8 @@ class MainWindow(QMainWindow):
         self.cards.wanted.connect(self._carry_out)
         problems.added.connect(self._refresh_soon)
         self.plots.built.connect(self._panel_built)
+        self.plots.currentChanged.connect(self._make_room)
+        self.plots.side_wanted.connect(self.docks.toggle_side)
         theme_notifier().changed.connect(self.scoreboard.follow_theme)
 
     def show_plot(self, number: int) -> None:
@@ -178,6 +191,7 @@ class MainWindow(QMainWindow):
     def reset_layout(self) -> None:
         self.session.preferences.forget_layout()
         self.docks.arrange()
+        self._make_room()
 
     def close_topmost(self) -> None:
         """Esc: the newest card, else the filter, else back to the tree."""
@@ -264,6 +278,7 @@ class MainWindow(QMainWindow):
             self.docks.set_shown(True)
             self.docks.arrange()
             self.docks.restore(self.session.preferences)
+            self._make_room()
             self.strip.show()
             self.layers.view.setFocus()
         elif not is_open:
@@ -276,6 +291,11 @@ class MainWindow(QMainWindow):
             self.session.preferences.add_recent(checkpoint.path)
             if self._painted:
                 self.plots.build_current()
+
+    def _make_room(self, _: int = 0) -> None:
+        """What a tab does not need at its sides folds away for it."""
+        if self._arranged:
+            self.docks.make_room(self.plots.current_title(), self.plots.folded())
 
     def _show_opening(self) -> None:
         self.start_page.show_opening(self.session.document.opening)
@@ -291,21 +311,28 @@ class MainWindow(QMainWindow):
         recipe = f" · {document.recipe_title}" if document.recipe_title else ""
         self.setWindowTitle(f"{name}{recipe}[*] — Benchvise" if name else "Benchvise[*]")
         self.setWindowModified(document.modified)
+        state = "" if not document.recipe_title else " · changed" if document.modified else " · saved"
+        self._named.setText(f"<b>{escape(name)}</b>{escape(recipe)}{state}" if name else "")
+        self._named.adjustSize()
+        self.menuBar().setCornerWidget(self._named)  # Qt gives the corner its new size only so
+        self._named.show()
         self.bottom.show_problems()
 
     def _carry_out(self, command: str) -> None:
         self.commands.action(command).trigger()
 
     def _panel_built(self, _: int, panel: QWidget) -> None:
-        from benchvise.app.compare.panel import ComparePanel
+        wanted = getattr(panel, "wanted", None)
+        if wanted is not None:
+            wanted.connect(self.work.carry_out)
 
-        if isinstance(panel, ComparePanel):
-            panel.wanted.connect(self.work.carry_out)
+    def _show_result(self) -> None:
+        self.plots.show_title("Result")
 
     def measure_sensitivity(self) -> None:
         from benchvise.app.sensitivity.panel import SensitivityPanel
 
-        self.plots.show_number(self.plots.titles().index("Sensitivity"))
+        self.plots.show_title("Sensitivity")
         panel = self.plots.panel("Sensitivity")
         assert isinstance(panel, SensitivityPanel)
         panel.ask_measurement()

@@ -38,7 +38,8 @@ MENUS: tuple[tuple[str, str], ...] = (
     ("Help", "palette shortcuts - log - about"),
 )
 """(title, entries): ids of commands, `-` a line, `>id` a submenu."""
-TOOLBAR = "open-folder>open - undo redo - sensitivity - >presets run pause export"
+TOOLBAR = "open-folder>open - undo redo - =runtime sensitivity >presets - run =measure pause - export"
+"""Entries as in menus; `name>id` a command with a submenu, `=name` a widget of its own."""
 TOOLBAR_WITH_TEXT = frozenset({"open-folder", "sensitivity", "run", "export"})
 
 
@@ -55,16 +56,22 @@ def fill_menu_bar(window: QMainWindow, commands: Commands, submenus: dict[str, S
                 menu.addAction(commands.action(entry))
 
 
-def make_toolbar(window: QMainWindow, commands: Commands, submenus: dict[str, Submenu]) -> QToolBar:
+def make_toolbar(
+    window: QMainWindow, commands: Commands, submenus: dict[str, Submenu], widgets: dict[str, QWidget]
+) -> QToolBar:
     bar = QToolBar("Toolbar", window)
     bar.setObjectName("toolbar")
     bar.setMovable(False)
     bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
     bar.setIconSize(QSize(18, 18))
     bar.setFixedHeight(HEIGHT)
+    bar.setContentsMargins(0, 0, 0, 0)
     for entry in TOOLBAR.split():
         if entry == LINE:
             bar.addSeparator()
+            continue
+        if entry.startswith("="):
+            bar.addWidget(widgets[entry[1:]])
             continue
         name, _, more = entry.partition(">")
         if not name:

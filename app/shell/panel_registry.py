@@ -11,21 +11,30 @@ if TYPE_CHECKING:
     from benchvise.app.engine.client import EngineClient
     from benchvise.app.state.document import Document
 
+LEFT_SIDE, RIGHT_SIDE = "left", "right"
+
+LOOK: frozenset[str] = frozenset()
+CHOOSE = frozenset({RIGHT_SIDE})
+AFTER = frozenset({LEFT_SIDE, RIGHT_SIDE})
+"""Which sides of the window fold away: nothing for looking at layers, the treatment where all layers are treated at
+once, both where a whole run is judged."""
+
 PLOT_PANELS = (
-    ("Histogram", "benchvise.app.weights.histogram_panel", "HistogramPanel"),
-    ("Heat map", "benchvise.app.weights.heat_map_panel", "HeatMapPanel"),
-    ("Channels", "benchvise.app.weights.channels_panel", "ChannelsPanel"),
-    ("Sensitivity", "benchvise.app.sensitivity.panel", "SensitivityPanel"),
-    ("Budget", "benchvise.app.budget.panel", "BudgetPanel"),
-    ("Compare", "benchvise.app.compare.panel", "ComparePanel"),
-    ("Generations", "benchvise.app.compare.generations_panel", "GenerationsPanel"),
+    ("Histogram", "benchvise.app.weights.histogram_panel", "HistogramPanel", LOOK),
+    ("Heat map", "benchvise.app.weights.heat_map_panel", "HeatMapPanel", LOOK),
+    ("Channels", "benchvise.app.weights.channels_panel", "ChannelsPanel", LOOK),
+    ("Sensitivity", "benchvise.app.sensitivity.panel", "SensitivityPanel", CHOOSE),
+    ("Budget", "benchvise.app.budget.panel", "BudgetPanel", CHOOSE),
+    ("Result", "benchvise.app.result.panel", "ResultPanel", AFTER),
+    ("Compare", "benchvise.app.compare.panel", "ComparePanel", AFTER),
+    ("Generations", "benchvise.app.compare.generations_panel", "GenerationsPanel", AFTER),
 )
-"""(title, module, class): named, not imported, so that the window is shown before the plotting library loads."""
+"""(title, module, class, folded sides): named, not imported, so that the window is there before their library."""
 
 
 def build_panel(number: int, document: Document, client: EngineClient) -> QWidget:
     """Import and build one of them."""
-    _, module, name = PLOT_PANELS[number]
+    _, module, name, _ = PLOT_PANELS[number]
     panel = getattr(import_module(module), name)(document, client)
     assert isinstance(panel, QWidget)
     return panel

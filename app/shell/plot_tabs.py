@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QTabWidget, QToolButton, QVBoxLayout, QWidget
 
-from benchvise.app.shell.panel_registry import PLOT_PANELS, build_panel
+from benchvise.app.shell.panel_registry import LEFT_SIDE, PLOT_PANELS, RIGHT_SIDE, build_panel
 from benchvise.app.state.session import Session
+from benchvise.app.theme.icons import icon
+from benchvise.app.theme.theme import current_theme, theme_notifier
 
 
 class PlotTabs(QTabWidget):
-    """built: (number, panel) when a panel was made."""
+    """built: (number, panel) when a panel was made. side_wanted: a side of the window is to be folded or unfolded."""
 
     built = Signal(int, QWidget)
+    side_wanted = Signal(str)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -23,7 +26,7 @@ class PlotTabs(QTabWidget):
         self.setUsesScrollButtons(True)
         self.tabBar().setAccessibleName("Plots")
         self.tabBar().setDrawBase(False)
-        for title, _, _ in PLOT_PANELS:
+        for title, _, _, _ in PLOT_PANELS:
             page = QWidget()
             layout = QVBoxLayout(page)
             layout.setContentsMargins(0, 0, 0, 0)
@@ -31,10 +34,34 @@ class PlotTabs(QTabWidget):
             self.addTab(page, title)
         for number in range(self.count()):
             self.setTabToolTip(number, f"{PLOT_PANELS[number][0]} ({number + 1})")
+        self.sides = {side: self._side_button(side) for side in (LEFT_SIDE, RIGHT_SIDE)}
+        self.setCornerWidget(self.sides[LEFT_SIDE], Qt.Corner.TopLeftCorner)
+        self.setCornerWidget(self.sides[RIGHT_SIDE], Qt.Corner.TopRightCorner)
+        theme_notifier().changed.connect(self._paint_icons)
+        self._paint_icons()
         self.currentChanged.connect(self._build_seen)
 
+    def current_title(self) -> str:
+        return self.titles()[self.currentIndex()]
+
+    def folded(self) -> frozenset[str]:
+        """Sides of the window that the current tab does not need."""
+        return PLOT_PANELS[self.currentIndex()][3]
+
+    def _side_button(self, side: str) -> QToolButton:
+        button = QToolButton()
+        name = "layers" if side == LEFT_SIDE else "treatment and recipe"
+        button.setToolTip(f"Show or hide {name}")
+        button.setAccessibleName(f"Show or hide {name}")
+        button.clicked.connect(lambda _=False: self.side_wanted.emit(side))
+        return button
+
+    def _paint_icons(self) -> None:
+        for side, button in self.sides.items():
+            button.setIcon(icon(f"mdi6.dock-{side}", current_theme().muted))
+
     def titles(self) -> tuple[str, ...]:
-        return tuple(title for title, _, _ in PLOT_PANELS)
+        return tuple(title for title, _, _, _ in PLOT_PANELS)
 
     def panel(self, title: str) -> QWidget:
         """The panel of that title, built if need be."""
@@ -44,6 +71,9 @@ class PlotTabs(QTabWidget):
         if 0 <= number < self.count():
             self.setCurrentIndex(number)
             self._built(number)
+
+    def show_title(self, title: str) -> None:
+        self.show_number(self.titles().index(title))
 
     def build_current(self) -> None:
         self._built(self.currentIndex())

@@ -6,16 +6,18 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QToolButton, QWidget
 
 from benchvise.app.budget.forecast_menu import ForecastMenu
+from benchvise.app.preflight.live_check import LiveCheck
 from benchvise.app.state.decode_conditions import Conditions
 from benchvise.app.state.problems import Problem
 from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.figure import Figure
+from benchvise.core.preflight.runtimes import RUNTIMES
 from benchvise.core.protocol.events import Failed, Finished
 from benchvise.core.protocol.requests import ForecastLatency, MeasureLatency
 from benchvise.core.protocol.results import Estimate, Latency, LatencyForecast, RunSummary
-from benchvise.core.text import byte_text, kl_text, plural
+from benchvise.core.text import byte_text, kl_text, plural, quality_word
 
 IDLE_MS = 1500
 SMALL_BYTES = 100_000_000
@@ -24,7 +26,7 @@ SMALL_BYTES = 100_000_000
 _MAX_OF_NAME = 22
 """Characters of a machine's name and of unusual conditions in the title of a figure; the tool tip has them whole."""
 
-_REST = 4
+_REST = 2
 """Share of the width that is left free at the right, so that the figures stay together in a wide window."""
 
 
@@ -61,10 +63,16 @@ class Scoreboard(QFrame):
         self.forecast_menu.failed.connect(lambda problem: session.problems.report(problem, card=True))
         self.forecast_button.setMenu(self.forecast_menu)
         self.forecast_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        self.runtime = Figure(
+            "Runtime", "Whether the runtime chosen under For loads the result, and what falls back there"
+        )
+        self.live_check = LiveCheck(session.document, session.client, self)
+        self.live_check.changed.connect(self._show_runtime)
+        session.document.runtime_changed.connect(self._show_runtime)
         self._figures = (self.bytes, self.bits, self.quality, self.decode, self.memory)
         self.setProperty("surface", "panel")
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(12, 2, 12, 2)
+        layout.setContentsMargins(12, 0, 12, 0)
         layout.setSpacing(2 * UNIT)
         decode = QHBoxLayout()
         decode.setSpacing(UNIT)
@@ -74,7 +82,8 @@ class Scoreboard(QFrame):
         for figure, share in ((self.bytes, 5), (self.bits, 4), (self.quality, 4)):
             layout.addWidget(figure, share)
         layout.addLayout(decode, 5)
-        layout.addWidget(self.memory, 4)
+        layout.addWidget(self.memory, 3)
+        layout.addWidget(self.runtime, 4)
         layout.addStretch(_REST)
         self._idle = QTimer(self, singleShot=True, interval=IDLE_MS)
         self._idle.timeout.connect(self._forecast_unasked)
@@ -89,6 +98,7 @@ class Scoreboard(QFrame):
         session.jobs.changed.connect(self._enable)
         self.follow_theme()
         self.refresh()
+        self._show_runtime()
 
     def follow_theme(self) -> None:
         self.forecast_button.setIcon(icon("mdi6.speedometer"))
@@ -203,13 +213,17 @@ class Scoreboard(QFrame):
                 more.append(f"Perplexity {run.perplexity_before:.3f} → {run.perplexity:.3f}")
             if run.top1_agreement is not None:
                 more.append(f"Same first choice for {run.top1_agreement:.1%} of the tokens")
-            self.quality.show_measured(f"KL {kl_text(run.kl_mean)}", "\n".join(more))
+            self.quality.show_measured(f"{quality_word(run.kl_mean)} · KL {kl_text(run.kl_mean)}", "\n".join(more))
+            self.quality.meter.show_kl(run.kl_mean)
             return
         estimated = self._session.document.predicted_kl
         if estimated is not None:
             between = f"Estimated from sensitivities: {kl_text(estimated.low)} to {kl_text(estimated.high)}"
-            self.quality.show_forecast(f"≈KL {kl_text(estimated.value)}", between)
-        elif run is not None:
+            self.quality.show_forecast(f"{quality_word(estimated.value)} · KL ≈ {kl_text(estimated.value)}", between)
+            self.quality.meter.show_kl(estimated.value)
+            return
+        self.quality.meter.show_kl(None)
+        if run is not None:
             self.quality.show_nothing("Not measured yet: Run ▸ Evaluate compares the run with the original.")
         else:
             self.quality.show_nothing("Estimated where a budget made the recipe; measured with Run ▸ Evaluate.")
@@ -250,6 +264,22 @@ class Scoreboard(QFrame):
         lines += [f"Falls back: {name}" for name in forecast.fallbacks[:5]]
         self.decode.show_forecast(f"≈{speed:.0f} tok/s ×{forecast.speed_up.value:.2f}", "\n".join(lines))
         self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
+
+    def _show_runtime(self) -> None:
+        """Does the chosen runtime load what the recipe makes, and does anything fall back there?"""
+        key, checked = self._session.document.runtime, self.live_check.checked
+        self.runtime.setVisible(bool(key))
+        if not key:
+            return
+        self.runtime.set_title(RUNTIMES[key].title)
+        if checked is None:
+            self.runtime.show_nothing("Checked a moment after each edit, once the recipe treats something.")
+            return
+        falling, told = self.live_check.falling_back, "\n".join(finding.title for finding in checked.findings)
+        if not checked.loads:
+            self.runtime.show_planned("does not load", told)
+        else:
+            self.runtime.show_planned(f"loads · {falling} fall back" if falling else "loads · no fallback", told)
 
     def _forecast_unasked(self) -> None:
         document = self._session.document

@@ -30,7 +30,7 @@ class Document(QObject):
 
     `locked` are names of layers whose treatment no
     allocation changes. `trial` is a treatment that is tried on the one selected layer, the recipe untouched.
-    `conditions` are those of which decode forecasts are made.
+    `conditions` are those of which decode forecasts are made. `runtime` is who is to load the result, "" for anyone.
     """
 
     checkpoint_changed = Signal()
@@ -46,6 +46,7 @@ class Document(QObject):
     locks_changed = Signal()
     trial_changed = Signal()
     conditions_changed = Signal()
+    runtime_changed = Signal()
     measuring_changed = Signal()
 
     def __init__(self, client: EngineClient, workspace: str = "", parent: QObject | None = None) -> None:
@@ -57,6 +58,7 @@ class Document(QObject):
         self.locked: set[str] = set()
         self.trial: Treatment | None = None
         self.conditions = Conditions()
+        self.runtime = ""
         self.allocated: Allocated | None = None
         self.workspace = workspace
         self.undo = QUndoStack(self)
@@ -184,6 +186,12 @@ class Document(QObject):
         if conditions != self.conditions:
             self.conditions = conditions
             self.conditions_changed.emit()
+
+    def set_runtime(self, key: str) -> None:
+        """Make the result for this runtime from now on; "" for any."""
+        if key != self.runtime:
+            self.runtime = key
+            self.runtime_changed.emit()
 
     def lock(self, names: Iterable[str], *, locked: bool) -> None:
         """Leave these layers' treatments to no allocation, or to every one again."""

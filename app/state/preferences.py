@@ -50,6 +50,24 @@ class Preferences(QObject):
         self._store.setValue("workspace", path)
 
     @property
+    def runtime(self) -> str:
+        """Key of the runtime that results are made for; "" for any."""
+        return str(self._store.value("runtime", "") or "")
+
+    @runtime.setter
+    def runtime(self, key: str) -> None:
+        self._store.setValue("runtime", key)
+
+    @property
+    def then_measure(self) -> bool:
+        """Whether a finished run is evaluated and timed at once."""
+        return str(self._store.value("then_measure", "true")).lower() == "true"
+
+    @then_measure.setter
+    def then_measure(self, on: bool) -> None:
+        self._store.setValue("then_measure", on)
+
+    @property
     def recent(self) -> tuple[str, ...]:
         """Paths opened before, the latest first."""
         stored = self._store.value("recent", [])

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from benchvise.app.theme.appearance import UNIT, scaled
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme, theme_notifier
+from benchvise.app.widgets.quality_meter import QualityMeter
 
 _NOTHING, _FORECAST, _PLANNED, _MEASURED = "not known", "forecast", "planned", "measured"
 
@@ -29,6 +30,8 @@ class Figure(QWidget):
         line = QHBoxLayout()
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(UNIT // 2)
+        self.meter = QualityMeter()
+        line.addWidget(self.meter)
         line.addWidget(self._value)
         line.addWidget(self._tick)
         line.addStretch(1)

@@ -13,7 +13,7 @@ from benchvise.app.state.jobs import PAUSED
 from benchvise.app.state.session import Session
 from benchvise.app.widgets.command import Command
 from benchvise.core.protocol.requests import Compress, Evaluate, Export, MeasureLatency
-from benchvise.core.protocol.results import Exported
+from benchvise.core.protocol.results import Exported, Run
 
 
 class Work:
@@ -26,12 +26,14 @@ class Work:
         *,
         measure_sensitivity: Callable[[], object],
         forecast: Callable[[], object],
+        show_result: Callable[[], object],
         say: Callable[[str], object],
     ) -> None:
         self._session = session
         self._window = window
         self._measure_sensitivity = measure_sensitivity
         self._forecast = forecast
+        self._show_result = show_result
         self._say = say
         self.preflight = Preflight(session, window, start=self.run, say=say)
 
@@ -115,7 +117,14 @@ class Work:
         document = self._session.document
         assert document.checkpoint is not None
         request = Compress(document.checkpoint.path, document.recipe, document.workspace, resume=True)
-        self._session.client.ask(request)
+        self._session.client.ask(request, done=self._carry_on, owner=document)
+
+    def _carry_on(self, run: Run) -> None:
+        """Evaluate and time what was just made, where that was asked and the network is known."""
+        self._show_result()
+        if self._session.preferences.then_measure and self._is_network():
+            self._ask_evaluation(run.run, "")
+            self._ask_latency(run.run)
 
     def cancel(self) -> None:
         running = self._session.jobs.running
@@ -132,21 +141,27 @@ class Work:
         dialog.deleteLater()
 
     def ask_evaluation(self, text: str = "") -> None:
+        self._ask_evaluation(self._session.document.active_run, text)
+
+    def _ask_evaluation(self, run: str, text: str) -> None:
         document = self._session.document
         assert document.checkpoint is not None
         path, workspace = document.checkpoint.path, document.workspace
-        if document.active_run:
-            request = Evaluate(f"run:{document.active_run}", text, against=path, workspace=workspace)
+        if run:
+            request = Evaluate(f"run:{run}", text, against=path, workspace=workspace)
         else:
             request = Evaluate(path, text, workspace=workspace)
         self._session.client.ask(request, done=lambda _: document.refresh_runs(), owner=document)
 
     def measure_latency(self) -> None:
+        self._ask_latency(self._session.document.active_run)
+
+    def _ask_latency(self, run: str) -> None:
         document = self._session.document
         assert document.checkpoint is not None
         path, workspace = document.checkpoint.path, document.workspace
-        if document.active_run:
-            request = MeasureLatency(f"run:{document.active_run}", against=path, workspace=workspace)
+        if run:
+            request = MeasureLatency(f"run:{run}", against=path, workspace=workspace)
         else:
             request = MeasureLatency(path, workspace=workspace)
         self._session.client.ask(request, done=lambda _: document.refresh_runs(), owner=document)

@@ -16,7 +16,7 @@ from benchvise.app.theme.theme import Choice, theme_notifier
 from benchvise.app.widgets.command import Command, Commands
 
 THEMES: tuple[tuple[Choice, str], ...] = (("system", "After the system"), ("light", "Light"), ("dark", "Dark"))
-PLOT_TABS = 6
+PLOT_TABS = 8
 
 
 class Viewed(Protocol):
