@@ -27,7 +27,7 @@ class RuntimeChoice(QWidget):
         label = QLabel("For")
         label.setBuddy(self.box)
         row = QHBoxLayout(self)
-        row.setContentsMargins(4, 1, 4, 1)
+        row.setContentsMargins(4, 0, 4, 0)
         row.setSpacing(6)
         row.addWidget(label)
         row.addWidget(self.box)

@@ -128,7 +128,7 @@ class MainWindow(QMainWindow):
         widgets = {"runtime": RuntimeChoice(self.session), "measure": MeasureChoice(self.session)}
         self.toolbar = make_toolbar(self, self.commands, submenus, widgets)
         self._named = QLabel()
-        self._named.setContentsMargins(0, 0, 12, 0)
+        self._named.setContentsMargins(0, 6, 12, 0)
         self.menuBar().setCornerWidget(self._named)
         self.addToolBarBreak()
         self.strip = QToolBar("Scoreboard", self)
