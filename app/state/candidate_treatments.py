@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchvise.core.allocate.ladder import bit_ladder
+from benchvise.core.export.ladder import ladder_of_kind
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.sparse import Sparse
 from benchvise.core.recipe.recipe import Recipe, Treatment
@@ -24,14 +24,17 @@ OFFERED: tuple[Treatment, ...] = (
 
 
 def ladder(recipe: Recipe) -> tuple[Treatment, ...]:
-    """From 2 to 8 bits in groups of 128 with the recipe's own solver: what a budget chooses among at first.
+    """From 2 to 8 bits with the recipe's own solver: what a budget chooses among at first.
 
-    A recipe that treats nothing yet, or whose solver cannot serve such grids, gets the default ladder.
+    Of GGUF types where the recipe has some, else in groups of 128. A recipe that treats nothing yet, or whose solver
+    cannot serve such grids, gets the default solver.
     """
-    solver = next((rule.treatment.solver for rule in recipe.rules if not rule.treatment.keeps), None)
-    if solver is not None and any(solver.refusal(rung.scheme) for rung in bit_ladder(solver)):
+    treatments = [rule.treatment for rule in recipe.rules if not rule.treatment.keeps]
+    schemes = [treatment.scheme for treatment in treatments]
+    solver = treatments[0].solver if treatments else None
+    if solver is not None and any(solver.refusal(rung.scheme) for rung in ladder_of_kind(schemes, solver)):
         solver = None
-    return bit_ladder(solver)
+    return ladder_of_kind(schemes, solver)
 
 
 def offered(recipe: Recipe, *more: Treatment) -> tuple[Treatment, ...]:

@@ -21,6 +21,7 @@ from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.results import Allocated, Estimate, LayerCompressed, Planned, RunSummary, SensitivityCell
 from benchvise.core.recipe.editing import treat
+from benchvise.core.recipe.layer_matcher import block_count
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
 from benchvise.core.recipe.resolve import RuleLookup
 
@@ -68,7 +69,7 @@ class Document(QObject):
         self._active = ActiveRun(client, self.finished, self)
         self._sensitivities = Sensitivities(client, self)
         self._allocated_in_place = False
-        self._resolution = RuleLookup(self.recipe)
+        self._resolution = self._looked_up(self.recipe)
         self._relay()
 
     def _relay(self) -> None:
@@ -272,9 +273,12 @@ class Document(QObject):
         if changed:
             self.runs_changed.emit()
 
+    def _looked_up(self, recipe: Recipe) -> RuleLookup:
+        return RuleLookup(recipe, block_count(self.checkpoint.layers) if self.checkpoint is not None else 0)
+
     def _put_recipe(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self._resolution = RuleLookup(recipe)
+        self._resolution = self._looked_up(recipe)
         allocated, checkpoint = self.allocated, self.checkpoint
         self._allocated_in_place = allocated is not None and allocated.recipe == recipe
         if checkpoint is None:
@@ -297,7 +301,7 @@ class Document(QObject):
         self.try_out(None)
         self.undo.clear()
         self.recipe = Recipe()
-        self._resolution = RuleLookup(self.recipe)
+        self._resolution = self._looked_up(self.recipe)
         self.opening_changed.emit()
         self.checkpoint_changed.emit()
         self.recipe_changed.emit()

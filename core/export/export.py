@@ -119,7 +119,10 @@ def write_source(
         target.verify(place, plan, weights, progress)
         if also is not None:
             also(place)
-        return replace(_exported(out, place, plan), verified=target.run(place, plan, weights, progress))
+        verified = target.run(place, plan, weights, progress)
+        if verified:
+            progress.note(f"verified: {verified}")
+        return replace(_exported(out, place, plan), verified=verified)
 
 
 def written_before(request: Export, progress: Progress) -> Exported | None:

@@ -87,6 +87,11 @@ class Target(ABC):
         """
         return None
 
+    @property
+    def rungs(self) -> tuple[Scheme, ...]:
+        """The schemes that a budget is shared out over for this target; () for integers in groups."""
+        return ()
+
     def nearest(self, scheme: Scheme, layer: Layer) -> Scheme | None:  # noqa: ARG002 - subclasses look at both
         """The scheme of about the same size that the target holds packed.
 

@@ -1,18 +1,22 @@
 """Which layers a rule's patterns name.
 
 A pattern is one of:
-  a word:      `linears` (linear layers except the output head and routers), `embeddings`, `convolutions`, `all`;
+  a word:      `linears` (linear layers except the output head and routers), `embeddings`, `convolutions`, `all`,
+               `output-head` (the output head, or the embedding that it shares);
   `role:GLOB`  the layer's role, e.g. `role:attention.*`, `role:lm_head`;
-  `depth:A-B`  blocks A to B, or `depth:A`;
+  `depth:A-B`  blocks A to B, or `depth:A`; `depth:1/8` the first eighth of the blocks; `depth:more-bits` the first and
+               the last eighth and every third between, which the mixes of llama.cpp give more bits;
   `re:REGEX`   found at the start of the layer's or tensor's name, as `re.match`;
   otherwise    a layer's or tensor's name, or a glob over it (`*` also matches dots).
+
+Patterns joined by ` & ` name the layers that all of them name.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.errors import RecipeError
@@ -25,9 +29,17 @@ WORDS: dict[str, Callable[[Layer], bool]] = {
     "embeddings": lambda layer: layer.kind == "embedding",
     "convolutions": lambda layer: layer.kind == "conv",
     "all": lambda _: True,
+    "output-head": lambda layer: "lm_head" in (layer.role, *layer.tied),
 }
 
+_AND = " & "
+_SHARE = re.compile(r"depth:(\d+/\d+|more-bits)")
 _GLOB = re.compile(r"[*?\[]")
+
+
+def block_count(layers: Iterable[Layer]) -> int:
+    """How many blocks the layers come from."""
+    return 1 + max((layer.depth for layer in layers if layer.depth is not None), default=-1)
 
 
 def is_name(pattern: str) -> bool:
@@ -40,16 +52,22 @@ def naming(name: str) -> str:
     return name if is_name(name) else f"re:{re.escape(name)}\\Z"
 
 
-def matcher(pattern: str) -> Callable[[Layer], bool]:
-    """A test for one pattern. Raises RecipeError on a broken regular expression or depth range."""
+def matcher(pattern: str, blocks: int = 0) -> Callable[[Layer], bool]:
+    """A test for one pattern; blocks: how many the network has, for depths that are shares of them.
+
+    Raises RecipeError on a broken regular expression or depth range.
+    """
+    if _AND in pattern:
+        tests = [matcher(part, blocks) for part in pattern.split(_AND)]
+        return lambda layer: all(test(layer) for test in tests)
     if pattern in WORDS:
         return WORDS[pattern]
     if pattern.startswith("role:"):
         role = re.compile(fnmatch.translate(pattern[5:]))
         return lambda layer: role.match(layer.role) is not None
     if pattern.startswith("depth:"):
-        first, last = _depths(pattern)
-        return lambda layer: layer.depth is not None and first <= layer.depth <= last
+        depths = _depths(pattern, blocks)
+        return lambda layer: layer.depth is not None and layer.depth in depths
     if pattern.startswith("re:"):
         return _by_name(_compiled(pattern))
     if _GLOB.search(pattern):
@@ -62,6 +80,7 @@ class LayerMatcher:
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = layers
+        self._blocks = block_count(layers)
         self._by_name: dict[str, list[int]] = {}
         for index, layer in enumerate(layers):
             self._by_name.setdefault(layer.name, []).append(index)
@@ -76,9 +95,10 @@ class LayerMatcher:
             if is_name(pattern):
                 hits: Sequence[int] = self._by_name.get(pattern, ())
             else:
-                test = matcher(pattern)
+                test = matcher(pattern, self._blocks)
                 hits = [index for index, layer in enumerate(self._layers) if test(layer)]
-            if not hits:
+            # A share of few blocks may be none of them, without being misspelt.
+            if not hits and not (self._blocks and _SHARE.search(pattern)):
                 unmatched.append(pattern)
             found.update(hits)
         return found, tuple(unmatched)
@@ -102,9 +122,15 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         ) from error
 
 
-def _depths(pattern: str) -> tuple[int, int]:
-    found = re.fullmatch(r"depth:(\d+)(?:-(\d+))?", pattern)
+def _depths(pattern: str, blocks: int) -> Container[int]:
+    if pattern == "depth:more-bits":
+        eighth = blocks // 8
+        between = range(eighth + 2, blocks, 3)
+        return {*range(eighth), *range(7 * blocks // 8, blocks), *between}
+    found = re.fullmatch(r"depth:(\d+)(?:-(\d+)|/([1-9]\d*))?", pattern)
     if found is None:
-        raise RecipeError("A depth is a number or a range", where=pattern, remedy="For example depth:0-3.")
+        raise RecipeError("A depth is a number, a range or a share", where=pattern, remedy="For example depth:0-3.")
     first = int(found[1])
-    return first, int(found[2]) if found[2] else first
+    if found[3]:
+        return range(first * blocks // int(found[3]))
+    return range(first, (int(found[2]) if found[2] else first) + 1)

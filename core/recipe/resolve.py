@@ -47,12 +47,12 @@ def resolve(rules: Sequence[Rule], layers: Sequence[Layer]) -> Resolved:
 class _Matches:
     """One list of patterns: plain names in a set, the rest as tests."""
 
-    def __init__(self, patterns: tuple[str, ...]) -> None:
+    def __init__(self, patterns: tuple[str, ...], blocks: int) -> None:
         self._names = {pattern for pattern in patterns if is_name(pattern)}
         self.tests: list[Callable[[Layer], bool]] = []
         for pattern in patterns:
             if pattern not in self._names:
-                self.tests.append(_test(pattern))
+                self.tests.append(_test(pattern, blocks))
 
     def __call__(self, layer: Layer) -> bool:
         if layer.name in self._names or layer.tensor.name in self._names:
@@ -60,10 +60,10 @@ class _Matches:
         return any(test(layer) for test in self.tests)
 
 
-def _test(pattern: str) -> Callable[[Layer], bool]:
+def _test(pattern: str, blocks: int) -> Callable[[Layer], bool]:
     """The pattern's test; one that cannot be understood matches nothing here, and the plan reports it."""
     try:
-        return matcher(pattern)
+        return matcher(pattern, blocks)
     except RecipeError:
         return lambda _: False
 
@@ -74,14 +74,15 @@ class RuleLookup:
     Rules that only name layers one by one, as those that a budget makes do, are looked up by the name.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, blocks: int) -> None:
+        """blocks: how many the network has, 0 while there is none."""
         self._rules = recipe.rules
         self._named: dict[str, int] = {}
         self._tested: list[tuple[int, _Matches, _Matches]] = []
         for place, rule in enumerate(recipe.rules):
-            targets = _Matches(rule.targets)
+            targets = _Matches(rule.targets, blocks)
             if rule.ignore or targets.tests:
-                self._tested.append((place, targets, _Matches(rule.ignore)))
+                self._tested.append((place, targets, _Matches(rule.ignore, blocks)))
             else:
                 self._named.update(dict.fromkeys(rule.targets, place))
         self._tested.reverse()

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchvise.app.cli.job import carry_out
-from benchvise.app.cli.options import add_workspace, chosen_recipe, whole
+from benchvise.app.cli.options import add_workspace, chosen_recipe, chosen_target, whole
 from benchvise.app.cli.table import number, table, text
 from benchvise.app.cli.treatment_words import parse_treatment_words
-from benchvise.core.allocate.ladder import bit_ladder
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.errors import OutputError, RecipeError
+from benchvise.core.export.ladder import ladder_for
 from benchvise.core.protocol.budget import BITS, LATENCY, Budget, parse_budget
 from benchvise.core.protocol.requests import Allocate, ForecastCosts, MeasureSensitivity
 from benchvise.core.protocol.results import Allocated, Alternatives, LayerCosts, Sensitivity
@@ -75,8 +75,8 @@ def allocate_budget(arguments: Namespace) -> BudgetAnswer:
     checkpoint = open_checkpoint(arguments.path)
     base = _base(arguments)
     words = arguments.candidates or ()
-    candidates = tuple(dict.fromkeys(map(parse_treatment_words, words))) or bit_ladder(
-        runs=bool(checkpoint.architecture)
+    candidates = tuple(dict.fromkeys(map(parse_treatment_words, words))) or ladder_for(
+        chosen_target(arguments), runs=bool(checkpoint.architecture)
     )
     layers = _names(arguments.layers or ["linears"], checkpoint, "--layers")
     locked = _locks(arguments, checkpoint, layers)

@@ -17,11 +17,17 @@ from benchvise.core.export.gguf.planning import planned
 from benchvise.core.export.gguf.tensors import GgufLayer
 from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.export.target import Target
+from benchvise.core.methods.gguf import Gguf, GgufName
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.progress import Progress
 
 if TYPE_CHECKING:
     from benchvise.core.weights.weights import Weights
+
+_RUNGS: tuple[GgufName, ...] = (
+    "iq2_xxs", "iq2_xs", "q2_k", "iq3_xxs", "q3_k", "iq4_xs", "q4_k", "q5_k", "q6_k", "q8_0",
+)  # fmt: skip
+"""Types of 2 to 8 bits of which none is both larger and, on any network that was measured, worse than another."""
 
 NAME = "model.gguf"
 """Of the file in a folder, or of the first of several without its number."""
@@ -50,6 +56,10 @@ class GgufTarget(Target):
     ) -> ExportPlan:
         found = planned(checkpoint, described(checkpoint), treatment_of)
         return ExportPlan(self.key, checkpoint, found.layers, found.plan_warnings, modules, found.refusal)
+
+    @property
+    def rungs(self) -> tuple[Scheme, ...]:
+        return tuple(Gguf(name) for name in _RUNGS)
 
     def nearest(self, scheme: Scheme, layer: Layer) -> Scheme | None:
         return nearest_scheme(scheme, layer)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,18 +39,36 @@ def names(*patterns: str) -> list[str]:
         ("embeddings", ["embed"]),
         ("convolutions", ["stem"]),
         ("all", [one.name for one in LAYERS]),
+        ("output-head", ["head"]),
+        ("role:attention.q & depth:1-2", ["layers.1.attn.q", "layers.2.attn.q"]),
+        ("linears & *.down & depth:0", ["layers.0.mlp.down"]),
+        ("depth:2/3 & *.down", ["layers.0.mlp.down", "layers.1.mlp.down"]),
+        ("depth:1/16", []),
         ("LAYERS.1.attn.q", []),
     ],
 )
 def test_a_pattern_names_its_layers_and_one_test_agrees(pattern: str, expected: list[str]) -> None:
     assert names(pattern) == expected
-    assert [one.name for one in LAYERS if matcher(pattern)(one)] == expected
+    assert [one.name for one in LAYERS if matcher(pattern, 3)(one)] == expected
 
 
 def test_patterns_add_up_and_those_that_match_nothing_are_reported() -> None:
     found, unmatched = matching(["head", "*.up", "nothing", "role:nothing", "embed"], LAYERS)
     assert {LAYERS[index].name for index in found} == {"head", "embed", *(f"layers.{b}.mlp.up" for b in range(3))}
     assert unmatched == ("nothing", "role:nothing")
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 7, 8, 16, 22, 30, 32, 80])
+def test_the_blocks_that_the_mixes_of_llama_cpp_give_more_bits(blocks: int) -> None:
+    """As llama-quant.cpp decides: the first eighth, the last eighth, and every third between."""
+    layers = [replace(LAYERS[0], name=f"{depth}", depth=depth) for depth in range(blocks)]
+    eighth = blocks // 8
+    expected = [i for i in range(blocks) if i < eighth or i >= 7 * blocks // 8 or (i - eighth) % 3 == 2]
+    assert sorted(matching(["depth:more-bits"], layers)[0]) == expected
+
+
+def test_a_share_that_is_no_block_of_a_small_network_is_no_mistake() -> None:
+    assert matching(["depth:1/16", "*.down & depth:1/16"], LAYERS) == (set(), ())
 
 
 @pytest.mark.parametrize("pattern", ["re:(", "re:[", "depth:", "depth:x", "depth:1-", "depth:-1", "depth:1-2-3"])

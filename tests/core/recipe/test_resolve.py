@@ -7,6 +7,7 @@ import pytest
 
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.methods.integer import Integer
+from benchvise.core.recipe.layer_matcher import block_count
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.recipe.resolve import RuleLookup
@@ -31,7 +32,7 @@ def test_resolution_is_that_of_the_plan_whatever_the_order_of_rules(order):
     checkpoint = open_checkpoint(SAMPLE)
     recipe = Recipe(tuple(RULES[place] for place in order))
     plan = make_plan(checkpoint, recipe, allow_empty=True)
-    resolution = RuleLookup(recipe)
+    resolution = RuleLookup(recipe, block_count(checkpoint.layers))
     for layer, place in zip(checkpoint.layers, plan.rules, strict=True):
         decided = resolution.rule_of(layer) if layer.compressible else None
         assert decided is (recipe.rules[place] if place >= 0 else None), layer.name
