@@ -110,14 +110,25 @@ def _plan(request: requests.MakePlan, progress: Progress) -> results.Planned:  #
     return planned(make_plan(LAST_OPENED.open(request.path), request.recipe, allow_empty=True))
 
 
+def _named(plan: Plan) -> tuple[tuple[tuple[int, str], ...], list[int]]:
+    """The distinct (treatment, name), and which of them each layer has."""
+    names: dict[tuple[int, str], int] = {(0, plan.treatments[0].tag): 0}
+    known: dict[tuple[int, int], int] = {}
+    for index, pair in enumerate(zip(plan.choice, plan.rules, strict=True)):
+        if pair not in known:
+            known[pair] = names.setdefault((pair[0], plan.treatment_name(index)), len(names))
+    return tuple(names), [known[pair] for pair in zip(plan.choice, plan.rules, strict=True)]
+
+
 def planned(plan: Plan) -> results.Planned:
     """The plan in columns, with what an export that loads it will have to change."""
-    tags = tuple(treatment.tag for treatment in plan.treatments)
-    keys = tuple(treatment.key for treatment in plan.treatments)
+    names, named = _named(plan)
+    tags = tuple(name for _, name in names)
+    keys = tuple(plan.treatments[number].key for number, _ in names)
     origins, count = list(plan.operated.origins), len(plan.source.layers)
     choice, rules = np.full(count, len(tags), np.int32), np.full(count, -1, np.int32)
     bytes_after = np.zeros(count, np.int64)
-    choice[origins], rules[origins], bytes_after[origins] = plan.choice, plan.rules, plan.bytes_per_layer
+    choice[origins], rules[origins], bytes_after[origins] = named, plan.rules, plan.bytes_per_layer
     return results.Planned(
         tags=(*tags, DROPPED) if len(origins) < count else tags,
         keys=(*keys, DROPPED) if len(origins) < count else keys,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MERGE_KEY = "budget"
 
 
-class Allocator(QObject):
+class AllocationRequests(QObject):
     """last: the newest answer that was good.
 
     answered: there is another one. failed: the engine's refusal. timed: what choices take in time is known now.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
 
-from benchvise.app.budget.kinds import KINDS, STEPS, Kind, step_of, unit_of, value_at
+from benchvise.app.budget.kinds import KINDS, STEPS, BudgetKind, step_of, unit_of, value_at
 from benchvise.app.state.decode_conditions import Conditions
 from benchvise.app.widgets.calm import CalmComboBox, calm
 from benchvise.app.widgets.checklist import CheckList, Entry
@@ -113,7 +113,7 @@ class BudgetControls(QWidget):
         column.addLayout(rules)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> BudgetKind:
         return KINDS[self.kinds.currentIndex()]
 
     def budget(self) -> Budget:

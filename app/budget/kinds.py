@@ -19,7 +19,7 @@ _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 @dataclass(frozen=True)
-class Kind:
+class BudgetKind:
     """What a budget limits. Equal steps of the slider are equal ratios, so that few bits get as much of it as many."""
 
     key: str
@@ -28,15 +28,17 @@ class Kind:
 
 
 KINDS = (
-    Kind(BITS, "Bits in allocated layers", "Mean over the layers that are allocated, scales and zero points counted"),
-    Kind(BYTES, "Size", "Bytes of the whole checkpoint"),
-    Kind(
+    BudgetKind(
+        BITS, "Bits in allocated layers", "Mean over the layers that are allocated, scales and zero points counted"
+    ),
+    BudgetKind(BYTES, "Size", "Bytes of the whole checkpoint"),
+    BudgetKind(
         LATENCY,
         "Decode time",
         "Milliseconds per step of decoding, for the sequences, tokens and machine chosen beside it",
     ),
-    Kind(MEMORY, "Memory at context", "Bytes in memory while decoding after that many tokens"),
-    Kind(DIVERGENCE, "Divergence", "KL from the original at the model's output, nats per token"),
+    BudgetKind(MEMORY, "Memory at context", "Bytes in memory while decoding after that many tokens"),
+    BudgetKind(DIVERGENCE, "Divergence", "KL from the original at the model's output, nats per token"),
 )
 
 

@@ -37,7 +37,9 @@ class Allocation:
         return self.allocated.layers
 
     def tag(self, row: int) -> str:
-        return self.allocated.tags[int(self.allocated.choice[row])]
+        """What the layer's treatment is called in its plan."""
+        planned = self.allocated.planned
+        return planned.tags[int(planned.choice[self.index[row]])]
 
     def key(self, row: int) -> str:
         """Names the layer's treatment."""

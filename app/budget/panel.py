@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout
 
-from benchvise.app.budget.allocator import Allocator
+from benchvise.app.budget.allocator import AllocationRequests
 from benchvise.app.budget.candidates import Candidates
 from benchvise.app.budget.controls import BudgetControls
 from benchvise.app.budget.forecast_menu import ForecastMenu
@@ -43,7 +43,7 @@ class BudgetPanel(PlotPanel):
         super().__init__(document, client)
         self.controls = BudgetControls()
         self.candidates = Candidates(document, client, self)
-        self.allocator = Allocator(document, client, self.controls, self.candidates)
+        self.allocator = AllocationRequests(document, client, self.controls, self.candidates)
         conditions = ForecastMenu(document, self.controls.conditions)
         conditions.failed.connect(lambda problem: self._say_problem(f"{problem.what}. {problem.remedy}"))
         self.controls.conditions.setMenu(conditions)

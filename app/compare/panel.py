@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 EVALUATE, LATENCY, EXPORT = "evaluate", "latency", "export"
 
-Value = Callable[[RunSummary], float | None]
+ColumnValue = Callable[[RunSummary], float | None]
 
 
-def _number(title: str, value: Value, text: Callable[[float], str], tip: str) -> TableColumn[RunSummary]:
+def _number(title: str, value: ColumnValue, text: Callable[[float], str], tip: str) -> TableColumn[RunSummary]:
     def shown(run: RunSummary) -> str:
         found = value(run)
         return NOTHING if found is None else text(found)
@@ -78,12 +78,12 @@ COLUMNS: tuple[TableColumn[RunSummary], ...] = (
     _number("Peak memory", lambda run: run.peak_rss_bytes, byte_text, "Resident memory of the evaluation at its peak"),
 )
 
-COSTS: tuple[tuple[str, Value], ...] = (
+COSTS: tuple[tuple[str, ColumnValue], ...] = (
     ("Size, MB", lambda run: run.bytes_after / 1e6),
     ("Bits per weight, overall", lambda run: run.bits_per_weight),
     ("Decode, ms per token", lambda run: run.decode_ms),
 )
-KL_INCREASES: tuple[tuple[str, Value], ...] = (
+KL_INCREASES: tuple[tuple[str, ColumnValue], ...] = (
     ("KL mean, nats per token", lambda run: run.kl_mean),
     ("KL p99, nats per token", lambda run: run.kl_p99),
     ("Perplexity", lambda run: run.perplexity),

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QLineEdit, QSpacerItem, QVBoxLayout, QWidget
 from benchvise.app.layers.actions import LayerActions
 from benchvise.app.layers.facts import kl_increases_by_layer
 from benchvise.app.layers.model import LayerModel, PreparedLayers, prepare
-from benchvise.app.layers.preparation import Preparation, Prepared
+from benchvise.app.layers.preparation import Preparation, PreparationSignal
 from benchvise.app.layers.view import LayerView
 from benchvise.app.state.document import Document
 from benchvise.app.state.layer_filter import HELP
@@ -70,7 +70,7 @@ class LayersPanel(QWidget):
         layout.addWidget(self._said)
         self.layer_actions = LayerActions(document)
         self._own_doing = False
-        self._tell = Prepared(self)
+        self._tell = PreparationSignal(self)
         self._tell.done.connect(self._show_prepared)
         self._filter_timer = QTimer(self, singleShot=True, interval=FILTER_DELAY_MS)
         self._filter_timer.timeout.connect(self._apply_filter)

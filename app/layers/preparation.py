@@ -8,7 +8,7 @@ from benchvise.app.layers.model import prepare
 from benchvise.core.checkpoint.records import Layer
 
 
-class Prepared(QObject):
+class PreparationSignal(QObject):
     """done: carries the `PreparedLayers`."""
 
     done = Signal(object)
@@ -17,7 +17,7 @@ class Prepared(QObject):
 class Preparation(QRunnable):
     """Builds the tree of `layers`, and tells."""
 
-    def __init__(self, layers: tuple[Layer, ...], tell: Prepared) -> None:
+    def __init__(self, layers: tuple[Layer, ...], tell: PreparationSignal) -> None:
         super().__init__()
         self._layers = layers
         self._tell = tell

@@ -7,7 +7,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import QRectF
 
 from benchvise.app.plots.axes import NumberAxis
-from benchvise.app.plots.colours import Table
+from benchvise.app.plots.colours import ColourTable
 from benchvise.app.theme.theme import Theme
 
 BAR_WIDTH, AXIS_WIDTH, GAP = 12, 62, 6
@@ -50,7 +50,7 @@ class ColourScale(pg.PlotItem):  # type: ignore[misc] # pyqtgraph is untyped
         self.setXRange(0.0, 1.0, padding=0)
         self.setYRange(low, high, padding=0)
 
-    def paint_theme(self, theme: Theme, table: Table) -> None:
+    def paint_theme(self, theme: Theme, table: ColourTable) -> None:
         ramp = np.arange(len(table), dtype=np.float32)[:, None]
         self.image.setImage(ramp, levels=(0.0, len(table) - 1.0), autoLevels=False, lut=table)
         self.show_levels(*self.levels)

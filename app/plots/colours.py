@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 
-Table = NDArray[np.uint8]
+ColourTable = NDArray[np.uint8]
 
 DIVERGING_ENTRIES = 255
 """Odd, so that one entry is exactly the neutral colour of zero."""
@@ -28,7 +28,7 @@ _SERIES = {
 
 
 @cache
-def diverging(theme_name: str) -> Table:
+def diverging(theme_name: str) -> ColourTable:
     """Blue through the neutral of zero to orange, uint8 [255, 3]; the middle fades into the theme's background."""
     low, middle, high = (np.array(end) for end in _ENDS[theme_name])
     half = DIVERGING_ENTRIES // 2
@@ -38,9 +38,9 @@ def diverging(theme_name: str) -> Table:
 
 
 @cache
-def magnitude() -> Table:
+def magnitude() -> ColourTable:
     """Cividis, uint8 [256, 3]: evenly lighter from blue to yellow, in light and dark themes."""
-    table: Table = pg.colormap.get("cividis").getLookupTable(0.0, 1.0, 256, alpha=False).astype(np.uint8)
+    table: ColourTable = pg.colormap.get("cividis").getLookupTable(0.0, 1.0, 256, alpha=False).astype(np.uint8)
     return table
 
 
@@ -65,7 +65,7 @@ _LAB_OF_LMS = np.array(
 )
 
 
-def _srgb_of_oklab(lab: NDArray[np.float64]) -> Table:
+def _srgb_of_oklab(lab: NDArray[np.float64]) -> ColourTable:
     linear = (lab @ np.linalg.inv(_LAB_OF_LMS).T) ** 3 @ np.linalg.inv(_LMS_OF_RGB).T
     linear = np.clip(linear, 0.0, 1.0)
     encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)

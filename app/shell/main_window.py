@@ -18,9 +18,9 @@ from benchvise.app.layers.panel import LayersPanel
 from benchvise.app.shell.bottom_bar import BottomBar
 from benchvise.app.shell.choices import MeasureChoice, RuntimeChoice
 from benchvise.app.shell.command_palette import CommandPalette
-from benchvise.app.shell.commands.jobs import Work
-from benchvise.app.shell.commands.opening import Opening
-from benchvise.app.shell.commands.view import Viewing
+from benchvise.app.shell.commands.jobs import JobCommands
+from benchvise.app.shell.commands.opening import FileCommands
+from benchvise.app.shell.commands.view import ViewCommands
 from benchvise.app.shell.docks import BOTTOM, LEFT, RIGHT, Docks, focus_inside
 from benchvise.app.shell.menus import Submenu, fill_menu_bar, make_toolbar
 from benchvise.app.shell.notifications import SHOWN_MS, Notices
@@ -51,8 +51,8 @@ class MainWindow(QMainWindow):
         self.setWindowIcon(icon("mdi6.package-variant-closed", current_theme().accent))
         self.commands = Commands(self)
         self.palette_popup = CommandPalette(self.commands, self)
-        self.opening = Opening(session, self)
-        self.work = Work(
+        self.opening = FileCommands(session, self)
+        self.work = JobCommands(
             session,
             self,
             measure_sensitivity=self.measure_sensitivity,
@@ -60,7 +60,7 @@ class MainWindow(QMainWindow):
             show_result=self._show_result,
             say=self.say,
         )
-        self.viewing = Viewing(session, self, self.palette_popup, self.commands)
+        self.viewing = ViewCommands(session, self, self.palette_popup, self.commands)
         self.docks = Docks(self)
         self.cards = CardStack(self)
         self._painted = False

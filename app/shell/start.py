@@ -18,7 +18,7 @@ from benchvise.app.state.preferences import Preferences
 from benchvise.app.state.problems import Problems
 from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import apply_theme, tabular
-from benchvise.app.theme.theme import Choice
+from benchvise.app.theme.theme import ThemeChoice
 
 
 def make_application() -> QApplication:
@@ -51,7 +51,7 @@ def run_window(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     application = make_application()
     preferences = Preferences()
-    theme: Choice = options.theme or preferences.theme
+    theme: ThemeChoice = options.theme or preferences.theme
     apply_theme(application, theme)
     session = make_session(preferences, workspace=options.workspace, in_process=options.in_process)
     sys.excepthook = session.problems.report_fault

@@ -14,7 +14,7 @@ from benchvise.app.state.decode_conditions import Conditions
 from benchvise.app.state.finished_runs import FinishedRuns
 from benchvise.app.state.latest_plan import LatestPlan
 from benchvise.app.state.layer_arrival import Totals
-from benchvise.app.state.opening import Opening
+from benchvise.app.state.opening import CheckpointOpening
 from benchvise.app.state.sensitivity_results import Measurement, Sensitivities
 from benchvise.app.state.undo import RecipeEdit, recipe_title
 from benchvise.core.checkpoint.records import Checkpoint, Layer
@@ -64,7 +64,7 @@ class Document(QObject):
         self.workspace = workspace
         self.undo = QUndoStack(self)
         self.finished = FinishedRuns(client, workspace, self)
-        self._opening = Opening(client, self)
+        self._opening = CheckpointOpening(client, self)
         self._plan = LatestPlan(client, self)
         self._active = ActiveRun(client, self.finished, self)
         self._sensitivities = Sensitivities(client, self)

@@ -13,7 +13,7 @@ from benchvise.core.protocol.requests import Open
 from benchvise.core.protocol.results import Opened
 
 
-class Opening(QObject):
+class CheckpointOpening(QObject):
     """path: what is being opened, "" for nothing.
 
     changed: an opening began or failed. opened: (checkpoint, totals) is there, with all its layers.

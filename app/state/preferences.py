@@ -8,7 +8,7 @@ from pathlib import Path
 from platformdirs import user_config_path
 from PySide6.QtCore import QByteArray, QObject, QSettings, Signal
 
-from benchvise.app.theme.theme import Choice
+from benchvise.app.theme.theme import ThemeChoice
 
 MAX_RECENT = 12
 LAYOUT_VERSION = 1
@@ -31,13 +31,13 @@ class Preferences(QObject):
         self._store = QSettings(str(file or settings_file()), QSettings.Format.IniFormat, self)
 
     @property
-    def theme(self) -> Choice:
+    def theme(self) -> ThemeChoice:
         stored = self._store.value("theme", "system")
-        choices: tuple[Choice, ...] = ("system", "light", "dark")
+        choices: tuple[ThemeChoice, ...] = ("system", "light", "dark")
         return next((choice for choice in choices if choice == stored), "system")
 
     @theme.setter
-    def theme(self, choice: Choice) -> None:
+    def theme(self, choice: ThemeChoice) -> None:
         self._store.setValue("theme", choice)
 
     @property

@@ -10,14 +10,14 @@ from string import Template
 from PySide6.QtGui import QColor, QFont, QPalette
 from PySide6.QtWidgets import QApplication
 
-from benchvise.app.theme.theme import Choice, Theme, current_theme, theme_notifier
+from benchvise.app.theme.theme import Theme, ThemeChoice, current_theme, theme_notifier
 
 _FOLLOWS = "benchviseFollowsTheme"
 UNIT = 8
 """The rhythm of all distances, in pixels."""
 
 
-def apply_theme(application: QApplication, choice: Choice) -> None:
+def apply_theme(application: QApplication, choice: ThemeChoice) -> None:
     """Put the look on the application, and keep it after the system's."""
     application.setStyle("Fusion")
     notifier = theme_notifier()

@@ -9,7 +9,7 @@ from typing import Literal
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QGuiApplication
 
-Choice = Literal["system", "light", "dark"]
+ThemeChoice = Literal["system", "light", "dark"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ThemeNotifier(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self._choice: Choice = "system"
+        self._choice: ThemeChoice = "system"
         self._theme = LIGHT
 
     @property
@@ -97,10 +97,10 @@ class ThemeNotifier(QObject):
         return self._theme
 
     @property
-    def choice(self) -> Choice:
+    def choice(self) -> ThemeChoice:
         return self._choice
 
-    def choose(self, choice: Choice) -> None:
+    def choose(self, choice: ThemeChoice) -> None:
         self._choice = choice
         self.follow()
 

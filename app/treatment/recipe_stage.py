@@ -21,7 +21,7 @@ from benchvise.core.recipe.editing import set_surgery, set_transforms, set_tunin
 from benchvise.core.recipe.recipe import Recipe
 
 
-class Method(Protocol):
+class StageMethod(Protocol):
     """What surgeries, transforms and tuning steps have in common."""
 
     key: str
@@ -79,7 +79,7 @@ TUNING = Stage(
 class MethodCard(QFrame):
     """One method: title, summary, form, and buttons to move and remove it."""
 
-    def __init__(self, method: Method, parent: QWidget | None = None) -> None:
+    def __init__(self, method: StageMethod, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         title = wrapped()
         title.setText(method.title)
@@ -104,7 +104,7 @@ class MethodCard(QFrame):
         layout.addWidget(self.form)
         self.show_method(method)
 
-    def show_method(self, method: Method) -> None:
+    def show_method(self, method: StageMethod) -> None:
         self.form.show_instances((method,))
         self.form.setVisible(bool(self.form.shown_fields))
 
@@ -170,7 +170,7 @@ class StageView(QWidget):
         removed = methods.pop(place)
         self._put(methods, f"Remove {removed.title}")
 
-    def _build(self, methods: Sequence[Method]) -> None:
+    def _build(self, methods: Sequence[StageMethod]) -> None:
         for card in self.cards:
             self._column.removeWidget(card)
             card.hide()

@@ -24,7 +24,7 @@ OUTLIER_FACTOR = 6.0
 POINTS_IN_VIEW = 4096
 
 Floats32 = NDArray[np.float32]
-Places = NDArray[np.int64]
+ChannelOrder = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Side:
     """The channels of one side in the order in which they are drawn: `order[i]` is the channel at place i."""
 
     ranges: ChannelRanges
-    order: Places
-    outliers: Places
+    order: ChannelOrder
+    outliers: ChannelOrder
 
     @classmethod
     def of(cls, ranges: ChannelRanges, *, by_magnitude: bool) -> Side:
@@ -177,7 +177,7 @@ class ChannelsPlot(Plot):
         self.readout.setText(self.summary() if self._looked else "")
 
 
-def _buckets(first: int, end: int) -> tuple[Places, Places]:
+def _buckets(first: int, end: int) -> tuple[ChannelOrder, ChannelOrder]:
     """Places to draw at and where each bucket starts: at most `POINTS_IN_VIEW` of them."""
     size = max(1, -(-(end - first) // POINTS_IN_VIEW))
     starts = np.arange(0, end - first, size)

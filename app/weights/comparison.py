@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from benchvise.app.plots.controls import Controls
+from benchvise.core.recipe.fitting import name_on
 from benchvise.core.recipe.recipe import Treatment
 
 if TYPE_CHECKING:
@@ -63,13 +64,12 @@ class ComparisonChoice:
         return " ".join(said)
 
     def label(self, index: int) -> str:
-        """What "after" is called in legends: a planned treatment as the plan fitted it to the layer."""
-        after, plan = self.after(index), self._document.plan
-        if self._document.trial is not None and isinstance(after, Treatment):
-            return f"{after.tag}?"
-        if isinstance(after, Treatment):
-            fitted = plan is not None and self._document.plan_is_current
-            return plan.tags[plan.choice[index]] if plan is not None and fitted else after.tag
+        """What "after" is called in legends: a planned treatment as the tree calls it, a tried one with a "?"."""
+        after, checkpoint = self.after(index), self._document.checkpoint
+        if isinstance(after, Treatment) and checkpoint is not None:
+            name = name_on(after, checkpoint.layers[index], runs=bool(checkpoint.architecture))
+            return name if self._document.trial is None else f"{name}?"
+        assert not isinstance(after, Treatment)
         return after.removeprefix("run:") if after else ""
 
     def listen(self, refresh: Callable[[], object]) -> None:

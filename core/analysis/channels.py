@@ -8,8 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from benchvise.core.analysis.decoding import FloatArray, IntArray, RawArray, check_real, decode
+from benchvise.core.analysis.decoding import FloatArray, IntArray, check_real, decode
 from benchvise.core.analysis.source import Source, map_in_order, matrix_shape, observed_blocks, size_bytes
+from benchvise.core.checkpoint.read import RawArray
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import ChannelRanges
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchvise.core.checkpoint.read import RawArray
 from benchvise.core.checkpoint.records import DTYPE_BITS
 from benchvise.core.errors import CheckpointError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-RawArray = NDArray[Any]
+
 
 _WIDE = frozenset({"float32", "float64", "int32", "int64", "uint32", "uint64"})
 _PAIRED = "float4_e2m1fn_x2"

@@ -7,9 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from benchvise.core.analysis.decoding import FloatArray, IntArray, RawArray, is_wide, split_finite
+from benchvise.core.analysis.decoding import FloatArray, IntArray, is_wide, split_finite
 from benchvise.core.analysis.source import Source, flat_pieces, map_in_order, observed_blocks, size_bytes
 from benchvise.core.analysis.value_counts import PatternCounts, pattern_counts_of
+from benchvise.core.checkpoint.read import RawArray
 from benchvise.core.errors import UserError
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import Histogram

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchvise.core.analysis.decoding import RawArray
 from benchvise.core.analysis.source import BLOCK_BYTES, ArraySource, EntrySource, Source
 from benchvise.core.checkpoint.matrix_shape import matrix_entry
-from benchvise.core.checkpoint.read import raw_dtype
+from benchvise.core.checkpoint.read import RawArray, raw_dtype
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.weights.weights import Weights
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchvise.core.analysis.decoding import FloatArray, IntArray, RawArray
+from benchvise.core.analysis.decoding import FloatArray, IntArray
+from benchvise.core.checkpoint.read import RawArray
 
 DIGIT_BITS = 16
 Keys = NDArray[Any]

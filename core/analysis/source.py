@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from benchvise.core.analysis.decoding import RawArray, values_per_element
-from benchvise.core.checkpoint.read import block_rows, read_rows
+from benchvise.core.analysis.decoding import values_per_element
+from benchvise.core.checkpoint.read import RawArray, block_rows, read_rows
 from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
 from benchvise.core.progress import Progress
 
@@ -18,7 +18,7 @@ BLOCK_BYTES = 8 << 20
 """How much one thread works on at a time. Results merge block by block, so it must not depend on the machine."""
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 
 class Source(Protocol):
@@ -109,14 +109,14 @@ def observed_blocks(source: Source, progress: Progress) -> Iterator[tuple[int, R
         progress.advance(rows.nbytes)
 
 
-def map_in_order(items: Iterable[Item], task: Callable[[Item], Result], threads: int | None) -> Iterator[Result]:
+def map_in_order(items: Iterable[Item], task: Callable[[Item], T], threads: int | None) -> Iterator[T]:
     """Yield `task(item)` in the order of the items, computed on `threads` threads (all usable cores by default).
 
     At most one more item than threads is under way, so a tensor larger than memory streams through.
     """
     workers = threads or usable_cores()
     with ThreadPoolExecutor(workers, thread_name_prefix="analysis") as pool:
-        under_way: deque[Future[Result]] = deque()
+        under_way: deque[Future[T]] = deque()
         for item in items:
             under_way.append(pool.submit(task, item))
             if len(under_way) > workers:

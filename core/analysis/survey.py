@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchvise.core.analysis.decoding import Finite, FloatArray, IntArray, RawArray, split_finite
+from benchvise.core.analysis.decoding import Finite, FloatArray, IntArray, split_finite
 from benchvise.core.analysis.histogram import PIECE, count_in_bins
 from benchvise.core.analysis.moments import Moments, moments_of
 from benchvise.core.analysis.order_statistics import DIGIT_BITS, Digits, Selection, sortable_keys
 from benchvise.core.analysis.source import flat_pieces
 from benchvise.core.analysis.value_counts import count_patterns
+from benchvise.core.checkpoint.read import RawArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from functools import partial
 
 import numpy as np
 
-from benchvise.core.analysis.decoding import FloatArray, IntArray, RawArray, is_wide, value_table, values_per_element
+from benchvise.core.analysis.decoding import FloatArray, IntArray, is_wide, value_table, values_per_element
 from benchvise.core.analysis.source import Source, flat_pieces, map_in_order, observed_blocks, size_bytes
+from benchvise.core.checkpoint.read import RawArray
 from benchvise.core.checkpoint.records import DTYPE_BITS
 from benchvise.core.progress import Progress
 

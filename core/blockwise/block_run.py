@@ -18,7 +18,7 @@ class Arguments:
     kwargs: dict[str, Any]
 
 
-class Run(Protocol):
+class ModuleForward(Protocol):
     """Hidden states (or ids) pushed through a module, whose parts can be observed meanwhile."""
 
     @property

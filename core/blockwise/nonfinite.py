@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchvise.core.blockwise.block_run import Run
+from benchvise.core.blockwise.block_run import ModuleForward
 from benchvise.core.errors import CheckpointError
 
 
 @torch.no_grad()
-def first_not_finite(run: Run, hidden: Tensor) -> str | None:
+def first_not_finite(run: ModuleForward, hidden: Tensor) -> str | None:
     """The first module inside the block, by its path, whose output is not finite for one of the windows.
 
     hidden: float32 [windows, tokens, width], what enters the block.
@@ -36,7 +36,7 @@ def not_finite(name: str) -> CheckpointError:
     )
 
 
-def _first(run: Run, window: Tensor) -> str | None:
+def _first(run: ModuleForward, window: Tensor) -> str | None:
     bad: list[str] = []
 
     def look(name: str, output: Any) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchvise.core.activations.observers import Observer
 from benchvise.core.blockwise.batching import Batching
-from benchvise.core.blockwise.block_run import Run
+from benchvise.core.blockwise.block_run import ModuleForward
 from benchvise.core.blockwise.experts import ExpertHook
 from benchvise.core.blockwise.input_hooks import InputHook, Inputs, Observed, observe
 from benchvise.core.solvers.solution import InputStatistics
@@ -20,7 +20,7 @@ from benchvise.core.solvers.solution import InputStatistics
 class Stream:
     """Hidden states [windows, tokens, width], and what they go through."""
 
-    run: Run
+    run: ModuleForward
     hidden: Tensor
 
     def observe(self, part: slice, taps: Sequence[InputHook], *, to_end: bool = False) -> Observed:

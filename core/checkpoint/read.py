@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from io import FileIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from benchvise.core.checkpoint.records import DTYPE_BITS, Encoding, TensorEntry
 from benchvise.core.errors import CheckpointError
 
-RawArray = NDArray[np.generic]
+RawArray = NDArray[Any]
 
 _AS_INTEGERS = {"bfloat16": "uint16"} | {name: "uint8" for name in DTYPE_BITS if name.startswith(("float8", "float4"))}
 _GATHER_BYTES = 16 << 20

@@ -29,6 +29,9 @@ COMPRESSIBLE_DTYPES = frozenset({"float64", "float32", "float16", "bfloat16"})
 
 Kind = Literal["linear", "embedding", "conv", "norm", "bias", "tensor"]
 
+ROUTED_EXPERT = "mlp.expert."
+"""How the roles of an expert's tensors begin; models compute those of a block in one piece."""
+
 
 class Encoding(Protocol):
     """How the values of a tensor follow from stored bytes that are not simply its values one after another."""
@@ -141,6 +144,11 @@ class Layer:
         if self.kind == "conv":
             return self.shape[0], prod(self.shape[1:])
         return (prod(self.shape[:-1]), self.shape[-1]) if self.shape else (1, 1)
+
+    @property
+    def routed_expert(self) -> bool:
+        """Whether it belongs to one of the experts that a router chooses from."""
+        return self.role.startswith(ROUTED_EXPERT)
 
     @property
     def compressible(self) -> bool:

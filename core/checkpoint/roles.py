@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from benchvise.core.checkpoint.records import COMPRESSIBLE_DTYPES, Kind
+from benchvise.core.checkpoint.records import COMPRESSIBLE_DTYPES, ROUTED_EXPERT, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def _weight_role(path: str, module_role: str, parameter: str, rank: int) -> tupl
             (module_role, "embedding") if module_role.startswith("embedding") else (module_role or "linear", "linear")
         )
     convolves = parameter == "weight" or "conv" in path or "kernel" in path
-    if convolves and not module_role.startswith("mlp.expert"):
+    if convolves and not module_role.startswith(ROUTED_EXPERT):
         return module_role or "conv", "conv"
     return module_role or "other", "tensor"
 
@@ -162,14 +162,14 @@ def _module_role(path: str) -> str:
     if role.startswith("mlp.") and role != "mlp.router":
         if "shared_expert" in parent:
             return role.replace("mlp.", "mlp.shared_expert.", 1)
-        return role.replace("mlp.", "mlp.expert.", 1) if "experts" in parent else role
+        return role.replace("mlp.", ROUTED_EXPERT, 1) if "experts" in parent else role
     if role:
         return role
     if _NORM.search(leaf):
         return "norm"
     if _EMBEDDING.search(leaf) and "rotary" not in leaf:
         return "embedding.position" if _POSITION.search(leaf) else "embedding"
-    return ""
+    return f"{ROUTED_EXPERT}other" if "experts" in parent.split(".") and "shared_expert" not in parent else ""
 
 
 def _by_leaf() -> dict[str, list[tuple[str, str]]]:

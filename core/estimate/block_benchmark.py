@@ -45,7 +45,7 @@ SOLVE_WORK = 2e10
 STATE_BYTES = 32 << 20
 _DEFAULT_PASSES = 10
 
-Clock = Callable[[], float]
+Timer = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class BlockBenchmark:
     drawn: names of layers outside the blocks that are needed with values: those that are treated or transformed.
     """
 
-    def __init__(self, plan: Plan, folder: Path, scale: BenchmarkSize, clock: Clock = time.perf_counter) -> None:
+    def __init__(self, plan: Plan, folder: Path, scale: BenchmarkSize, clock: Timer = time.perf_counter) -> None:
         self.plan = plan
         self.scale = scale
         self.workspace = Workspace(str(folder))
@@ -223,7 +223,7 @@ class BlockBenchmark:
 class StepTimer(SubProgress):
     """Progress of nothing, which notes when each step of learning was done."""
 
-    def __init__(self, clock: Clock, steps: list[float] | None = None) -> None:
+    def __init__(self, clock: Timer, steps: list[float] | None = None) -> None:
         super().__init__(NullProgress(), 0)
         self._clock = clock
         self._steps = [] if steps is None else steps
@@ -256,7 +256,7 @@ class StepTimer(SubProgress):
 class _TimedBatching(Batching):
     """Batches that note how many windows passed through and how long all of that took."""
 
-    def __init__(self, tokens: int, clock: Clock) -> None:
+    def __init__(self, tokens: int, clock: Timer) -> None:
         super().__init__(tokens, NullProgress())
         self.seconds = 0.0
         self.passed = 0

@@ -69,6 +69,6 @@ class ExportPlan:
         return sum(tensor.nbytes for tensor in self.tensors())
 
 
-def is_expert(layer: Layer) -> bool:
+def is_expert_matrix(layer: Layer) -> bool:
     """Whether the layer is one expert's matrix; loaders stack those of a block into one tensor."""
-    return ".experts." in layer.name and layer.kind == "linear" and len(layer.shape) == 2
+    return layer.routed_expert and layer.kind == "linear" and len(layer.shape) == 2

@@ -33,7 +33,7 @@ class Calibration:
         title="Activations from",
         help="What each layer is shown: what comes out of the layers compressed before it, whose errors it can then "
         "make good, or what the original network gives.",
-        choices={"compressed": "Compressed prefix", "original": "Original network"},
+        choices={"compressed": "Compressed layers before it", "original": "Original network"},
     )
 
     @property

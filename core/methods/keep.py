@@ -14,7 +14,7 @@ class Keep(Scheme):
     """The layer is stored as it came."""
 
     key: ClassVar[str] = "keep"
-    title: ClassVar[str] = "Keep"
+    title: ClassVar[str] = "Keep original"
     summary: ClassVar[str] = "The layer stays as it is, byte for byte."
     source: ClassVar[str] = "—"
 

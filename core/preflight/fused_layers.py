@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.export.export_plan import ExportPlan, is_expert
+from benchvise.core.export.export_plan import ExportPlan, is_expert_matrix
 from benchvise.core.export.layouts.packed_layout import NVFP4, PackedLayout
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.export_targets import other_targets
@@ -88,7 +88,7 @@ def _is_nvfp4(layout: PackedLayout | None) -> bool:
 
 
 def _experts(plan: Plan, runtime: Runtime, layouts: dict[str, PackedLayout]) -> Iterator[Finding]:
-    experts = [layer for layer in plan.checkpoint.layers if is_expert(layer)]
+    experts = [layer for layer in plan.checkpoint.layers if is_expert_matrix(layer)]
     if len({layouts.get(layer.name) for layer in experts}) < 2:
         return
     names = tuple(layer.name for layer in experts)

@@ -34,7 +34,6 @@ from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.requests import CheckRecipe
 from benchvise.core.protocol.results import Estimate
 from benchvise.core.recent import Recent
-from benchvise.core.recipe.fitting import is_routed_expert
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import compute_device
@@ -170,7 +169,7 @@ def _in_general(plan: Plan) -> Iterator[Surprise]:
             title = f"{transform.title} is left out wherever it gains too little"
             yield Surprise("transform", title, "Block by block, as calibration shows; each is told in the run's log.")
     learned = [row.layer for row in plan.treated_rows if row.treatment.needs_calibration]
-    experts = any(map(is_routed_expert, learned))
+    experts = any(layer.routed_expert for layer in learned)
     if learned:
         detail = (
             "Weights of inputs that are always zero are rounded to nearest; damping rises where moments are singular"

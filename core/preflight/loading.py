@@ -12,7 +12,7 @@ from benchvise.core.preflight.converters import converter_findings
 from benchvise.core.preflight.export_targets import loads, other_targets
 from benchvise.core.preflight.fused_layers import fused_layer_findings
 from benchvise.core.preflight.runtime_match import Match, match
-from benchvise.core.preflight.runtimes import PackedForm, Runtime
+from benchvise.core.preflight.runtimes import LoadedForm, Runtime
 from benchvise.core.preflight.wording import are, capital, layers, these
 from benchvise.core.protocol.results import Finding, Fix
 from benchvise.core.recipe.plan import Plan
@@ -30,7 +30,7 @@ class _Group:
         return tuple(layer.name for layer in self.layers)
 
     @property
-    def form(self) -> PackedForm:
+    def form(self) -> LoadedForm:
         return self.match.form
 
 

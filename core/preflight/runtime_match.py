@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.export.layouts.packed_layout import PackedLayout
-from benchvise.core.preflight.runtimes import PackedForm, Runtime
+from benchvise.core.preflight.runtimes import LoadedForm, Runtime
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Match:
     unaligned: whether the layer's shape is none that the form's kernel takes as it is.
     """
 
-    form: PackedForm
+    form: LoadedForm
     hinders: tuple[tuple[str, str], ...]
     unaligned: bool = False
 
@@ -31,16 +31,16 @@ def match(runtime: Runtime, layout: PackedLayout, layer: Layer) -> Match:
 
 
 @lru_cache(maxsize=256)  # a plan asks for every layer, and few differ
-def _nearest(runtime: Runtime, layout: PackedLayout) -> tuple[PackedForm, tuple[tuple[str, str], ...]]:
+def _nearest(runtime: Runtime, layout: PackedLayout) -> tuple[LoadedForm, tuple[tuple[str, str], ...]]:
     return min(((form, tuple(_hinders(runtime, form, layout))) for form in runtime.forms), key=_weight)
 
 
-def _weight(found: tuple[PackedForm, tuple[tuple[str, str], ...]]) -> int:
+def _weight(found: tuple[LoadedForm, tuple[tuple[str, str], ...]]) -> int:
     """Another format is further away than any setting of the same."""
     return sum(10 if kind == "format" else 1 for kind, _ in found[1])
 
 
-def _hinders(runtime: Runtime, form: PackedForm, layout: PackedLayout) -> Iterator[tuple[str, str]]:
+def _hinders(runtime: Runtime, form: LoadedForm, layout: PackedLayout) -> Iterator[tuple[str, str]]:
     name = runtime.title
     if layout.format not in form.formats:
         yield "format", f"{name} has no layers of the format {layout.format} like this"
@@ -64,7 +64,7 @@ def _hinders(runtime: Runtime, form: PackedForm, layout: PackedLayout) -> Iterat
 
 
 def inputs_of(layout: PackedLayout) -> str:
-    """How the layer's inputs are quantised, as `PackedForm.inputs` says it."""
+    """How the layer's inputs are quantised, as `LoadedForm.inputs` says it."""
     return f"{layout.inputs.format} {layout.inputs.mode}" if layout.inputs is not None else ""
 
 

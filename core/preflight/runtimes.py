@@ -20,7 +20,7 @@ _TRANSFORMERS = "transformers 5.23, quantizer_compressed_tensors.py"
 
 
 @dataclass(frozen=True)
-class PackedForm:
+class LoadedForm:
     """One way in which a runtime loads packed layers; what is not named here does not matter to it.
 
     formats, bits, strategies: of `core.export.layouts.packed_layout.PackedLayout`. groups: group sizes, empty for any.
@@ -85,7 +85,7 @@ class Runtime:
 
     key: str
     title: str
-    forms: tuple[PackedForm, ...] = ()
+    forms: tuple[LoadedForm, ...] = ()
     fused: tuple[Fused, ...] = ()
     experts: bool = False
     head: str = ""
@@ -112,7 +112,7 @@ _VLLM = Runtime(
     key="vllm",
     title="vLLM",
     forms=(
-        PackedForm(
+        LoadedForm(
             "weights of 4 or 8 bits (Marlin)",
             frozenset({PACKED}),
             frozenset({4, 8}),
@@ -125,7 +125,7 @@ _VLLM = Runtime(
             columns=128,
             unaligned=_UNALIGNED,
         ),
-        PackedForm(
+        LoadedForm(
             "weights of 4 bits with zero points (Marlin)",
             frozenset({PACKED}),
             frozenset({4}),
@@ -139,7 +139,7 @@ _VLLM = Runtime(
             columns=128,
             unaligned=_UNALIGNED,
         ),
-        PackedForm(
+        LoadedForm(
             "GPTQ weights of 4 or 8 bits (Marlin)",
             frozenset({"gptq"}),
             frozenset({4, 8}),
@@ -152,7 +152,7 @@ _VLLM = Runtime(
             columns=128,
             unaligned=_UNALIGNED,
         ),
-        PackedForm(
+        LoadedForm(
             "GPTQ weights of 2, 3, 4 or 8 bits",
             frozenset({"gptq"}),
             frozenset({2, 3, 4, 8}),
@@ -164,7 +164,7 @@ _VLLM = Runtime(
             caveat="vLLM computes these with its older GPTQ kernels, in float16 alone, and takes true zero points only "
             "in versions that know the layout gptq_v2",
         ),
-        PackedForm(
+        LoadedForm(
             "AWQ weights of 4 bits",
             frozenset({"awq"}),
             frozenset({4}),
@@ -178,7 +178,7 @@ _VLLM = Runtime(
             columns=128,
             unaligned=_UNALIGNED,
         ),
-        PackedForm(
+        LoadedForm(
             "weights of 2 to 8 bits (Humming)",
             frozenset({PACKED}),
             frozenset(range(2, 9)),
@@ -190,7 +190,7 @@ _VLLM = Runtime(
             caveat="This loads only in vLLM from the middle of 2026 with the Humming kernels installed, on an NVIDIA "
             "GPU; older versions take 4 and 8 bits in groups of 32, 64 or 128, or per channel",
         ),
-        PackedForm(
+        LoadedForm(
             "INT8 weights and inputs",
             frozenset({UNPACKED}),
             frozenset({8}),
@@ -200,7 +200,7 @@ _VLLM = Runtime(
             why="Products are computed in 8 bits. vLLM has no INT8 kernel for Blackwell: take FP8 there",
             inputs=INT8_INPUTS,
         ),
-        PackedForm(
+        LoadedForm(
             "INT4 weights with INT8 inputs",
             frozenset({PACKED}),
             frozenset({4}),
@@ -211,7 +211,7 @@ _VLLM = Runtime(
             inputs=frozenset({"int8 dynamic"}),
             caveat="Only recent versions of vLLM load 4-bit weights with INT8 inputs",
         ),
-        PackedForm(
+        LoadedForm(
             "FP8 weights and inputs",
             frozenset({FP8}),
             frozenset({8}),
@@ -221,7 +221,7 @@ _VLLM = Runtime(
             why="Products are computed in 8 bits. GPUs without FP8 arithmetic decode the weights instead",
             inputs=FP8_INPUTS,
         ),
-        PackedForm(
+        LoadedForm(
             "FP8 weights in blocks",
             frozenset({FP8}),
             frozenset({8}),
@@ -232,7 +232,7 @@ _VLLM = Runtime(
             inputs=frozenset({"", "fp8 dynamic"}),
             block=(128, 128),
         ),
-        PackedForm(
+        LoadedForm(
             "FP8 weights alone",
             frozenset({FP8}),
             frozenset({8}),
@@ -241,7 +241,7 @@ _VLLM = Runtime(
             faster=_SMALL,
             why="Weights are decoded on the fly; quantise the inputs to FP8 too for large batches",
         ),
-        PackedForm(
+        LoadedForm(
             "NVFP4 weights alone",
             frozenset({NVFP4}),
             frozenset({4}),
@@ -250,7 +250,7 @@ _VLLM = Runtime(
             faster=_SMALL,
             why=_SLOWER,
         ),
-        PackedForm(
+        LoadedForm(
             "MXFP4 weights alone",
             frozenset({MXFP4}),
             frozenset({4}),
@@ -260,7 +260,7 @@ _VLLM = Runtime(
             why=_SLOWER,
             caveat="Only recent versions of vLLM load MXFP4 layers from compressed-tensors",
         ),
-        PackedForm(
+        LoadedForm(
             "MXFP8 weights",
             frozenset({MXFP8}),
             frozenset({8}),
@@ -283,7 +283,7 @@ _TRANSFORMERS_RUNTIME = Runtime(
     key="transformers",
     title="transformers",
     forms=(
-        PackedForm(
+        LoadedForm(
             "packed layers",
             frozenset({PACKED, UNPACKED, FP8, MXFP4, MXFP8, NVFP4}),
             frozenset(range(2, 9)),
@@ -300,7 +300,7 @@ _TRANSFORMERS_RUNTIME = Runtime(
     source=_TRANSFORMERS,
 )
 
-_BLOCK_TYPES = PackedForm(
+_BLOCK_TYPES = LoadedForm(
     "GGUF block types",
     frozenset(f"gguf {name}" for name in TYPES),
     frozenset(range(17)),

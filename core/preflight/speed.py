@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.preflight.export_targets import loads
 from benchvise.core.preflight.runtime_match import match
-from benchvise.core.preflight.runtimes import PackedForm, Runtime
+from benchvise.core.preflight.runtimes import LoadedForm, Runtime
 from benchvise.core.preflight.wording import capital, layers
 from benchvise.core.protocol.results import Finding
 
@@ -16,7 +16,7 @@ def speed_findings(export_plan: ExportPlan, runtime: Runtime) -> Iterator[Findin
     """One finding for each way in which `runtime` computes with the layers it loads."""
     if not loads(runtime, export_plan):
         return  # what its converter makes of them is said there
-    found: dict[str, tuple[PackedForm, list[str]]] = {}
+    found: dict[str, tuple[LoadedForm, list[str]]] = {}
     packed = export_plan.packed()
     for layer, layout in packed if runtime.forms else ():
         matched = match(runtime, layout, layer)

@@ -6,14 +6,12 @@ from dataclasses import replace
 from typing import Literal
 
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.errors import RecipeError
 from benchvise.core.recipe.plan_warning import PlanWarning
 from benchvise.core.recipe.recipe import Treatment
 
 InputObstacle = Literal["kept", "embedding", "not linear", "expert", "router", "no architecture"]
 """Why the inputs of a layer cannot be quantised."""
-
-_EXPERT = "mlp.expert."
-"""How the roles of an expert's matrices begin; models compute those of a block in one piece."""
 
 
 def fitted(treatment: Treatment, layer: Layer, *, runs: bool = True) -> tuple[Treatment, tuple[PlanWarning, ...]]:
@@ -32,9 +30,24 @@ def fitted(treatment: Treatment, layer: Layer, *, runs: bool = True) -> tuple[Tr
     return replace(found, activations=None), (*plan_warnings, PlanWarning("inputs", cause=obstacle))
 
 
-def is_routed_expert(layer: Layer) -> bool:
-    """Whether the layer belongs to one of the experts that a router chooses from."""
-    return layer.role.startswith(_EXPERT)
+def treatment_name(asked: Treatment, found: Treatment) -> str:
+    """What a treatment is called wherever it is planned: as it fits, and what was asked instead.
+
+    "int4 g64 asym (g128 asked)".
+    """
+    if found.tag == asked.tag:
+        return found.tag
+    words = found.tag.split()
+    changed = " ".join(word for word in asked.tag.split() if word not in words)
+    return f"{found.tag} ({changed or asked.tag} asked)"
+
+
+def name_on(asked: Treatment, layer: Layer, *, runs: bool = True) -> str:
+    """The treatment's name on a layer; its own tag where it cannot be carried out there."""
+    try:
+        return treatment_name(asked, fitted(asked, layer, runs=runs)[0])
+    except RecipeError:
+        return asked.tag
 
 
 def _input_obstacle(treatment: Treatment, layer: Layer, *, runs: bool) -> InputObstacle | None:
@@ -47,7 +60,7 @@ def _input_obstacle(treatment: Treatment, layer: Layer, *, runs: bool) -> InputO
         return "embedding"
     if layer.kind != "linear" or len(layer.shape) != 2:
         return "not linear"
-    if is_routed_expert(layer):
+    if layer.routed_expert:
         return "expert"
     if layer.role == "mlp.router":
         return "router"

@@ -10,7 +10,7 @@ from functools import cached_property
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.errors import CheckpointError, RecipeError
 from benchvise.core.methods.calibration import Calibration
-from benchvise.core.recipe.fitting import fitted
+from benchvise.core.recipe.fitting import fitted, treatment_name
 from benchvise.core.recipe.layer_matcher import WORDS
 from benchvise.core.recipe.plan_warning import PlanWarning
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
@@ -29,6 +29,7 @@ class PlanRow:
 
     rule:   index of the rule that decided, None when none did.
     source: the layer's name in the checkpoint as it was opened, where surgery moved it; else "".
+    name:   of the treatment, with what was asked where that did not fit (`treatment_name`).
     """
 
     layer: Layer
@@ -36,6 +37,7 @@ class PlanRow:
     bytes_after: int
     rule: int | None
     source: str = ""
+    name: str = ""
 
     @property
     def bits_per_weight(self) -> float:
@@ -80,7 +82,13 @@ class Plan:
             self.bytes_per_layer[index],
             rule if rule >= 0 else None,
             source if source != layer.name else "",
+            self.treatment_name(index),
         )
+
+    def treatment_name(self, index: int) -> str:
+        """What the treatment of layer `index` is called."""
+        rule, found = self.rules[index], self.treatments[self.choice[index]]
+        return treatment_name(self.recipe.rules[rule].treatment if rule >= 0 else found, found)
 
     def rows(self) -> Iterator[PlanRow]:
         return (self.row(index) for index in range(len(self.choice)))

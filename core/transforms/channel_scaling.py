@@ -22,7 +22,7 @@ from benchvise.core.transforms.linear import Linear, relative_error
 from benchvise.core.transforms.model_structure import kind_of
 from benchvise.core.transforms.random_copy import FAULTS, RandomCopy, run_block
 from benchvise.core.transforms.rounding import RoundedLayer, weight_error
-from benchvise.core.transforms.transform import BlockRewrite, T, Treated
+from benchvise.core.transforms.transform import BlockRewrite, T, TreatedSchemes
 
 MIN_GAIN = 0.01
 """The rounding error must fall by this share, else a source is left as it is."""
@@ -61,7 +61,7 @@ class ChannelScaling(BlockRewrite[T]):
     def proposals(self, readers: Readers) -> Iterator[Proposal]:
         """Factors to judge, besides leaving everything as it is."""
 
-    def apply(self, block: nn.Module, run: Callable[[], None], schemes: Treated) -> tuple[str, ...]:
+    def apply(self, block: nn.Module, run: Callable[[], None], schemes: TreatedSchemes) -> tuple[str, ...]:
         with torch.no_grad():
             layers = [name.removesuffix(".weight") for name in schemes if name.endswith(".weight")]
             seen = observe_inputs(block, run, [name for name, module in block.named_modules() if name in layers])
@@ -112,7 +112,7 @@ class _Work:
     """One source of one block, its treated readers and what is known of their inputs."""
 
     def __init__(
-        self, block: nn.Module, structure: Structure, group: CoupledGroup, seen: BlockInputs, schemes: Treated
+        self, block: nn.Module, structure: Structure, group: CoupledGroup, seen: BlockInputs, schemes: TreatedSchemes
     ) -> None:
         self.block, self.structure, self.group, self.seen = block, structure, group, seen
         self._source_scheme = schemes.get(f"{group.source}.weight", (Keep(), None))[0]

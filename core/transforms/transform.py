@@ -14,7 +14,7 @@ from benchvise.core.methods.transform import Transform
 
 T = TypeVar("T", bound=Transform)
 
-Treated = Mapping[str, tuple[Scheme, Activations | None]]
+TreatedSchemes = Mapping[str, tuple[Scheme, Activations | None]]
 """How layers will be stored and their inputs rounded, by parameter name inside the block: "self_attn.q_proj.weight"."""
 
 
@@ -49,7 +49,7 @@ class BlockRewrite(ABC, Generic[T]):
         self.settings = settings
 
     @abstractmethod
-    def apply(self, block: nn.Module, run: Callable[[], None], schemes: Treated) -> tuple[str, ...]:
+    def apply(self, block: nn.Module, run: Callable[[], None], schemes: TreatedSchemes) -> tuple[str, ...]:
         """Change the block, float32, in place, and say what was done and what was not.
 
         run: pushes all calibration inputs through the block once.

@@ -31,7 +31,7 @@ from benchvise.core.workspace.run_lock import RunLock
 
 MANIFEST, RECIPE, JOURNAL, MEASUREMENTS = "run.json", "recipe.yaml", "journal.jsonl", "measurements.json"
 LATENCY = "latency"
-Measurement = Evaluation | Latency | Exported
+RunMeasurement = Evaluation | Latency | Exported
 
 _AT_WORK: dict[Path, RunLock] = {}
 """The locks of the runs that this process is working on: a run whose end could not be written is not among them."""
@@ -170,7 +170,7 @@ class RunRecord:
                 "The measurements of the run cannot be read", where=str(path), remedy="Delete the file; measure again."
             ) from error
 
-    def add_measurement(self, result: Measurement) -> None:
+    def add_measurement(self, result: RunMeasurement) -> None:
         """Keep the result: exports one beside the other, of all else the last. Raises UserError as writing does."""
         found = self.measurements()
         if isinstance(result, Exported):
@@ -227,7 +227,7 @@ class RunRecord:
         )
 
 
-def _name(result: Measurement) -> str:
+def _name(result: RunMeasurement) -> str:
     """Under which a measurement is kept. Latency under other conditions than the default ones, which forecasts that are
     kept and tables of runs are about, does not take their place.
     """

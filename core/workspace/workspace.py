@@ -22,7 +22,7 @@ from benchvise.core.workspace.run_record import (
     MANIFEST,
     RECIPE,
     Manifest,
-    Measurement,
+    RunMeasurement,
     RunRecord,
     this_process,
     write_manifest,
@@ -128,7 +128,7 @@ class Workspace:
         run.enter()
         return run
 
-    def record_measurement(self, run: str, result: Measurement) -> None:
+    def record_measurement(self, run: str, result: RunMeasurement) -> None:
         """Keep a measurement with its run. Raises UserError when there is no such run."""
         self.run(run).add_measurement(result)
 

@@ -118,7 +118,7 @@ def _lines(plan: Plan, export: ExportPlan, warnings: Sequence[str]) -> Iterator[
         (
             (
                 row.layer.name,
-                row.treatment.tag,
+                row.name,
                 f"{row.bits_per_weight:.3f}",
                 byte_text(row.layer.nbytes),
                 byte_text(row.bytes_after),

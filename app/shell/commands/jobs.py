@@ -16,7 +16,7 @@ from benchvise.core.protocol.requests import Compress, Evaluate, Export, Measure
 from benchvise.core.protocol.results import Exported, Run
 
 
-class Work:
+class JobCommands:
     """Starts jobs. measure_sensitivity and forecast are the panels' own."""
 
     def __init__(

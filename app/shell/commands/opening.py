@@ -25,7 +25,7 @@ def sample_path() -> str:
     return os.path.normpath(str(files("benchvise.resources") / "sample"))
 
 
-class Opening:
+class FileCommands:
     """What File and Recipe do."""
 
     def __init__(self, session: Session, window: QWidget) -> None:
@@ -62,7 +62,7 @@ class Opening:
                 enabled=has_recipe,
             ),
             Command("clear-recipe", "Clear the recipe", self.clear_recipe, icon="mdi6.broom", enabled=has_recipe),
-            Command("workspace", "Workspace folder …", self.choose_workspace, icon="mdi6.folder-cog-outline"),
+            Command("workspace", "Where results are kept …", self.choose_workspace, icon="mdi6.folder-cog-outline"),
             Command(
                 "close-checkpoint",
                 "Close the checkpoint",

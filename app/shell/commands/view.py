@@ -12,10 +12,10 @@ from benchvise.app.shell.about import show_about
 from benchvise.app.shell.command_palette import CommandPalette
 from benchvise.app.shell.shortcuts import show_shortcuts
 from benchvise.app.state.session import Session
-from benchvise.app.theme.theme import Choice, theme_notifier
+from benchvise.app.theme.theme import ThemeChoice, theme_notifier
 from benchvise.app.widgets.command import Command, Commands
 
-THEMES: tuple[tuple[Choice, str], ...] = (("system", "After the system"), ("light", "Light"), ("dark", "Dark"))
+THEMES: tuple[tuple[ThemeChoice, str], ...] = (("system", "After the system"), ("light", "Light"), ("dark", "Dark"))
 PLOT_TABS = 8
 
 
@@ -39,7 +39,7 @@ class Viewed(Protocol):
     def toggle_below(self) -> None: ...
 
 
-class Viewing:
+class ViewCommands:
     """Changes how things are seen, never the document."""
 
     def __init__(self, session: Session, window: Viewed, palette: CommandPalette, commands: Commands) -> None:
@@ -112,7 +112,7 @@ class Viewing:
             *themes,
         )
 
-    def choose_theme(self, choice: Choice) -> None:
+    def choose_theme(self, choice: ThemeChoice) -> None:
         self._session.preferences.theme = choice
         theme_notifier().choose(choice)
         self._commands.refresh()
@@ -133,7 +133,7 @@ class Viewing:
         show_shortcuts(self._commands, self._palette.window())
 
 
-def _is_chosen(choice: Choice) -> bool:
+def _is_chosen(choice: ThemeChoice) -> bool:
     return theme_notifier().choice == choice
 
 

@@ -21,7 +21,7 @@ _MAX_DIMENSIONS = 4
 _FIRST_READ = 1 << 20
 _CUT = "The file is incomplete or damaged; download it again."
 
-Value = int | float | bool | str | tuple["Value", ...]
+MetadataValue = int | float | bool | str | tuple["MetadataValue", ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ListedTensor:
 class Listing:
     """values: by key; of long arrays there is only the length, in `lengths`."""
 
-    values: dict[str, Value] = field(default_factory=dict)
+    values: dict[str, MetadataValue] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
     tensors: list[ListedTensor] = field(default_factory=list)
 
@@ -93,7 +93,7 @@ def read_listing(file: IO[bytes], size: int, where: str) -> Listing:
 class TypedValue:
     """A value as the file types it. element: the type of an array's values, -1 where it is no array."""
 
-    value: Value
+    value: MetadataValue
     kind: int
     element: int = -1
 
@@ -172,7 +172,7 @@ class _Cursor:
     def text(self) -> str:
         return self.take(self.count(1)).decode("utf-8", "replace")
 
-    def value(self, kind: int) -> tuple[Value | None, int]:
+    def value(self, kind: int) -> tuple[MetadataValue | None, int]:
         """A value; None and the length for an array that is too long to keep, or of texts."""
         if kind == _TEXT:
             return self.text(), 0
@@ -213,7 +213,7 @@ class _Cursor:
             if self.at > len(self._buffer):
                 self._grow(self.at)
 
-    def _plain(self, kind: int) -> Value:
+    def _plain(self, kind: int) -> MetadataValue:
         return self.number(self._form(kind))
 
     def _form(self, kind: int) -> str:

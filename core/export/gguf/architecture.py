@@ -46,7 +46,7 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Architecture:
+class GgufArchitecture:
     """One architecture of llama.cpp.
 
     key:         its name in `general.architecture`.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchvise.core.export.gguf.architecture import Architecture, Fixed, Key, Piece
+from benchvise.core.export.gguf.architecture import Fixed, GgufArchitecture, Key, Piece
 
 _SILU = Fixed("hidden_act", ("silu", "swish"))
 _GELU = Fixed("hidden_activation", ("gelu_pytorch_tanh", None))
@@ -22,8 +22,8 @@ _GEMMA: Mapping[str, object] = {
     "hidden_activation": "gelu_pytorch_tanh", "tie_word_embeddings": True,
 }  # fmt: skip
 
-ARCHITECTURES: tuple[Architecture, ...] = (
-    Architecture(
+ARCHITECTURES: tuple[GgufArchitecture, ...] = (
+    GgufArchitecture(
         "llama",
         ("llama", "mistral", "mixtral"),
         keys=(Key("expert_count", ("num_local_experts",)), _EXPERTS_USED),
@@ -31,8 +31,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         pairs=True,
         fixed=(_SILU,),
     ),
-    Architecture("qwen2", ("qwen2",), settings={"rms_norm_eps": 1e-6, "hidden_act": "silu"}, fixed=(_SILU,)),
-    Architecture(
+    GgufArchitecture("qwen2", ("qwen2",), settings={"rms_norm_eps": 1e-6, "hidden_act": "silu"}, fixed=(_SILU,)),
+    GgufArchitecture(
         "qwen2moe",
         ("qwen2_moe",),
         keys=(
@@ -44,22 +44,22 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         settings={"rms_norm_eps": 1e-6, "hidden_act": "silu", "num_experts": 60, "num_experts_per_tok": 4},
         fixed=(_SILU, Fixed("norm_topk_prob", (False, None)), *_EVERY_BLOCK),
     ),
-    Architecture("qwen3", ("qwen3",), settings=_HEADS_OF_128, fixed=(_SILU,)),
-    Architecture(
+    GgufArchitecture("qwen3", ("qwen3",), settings=_HEADS_OF_128, fixed=(_SILU,)),
+    GgufArchitecture(
         "qwen3moe",
         ("qwen3_moe",),
         keys=(Key("expert_count", ("num_experts", "num_local_experts")), _EXPERTS_USED, _EXPERT_ROWS),
         settings={**_HEADS_OF_128, "num_local_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768},
         fixed=(_SILU, Fixed("norm_topk_prob", (True,)), *_EVERY_BLOCK),
     ),
-    Architecture(
+    GgufArchitecture(
         "gemma",
         ("gemma",),
         settings={"head_dim": 256, "rms_norm_eps": 1e-6, "tie_word_embeddings": True},
         norm=1.0,
         fixed=(_GELU,),
     ),
-    Architecture(
+    GgufArchitecture(
         "gemma2",
         ("gemma2",),
         keys=(
@@ -71,7 +71,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         norm=1.0,
         fixed=(_GELU, _NO_SCALING_OF_QUERIES),
     ),
-    Architecture(
+    GgufArchitecture(
         "gemma3",
         ("gemma3_text",),
         keys=(_WINDOW, Key("final_logit_softcapping", ("final_logit_softcapping",), "number")),
@@ -80,26 +80,26 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         fixed=(_GELU, _NO_SCALING_OF_QUERIES, Fixed("attn_logit_softcapping", (None,))),
         rotary="windows",
     ),
-    Architecture(
+    GgufArchitecture(
         "phi3",
         ("phi3",),
         keys=(_WINDOW,),
         settings={"rms_norm_eps": 1e-5, "hidden_act": "silu", "original_max_position_embeddings": 4096},
         fixed=(_SILU,),
     ),
-    Architecture(
+    GgufArchitecture(
         "olmo2",
         ("olmo2",),
         settings={"rms_norm_eps": 1e-5, "hidden_act": "silu"},
         fixed=(_SILU, Fixed("attention_bias", (False, None))),
     ),
-    Architecture(
+    GgufArchitecture(
         "glm4",
         ("glm4",),
         settings={**_HEADS_OF_128, "rms_norm_eps": 1.5625e-7, "partial_rotary_factor": 0.5},
         fixed=(_SILU,),
     ),
-    Architecture(
+    GgufArchitecture(
         "gpt-oss",
         ("gpt_oss",),
         keys=(_WINDOW, Key("expert_count", ("num_local_experts", "num_experts")), _EXPERTS_USED,
@@ -122,14 +122,14 @@ ARCHITECTURES: tuple[Architecture, ...] = (
             "mlp.experts.down_proj_bias": {"ffn_down_exps.bias": Piece()},
         },
     ),
-    Architecture(
+    GgufArchitecture(
         "starcoder2",
         ("starcoder2",),
         keys=(Key("attention.layer_norm_epsilon", ("norm_epsilon",), "number"),),
         settings={"norm_epsilon": 1e-5, "hidden_act": "gelu_pytorch_tanh", "tie_word_embeddings": True},
         fixed=(Fixed("hidden_act", ("gelu_pytorch_tanh",)), Fixed("use_bias", (True, None))),
     ),
-    Architecture(
+    GgufArchitecture(
         "bert",
         ("bert",),
         keys=(Key("attention.layer_norm_epsilon", ("layer_norm_eps",), "number"),),
@@ -142,7 +142,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 )  # fmt: skip
 
 
-def architecture_for(config: Mapping[str, object]) -> Architecture | None:
+def architecture_for(config: Mapping[str, object]) -> GgufArchitecture | None:
     """The record for a parsed config.json, by its model type, else by the class it names; None where there is none."""
     name = config.get("model_type") or _model_type(config.get("architectures"))
     return next((each for each in ARCHITECTURES if name in each.model_types), None)

@@ -43,7 +43,7 @@ class GgufForm(CarriedForm[Gguf]):
         return join(scheme.type, stored)
 
 
-class MicroscalingForm(CarriedForm[Microscaling]):
+class CarriedMicroscaling(CarriedForm[Microscaling]):
     """MXFP4: the same codes and scales, of which a block holds neighbours 16 apart in one byte."""
 
     scheme = Microscaling
@@ -58,7 +58,7 @@ class MicroscalingForm(CarriedForm[Microscaling]):
         return mxfp4_rows(stored["weight_packed"], stored["weight_scale"])
 
 
-CARRIED: dict[type[Scheme], CarriedForm[Any]] = {form.scheme: form for form in (GgufForm(), MicroscalingForm())}
+CARRIED: dict[type[Scheme], CarriedForm[Any]] = {form.scheme: form for form in (GgufForm(), CarriedMicroscaling())}
 
 
 def carried_kind(scheme: Scheme, layer: Layer) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from benchvise.core.checkpoint.formats.gguf_metadata import ListedTensor, read_listing, read_typed_values
 from benchvise.core.checkpoint.formats.gguf_names import NOT_WEIGHTS, family_of
 from benchvise.core.checkpoint.records import Checkpoint
-from benchvise.core.export.gguf.architecture import Architecture
+from benchvise.core.export.gguf.architecture import GgufArchitecture
 from benchvise.core.export.gguf.architectures import ARCHITECTURES, architecture_for
-from benchvise.core.export.gguf.entries import Entry, count, text
+from benchvise.core.export.gguf.entries import MetadataEntry, count, text
 from benchvise.core.export.gguf.hyperparameters import hyperparameters, rotary, settings_of, unlike
 from benchvise.core.export.gguf.tokenizer import vocabulary
 from benchvise.core.export.gguf.tokenizer_files import read_tokenizer_files
@@ -30,10 +30,10 @@ class Described:
     notes: what the file cannot say, as phrases.
     """
 
-    architecture: Architecture | None
+    architecture: GgufArchitecture | None
     settings: Mapping[str, Any] = field(default_factory=dict)
     blocks: int = 0
-    entries: Mapping[str, Entry] = field(default_factory=dict)
+    entries: Mapping[str, MetadataEntry] = field(default_factory=dict)
     tables: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     as_named: bool = False
     notes: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ def _of_file(path: Path, stamp: int, blocks: int) -> Described:  # noqa: ARG001 
         listing = read_listing(file, path.stat().st_size, str(path))
     key, family = listing.text("general.architecture"), family_of(listing)
     entries = {
-        name: Entry(found.value, found.kind, found.element if found.element >= 0 else None)
+        name: MetadataEntry(found.value, found.kind, found.element if found.element >= 0 else None)
         for name, found in read_typed_values(path).items()
         if not name.startswith(_WRITTEN_ANEW)
     }
@@ -108,9 +108,9 @@ def _of_file(path: Path, stamp: int, blocks: int) -> Described:  # noqa: ARG001 
         entries[f"{key}.block_count"] = count(blocks)
     tables = {tensor.name: _table(path, tensor) for tensor in listing.tensors if NOT_WEIGHTS.search(tensor.name)}
     if family is None:
-        return Described(Architecture(key, ()), entries=entries, tables=tables, as_named=True)
+        return Described(GgufArchitecture(key, ()), entries=entries, tables=tables, as_named=True)
     known = next((each for each in ARCHITECTURES if each.key == key), None)
-    changed = Architecture(key, (), pairs=family.pairs, norm=family.norm)
+    changed = GgufArchitecture(key, (), pairs=family.pairs, norm=family.norm)
     return Described(known or changed, entries=entries, tables=tables)
 
 
@@ -139,12 +139,12 @@ def _embedding_rows(checkpoint: Checkpoint) -> int:
     return max((layer.shape[0] for layer in embeddings), default=0)
 
 
-def _token_types(settings: Mapping[str, Any]) -> dict[str, Entry]:
+def _token_types(settings: Mapping[str, Any]) -> dict[str, MetadataEntry]:
     kinds = settings.get("type_vocab_size")
     return {"tokenizer.ggml.token_type_count": count(kinds)} if isinstance(kinds, int) else {}
 
 
-def _pooling(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, Entry]:
+def _pooling(checkpoint: Checkpoint, architecture: GgufArchitecture) -> dict[str, MetadataEntry]:
     """How an encoder's outputs become one vector; sentence-transformers says it in a folder of its own."""
     if architecture.rotary:
         return {}

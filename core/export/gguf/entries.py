@@ -10,7 +10,7 @@ _COUNT, _NUMBER, _FLAG, _BYTE, _SIGNED = 4, 6, 7, 0, 5
 
 
 @dataclass(frozen=True)
-class Entry:
+class MetadataEntry:
     """value: a number, a flag, a text, or a tuple of them. kind, element: types as GGUF counts them; element of arrays.
 
     Source: ggml/docs/gguf.md, `gguf_metadata_value_type`.
@@ -21,39 +21,39 @@ class Entry:
     element: int | None = None
 
 
-Metadata = Mapping[str, Entry]
+Metadata = Mapping[str, MetadataEntry]
 
 
-def count(value: int) -> Entry:
-    return Entry(int(value), _COUNT)
+def count(value: int) -> MetadataEntry:
+    return MetadataEntry(int(value), _COUNT)
 
 
-def number(value: float) -> Entry:
-    return Entry(float(value), _NUMBER)
+def number(value: float) -> MetadataEntry:
+    return MetadataEntry(float(value), _NUMBER)
 
 
-def flag(value: object) -> Entry:
-    return Entry(bool(value), _FLAG)
+def flag(value: object) -> MetadataEntry:
+    return MetadataEntry(bool(value), _FLAG)
 
 
-def text(value: str) -> Entry:
-    return Entry(value, TEXT)
+def text(value: str) -> MetadataEntry:
+    return MetadataEntry(value, TEXT)
 
 
-def texts(values: Iterable[str]) -> Entry:
-    return Entry(tuple(values), ARRAY, TEXT)
+def texts(values: Iterable[str]) -> MetadataEntry:
+    return MetadataEntry(tuple(values), ARRAY, TEXT)
 
 
-def signed(values: Iterable[int]) -> Entry:
+def signed(values: Iterable[int]) -> MetadataEntry:
     """An array of 32-bit integers."""
-    return Entry(tuple(values), ARRAY, _SIGNED)
+    return MetadataEntry(tuple(values), ARRAY, _SIGNED)
 
 
-def numbers(values: Iterable[float]) -> Entry:
+def numbers(values: Iterable[float]) -> MetadataEntry:
     """An array of 32-bit floats."""
-    return Entry(tuple(values), ARRAY, _NUMBER)
+    return MetadataEntry(tuple(values), ARRAY, _NUMBER)
 
 
-def octets(values: bytes) -> Entry:
+def octets(values: bytes) -> MetadataEntry:
     """An array of bytes."""
-    return Entry(tuple(values), ARRAY, _BYTE)
+    return MetadataEntry(tuple(values), ARRAY, _BYTE)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchvise.core.export.gguf.architecture import Architecture, Key, ValueKind
-from benchvise.core.export.gguf.entries import Entry, count, flag, number, text
+from benchvise.core.export.gguf.architecture import GgufArchitecture, Key, ValueKind
+from benchvise.core.export.gguf.entries import MetadataEntry, count, flag, number, text
 
 _COMMON = (
     Key("context_length", ("max_position_embeddings",)),
@@ -19,10 +19,15 @@ _COMMON = (
     Key("attention.head_count_kv", ("num_key_value_heads", "num_attention_heads")),
     Key("attention.layer_norm_rms_epsilon", ("rms_norm_eps",), "number"),
 )
-_MAKERS: dict[ValueKind, Callable[[Any], Entry]] = {"count": count, "number": number, "flag": flag, "text": text}
+_MAKERS: dict[ValueKind, Callable[[Any], MetadataEntry]] = {
+    "count": count,
+    "number": number,
+    "flag": flag,
+    "text": text,
+}
 _DEFAULT_BASE = 10000.0
 
-Values = Mapping[str, Any]
+ConfigValues = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,19 +37,19 @@ class Rotary:
     refusal: why llama.cpp cannot rotate in this way, "" when it can.
     """
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, MetadataEntry]
     tables: Mapping[str, tuple[float, ...]]
     refusal: str = ""
 
 
-def settings_of(architecture: Architecture, config: Values) -> dict[str, Any]:
+def settings_of(architecture: GgufArchitecture, config: ConfigValues) -> dict[str, Any]:
     """The config, completed by what `transformers` takes where it is silent."""
     found = {**architecture.settings, **{key: value for key, value in config.items() if value is not None}}
     nulls = {key: None for key, value in config.items() if value is None and key not in found}
     return nulls | found
 
 
-def hyperparameters(architecture: Architecture, values: Values, vocabulary: int) -> dict[str, Entry]:
+def hyperparameters(architecture: GgufArchitecture, values: ConfigValues, vocabulary: int) -> dict[str, MetadataEntry]:
     """The metadata of the network with these settings; vocabulary: rows of the embedding."""
     found = {key.name: entry for key in (*_COMMON, *architecture.keys) if (entry := _entry(key, values)) is not None}
     found |= {name: _made(kind, value) for name, (kind, value) in architecture.constants.items()}
@@ -57,7 +62,7 @@ def hyperparameters(architecture: Architecture, values: Values, vocabulary: int)
     return {f"{architecture.key}.{name}": entry for name, entry in found.items()}
 
 
-def unlike(architecture: Architecture, values: Values) -> str:
+def unlike(architecture: GgufArchitecture, values: ConfigValues) -> str:
     """The first setting that llama.cpp would compute in another way, as a phrase; "" when there is none."""
     for fixed in architecture.fixed:
         found = values.get(fixed.config)
@@ -68,7 +73,7 @@ def unlike(architecture: Architecture, values: Values) -> str:
     return rotary(architecture, values).refusal if architecture.rotary else ""
 
 
-def head_size(values: Values) -> int:
+def head_size(values: ConfigValues) -> int:
     """Values of one head of the queries."""
     found = values.get("head_dim")
     return (
@@ -76,10 +81,10 @@ def head_size(values: Values) -> int:
     )
 
 
-def rotary(architecture: Architecture, values: Values) -> Rotary:
+def rotary(architecture: GgufArchitecture, values: ConfigValues) -> Rotary:
     """How positions are rotated: bases, scaling, and the factors of single frequencies."""
     parameters = values.get("rope_parameters") or values.get("rope_scaling") or {}
-    windows: Values = {}
+    windows: ConfigValues = {}
     if isinstance(parameters.get("full_attention"), Mapping):
         windows, parameters = parameters.get("sliding_attention") or {}, parameters["full_attention"]
     base = float(parameters.get("rope_theta") or values.get("rope_theta") or _DEFAULT_BASE)
@@ -95,19 +100,19 @@ def rotary(architecture: Architecture, values: Values) -> Rotary:
     return Rotary(entries | more, tables)
 
 
-_Scaled = tuple[dict[str, Entry], dict[str, tuple[float, ...]]]
+_Scaled = tuple[dict[str, MetadataEntry], dict[str, tuple[float, ...]]]
 
 
-def _plain(parameters: Values, values: Values, base: float, head: int) -> _Scaled:  # noqa: ARG001 - one signature
+def _plain(parameters: ConfigValues, values: ConfigValues, base: float, head: int) -> _Scaled:  # noqa: ARG001 - one signature
     return {}, {}
 
 
-def _linear(parameters: Values, values: Values, base: float, head: int) -> _Scaled:  # noqa: ARG001
+def _linear(parameters: ConfigValues, values: ConfigValues, base: float, head: int) -> _Scaled:  # noqa: ARG001
     factor = float(parameters.get("factor", 1.0))
     return {"rope.scaling.type": text("linear"), "rope.scaling.factor": number(factor)}, {}
 
 
-def _yarn(parameters: Values, values: Values, base: float, head: int) -> _Scaled:  # noqa: ARG001
+def _yarn(parameters: ConfigValues, values: ConfigValues, base: float, head: int) -> _Scaled:  # noqa: ARG001
     original = parameters.get("original_max_position_embeddings") or values.get("max_position_embeddings", 0)
     return {
         "rope.scaling.type": text("yarn"),
@@ -118,7 +123,7 @@ def _yarn(parameters: Values, values: Values, base: float, head: int) -> _Scaled
     }, {}
 
 
-def _llama3(parameters: Values, values: Values, base: float, head: int) -> _Scaled:  # noqa: ARG001
+def _llama3(parameters: ConfigValues, values: ConfigValues, base: float, head: int) -> _Scaled:  # noqa: ARG001
     """Long waves are stretched by the factor, short ones stay, and those between lie between.
 
     Source: `transformers`, modeling_rope_utils.py, `_compute_llama3_parameters`.
@@ -133,7 +138,7 @@ def _llama3(parameters: Values, values: Values, base: float, head: int) -> _Scal
     return {}, {"rope_freqs.weight": tuple(factors)}
 
 
-def _long(parameters: Values, values: Values, base: float, head: int) -> _Scaled:  # noqa: ARG001
+def _long(parameters: ConfigValues, values: ConfigValues, base: float, head: int) -> _Scaled:  # noqa: ARG001
     """Factors of their own for short and for long contexts.
 
     Source: `transformers`, modeling_rope_utils.py, `_compute_longrope_parameters`.
@@ -157,7 +162,7 @@ def _floats(values: Sequence[float]) -> tuple[float, ...]:
 _SCALINGS = {"default": _plain, "linear": _linear, "yarn": _yarn, "llama3": _llama3, "longrope": _long, "su": _long}
 
 
-def _rotated(architecture: Architecture, values: Values, head: int) -> int:
+def _rotated(architecture: GgufArchitecture, values: ConfigValues, head: int) -> int:
     """How many values of a head are rotated."""
     if architecture.rotary_size:
         return int(values[architecture.rotary_size])
@@ -166,10 +171,10 @@ def _rotated(architecture: Architecture, values: Values, head: int) -> int:
     return int(head * float(share))
 
 
-def _entry(key: Key, values: Values) -> Entry | None:
+def _entry(key: Key, values: ConfigValues) -> MetadataEntry | None:
     found = next((values[name] for name in key.config if values.get(name) is not None), None)
     return None if found is None else _made(key.kind, found)
 
 
-def _made(kind: ValueKind, value: Any) -> Entry:
+def _made(kind: ValueKind, value: Any) -> MetadataEntry:
     return _MAKERS[kind](value)

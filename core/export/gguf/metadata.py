@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from benchvise.core.export.gguf.described import Described
-from benchvise.core.export.gguf.entries import Entry, count, text, texts
+from benchvise.core.export.gguf.entries import MetadataEntry, count, text, texts
 from benchvise.core.export.gguf.tensors import GgufTensor
 
 QUANTIZATION_VERSION = 2
@@ -21,7 +21,7 @@ _FILE_TYPES = {
 
 def metadata(
     description: Described, tensors: Sequence[GgufTensor], treatments: Mapping[str, str], version: str
-) -> dict[str, Entry]:
+) -> dict[str, MetadataEntry]:
     """The metadata of the file. treatments: the tag of each layer that was compressed, by its name."""
     told = {
         "general.quantization_version": count(QUANTIZATION_VERSION),

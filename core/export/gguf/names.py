@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from benchvise.core.export.gguf.architecture import Architecture, Piece
+from benchvise.core.export.gguf.architecture import GgufArchitecture, Piece
 from benchvise.core.export.gguf.tensors import WHOLE
 
 _EXPERT = re.compile(r"(.*\.experts)\.(\d+)\.(.+)$")
@@ -18,7 +18,7 @@ _ROTARY_TABLES = re.compile(r"rotary_emb\.|\.inv_freq$|\.attn\.(bias|masked_bias
 
 
 @dataclass(frozen=True)
-class Place:
+class GgufPlace:
     """A tensor of the file that takes something of a stored tensor. expert: its place in a stack, None without one."""
 
     name: str
@@ -29,11 +29,11 @@ class Place:
 class FileNames:
     """Names for one architecture of so many blocks."""
 
-    def __init__(self, architecture: Architecture, blocks: int) -> None:
+    def __init__(self, architecture: GgufArchitecture, blocks: int) -> None:
         self._architecture = architecture
         self._map = _name_map(architecture.key, blocks)
 
-    def places(self, name: str) -> tuple[Place, ...]:
+    def places(self, name: str) -> tuple[GgufPlace, ...]:
         """Where the tensor goes that is stored under `name`; () when the architecture has no such tensor."""
         name = _plain(name)
         block = _BLOCK.search(name)
@@ -41,15 +41,15 @@ class FileNames:
         inside = block.group(2) if block is not None else name
         pieces = self._architecture.split.get(inside)
         if pieces is not None:
-            return tuple(Place(f"blk.{number}.{leaf}", None, piece) for leaf, piece in pieces.items())
+            return tuple(GgufPlace(f"blk.{number}.{leaf}", None, piece) for leaf, piece in pieces.items())
         own = self._architecture.names.get(name.replace(f".{number}.", ".{}.", 1) if number else name)
         if own is not None:
-            return (Place(own.format(number)),)
+            return (GgufPlace(own.format(number)),)
         expert = _EXPERT.match(name)
         if expert is not None:
             name = f"{expert.group(1)}.{expert.group(3)}"
         found = self._map.get_name(name, try_suffixes=(".weight", ".bias")) if self._map is not None else None
-        return () if found is None else (Place(found, int(expert.group(2)) if expert is not None else None),)
+        return () if found is None else (GgufPlace(found, int(expert.group(2)) if expert is not None else None),)
 
     def needless(self, name: str) -> bool:
         """Whether llama.cpp computes what the tensor says, or has no use for it."""

@@ -12,7 +12,7 @@ from benchvise.core.export.export_plan import TreatmentOf
 from benchvise.core.export.export_warnings import full_inputs, written_dense
 from benchvise.core.export.gguf.carried import carried_kind
 from benchvise.core.export.gguf.described import Described
-from benchvise.core.export.gguf.names import FileNames, Place
+from benchvise.core.export.gguf.names import FileNames, GgufPlace
 from benchvise.core.export.gguf.tensors import TYPE_OF, WHOLE, GgufLayer, GgufTensor, Part, layout_of_type
 from benchvise.core.recipe.plan_warning import PlanWarning
 from benchvise.core.recipe.recipe import Treatment
@@ -24,7 +24,7 @@ _NAME_BYTES = 63
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedGguf:
     layers: tuple[GgufLayer, ...]
     plan_warnings: tuple[PlanWarning, ...]
     refusal: str = ""
@@ -34,18 +34,18 @@ class Planned:
 class _Found:
     """What is known so far: parts by the tensor's name, layers that go nowhere, and reasons to write values."""
 
-    parts: dict[str, list[tuple[Place, Part]]] = field(default_factory=dict)
+    parts: dict[str, list[tuple[GgufPlace, Part]]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     needless: list[str] = field(default_factory=list)
     reasons: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     inputs: list[str] = field(default_factory=list)
 
 
-def planned(checkpoint: Checkpoint, description: Described, treatment_of: TreatmentOf) -> Planned:
+def planned(checkpoint: Checkpoint, description: Described, treatment_of: TreatmentOf) -> PlannedGguf:
     """The layers with what is written for each; no weight is read."""
     architecture = description.architecture
     if architecture is None or description.refusal:
-        return Planned(tuple(GgufLayer(layer, None) for layer in checkpoint.layers), (), description.refusal)
+        return PlannedGguf(tuple(GgufLayer(layer, None) for layer in checkpoint.layers), (), description.refusal)
     found, names = _Found(), FileNames(architecture, description.blocks)
     for layer in checkpoint.layers:
         _place(layer, treatment_of(layer), description, names, found)
@@ -61,7 +61,7 @@ def planned(checkpoint: Checkpoint, description: Described, treatment_of: Treatm
         for layer in checkpoint.layers
     )
     first = replace(layers[0], written=(*_tables(description), *layers[0].written))
-    return Planned((first, *layers[1:]), tuple(_warnings(found, description)), refusal)
+    return PlannedGguf((first, *layers[1:]), tuple(_warnings(found, description)), refusal)
 
 
 def _layer(layer: Layer, treatment: Treatment, kind: str, written: tuple[GgufTensor, ...]) -> GgufLayer:
@@ -81,7 +81,7 @@ def _place(layer: Layer, treatment: Treatment, description: Described, names: Fi
     if treatment.activations is not None:
         found.inputs.append(layer.name)
     for name in (layer.tensor.name, *(f"{each}.weight" for each in tied)):
-        places = (Place(name),) if description.as_named else names.places(name)
+        places = (GgufPlace(name),) if description.as_named else names.places(name)
         if not places:
             (found.needless if names.needless(name) else found.unknown).append(name)
         for place in places:
@@ -94,7 +94,7 @@ def _is_head(name: str, description: Described) -> bool:
     return name in ("lm_head", "output") and not description.as_named
 
 
-def _part(layer: Layer, treatment: Treatment, place: Place, description: Described) -> Part:
+def _part(layer: Layer, treatment: Treatment, place: GgufPlace, description: Described) -> Part:
     part = Part(layer, piece=place.piece, head=_head_rows(layer, place.name, description))
     if description.architecture is not None and place.name.endswith("norm.weight"):
         part = replace(part, shift=description.architecture.norm)
@@ -118,7 +118,7 @@ def _head_rows(layer: Layer, name: str, description: Described) -> int:
     return layer.shape[0] // heads
 
 
-def _tensor(name: str, places: list[tuple[Place, Part]], treatment_of: TreatmentOf, found: _Found) -> GgufTensor:
+def _tensor(name: str, places: list[tuple[GgufPlace, Part]], treatment_of: TreatmentOf, found: _Found) -> GgufTensor:
     """The tensor, of the one type that all its parts have, or with their values."""
     stacked = places[0][0].expert is not None
     parts = [part for _, part in sorted(places, key=lambda each: each[0].expert or 0)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TYPE_OF = {kind.name: kind for kind in TYPES.values()}
 WHOLE = Piece()
 
-Origin = Literal["values", "codes", "file"]
+TensorOrigin = Literal["values", "codes", "file"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Part:
     """
 
     layer: Layer
-    origin: Origin = "values"
+    origin: TensorOrigin = "values"
     scheme: Scheme | None = None
     piece: Piece = WHOLE
     head: int = 0

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchvise.core.export.gguf.entries import Entry, count, flag, numbers, octets, signed, text, texts
+from benchvise.core.export.gguf.entries import MetadataEntry, count, flag, numbers, octets, signed, text, texts
 from benchvise.core.export.gguf.pre_tokenizers import DEFAULT, is_byte_level, pre_tokenizer, steps
 from benchvise.core.export.gguf.tokenizer_files import TokenizerFiles
 
@@ -50,7 +50,7 @@ class Vocabulary:
     refusal: why llama.cpp could not load the file with it, "" when it can.
     """
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, MetadataEntry]
     tokens: int = 0
     notes: tuple[str, ...] = ()
     refusal: str = ""
@@ -85,7 +85,7 @@ def _without(note: str, rows: int) -> Vocabulary:
     return Vocabulary({"tokenizer.ggml.model": text("none")}, 0, (note,) if rows else ())
 
 
-_Made = tuple[_Tokens | None, dict[str, Entry], str]
+_Made = tuple[_Tokens | None, dict[str, MetadataEntry], str]
 
 
 def _bpe(tokenizer: Mapping[str, Any], model: Mapping[str, Any]) -> _Made:
@@ -195,7 +195,7 @@ def _squeezes(step: Mapping[str, Any]) -> bool:
     return isinstance(pattern, Mapping) and pattern.get("Regex") == " {2,}"
 
 
-def _special(files: TokenizerFiles, config: Mapping[str, object], ids: Mapping[str, int]) -> dict[str, Entry]:
+def _special(files: TokenizerFiles, config: Mapping[str, object], ids: Mapping[str, int]) -> dict[str, MetadataEntry]:
     """Ids of special tokens, and whether a text begins and ends with them."""
     special = files.special
     found = {short: ids[content] for short, content in special.items() if content in ids}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from benchvise.core.checkpoint.records import Checkpoint, Layer, StoredTensor
 from benchvise.core.checkpoint.tying import tied_head
 from benchvise.core.export.dense_layer import dense_layer
-from benchvise.core.export.export_plan import ExportPlan, PlannedLayer, TreatmentOf, is_expert
+from benchvise.core.export.export_plan import ExportPlan, PlannedLayer, TreatmentOf, is_expert_matrix
 from benchvise.core.export.export_warnings import adapted, full_inputs, written_dense
 from benchvise.core.export.layouts.packed_layout import PACKED, PackedLayout
 from benchvise.core.export.layouts.registry import PACKED_FORMS, layout_of, packing_problem
@@ -108,7 +108,7 @@ class CompressedTensors(SafetensorsTarget):
     def _problem(self, treatment: Treatment, layer: Layer, modules: NetworkModules | None) -> str:
         """Why loaders would not take the layer packed, "" when they do."""
         problem = packing_problem(treatment.scheme, layer) or _no_linear(layer)
-        if problem or modules is None or is_expert(layer):
+        if problem or modules is None or is_expert_matrix(layer):
             return problem
         return _module_problem(
             layer, modules, PACKED_FORMS[type(treatment.scheme)].tensors(layer, self._layout(treatment))
@@ -164,7 +164,7 @@ def _refusal(
             f"For packed folders transformers replaces {len(modules.rebuilt)} modules of this network "
             f"({modules.rebuilt[0]}, …) by others, for which the checkpoint has no tensors"
         )
-    layouts = {planned.layout for planned in layers if is_expert(planned.layer)}
+    layouts = {planned.layout for planned in layers if is_expert_matrix(planned.layer)}
     similar = all(layout and layout.symmetric and layout.format == PACKED for layout in layouts)
     if len(layouts) > 1 or not similar:
         return "Loaders take packed layers only when all experts are packed the same way, and symmetric"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from benchvise.core.checkpoint.records import Checkpoint, Layer, StoredTensor
 from benchvise.core.checkpoint.tying import tied_head
 from benchvise.core.export.dense_layer import dense_layer
-from benchvise.core.export.export_plan import ExportPlan, PlannedLayer, TreatmentOf, is_expert
+from benchvise.core.export.export_plan import ExportPlan, PlannedLayer, TreatmentOf, is_expert_matrix
 from benchvise.core.export.export_warnings import full_inputs, written_dense
 from benchvise.core.export.layouts.packed_layout import PackedLayout
 from benchvise.core.export.layouts.transposed import TransposedForm, integer_of
@@ -117,7 +117,7 @@ class TransposedTarget(SafetensorsTarget):
             return problem
         if layer.transposed or layer.tied or layer.kind != "linear" or len(layer.shape) != 2:
             return f"it is no Linear module of its own ({layer.role}, shape {list(layer.shape)})"
-        if layer.role in ("mlp.router", "lm_head") or is_expert(layer):
+        if layer.role in ("mlp.router", "lm_head") or is_expert_matrix(layer):
             return f"{self.title} loaders differ in whether they take it packed ({layer.role})"
         if modules is not None and layer.name not in modules.paths:
             return "the network has no Linear module of that name"

@@ -30,8 +30,8 @@ class Planned:
     """A plan in columns, one entry per layer of the checkpoint as it was opened, in its order.
 
     Layers that surgery leaves out have the tag "dropped" and no bytes.
-    tags, keys: of the distinct treatments, for people and as names (`Treatment.key`); `choice[i]` indexes them
-    for layer i; `rules[i]` is -1 where no rule decided.
+    tags:  what treatments are called, with what was asked where that did not fit. keys: of the same (`Treatment.key`).
+    `choice[i]` indexes both for layer i; `rules[i]` is -1 where no rule decided.
     calibration: what the job reads to learn activations from, in words; "" when nothing does.
     """
 

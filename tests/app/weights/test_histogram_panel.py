@@ -244,13 +244,13 @@ def test_request_carries_the_workspace(qtbot, plots_document, plots_client):
     assert request.workspace == plots_document.workspace
 
 
-def test_the_legend_names_the_treatment_as_the_plan_fitted_it(panel, plots_document):
+def test_the_legend_names_the_treatment_as_the_tree_does(panel, plots_document):
     grouped = load_preset("int4-g128")
     plots_document.treatment = grouped.rules[0].treatment
     plots_document.select_named("layers.0.self_attn.q_proj")
-    plots_document.plan = answer(MakePlan(plots_document.checkpoint.path, grouped), NullProgress())
-    plots_document.plan_is_current = True
-    assert panel.comparison.label(plots_document.selection[0]) == "int4 channel"
+    plan = answer(MakePlan(plots_document.checkpoint.path, grouped), NullProgress())
+    (index,) = plots_document.selection
+    assert panel.comparison.label(index) == plan.tags[plan.choice[index]] == "int4 channel (g128 asked)"
 
 
 def look_at(panel, document, client, qtbot, treatment):

@@ -251,6 +251,8 @@ UNKNOWN = [
      "mlp.expert.gate_up", "tensor", 0),
     ("model.layers.0.mlp.experts.gate_up_proj_bias", "BF16", [2, 6], "model.layers.0.mlp.experts.gate_up_proj_bias",
      "bias", "bias", 0),
+    ("model.layers.0.mlp.experts.7.novel.weight", "BF16", [4, 6], "model.layers.0.mlp.experts.7.novel",
+     "mlp.expert.other", "linear", 0),
     ("layers.0.attention.wo.weight", "BF16", [4, 4], "layers.0.attention.wo", "attention.o", "linear", 0),
     ("layers.0.feed_forward.w2.weight", "BF16", [4, 4], "layers.0.feed_forward.w2", "mlp.down", "linear", 0),
     ("output.weight", "BF16", [8, 4], "output", "lm_head", "linear", None),

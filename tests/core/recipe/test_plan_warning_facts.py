@@ -10,7 +10,6 @@ import pytest
 
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.methods.integer import Integer
-from benchvise.core.recipe.fitting import is_routed_expert
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.plan_warning import PlanWarning, parse_plan_warning
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
@@ -37,8 +36,8 @@ def test_only_a_group_size_that_was_replaced_is_about_groups() -> None:
 
 
 def test_an_expert_is_known_by_its_role_alone() -> None:
-    assert is_routed_expert(layer("a.b", (8, 8), role="mlp.expert.up"))
-    assert not is_routed_expert(layer("mlp.experts.3.up_proj", (8, 8), role="mlp.up"))
+    assert layer("a.b", (8, 8), role="mlp.expert.up").routed_expert
+    assert not layer("mlp.experts.3.up_proj", (8, 8), role="mlp.up").routed_expert
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.engine import planned
 from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.keep import Keep
+from benchvise.core.recipe.fitting import name_on
 from benchvise.core.recipe.plan import Plan, make_plan
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 from benchvise.core.wording import sentences
@@ -72,3 +76,26 @@ def test_kept_layers_compute_with_inputs_as_they_are() -> None:
     made = plan(checkpoint(q, k), Rule(("*",), DYNAMIC), Rule(("k",), kept))
     assert made.row(1).treatment == KEEP
     assert "kept" in sentences(made.plan_warnings)[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "columns", "name"),
+    [
+        (Integer(bits=4, group_size=64), 128, "int4 g64"),
+        (Integer(bits=4, group_size=128, symmetric=False, indivisible="divisor"), 192, "int4 g96 asym (g128 asked)"),
+        (Integer(bits=4, group_size=128, indivisible="divisor"), 64, "int4 channel (g128 asked)"),
+        (Integer(bits=4, group_size=128), 64, "int4 g128"),
+    ],
+)
+def test_a_treatment_is_called_as_it_fits_and_as_it_was_asked(asked: Integer, columns: int, name: str) -> None:
+    assert name_on(Treatment(asked), layer("a", (8, columns))) == name
+
+
+def test_layers_with_one_treatment_have_two_names_where_two_were_asked() -> None:
+    made_of = checkpoint(layer("a", (8, 192)), layer("b", (8, 192)))
+    asked = {"a": Integer(group_size=96), "b": Integer(group_size=128, indivisible="divisor")}
+    made = plan(made_of, *(Rule((name,), Treatment(scheme)) for name, scheme in asked.items()))
+    found = planned(made)
+    names = [found.tags[choice] for choice in found.choice]
+    assert names == [row.name for row in made.rows()] == ["int4 g96", "int4 g96 (g128 asked)"]
+    assert len({found.keys[choice] for choice in found.choice}) == 1

@@ -20,7 +20,7 @@ from benchvise.core.transforms.random_copy import run_block
 from benchvise.core.transforms.registry import rewrite_of
 from benchvise.core.transforms.scale import ScaleBlock
 from benchvise.core.transforms.smooth import SmoothBlock
-from benchvise.core.transforms.transform import Treated
+from benchvise.core.transforms.transform import TreatedSchemes
 from tests.core.transforms.layouts import LAYOUTS, difference, outputs
 from tests.core.transforms.test_coupling import FEEDS
 
@@ -28,7 +28,7 @@ EIGHT = Integer(bits=8, granularity="channel")
 THREE = Integer(bits=3, granularity="channel")
 
 
-def treated(block: nn.Module, scheme: Any, activations: Activations | None) -> Treated:
+def treated(block: nn.Module, scheme: Any, activations: Activations | None) -> TreatedSchemes:
     return {name: (scheme, activations) for name, parameter in block.named_parameters() if parameter.dim() == 2}
 
 
