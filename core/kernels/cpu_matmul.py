@@ -12,9 +12,13 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from benchvise.core.kernels.recentre import recentred
-from benchvise.core.kernels.routes import INT4_CPU_GROUPS
+from benchvise.core.methods.grouping import KERNEL_GROUPS
+
+INT4_ROWS, INT4_COLS, INT8_COLS = 16, KERNEL_GROUPS[-1], 16
+"""What the kernels' shapes are multiples of."""
 
 Laid: TypeAlias = tuple[tuple[Tensor, ...], Callable[[Tensor], Tensor]]
 
@@ -24,36 +28,80 @@ def int4_linear(codes: Tensor, scale: Tensor, zero_point: Tensor | None, bits: i
 
     codes: uint8 [rows, cols]; scale: any floating dtype, [rows, groups]; zero_point: uint8 [rows, groups]. The
     multiplication takes any floating dtype and gives bfloat16.
-    Raises RuntimeError (torch's) for rows that are no multiple of 16.
+    Rows that are no multiple of 16 are filled up with rows that nobody reads, and so, under one scale a row, are
+    columns that are no multiple of 32.
     """
-    cols = codes.shape[1]
     centred, shift = _recentred(codes, scale, zero_point, bits, 4)
-    group_size = next(size for size in INT4_CPU_GROUPS if (cols // scale.shape[1]) % size == 0)
-    repeats = cols // scale.shape[1] // group_size
-    scale_and_shift = torch.stack([scale.float(), shift], dim=-1).to(torch.bfloat16)
-    scale_and_shift = scale_and_shift.repeat_interleave(repeats, dim=1).transpose(0, 1).contiguous()
-    weight = torch.ops.aten._convert_weight_to_int4pack_for_cpu(centred.to(torch.int32), 1)
+    weight, grid, group_size = _int4_packed(centred, scale.float(), shift)
+    rows, missing = codes.shape[0], -codes.shape[1] % INT4_COLS
 
     def multiply(x: Tensor) -> Tensor:
-        x = x.to(torch.bfloat16).contiguous()
-        y: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(x, weight, group_size, scale_and_shift)
-        return y
+        y: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(_half(x, missing), weight, group_size, grid)
+        return y[:, :rows]
 
-    return (weight, scale_and_shift), multiply
+    return (weight, grid), multiply
+
+
+def int8_groups_linear(codes: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int) -> Laid:
+    """For two calls of `_weight_int4pack_mm_for_cpu`, as torch has no int8 kernel with a scale for each group.
+
+    u − 128 = 16·(h − 8) + l with the halves h and l of a code: one product has the scales 16·s, the other s, and both
+    read what int8 codes would take.
+
+    codes: uint8 [rows, cols] of up to 8 bits; scale: any floating dtype, [rows, groups]; zero_point: uint8 [rows,
+    groups]. Rows and columns are filled up as `int4_linear` does. The multiplication takes any floating dtype and gives
+    float32.
+    """
+    centred, shift = _recentred(codes, scale, zero_point, bits, 8)
+    scale = scale.float().to(torch.bfloat16).float()
+    # What bfloat16 loses of one shift, the other makes good.
+    coarse = shift.to(torch.bfloat16).float()
+    high, grid, group_size = _int4_packed(centred >> 4, scale * 16, coarse)
+    low, fine, _ = _int4_packed(centred & 15, scale, scale * 8 + (shift - coarse))
+    rows, missing = codes.shape[0], -codes.shape[1] % INT4_COLS
+
+    def multiply(x: Tensor) -> Tensor:
+        x = _half(x, missing)
+        y: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(x, high, group_size, grid)
+        return y.float().add_(torch.ops.aten._weight_int4pack_mm_for_cpu(x, low, group_size, fine))[:, :rows]
+
+    return (high, grid, low, fine), multiply
+
+
+def _int4_packed(codes: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, int]:
+    """The kernel's weight, its scales and shifts, and its group size: of uint8 codes [rows, cols] below 16."""
+    rows, cols = codes.shape
+    missing = -rows % INT4_ROWS, -cols % INT4_COLS
+    codes = pad(codes, (0, missing[1], 0, missing[0]), value=8)
+    size = (cols + missing[1]) // scale.shape[1]
+    group_size = next(each for each in KERNEL_GROUPS if size % each == 0)
+    grid = torch.stack([scale, shift], dim=-1).to(torch.bfloat16)
+    grid = pad(grid, (0, 0, 0, 0, 0, missing[0])).repeat_interleave(size // group_size, dim=1)
+    weight = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.to(torch.int32), 1)
+    return weight, grid.transpose(0, 1).contiguous(), group_size
+
+
+def _half(x: Tensor, missing: int) -> Tensor:
+    """The inputs as kernels read them, with so many columns of zeros more."""
+    x = x.to(torch.bfloat16)
+    return pad(x, (0, missing)) if missing else x.contiguous()
 
 
 def int8_linear(codes: Tensor, scale: Tensor, zero_point: Tensor | None, bits: int) -> Laid:
-    """For `_weight_int8pack_mm`: ŵ = (u − 128) · s + t with one s and t a row; columns a multiple of 16.
+    """For `_weight_int8pack_mm`: ŵ = (u − 128) · s + t with one s and t a row.
+
+    The kernel writes outside its memory for several inputs when the columns are no multiple of 16: they are filled up.
 
     codes: uint8 [rows, cols]; scale: any floating dtype, [rows, 1]; zero_point: uint8 [rows, 1]. The multiplication
     takes any floating dtype and gives bfloat16, or float32 where t is not 0.
     """
     centred, shift = _recentred(codes, scale, zero_point, bits, 8)
-    weight = (centred ^ 0x80).view(torch.int8)
+    missing = -codes.shape[1] % INT8_COLS
+    weight = pad((centred ^ 0x80).view(torch.int8), (0, missing))
     row_scale = scale[:, 0].to(torch.bfloat16)
 
     def multiply(x: Tensor) -> Tensor:
-        return torch._weight_int8pack_mm(x.to(torch.bfloat16).contiguous(), weight, row_scale)
+        return torch._weight_int8pack_mm(_half(x, missing), weight, row_scale)
 
     if not shift.any():
         return (weight, row_scale), multiply

@@ -10,9 +10,6 @@ from torch import Tensor
 
 from benchvise.core.kernels.availability import triton_available
 
-# Groups whose scales the CPU's int4 kernel can apply, longest first: fewer scales are read.
-INT4_CPU_GROUPS = (256, 128, 64, 32)
-
 # What the Triton kernel reads; float64 is rare enough to take the slower way.
 TRITON_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 

@@ -16,11 +16,7 @@ from torch import Tensor
 from benchvise.core.kernels.availability import triton_runs_on
 from benchvise.core.kernels.packing import unpack_rows
 from benchvise.core.kernels.quantise import Packed, decode
-from benchvise.core.kernels.routes import INT4_CPU_GROUPS
-
-INT4_CPU_ROWS = 16
-# The CPU's int8 kernel writes outside its memory for several inputs when the columns are no multiple of this.
-INT8_CPU_COLS = 16
+from benchvise.core.methods.grouping import KERNEL_GROUPS
 
 
 class MatmulKind(Enum):
@@ -28,6 +24,7 @@ class MatmulKind(Enum):
 
     INT4_CPU = "int4 weights, bfloat16 activations"
     INT8_CPU = "int8 weights, bfloat16 activations"
+    INT8_GROUPS_CPU = "int8 weights in groups, as two int4 halves, bfloat16 activations"
     TRITON = "Triton: packed weights, half-precision activations"
     DENSE = "decoded once, then dense"
 
@@ -70,12 +67,12 @@ def choose_matmul(
     device: torch.device,
     bits: int,
     group_size: int,
-    rows: int,
     cols: int,
     symmetric: bool,
     triton: bool | None = None,
 ) -> MatmulRoute:
-    """The fastest way to multiply by a weight [rows, cols] of `bits` bits in groups of `group_size` on `device`.
+    """The fastest way to multiply on `device` by a weight of `cols` columns, its codes of `bits` bits in groups of
+    `group_size`.
 
     triton: whether Triton's kernels run there; None where `device` is this machine's, which can be asked.
     """
@@ -83,19 +80,16 @@ def choose_matmul(
         return MatmulRoute(MatmulKind.TRITON, "reads the packed codes where they lie")
     if device.type != "cpu":
         return MatmulRoute(MatmulKind.DENSE, f"Triton, which has the kernels for {device.type}, is not installed")
-    obstacle = _int4_obstacle(bits, group_size, rows)
-    if obstacle is None:
+    if group_size % KERNEL_GROUPS[-1] and group_size != cols:
+        return MatmulRoute(MatmulKind.DENSE, f"groups of {group_size} weights are no multiple of {KERNEL_GROUPS[-1]}")
+    if bits <= 4:
         width = "" if bits == 4 else f", {bits}-bit codes kept as 4 bit"
         rounding = "" if symmetric or bits < 4 else ", zero points rounded to bfloat16"
         return MatmulRoute(MatmulKind.INT4_CPU, f"fastest on a CPU while decoding{width}{rounding}")
-    if group_size == cols and cols % INT8_CPU_COLS == 0:
-        width = "" if bits == 8 else f", {bits}-bit codes kept as 8 bit; not int4: {obstacle}"
+    width = "" if bits == 8 else f", {bits}-bit codes kept as 8 bit"
+    if group_size == cols:
         return MatmulRoute(MatmulKind.INT8_CPU, f"one scale a row{width}")
-    if group_size != cols:
-        obstacle += f"; not int8: its kernel has one scale a row, not one for {group_size} weights"
-    else:
-        obstacle += f"; not int8: {cols} columns are no multiple of {INT8_CPU_COLS}"
-    return MatmulRoute(MatmulKind.DENSE, f"not int4: {obstacle}")
+    return MatmulRoute(MatmulKind.INT8_GROUPS_CPU, f"a scale for {group_size} weights{width}")
 
 
 def prepare_linear(packed: Packed, bits: int, cols: int, dtype: torch.dtype, device: torch.device) -> PreparedLinear:
@@ -105,7 +99,7 @@ def prepare_linear(packed: Packed, bits: int, cols: int, dtype: torch.dtype, dev
     bfloat16 unless it is float16.
     """
     rows, groups = packed.scale.shape
-    route = choose_matmul(device, bits, cols // groups, rows, cols, packed.zero_point is None)
+    route = choose_matmul(device, bits, cols // groups, cols, packed.zero_point is None)
     scale = packed.scale.to(device)
     zero_point = None if packed.zero_point is None else packed.zero_point.to(device)
     words = packed.packed.to(device)
@@ -117,20 +111,12 @@ def prepare_linear(packed: Packed, bits: int, cols: int, dtype: torch.dtype, dev
         dense = decode(unpack_rows(words, bits, cols), scale, zero_point, bits).to(dtype)
         tensors, multiply = (dense,), lambda x: torch.nn.functional.linear(x.to(dtype), dense)
     else:
-        from benchvise.core.kernels.cpu_matmul import int4_linear, int8_linear
+        from benchvise.core.kernels import cpu_matmul
 
-        codes = unpack_rows(words, bits, cols)
-        build = int4_linear if route.kind is MatmulKind.INT4_CPU else int8_linear
-        tensors, multiply = build(codes, scale, zero_point, bits)
+        build = {
+            MatmulKind.INT4_CPU: cpu_matmul.int4_linear,
+            MatmulKind.INT8_CPU: cpu_matmul.int8_linear,
+            MatmulKind.INT8_GROUPS_CPU: cpu_matmul.int8_groups_linear,
+        }[route.kind]
+        tensors, multiply = build(unpack_rows(words, bits, cols), scale, zero_point, bits)
     return PreparedLinear(route, rows, tensors, multiply)
-
-
-def _int4_obstacle(bits: int, group_size: int, rows: int) -> str | None:
-    """Why the CPU's int4 kernel cannot take the weight; None when it can."""
-    if bits > 4:
-        return f"{bits}-bit codes do not fit"
-    if rows % INT4_CPU_ROWS:
-        return f"{rows} rows are no multiple of {INT4_CPU_ROWS}"
-    if group_size % INT4_CPU_GROUPS[-1]:
-        return f"groups of {group_size} weights are no multiple of {INT4_CPU_GROUPS[-1]}"
-    return None

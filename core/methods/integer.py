@@ -87,9 +87,9 @@ class Integer(Scheme):
     indivisible: Literal["refuse", "divisor"] = setting(
         "refuse",
         title="When the group size does not divide",
-        help="Refuse the plan, or take the divisor of the layer's inputs that is nearest to the group size; the plan "
-        "lists each layer where it did.",
-        choices={"refuse": "Refuse", "divisor": "Nearest divisor"},
+        help="Refuse the plan, or take the longest shorter group that divides the layer's inputs and that kernels "
+        "take, without one a scale per channel (for blocks the nearest divisor); the plan lists each such layer.",
+        choices={"refuse": "Refuse", "divisor": "Divisor that kernels take"},
         when=("granularity", ("group", "block")),
         decides=False,
     )
@@ -133,7 +133,8 @@ class Integer(Scheme):
     def fitted(self, layer: Layer) -> tuple[Integer, tuple[str, ...]]:
         if self.granularity not in ("group", "block"):
             return self, ()
-        size, notes = fit_group(layer, self.group_size, refuse=self.indivisible == "refuse")
+        refuse, kernels = self.indivisible == "refuse", self.granularity == "group"
+        size, notes = fit_group(layer, self.group_size, refuse=refuse, kernels=kernels)
         if size == self.group_size:
             return self, ()
         if size == layer.matrix_shape[1] and self.granularity == "group":

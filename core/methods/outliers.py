@@ -74,9 +74,9 @@ class Outliers(Scheme):
     indivisible: Literal["refuse", "divisor"] = setting(
         "refuse",
         title="When the group size does not divide",
-        help="Refuse the plan, or take the divisor of the layer's inputs that is nearest to the group size; the plan "
-        "lists each layer where it did.",
-        choices={"refuse": "Refuse", "divisor": "Nearest divisor"},
+        help="Refuse the plan, or take a group as integers do: the longest shorter one that divides the layer's inputs "
+        "and that kernels take; the plan lists each layer where it did.",
+        choices={"refuse": "Refuse", "divisor": "Divisor that kernels take"},
         when=("granularity", ("group",)),
         decides=False,
     )

@@ -16,7 +16,7 @@ from benchvise.core.preflight.loading import loading_findings
 from benchvise.core.preflight.refused import refused_recipe
 from benchvise.core.preflight.resources import disk_findings, memory_findings, time_findings
 from benchvise.core.preflight.runtimes import Runtime, runtime_of
-from benchvise.core.preflight.speed import speed_findings
+from benchvise.core.preflight.speed import dense_findings, speed_findings
 from benchvise.core.preflight.text import surprise_findings, text_findings
 from benchvise.core.protocol.requests import CheckRecipe
 from benchvise.core.protocol.results import Checked, Finding, Fix
@@ -83,6 +83,8 @@ def _of_job(plan: Plan, export_plan: ExportPlan, facts: Facts, request: CheckRec
     yield from text_findings(plan, facts)
     yield from surprise_findings(plan, facts)
     yield from trial_findings(export_plan, facts)
+    if not request.runtime:  # who names another runtime does not ask about this one
+        yield from dense_findings(facts)
     if request.path:
         yield from disk_findings(plan, export_plan, request, facts)
         yield from memory_findings(plan, facts)

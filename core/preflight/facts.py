@@ -34,6 +34,18 @@ class Surprise:
 
 
 @dataclass(frozen=True)
+class RunsDense:
+    """Linear layers that are compressed and run dense all the same in Benchvise's own runtime, for one reason.
+
+    nbytes: of their weights before.
+    """
+
+    reason: str
+    layers: tuple[str, ...]
+    nbytes: int
+
+
+@dataclass(frozen=True)
 class Facts:
     """modules: what the network's loader makes of the layers, None where that is not known.
 
@@ -42,6 +54,7 @@ class Facts:
 
     memory_free, memory_total: of this machine, in bytes; gpu_free: of its GPU, 0 without one.
     own_output: whether what lies at the output may be of the run that is resumed, which compares it.
+    dense: treated layers that no kernel of this machine takes; linear_bytes: of all treated linear layers, before.
     peak_bytes, seconds: forecasts of the job, None where there are none yet.
     """
 
@@ -49,6 +62,8 @@ class Facts:
     tried: Mapping[str, str] = field(default_factory=dict)
     text: TextFound | None = None
     surprises: tuple[Surprise, ...] = ()
+    dense: tuple[RunsDense, ...] = ()
+    linear_bytes: int = 0
     memory_free: int = 0
     memory_total: int = 0
     gpu_free: int = 0

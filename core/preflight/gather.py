@@ -29,7 +29,7 @@ from benchvise.core.job.job import walks
 from benchvise.core.job.surgery_proof import prove_surgery
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.methods.surgery import Surgery
-from benchvise.core.preflight.facts import Facts, Surprise, TextFound
+from benchvise.core.preflight.facts import Facts, RunsDense, Surprise, TextFound
 from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.requests import CheckRecipe
 from benchvise.core.protocol.results import Estimate
@@ -37,6 +37,7 @@ from benchvise.core.recent import Recent
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import compute_device
+from benchvise.core.runtime.dense_layers import dense_layers
 from benchvise.core.runtime.machine import machine_key
 from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.workspace.workspace import Workspace
@@ -67,6 +68,8 @@ def gather(plan: Plan, request: CheckRecipe) -> Facts:
         tried=tried,
         text=_text(plan),
         surprises=tuple(_surprises(plan)),
+        dense=_dense(plan),
+        linear_bytes=sum(row.layer.nbytes for row in plan.treated_rows if row.layer.kind == "linear"),
         memory_free=memory.available,
         memory_total=memory.total,
         gpu_free=torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 0,
@@ -90,6 +93,20 @@ def _forecasts(plan: Plan, workspace: str) -> dict[str, Estimate]:
     kept = Workspace(workspace).forecasts.read(checkpoint_identity(plan.source), plan.recipe.digest)
     here = ("", machine_key(compute_device()))
     return {each.kind: each.estimate for each in kept if each.machine in here}
+
+
+def _dense(plan: Plan) -> tuple[RunsDense, ...]:
+    if not plan.checkpoint.architecture:
+        return ()
+    treatments = {row.layer.name: row.treatment for row in plan.treated_rows}
+    try:
+        found = dense_layers(plan.checkpoint, treatments, compute_device())
+    except CheckpointError:  # what does not run at all is told elsewhere
+        return ()
+    return tuple(
+        RunsDense(reason, tuple(layer.name for layer in layers), sum(layer.nbytes for layer in layers))
+        for reason, layers in found.items()
+    )
 
 
 def _text(plan: Plan) -> TextFound | None:

@@ -6,10 +6,28 @@ from collections.abc import Iterator
 
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.preflight.export_targets import loads
+from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.runtime_match import match
 from benchvise.core.preflight.runtimes import LoadedForm, Runtime
 from benchvise.core.preflight.wording import capital, layers
 from benchvise.core.protocol.results import Finding
+
+MUCH_DENSE = 0.1
+"""Of the bytes of all treated linear layers: where more run dense, the result is hardly faster."""
+
+
+def dense_findings(facts: Facts) -> Iterator[Finding]:
+    """Whether much of what is compressed runs dense all the same, in Benchvise's own runtime."""
+    nbytes = sum(each.nbytes for each in facts.dense)
+    if nbytes <= MUCH_DENSE * facts.linear_bytes:
+        return
+    names = tuple(name for each in facts.dense for name in each.layers)
+    title = f"{nbytes / facts.linear_bytes:.0%} of the compressed weights run dense here"
+    reasons = "; ".join(f"{layers(each.layers)}: {each.reason}" for each in facts.dense)
+    detail = (
+        f"Their codes are decoded once, so that they are no faster and take no less memory while running. {reasons}."
+    )
+    yield Finding("runs dense", "warns", title, detail, names)
 
 
 def speed_findings(export_plan: ExportPlan, runtime: Runtime) -> Iterator[Finding]:

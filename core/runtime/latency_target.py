@@ -76,7 +76,7 @@ class LatencyTarget:
     def work(self, place: LinearPlace, treatment: Treatment) -> LinearOp:
         """The place under `treatment`, dense where no kernel takes it."""
         rows, columns = place.rows, place.columns
-        route = route_of(treatment, rows, columns, self.device, triton=self.triton)
+        route = route_of(treatment, columns, self.device, triton=self.triton)
         if treatment.keeps or isinstance(route, str):
             name, dense = dense_route(self.dtype), rows * columns * self.dtype.itemsize
             return LinearOp(rows, columns, KEEP.running_key, name, dense, "dense", KEEP)
@@ -89,7 +89,7 @@ class LatencyTarget:
         """Why the place runs dense though it is treated."""
         if treatment.keeps:
             return None
-        return refusal(treatment, place.rows, place.columns, self.device, triton=self.triton)
+        return refusal(treatment, place.columns, self.device, triton=self.triton)
 
     def cast(self, treatments: Mapping[str, Treatment]) -> KernelAssignment:
         """Every place under its layer's treatment, dense where none is named."""

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from benchvise.core.checkpoint.records import Layer, TensorEntry
 from benchvise.core.checkpoint.tensors import torch_dtype
-from benchvise.core.kernels.routes import INT4_CPU_GROUPS
 from benchvise.core.kernels.select import MatmulKind, PreparedLinear, choose_matmul, prepare_linear
+from benchvise.core.methods.grouping import KERNEL_GROUPS
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.schemes.registry import arithmetic_of
 
@@ -20,19 +20,17 @@ def dense_route(dtype: torch.dtype) -> str:
     return f"dense {str(dtype).removeprefix('torch.')}"
 
 
-def refusal(
-    treatment: Treatment, rows: int, columns: int, device: torch.device, *, triton: bool | None = None
-) -> str | None:
-    """Why a weight [rows, columns] under `treatment` runs dense on `device`; None when a kernel reads it compressed.
+def refusal(treatment: Treatment, columns: int, device: torch.device, *, triton: bool | None = None) -> str | None:
+    """Why a weight of so many columns under `treatment` runs dense on `device`; None when a kernel reads it compressed.
 
     triton: as in `choose_matmul`.
     """
-    found = route_of(treatment, rows, columns, device, triton=triton)
+    found = route_of(treatment, columns, device, triton=triton)
     return found if isinstance(found, str) else None
 
 
 def route_of(
-    treatment: Treatment, rows: int, columns: int, device: torch.device, *, triton: bool | None = None
+    treatment: Treatment, columns: int, device: torch.device, *, triton: bool | None = None
 ) -> MatmulKind | str:
     """The kernel that reads the weight compressed, or why it runs dense."""
     scheme = treatment.scheme
@@ -43,7 +41,7 @@ def route_of(
     if refused:
         return refused
     form = arithmetic.kernel_form(scheme, columns)
-    route = choose_matmul(device, form.bits, form.group_size, rows, columns, form.symmetric, triton)
+    route = choose_matmul(device, form.bits, form.group_size, columns, form.symmetric, triton)
     return f"{scheme.tag}: {route.why}" if route.kind is MatmulKind.DENSE else route.kind
 
 
@@ -76,10 +74,11 @@ def running_bytes(treatment: Treatment, rows: int, columns: int, dtype: torch.dt
         return rows * columns * dtype.itemsize
     if route is MatmulKind.INT8_CPU:
         return rows * columns + 2 * rows
-    if route is MatmulKind.INT4_CPU:
+    if route in (MatmulKind.INT4_CPU, MatmulKind.INT8_GROUPS_CPU):
         form = arithmetic_of(scheme).kernel_form(scheme, columns)
-        group = next(size for size in INT4_CPU_GROUPS if form.group_size % size == 0)
-        return rows * columns // 2 + 4 * rows * (columns // group)
+        group = next((size for size in KERNEL_GROUPS if form.group_size % size == 0), KERNEL_GROUPS[-1])
+        halves = 1 if route is MatmulKind.INT4_CPU else 2
+        return halves * (rows * columns // 2 + 4 * rows * -(-columns // group))
     return sum(part.nbytes for part in treatment.storage(_weight(rows, columns, dtype)))
 
 

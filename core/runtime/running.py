@@ -12,6 +12,7 @@ from benchvise.core.checkpoint.records import Layer
 from benchvise.core.progress import Progress
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import load_model
+from benchvise.core.runtime.dense_layers import FUSED
 from benchvise.core.runtime.linear_layers import LinearPlace, linear_places, parameter_bytes, running_dtype, set_module
 from benchvise.core.runtime.modules import CompressedLinear, bias_of
 from benchvise.core.runtime.prepare import dense_route, prepare, reads_codes, refusal
@@ -79,7 +80,7 @@ def _choose(
     for place in places:
         if place.layer is None or weights.treatment(place.layer).keeps:
             continue
-        reason = refusal(weights.treatment(place.layer), place.rows, place.columns, device)
+        reason = refusal(weights.treatment(place.layer), place.columns, device)
         if reason is None:
             chosen.append(place)
         else:
@@ -98,7 +99,7 @@ def _not_a_place(layer: Layer) -> str:
     if layer.kind == "embedding":
         shared = f", and {', '.join(layer.tied)} shares its weight" if layer.tied else ""
         return f"an embedding is looked up, not multiplied{shared}"
-    return "the architecture keeps the layer fused with others"
+    return FUSED
 
 
 def _layer(place: LinearPlace) -> Layer:

@@ -13,7 +13,12 @@ from tests.core.kernels import reference
 
 CPU = torch.device("cpu")
 # bfloat16 in and out: half a unit in the last place of inputs, scales and result.
-TOLERANCE = {MatmulKind.INT4_CPU: 8e-3, MatmulKind.INT8_CPU: 8e-3, MatmulKind.DENSE: 1e-6}
+TOLERANCE = {
+    MatmulKind.INT4_CPU: 8e-3,
+    MatmulKind.INT8_CPU: 8e-3,
+    MatmulKind.INT8_GROUPS_CPU: 8e-3,
+    MatmulKind.DENSE: 1e-6,
+}
 
 
 def compressed(rows: int, cols: int, group_size: int, bits: int, symmetric: bool) -> Packed:
@@ -32,6 +37,8 @@ def compressed(rows: int, cols: int, group_size: int, bits: int, symmetric: bool
         (32, 256, 256),
         (32, 96, 96),
         (17, 256, 256),
+        (17, 256, 64),
+        (17, 75, 75),
         (7, 40, 8),
         (7, 37, 37),
     ],
@@ -53,26 +60,27 @@ def test_products_are_those_of_the_decoded_weight(
 
 
 @pytest.mark.parametrize(
-    ("bits", "group_size", "rows", "cols", "kind", "why"),
+    ("bits", "group_size", "cols", "kind", "why"),
     [
-        (4, 128, 64, 256, MatmulKind.INT4_CPU, "fastest"),
-        (3, 128, 64, 256, MatmulKind.INT4_CPU, "3-bit codes kept as 4 bit"),
-        (4, 256, 17, 256, MatmulKind.INT8_CPU, "17 rows"),
-        (8, 256, 64, 256, MatmulKind.INT8_CPU, "one scale a row"),
-        (8, 128, 64, 256, MatmulKind.DENSE, "one scale a row"),
-        (8, 40, 64, 40, MatmulKind.DENSE, "40 columns"),
-        (4, 8, 64, 256, MatmulKind.DENSE, "groups of 8"),
+        (4, 128, 256, MatmulKind.INT4_CPU, "fastest"),
+        (3, 128, 256, MatmulKind.INT4_CPU, "3-bit codes kept as 4 bit"),
+        (4, 75, 75, MatmulKind.INT4_CPU, "fastest"),
+        (8, 256, 256, MatmulKind.INT8_CPU, "one scale a row"),
+        (8, 128, 256, MatmulKind.INT8_GROUPS_CPU, "a scale for 128 weights"),
+        (6, 128, 256, MatmulKind.INT8_GROUPS_CPU, "6-bit codes kept as 8 bit"),
+        (8, 40, 40, MatmulKind.INT8_CPU, "one scale a row"),
+        (4, 8, 256, MatmulKind.DENSE, "groups of 8"),
     ],
 )
-def test_the_route_and_its_reason(bits: int, group_size: int, rows: int, cols: int, kind: MatmulKind, why: str) -> None:
-    route = choose_matmul(CPU, bits, group_size, rows, cols, True)
+def test_the_route_and_its_reason(bits: int, group_size: int, cols: int, kind: MatmulKind, why: str) -> None:
+    route = choose_matmul(CPU, bits, group_size, cols, True)
     assert route.kind is kind
     assert why in str(route)
 
 
 def test_a_graphics_card_without_triton_gets_a_dense_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchvise.core.kernels.select.triton_runs_on", lambda _device: False)
-    route = choose_matmul(torch.device("cuda"), 4, 128, 64, 256, True)
+    route = choose_matmul(torch.device("cuda"), 4, 128, 256, True)
     assert route.kind is MatmulKind.DENSE
     assert "Triton" in route.why
 
@@ -81,7 +89,9 @@ def test_the_memory_of_int4_is_a_fraction_of_dense() -> None:
     packed = compressed(256, 1024, 128, 4, True)
     linear = prepare_linear(packed, 4, 1024, torch.float32, CPU)
     assert linear.nbytes == 256 * 1024 // 2 + 2 * 2 * 256 * 8
-    dense = prepare_linear(compressed(256, 1024, 128, 8, True), 8, 1024, torch.bfloat16, CPU)
+    halves = prepare_linear(compressed(256, 1024, 128, 8, True), 8, 1024, torch.bfloat16, CPU)
+    assert halves.nbytes == 2 * linear.nbytes
+    dense = prepare_linear(compressed(256, 1024, 16, 8, True), 8, 1024, torch.bfloat16, CPU)
     assert dense.nbytes == 256 * 1024 * 2
 
 

@@ -126,18 +126,30 @@ def test_the_remedy_names_a_group_that_would_do(columns: int, group: int, remedy
 
 
 @given(st.integers(1, 3000), st.integers(2, 400))
-def test_the_fallback_is_the_nearest_divisor(columns: int, group: int) -> None:
+def test_the_fallback_is_the_longest_shorter_group_that_kernels_take(columns: int, group: int) -> None:
     fitted, notes = Integer(4, group_size=group, indivisible="divisor").fitted(layer(4, columns))
-    assert columns % fitted.group_columns(columns) == 0
+    taken = fitted.group_columns(columns)
+    assert columns % taken == 0
     if columns % group == 0:
         assert (fitted.group_size, notes) == (group, ())
         return
-    taken = fitted.group_columns(columns)
+    assert len(notes) == 1
     assert taken > 1 or columns == 1
     assert (fitted.granularity == "channel") == (taken == columns)
-    assert len(notes) == 1
-    ratios = [Fraction(max(d, group), min(d, group)) for d in range(2, columns + 1) if columns % d == 0]
-    assert Fraction(max(taken, group), min(taken, group)) == min(ratios, default=Fraction(group, 1))
+    if group >= 32:
+        served = [size for size in (32, 64, 128, 256) if size <= group and columns % size == 0]
+        assert taken == max(served, default=columns)
+    else:  # whoever asks for less than any kernel takes gets what is nearest
+        ratios = [Fraction(max(d, group), min(d, group)) for d in range(2, columns + 1) if columns % d == 0]
+        assert Fraction(max(taken, group), min(taken, group)) == min(ratios, default=Fraction(group, 1))
+
+
+@pytest.mark.parametrize(
+    ("columns", "group", "tag"),
+    [(576, 128, "int4 g64"), (960, 128, "int4 g64"), (1948, 128, "int4 channel"), (640, 256, "int4 g128")],
+)
+def test_widths_of_real_models(columns: int, group: int, tag: str) -> None:
+    assert Integer(4, group_size=group, indivisible="divisor").fitted(layer(4, columns))[0].tag == tag
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from collections import namedtuple
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import UserError
 from benchvise.core.methods.activations import Activations
@@ -19,14 +21,16 @@ from benchvise.core.methods.smooth import Smooth
 from benchvise.core.methods.solver import Nearest
 from benchvise.core.methods.sparse import Sparse
 from benchvise.core.preflight.check import check_recipe
-from benchvise.core.preflight.facts import Surprise, TextFound
+from benchvise.core.preflight.facts import Facts, RunsDense, Surprise, TextFound
+from benchvise.core.preflight.gather import gather
 from benchvise.core.preflight.reference_model import reference_model
 from benchvise.core.protocol.requests import CheckRecipe
 from benchvise.core.protocol.results import Estimate
 from benchvise.core.recipe.presets import load_preset, preset_names
-from benchvise.core.recipe.recipe import Recipe, Treatment
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from tests.core.preflight.preflight_samples import ROOMY, checked, fix, found, kinds, network, recipe
 
+SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 INT4 = Treatment(Integer())
 GPTQ = Treatment(Integer(), ErrorFeedback())
 Usage = namedtuple("Usage", "total used free")
@@ -233,3 +237,32 @@ def test_the_reference_network_stands_for_checkpoints_to_come():
     assert isinstance(reference, Checkpoint)
     assert 8.0e9 < reference.parameters < 8.1e9
     assert checked(load_preset("int4-g128"), "vllm", on=reference).loads
+
+
+def test_much_that_would_run_dense_is_told_before_the_run(tmp_path):
+    """The sample's 172 inputs in groups of 43 suit no kernel: 43 is no multiple of 32."""
+    sample = open_checkpoint(str(SAMPLE))
+    awkward = Recipe(
+        (
+            Rule(("linears",), Treatment(Integer(4, group_size=32))),
+            Rule(("role:mlp.down",), Treatment(Integer(4, group_size=43))),
+        )
+    )
+    request = CheckRecipe(str(SAMPLE), awkward, workspace=str(tmp_path))
+    finding = found(check_recipe(sample, request, lambda plan: gather(plan, request)), "runs dense")
+    down = [each for each in sample.layers if each.role == "mlp.down"]
+    linears = sum(each.nbytes for each in sample.layers if each.kind == "linear")
+    assert finding.layers == tuple(each.name for each in down)
+    assert finding.level == "warns"
+    assert finding.title.startswith(f"{sum(each.nbytes for each in down) / linears:.0%} ")
+    assert "groups of 43" in finding.detail
+    fitted = replace(request, recipe=load_preset("gptq-int4-g128"))
+    answer = check_recipe(sample, fitted, lambda plan: gather(plan, fitted))
+    assert "runs dense" not in {each.kind for each in answer.findings}
+
+
+@pytest.mark.parametrize(("nbytes", "runtime", "told"), [(10, "", False), (11, "", True), (90, "vllm", False)])
+def test_little_that_runs_dense_is_not_worth_a_word(nbytes, runtime, told):
+    facts = Facts(dense=(RunsDense("odd", ("a",), nbytes),), linear_bytes=100, memory_free=1 << 40)
+    answer = checked(recipe(("linears", INT4)), runtime, facts=facts)
+    assert ("runs dense" in {each.kind for each in answer.findings}) is told

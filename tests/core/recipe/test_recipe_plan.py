@@ -105,11 +105,11 @@ def test_every_layer_whose_group_does_not_divide_is_named() -> None:
 def test_a_fallback_is_listed_for_every_layer() -> None:
     made = plan(Rule(("*.mlp.*",), Treatment(Integer(4, group_size=40, indivisible="divisor"))))
     assert tags(made)["layers.0.mlp.up"] == "int4 g32"
-    assert tags(made)["layers.0.mlp.down"] == "int4 g48"
+    assert tags(made)["layers.0.mlp.down"] == "int4 g32"
     of_layers = {part: ", ".join(f"layers.{block}.mlp.{part}" for block in range(3)) for part in ("up", "down")}
     assert sentences(made.plan_warnings) == (
         f"3 layers: group size 32 instead of 40, which does not divide 64 inputs: {of_layers['up']}",
-        f"3 layers: group size 48 instead of 40, which does not divide 96 inputs: {of_layers['down']}",
+        f"3 layers: group size 32 instead of 40, which does not divide 96 inputs: {of_layers['down']}",
     )
 
 

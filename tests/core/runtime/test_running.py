@@ -73,12 +73,14 @@ def test_logits_are_those_of_the_decoded_weights(tmp_path: Path, treatment: Trea
 
 def test_routes_are_counted_and_fallbacks_have_reasons(tmp_path: Path) -> None:
     running = load_running(open_weights(*run(tmp_path, INT4)), CPU, NullProgress())
-    # 172 inputs of the five down projections leave groups of 4, which no kernel takes.
-    assert compressed_modules(running) == 30 - 10  # 172 rows of gate and up are no multiple of 16
-    routes = dict(running.routes)
-    assert routes["dense float32"] == 5 * 3 + 1
-    assert sum(int(text.split(" × ")[0]) for text in running.fallbacks) == 15
-    assert all("int4" in text for text in running.fallbacks)
+    # 172 inputs of the five down projections have one scale a row; 172 rows of gate and up are filled up to 176.
+    assert compressed_modules(running) == 35
+    assert dict(running.routes) == {"int4 weights, bfloat16 activations": 35, "dense float32": 1}
+    assert running.fallbacks == ()
+    awkward = Treatment(Integer(bits=4, group_size=43))
+    running = load_running(open_weights(*run(tmp_path / "odd", awkward, "role:mlp.down")), CPU, NullProgress())
+    assert compressed_modules(running) == 0
+    assert running.fallbacks == ("5 × dense: int4 g43: groups of 43 weights are no multiple of 32",)
 
 
 def test_compressed_layers_take_less_memory_and_are_never_decoded(tmp_path: Path) -> None:
