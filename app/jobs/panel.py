@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QScrollArea, QSplitter, QTableView, QVBoxLayout, QWidget
 
 from benchvise.app.jobs.job_row import JobRow
-from benchvise.app.jobs.loss_plot import LossPlot
 from benchvise.app.jobs.results_model import ResultsModel
 from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.widgets.split_panel import SplitPanel
+from benchvise.core.protocol.results import TuningStep
+
+if TYPE_CHECKING:
+    from benchvise.app.jobs.loss_plot import LossPlot
 
 RESULTS_DELAY_MS = 100
 
@@ -38,17 +44,14 @@ class JobsPanel(SplitPanel):
         scroll = QScrollArea(widgetResizable=True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(self._list)
-        self.loss = LossPlot()
-        self.loss.hide()
-        right = QSplitter(Qt.Orientation.Horizontal)
-        right.addWidget(self.loss)
-        right.addWidget(self.table)
-        right.setSizes([300, 500])
+        self.loss: LossPlot | None = None
+        self._right = QSplitter(Qt.Orientation.Horizontal)
+        self._right.addWidget(self.table)
         empty = (
             "No job yet. Choose a treatment or a preset and press Run (Ctrl+R): progress, time left and each "
             "finished layer appear here."
         )
-        self.fill(empty, scroll, right, (400, 600))
+        self.fill(empty, scroll, self._right, (400, 600))
         self._results_timer = QTimer(self, singleShot=True, interval=RESULTS_DELAY_MS)
         self._results_timer.timeout.connect(self._take_results)
         session.jobs.added.connect(self._add)
@@ -85,7 +88,8 @@ class JobsPanel(SplitPanel):
 
     def _forget_results(self) -> None:
         self.model.show_results(())
-        self.loss.hide()
+        if self.loss is not None:
+            self.loss.hide()
 
     def _result_came(self, number: int) -> None:
         if number != self._results_of:
@@ -99,14 +103,24 @@ class JobsPanel(SplitPanel):
         if job is None:
             return
         if job.tuning:
-            self.loss.show_steps(job.tuning)
-            self.loss.show()
+            self._show_loss(job.tuning)
         if len(job.layers) > self.model.rowCount():
             bar = self.table.verticalScrollBar()
             at_end = bar.value() >= bar.maximum() - 2
             self.model.extend(job.layers[self.model.rowCount() :])
             if at_end:
                 self.table.scrollToBottom()
+
+    def _show_loss(self, steps: Sequence[TuningStep]) -> None:
+        """The plot is made when there is something to draw: most jobs tune nothing, and the window opens without it."""
+        if self.loss is None:
+            from benchvise.app.jobs.loss_plot import LossPlot
+
+            self.loss = LossPlot()
+            self._right.insertWidget(0, self.loss)
+            self._right.setSizes([300, 500])
+        self.loss.show_steps(steps)
+        self.loss.show()
 
     def _select_layer(self, name: str) -> None:
         checkpoint = self._session.document.checkpoint

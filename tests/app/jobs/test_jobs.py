@@ -111,11 +111,11 @@ def test_clearing_takes_ended_jobs_away(panel, session, client):
 def test_the_loss_of_tuning_is_drawn_as_it_comes(session, client, panel, qtbot):
     number = client.ask(ASK)
     client.say(Started(number))
-    assert not panel.loss.isVisible()
+    assert panel.loss is None
     steps = [TuningStep("polish", 0, 2, held_out=0.5), TuningStep("polish", 1, 2, 0.4), TuningStep("polish", 2, 2, 0.3)]
     for step in [*steps, TuningStep("norms", 1, 4, 0.25)]:
         client.say(Partial(number, step))
-    qtbot.waitUntil(panel.loss.isVisible)
+    qtbot.waitUntil(lambda: panel.loss is not None and panel.loss.isVisible())
     assert [row[1:] for row in panel.loss.data().rows] == [
         (0, None, 0.5),
         (1, 0.4, None),
