@@ -62,6 +62,7 @@ class BudgetPanel(PlotPanel):
         self.table = BudgetTable(document)
         self._lay_out()
         self._failure = ""
+        self._wanted: Budget | None = None
         self._connect()
 
     def _make_labels(self) -> None:
@@ -130,6 +131,19 @@ class BudgetPanel(PlotPanel):
             self._take_measurement()
             self._show()
 
+    def fit(self, budget: Budget | None) -> None:
+        """Share this budget out once it is known what the candidates do to each layer; None only finds that out."""
+        self._wanted = budget
+        if self.document.measurement is None:
+            self.measure()
+        elif self.candidates.choices is not None:
+            self._share_out_wanted()
+
+    def _share_out_wanted(self) -> None:
+        budget, self._wanted = self._wanted, None
+        if budget is not None:
+            self.share_out(budget)
+
     def measure(self) -> None:
         """Measure what the candidates do to each layer; what the workspace knows is not measured again."""
         checkpoint = self.document.checkpoint
@@ -168,7 +182,10 @@ class BudgetPanel(PlotPanel):
         self._size_up()
         if first and self.document.checkpoint is not None:
             self.controls.begin(self.document.plan, self.document.checkpoint)
-        self._ask(apply=False)
+        if self._wanted is not None:
+            self._share_out_wanted()
+        else:
+            self._ask(apply=False)
 
     def _size_up(self) -> None:
         self.candidates.size_up(self.allocator.chosen())
@@ -326,6 +343,7 @@ class BudgetPanel(PlotPanel):
 
     def _checkpoint_changed(self) -> None:
         self.question.drop()
+        self._wanted = None
         self.allocator.forget()
         self.candidates.forget()
         self._failure = ""

@@ -19,20 +19,21 @@ from benchvise.app.shell.bottom_bar import BottomBar
 from benchvise.app.shell.choices import MeasureChoice, RuntimeChoice
 from benchvise.app.shell.command_palette import CommandPalette
 from benchvise.app.shell.commands.jobs import JobCommands
-from benchvise.app.shell.commands.opening import FileCommands
+from benchvise.app.shell.commands.opening import FileCommands, sample_path
 from benchvise.app.shell.commands.view import ViewCommands
 from benchvise.app.shell.docks import BOTTOM, LEFT, RIGHT, Docks, focus_inside
 from benchvise.app.shell.menus import Submenu, fill_menu_bar, make_toolbar
 from benchvise.app.shell.notifications import SHOWN_MS, Notices
 from benchvise.app.shell.plot_tabs import PlotTabs
 from benchvise.app.shell.scoreboard import Scoreboard
-from benchvise.app.shell.start_page import StartPage
+from benchvise.app.shell.start_page import Choosers, Purpose, StartPage
 from benchvise.app.state.session import Session
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme, theme_notifier
 from benchvise.app.treatment.panel import InspectorPanel
 from benchvise.app.treatment.recipe_panel import RecipePanel
 from benchvise.app.widgets.command import Commands
+from benchvise.core.protocol.budget import Budget
 from benchvise.core.protocol.requests import WarmUp
 
 FIRST_SIZE = QSize(1440, 900)
@@ -58,12 +59,14 @@ class MainWindow(QMainWindow):
             measure_sensitivity=self.measure_sensitivity,
             forecast=self._ask_forecast,
             show_result=self._show_result,
+            fit=partial(self.fit, None),
             say=self.say,
         )
         self.viewing = ViewCommands(session, self, self.palette_popup, self.commands)
         self.docks = Docks(self)
         self.cards = CardStack(self)
         self._painted = False
+        self._purpose = Purpose()
         self._warm = False
         self._arranged = False
         self._make_panels()
@@ -86,13 +89,8 @@ class MainWindow(QMainWindow):
         self.problems = ProblemsPanel(session)
         self.scoreboard = Scoreboard(session)
         self.plots = PlotTabs(session)
-        self.start_page = StartPage(
-            session.preferences,
-            open_path=self.opening.open,
-            choose_folder=self.opening.choose_folder,
-            choose_file=self.opening.choose_file,
-            open_sample=self.opening.open_sample,
-        )
+        choosers = Choosers(self.opening.ask_folder, self.opening.ask_file, sample_path)
+        self.start_page = StartPage(session.preferences, choosers, self.begin)
         self._middle = QStackedWidget()
         self._middle.addWidget(self.start_page)
         self._middle.addWidget(self.plots)
@@ -164,6 +162,22 @@ class MainWindow(QMainWindow):
         self.plots.currentChanged.connect(self._make_room)
         self.plots.side_wanted.connect(self.docks.toggle_side)
         theme_notifier().changed.connect(self.scoreboard.follow_theme)
+
+    def begin(self, path: str, purpose: Purpose) -> None:
+        """Open a checkpoint, and do what it is opened for once it is there."""
+        self._purpose = purpose
+        if purpose.runtime is not None:
+            self.session.document.set_runtime(purpose.runtime)
+        self.opening.open(path)
+
+    def fit(self, budget: Budget | None) -> None:
+        """Share a budget out, None for none yet; what has to be known about the layers is found out first."""
+        from benchvise.app.budget.panel import BudgetPanel
+
+        self.plots.show_title(BudgetPanel.title)
+        panel = self.plots.panel(BudgetPanel.title)
+        assert isinstance(panel, BudgetPanel)
+        panel.fit(budget)
 
     def show_plot(self, number: int) -> None:
         self.plots.show_number(number)
@@ -291,6 +305,9 @@ class MainWindow(QMainWindow):
             self.session.preferences.add_recent(checkpoint.path)
             if self._painted:
                 self.plots.build_current()
+            purpose, self._purpose = self._purpose, Purpose()
+            if purpose.budget is not None:
+                self.fit(purpose.budget)
 
     def _make_room(self, _: int = 0) -> None:
         """What a tab does not need at its sides folds away for it."""

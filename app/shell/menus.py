@@ -34,13 +34,13 @@ MENUS: tuple[tuple[str, str], ...] = (
     ("Edit", "undo redo - filter copy-names keep-selected lock-selected - clear-finished"),
     ("View", ">theme >docks below - next-dock >plots - reset-layout"),
     ("Recipe", ">presets - load-recipe save-recipe - clear-recipe"),
-    ("Run", "run check pause cancel - sensitivity evaluate latency forecast - export - clear-finished"),
+    ("Run", "run check pause cancel - fit sensitivity evaluate latency forecast - export - clear-finished"),
     ("Help", "palette shortcuts - log - about"),
 )
 """(title, entries): ids of commands, `-` a line, `>id` a submenu."""
-TOOLBAR = "open-folder>open - undo redo - =runtime sensitivity >presets - run =measure pause - export"
+TOOLBAR = "open-folder>open - undo redo - =runtime fit >presets - run =measure pause - export"
 """Entries as in menus; `name>id` a command with a submenu, `=name` a widget of its own."""
-TOOLBAR_WITH_TEXT = frozenset({"open-folder", "sensitivity", "run", "export"})
+TOOLBAR_WITH_TEXT = frozenset({"open-folder", "fit", "run", "export"})
 
 
 def fill_menu_bar(window: QMainWindow, commands: Commands, submenus: dict[str, Submenu]) -> None:

@@ -79,6 +79,10 @@ class Preferences(QObject):
         self._store.setValue("recent", [path, *others][:MAX_RECENT])
         self.recent_changed.emit()
 
+    def remove_recent(self, path: str) -> None:
+        self._store.setValue("recent", [known for known in self.recent if known != path])
+        self.recent_changed.emit()
+
     def clear_recent(self) -> None:
         self._store.remove("recent")
         self.recent_changed.emit()

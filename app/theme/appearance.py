@@ -129,6 +129,7 @@ QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox {
     background: $panel; border: 1px solid $border; border-radius: 5px; padding: 3px 6px; min-height: 20px;
     selection-background-color: $selection; selection-color: $text; placeholder-text-color: $muted;
 }
+QSpinBox, QDoubleSpinBox { qproperty-alignment: 'AlignRight | AlignVCenter'; padding-right: 4px; }
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus { border-color: $accent; }
 QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled {
     color: $faint; background: $window;
@@ -198,6 +199,10 @@ QPushButton[role="chip"] {
     background: $chip; color: $text; border: none; border-radius: 4px; padding: 2px 7px; min-height: 18px;
 }
 QPushButton[role="chip"]:hover { background: $selection; }
+QPushButton[role="choice"] { padding: 3px 8px; border-radius: 4px; }
+QPushButton[role="choice"]:checked { background: $selection; border-color: $accent; color: $accent; }
+QPushButton::menu-indicator { image: none; width: 0; }
+*[surface="drop"] { border: 1px dashed $faint; border-radius: 8px; color: $muted; }
 QToolButton[role="key"] { padding: 1px 6px; }
 QToolButton[role="key"]:checked { background: transparent; color: $text; }
 QToolButton[role="key"]:!checked { color: $faint; }

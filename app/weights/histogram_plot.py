@@ -26,6 +26,7 @@ MAX_OVERLAID = 3
 RIDGE_ROOM = 0.86
 """A ridge may reach a little into the one above it."""
 VIEW_SETTLE_MS = 250
+_LABEL_ROOM = 90
 _FEW_LINES, _FAINTEST = 48, 25
 """More grid lines than a few are drawn fainter, so that the histogram stays to be seen."""
 
@@ -65,6 +66,7 @@ class HistogramPlot(Plot):
         self.plot.setLabel("bottom", "Weight")
         self.plot.showGrid(y=True, alpha=0.15)
         self.key = TraceKey(self.canvas)
+        self._bottom = "Weight"
         self.key.hidden_changed.connect(self.redraw_soon)
         self.plot.setDownsampling(auto=True, mode="peak")
         self.plot.setClipToView(True)
@@ -94,6 +96,7 @@ class HistogramPlot(Plot):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.key.place()
+        self._label_bottom()
 
     def show_everything(self) -> None:
         """Fit the view to the data with the next picture."""
@@ -154,7 +157,13 @@ class HistogramPlot(Plot):
             self._axis.setTicks(None)
             self.plot.setLabel("left", "Density" if self._compare else "Weights per bin", **self._axis.labelStyle)
         height = "Density" + (", log" if self._logarithmic else "") + ", the same scale in all rows"
-        self.plot.setLabel("bottom", f"Weight · height: {height}" if self.ridges else "Weight", **self._axis.labelStyle)
+        self._bottom = f"Weight · height: {height}" if self.ridges else "Weight"
+        self._label_bottom()
+
+    def _label_bottom(self) -> None:
+        """The axis's label gives way to the names of the traces where both do not fit."""
+        crowded = self.key.isVisible() and 2 * self.key.width() + _LABEL_ROOM > self.canvas.width()
+        self.plot.setLabel("bottom", " " if crowded else self._bottom, **self._axis.labelStyle)
 
     def _key_entry(self, trace: Trace) -> KeyEntry:
         return KeyEntry(trace.label, self._colour(trace, self.theme()), trace.name)

@@ -27,6 +27,7 @@ class JobCommands:
         measure_sensitivity: Callable[[], object],
         forecast: Callable[[], object],
         show_result: Callable[[], object],
+        fit: Callable[[], object],
         say: Callable[[str], object],
     ) -> None:
         self._session = session
@@ -34,6 +35,7 @@ class JobCommands:
         self._measure_sensitivity = measure_sensitivity
         self._forecast = forecast
         self._show_result = show_result
+        self._fit = fit
         self._say = say
         self.preflight = Preflight(session, window, start=self.run, say=say)
 
@@ -68,6 +70,15 @@ class JobCommands:
                 "Ctrl+M",
                 "mdi6.pulse",
                 "Measure which layers are fragile",
+                enabled=self._is_network,
+            ),
+            Command(
+                "fit",
+                "Fit …",
+                self._fit,
+                "Ctrl+B",
+                "mdi6.gauge",
+                "Choose a size, memory, time or bits: the best treatment of each layer follows",
                 enabled=self._is_network,
             ),
             Command(

@@ -74,14 +74,22 @@ class FileCommands:
         )
 
     def choose_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self._window, "Open a checkpoint folder", self._start_folder())
+        path = self.ask_folder()
         if path:
             self.open(path)
 
     def choose_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self._window, "Open a checkpoint", self._start_folder(), CHECKPOINT_FILES)
+        path = self.ask_file()
         if path:
             self.open(path)
+
+    def ask_folder(self) -> str:
+        """The folder that a person chooses, "" for none."""
+        return QFileDialog.getExistingDirectory(self._window, "Open a checkpoint folder", self._start_folder())
+
+    def ask_file(self) -> str:
+        """The file that a person chooses, "" for none."""
+        return QFileDialog.getOpenFileName(self._window, "Open a checkpoint", self._start_folder(), CHECKPOINT_FILES)[0]
 
     def open_sample(self) -> None:
         self.open(sample_path())

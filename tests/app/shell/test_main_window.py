@@ -174,7 +174,7 @@ def test_a_failed_opening_is_a_card_and_the_page_stays(window, client):
     assert "Opening" in window.start_page.said.text()
     client.say(Failed(client.last(Open), "There is nothing at this path", "/nowhere", "Check the path."))
     assert window.cards.cards[0].problem.what == "There is nothing at this path"
-    assert window.start_page.folder_button.isEnabled()
+    assert window.start_page.sample_button.isEnabled()
     window.close_topmost()
     assert window.cards.cards == []
 
