@@ -259,14 +259,14 @@ class StartPage(QWidget):
         row.addLayout(right, 1)
         return row
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+    def eventFilter(self, target: QObject, event: QEvent) -> bool:
         pressed = event.key() if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress else None
-        if watched is self.recent and pressed == Qt.Key.Key_Delete:
+        if target is self.recent and pressed == Qt.Key.Key_Delete:
             item = self.recent.currentItem()
             if item is not None:
                 self._preferences.remove_recent(str(item.data(_PATH)))
             return True
-        return super().eventFilter(watched, event)
+        return super().eventFilter(target, event)
 
     def _open_recent(self, item: QListWidgetItem) -> None:
         self._begin(str(item.data(_PATH)), Purpose())
