@@ -74,6 +74,8 @@ def vocabulary(files: TokenizerFiles, config: Mapping[str, object], rows: int) -
     if rows > len(tokens.texts):
         last = rows - 1
         tokens.put(last, f"[PAD{last}]", _UNUSED, _RARE)
+    if "tokenizer.ggml.scores" in entries:  # one for each token, those that nothing names among them
+        entries["tokenizer.ggml.scores"] = numbers(tokens.scores)
     entries |= {"tokenizer.ggml.tokens": texts(tokens.texts), "tokenizer.ggml.token_type": signed(tokens.types)}
     entries |= _special(files, config, {content: index for index, content in enumerate(tokens.texts)})
     if files.template:

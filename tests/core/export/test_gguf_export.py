@@ -22,6 +22,7 @@ from benchvise.core.export.convert import convert
 from benchvise.core.export.export import export
 from benchvise.core.export.gguf import container
 from benchvise.core.export.gguf.architectures import ARCHITECTURES
+from benchvise.core.export.targets.gguf import GgufTarget
 from benchvise.core.export.targets.registry import target_of
 from benchvise.core.job.job import compress
 from benchvise.core.methods.gguf import TYPES, Gguf
@@ -40,6 +41,12 @@ from tests.core.export.gguf_models import MODELS, save_gguf_model
 TOKENS = [[(7 * place + 3) % 96 for place in range(48)], [5, 1, 90, 33, 2, 2, 60]]
 
 needs_llama = pytest.mark.skipif(not ask.is_installed(), reason="llama.cpp is not installed")
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports that llama.cpp does not compute by itself: the test asks it."""
+    monkeypatch.setattr(GgufTarget, "run", lambda *_: "")
 
 
 def converted(source: Path, out: Path) -> Path:
@@ -72,6 +79,7 @@ def text_of(file: Path, key: str) -> Any:
 
 
 @needs_llama
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", MODELS)
 def test_llama_cpp_computes_what_transformers_computes(name: str, tmp_path: Path) -> None:
     folder = save_gguf_model(name, tmp_path / "model")
