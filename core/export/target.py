@@ -30,6 +30,7 @@ class Target(ABC):
     as_original: whether a result without packed layers loads wherever the original checkpoint loads.
     dedicated:   whether the result is meant for its runtimes alone; "auto" for one of them takes it first.
     verified_with: what reads the result back in the tests, in words; "" when only its own bytes are compared.
+    converted:   whether a runtime's own converter makes the file: its bytes are bounded before, and known afterwards.
     preference:  "auto" takes the target of the greatest preference that does not refuse; 0 is never taken.
     package:     the import name of an optional Python package that writing needs, "" for none.
     """
@@ -47,6 +48,7 @@ class Target(ABC):
     as_original: ClassVar[bool] = False
     dedicated: ClassVar[bool] = False
     verified_with: ClassVar[str] = ""
+    converted: ClassVar[bool] = False
     preference: ClassVar[int] = 0
     package: ClassVar[str] = ""
 
@@ -101,7 +103,7 @@ class Target(ABC):
 
     @abstractmethod
     def disk_bytes(self, plan: ExportPlan) -> int:
-        """Exact bytes of the files that `write` makes.
+        """Exact bytes of the files that `write` makes; at most as many where they are converted.
 
         Raises OutputError for a dtype or a repeated name that the format cannot hold.
         """

@@ -12,6 +12,7 @@ from benchvise.core.export.targets.compressed_tensors_vllm import CompressedTens
 from benchvise.core.export.targets.dense import Dense
 from benchvise.core.export.targets.gguf import GgufTarget
 from benchvise.core.export.targets.gptq import Gptq
+from benchvise.core.export.targets.onnx_target import Onnx
 from benchvise.core.plugins import Registry
 from benchvise.core.settings import did_you_mean
 
@@ -25,7 +26,7 @@ AUTO_TITLE = "Automatic"
 TARGETS: Registry[Target] = Registry(
     "benchvise.targets",
     Target,
-    (CompressedTensors, CompressedTensorsVllm, Dense, GgufTarget, Gptq, Awq),
+    (CompressedTensors, CompressedTensorsVllm, Dense, GgufTarget, Gptq, Awq, Onnx),
     implemented=False,
 )
 

@@ -32,7 +32,7 @@ class SafetensorsTarget(Target):
 
     def config_text(self, plan: ExportPlan) -> str:
         """The checkpoint's config, saying how its layers are quantised now; "" when it has none."""
-        config = _unquantised(plan.checkpoint.config)
+        config = unquantised(plan.checkpoint.config)
         quantization = self.quantization(plan)
         if quantization:
             config["quantization_config"] = quantization
@@ -65,7 +65,8 @@ class SafetensorsTarget(Target):
         return {CONFIG: config} if config else {}
 
 
-def _unquantised(config: dict[str, object]) -> dict[str, object]:
+def unquantised(config: dict[str, object]) -> dict[str, object]:
+    """A parsed config.json without what it says of quantisation."""
     plain = {key: value for key, value in config.items() if key not in _QUANTIZATION_KEYS}
     text = plain.get("text_config")
     if isinstance(text, dict):

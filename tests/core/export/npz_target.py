@@ -63,7 +63,7 @@ class Npz(Target):
     summary: ClassVar[str] = "every layer as an array in one file"
     source: ClassVar[str] = "numpy.lib.format"
     loaded_by: ClassVar[str] = "NumPy"
-    runtimes: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    runtimes: ClassVar[tuple[str, ...]] = ("openvino",)
     suffix: ClassVar[str] = ".npz"
     companions: ClassVar[bool] = False
 

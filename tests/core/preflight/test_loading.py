@@ -174,7 +174,7 @@ def test_dense_is_loaded_and_no_faster():
     assert found(answer, "speed").title == "Not faster in vLLM"
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("runtime", ["openvino"])
 def test_files_that_benchvise_does_not_write(runtime):
     answer = checked(recipe(("linears", INT4)), runtime)
     finding = found(answer, "format")
