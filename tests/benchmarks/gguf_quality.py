@@ -111,13 +111,13 @@ class Judge:
     def _mean_squares(self, ids: Tensor) -> dict[str, Tensor]:
         sums = {name: torch.zeros(module.in_features) for name, module in self._linears()}
 
-        def watch(name: str, module: nn.Linear) -> torch.utils.hooks.RemovableHandle:
+        def observer(name: str, module: nn.Linear) -> torch.utils.hooks.RemovableHandle:
             def add(_: nn.Module, inputs: tuple[Tensor, ...], __: Tensor) -> None:
                 sums[name] += inputs[0].reshape(-1, inputs[0].shape[-1]).square().sum(0)
 
             return module.register_forward_hook(add)
 
-        hooks = [watch(name, module) for name, module in self._linears()]
+        hooks = [observer(name, module) for name, module in self._linears()]
         for start in range(0, len(ids), BATCH):
             self.model(ids[start : start + BATCH])
         for hook in hooks:
