@@ -333,7 +333,7 @@ _ONNX_RUNTIME = Runtime(
     key="onnxruntime",
     title="ONNX Runtime",
     forms=(
-        PackedForm(
+        LoadedForm(
             "MatMulNBits",
             frozenset({"MatMulNBits"}),
             frozenset({2, 4, 8}),
@@ -345,7 +345,7 @@ _ONNX_RUNTIME = Runtime(
             "to 8 bits, which changes the top token of some models: the export measures it, and takes it up to 0.5 %",
             symmetric=False,
         ),
-        PackedForm(
+        LoadedForm(
             "int8 products (QDQ)",
             frozenset({"QDQ int8"}),
             frozenset({8}),
