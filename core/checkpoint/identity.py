@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from benchvise.core.checkpoint.records import Checkpoint, TensorEntry
+from benchvise.core.checkpoint.records import Checkpoint, Layer, TensorEntry
 from benchvise.core.errors import CheckpointError
 
 
@@ -16,6 +17,18 @@ def tensor_identity(entry: TensorEntry) -> str:
     Raises CheckpointError when the file is gone.
     """
     return _digest([_file_identity(entry.file), _description(entry)])
+
+
+def tensor_identities(layers: Iterable[Layer]) -> dict[str, str]:
+    """`tensor_identity` by layer; each file is asked once. Raises CheckpointError when a file is gone."""
+    known: dict[str, list[object]] = {}
+    found: dict[str, str] = {}
+    for layer in layers:
+        file = layer.tensor.file
+        if file not in known:
+            known[file] = _file_identity(file)
+        found[layer.name] = _digest([known[file], _description(layer.tensor)])
+    return found
 
 
 def checkpoint_identity(checkpoint: Checkpoint) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from benchvise.core.allocate.prediction import joint_effects_of
-from benchvise.core.checkpoint.identity import checkpoint_identity
-from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.checkpoint.identity import checkpoint_identity, tensor_identities
+from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.checkpoint.reopen import LAST_OPENED
 from benchvise.core.errors import RecipeError
 from benchvise.core.progress import Progress
@@ -23,6 +23,8 @@ NOTHING = Sensitivity((), 0, 0.0)
 def known_sensitivity(request: KnownSensitivity, progress: Progress) -> Sensitivity:
     """The newest measurement of the checkpoint as it is now; no cells and no key when there is none.
 
+    Of a checkpoint that has changed since, the layers in files that did not; what was measured of several layers at
+    once is then left out.
     Raises CheckpointError when the checkpoint cannot be opened or one of its files is gone.
     """
     checkpoint = LAST_OPENED.open(request.path)
@@ -30,22 +32,30 @@ def known_sensitivity(request: KnownSensitivity, progress: Progress) -> Sensitiv
     for path in Workspace(request.workspace).sensitivity_files():
         progress.check_cancelled()
         kept = SensitivityFile(path)
-        if kept.identity != identity or kept.asked is None:
+        if kept.asked is None:
             continue
-        cells = tuple(_cells(checkpoint, kept))
+        whole = kept.identity == identity
+        cells = tuple(_cells(_measured(checkpoint, kept, whole=whole), kept))
         if cells:
-            asked, together = kept.asked, joint_effects_of(kept, kept.together())
+            asked, together = kept.asked, joint_effects_of(kept, kept.together()) if whole else ()
             return Sensitivity(
                 cells, kept.tokens, 0.0, key=path.stem, together=together, treatments=kept.treatments, asked=asked
             )
     return NOTHING
 
 
-def _cells(checkpoint: Checkpoint, kept: SensitivityFile) -> Iterator[SensitivityCell]:
-    measured = set(kept.layers)
-    for layer in checkpoint.layers:
-        if layer.name not in measured:
-            continue
+def _measured(checkpoint: Checkpoint, kept: SensitivityFile, *, whole: bool) -> list[Layer]:
+    """The layers that were measured as they are now. whole: whether no file has changed since."""
+    names = set(kept.layers)
+    layers = [layer for layer in checkpoint.layers if layer.name in names]
+    if whole:
+        return layers
+    now = tensor_identities(layers)
+    return [layer for layer in layers if kept.of_tensor(layer.name, now[layer.name])]
+
+
+def _cells(layers: Sequence[Layer], kept: SensitivityFile) -> Iterator[SensitivityCell]:
+    for layer in layers:
         for treatment in kept.treatments:
             try:
                 fit, _ = fitted(treatment, layer)

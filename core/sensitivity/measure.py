@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchvise.core.allocate.prediction import joint_effects_of, rank_correlation
 from benchvise.core.blockwise.calibration import CalibrationText, calibration_text
-from benchvise.core.checkpoint.identity import checkpoint_identity
+from benchvise.core.checkpoint.identity import checkpoint_identity, tensor_identities
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.errors import RecipeError
 from benchvise.core.evaluate.forward import diverged
@@ -107,7 +107,8 @@ class _Measuring:
         self._look_at_content()
         for warning in self.warnings:
             self.progress.note(warning)
-        self.kl_increases.describe(checkpoint_identity(checkpoint), self.tokens)
+        tensors = tensor_identities({task.layer.name: task.layer for task in self.tasks}.values())
+        self.kl_increases.describe(checkpoint_identity(checkpoint), self.tokens, tensors)
         asked = (request.text, request.windows, request.window_tokens)
         self.kl_increases.add_asked(*asked, request.treatments)
         order = dict.fromkeys(task.layer for task in self.tasks)

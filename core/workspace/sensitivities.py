@@ -52,6 +52,7 @@ class SensitivityFile:
         found = _read(path)
         self.identity = str(found.get("identity", ""))
         self.tokens = int(found.get("tokens", 0))
+        self._tensors: dict[str, str] = dict(found.get("tensors", {}))
         self._content: dict[str, str] = dict(found.get("content", {}))
         self._cells: dict[str, dict[str, dict[str, list[float | None]]]] = found.get("cells", {})
         self._together: dict[str, list[Any]] = found.get("together", {})
@@ -61,9 +62,14 @@ class SensitivityFile:
     def layers(self) -> tuple[str, ...]:
         return tuple(self._cells)
 
-    def describe(self, identity: str, tokens: int) -> None:
-        """identity: of the checkpoint as it is now. tokens: of the text."""
+    def describe(self, identity: str, tokens: int, tensors: Mapping[str, str] | None = None) -> None:
+        """identity: of the checkpoint as it is now. tokens: of the text. tensors: by layer, of those measured now."""
         self.identity, self.tokens = identity, tokens
+        self._tensors.update(tensors or {})
+
+    def of_tensor(self, layer: str, identity: str) -> bool:
+        """Whether what is kept of the layer was measured on the tensor of that identity."""
+        return self._tensors.get(layer) == identity
 
     def add_asked(self, text: str, windows: int, window_tokens: int, treatments: Sequence[Treatment]) -> None:
         """Remember what was asked for, so that the measurement can be shown again; earlier treatments stay."""
@@ -118,6 +124,7 @@ class SensitivityFile:
         everything = {
             "identity": self.identity,
             "tokens": self.tokens,
+            "tensors": self._tensors,
             "content": self._content,
             "cells": self._cells,
             "together": self._together,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -176,6 +177,30 @@ def test_what_the_workspace_keeps_is_answered_as_it_was_measured(tmp_path: Path)
     changed = tmp_path / "changed"
     shutil.copytree(SAMPLE, changed)
     assert known_sensitivity(KnownSensitivity(str(changed), str(tmp_path)), NullProgress()).cells == ()
+
+
+def test_a_changed_file_takes_only_its_own_layers_along(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(SAMPLE, folder)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    first = {name: value for name, value in tensors.items() if LAYERS[0] in name}
+    shards = {"a.safetensors": first, "b.safetensors": {k: v for k, v in tensors.items() if k not in first}}
+    for file, held in shards.items():
+        save_file(held, folder / file, metadata={"format": "pt"})
+    index = {"weight_map": {name: file for file, held in shards.items() for name in held}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    workspace = tmp_path / "workspace"
+    once = measure_sensitivity(replace(request(workspace, INT3), path=str(folder)), NullProgress())
+    ask = KnownSensitivity(str(folder), str(workspace))
+    assert {cell.layer for cell in known_sensitivity(ask, NullProgress()).cells} == set(LAYERS)
+    changed = {name: value + 0.01 for name, value in shards["b.safetensors"].items()}
+    save_file(changed, folder / "b.safetensors", metadata={"format": "pt", "made": "again"})
+    found = known_sensitivity(ask, NullProgress())
+    assert [(cell.layer, cell.kl) for cell in found.cells] == [
+        (cell.layer, cell.kl) for cell in once.cells if cell.layer == LAYERS[0]
+    ]
+    assert found.together == ()
 
 
 def test_other_text_or_windows_are_measured_anew(tmp_path: Path) -> None:
