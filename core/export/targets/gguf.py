@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,8 +13,10 @@ from benchvise.core.export.export_plan import ExportPlan, TreatmentOf
 from benchvise.core.export.gguf.carried import nearest_scheme
 from benchvise.core.export.gguf.container import GgufFile, gguf_files
 from benchvise.core.export.gguf.described import described
+from benchvise.core.export.gguf.entries import text
 from benchvise.core.export.gguf.metadata import metadata
 from benchvise.core.export.gguf.planning import planned
+from benchvise.core.export.gguf.samples import gguf_samples
 from benchvise.core.export.gguf.tensors import GgufLayer
 from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.export.target import Target
@@ -63,6 +66,15 @@ class GgufTarget(Target):
 
     def nearest(self, scheme: Scheme, layer: Layer) -> Scheme | None:
         return nearest_scheme(scheme, layer)
+
+    def samples(self, plan: ExportPlan) -> Mapping[str, str]:
+        description, files = described(plan.checkpoint), _files(plan, NAME, split=True)
+        context = description.settings.get("max_position_embeddings")
+        reads = description.entries.get("tokenizer.ggml.model", text("none")) != text("none")
+        if not reads:
+            return {}
+        generates = description.architecture is None or bool(description.architecture.rotary)
+        return gguf_samples(files[0].name, context if isinstance(context, int) else 0, generates=generates)
 
     def disk_bytes(self, plan: ExportPlan) -> int:
         return sum(file.nbytes for file in _files(plan, NAME, split=False))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +230,23 @@ def test_a_folder_gets_several_files_when_they_are_large(
     assert len(names) > 1
     assert names[0] == f"model-00001-of-{len(names):05d}.gguf"
     assert ask.tell(tmp_path / "out" / names[0]).vocabulary == 96
+
+
+@needs_llama
+@pytest.mark.usefixtures("unchecked")
+def test_the_samples_beside_a_folder_run(tmp_path: Path) -> None:
+    converted(SAMPLE, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "Modelfile", "model.gguf", "run.ipynb", "run.py",
+    ]  # fmt: skip
+    done = subprocess.run([sys.executable, str(tmp_path / "out" / "run.py"), "Lily"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert done.stdout.startswith("Lily ")
+    assert "tokens per second" in done.stdout
+    cells = json.loads((tmp_path / "out" / "run.ipynb").read_text())["cells"]
+    (code,) = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert code.strip() in (tmp_path / "out" / "run.py").read_text()
+    assert (tmp_path / "out" / "Modelfile").read_text() == "FROM ./model.gguf\n"
 
 
 @pytest.mark.parametrize(
