@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from benchvise.app.plots.controls import Controls
+from benchvise.core.methods.surgery import Surgery
 from benchvise.core.recipe.fitting import name_on
 from benchvise.core.recipe.recipe import Treatment
 
@@ -37,12 +38,18 @@ class ComparisonChoice:
             return None if treatment.keeps else treatment
         return None
 
+    def surgery(self) -> tuple[Surgery, ...]:
+        """What `Look` and `LookMap` take as `surgery`: that of the recipe, where its treatment is looked at."""
+        return self._document.recipe.surgery if self.box.currentData() == PLANNED else ()
+
     def missing(self, index: int) -> str:
         """Why there is no "after" although one was chosen; "" when there is one or none is wanted."""
         if self.after(index) is not None or self.box.currentData() == NOTHING:
             return ""
         if self.box.currentData() == RUN:
             return "No run is active: choose one under Runs or Compare."
+        if self.surgery():
+            return "What the recipe's surgery leaves of the layer."
         return "The layer stays as it is: give it a treatment to see what it does."
 
     def remark(self, index: int) -> str:
@@ -59,6 +66,8 @@ class ComparisonChoice:
         if recipe.tuning:
             left_out.append("tuning")
         said = ["What if: tried on this layer, the recipe stays as it is."] if self._document.trial is not None else []
+        if self.surgery():
+            said.append("Both are what the recipe's surgery leaves of the layer.")
         if left_out:
             said.append(f"Tried on the weight alone; only a run brings in {' and '.join(left_out)}.")
         return " ".join(said)

@@ -49,7 +49,7 @@ class HeatMapPanel(PlotPanel):
         layout.addWidget(self.plot, 1)
         self._looked: LookedMap | None = None
         self._layer = ""
-        self._asked_after = ""
+        self._asked_after: object = None
         document.selection_changed.connect(self.refresh_soon)
         document.checkpoint_changed.connect(self.refresh_soon)
         self.comparison.listen(self.refresh_soon)
@@ -72,16 +72,16 @@ class HeatMapPanel(PlotPanel):
         assert layer is not None
         index = self.document.selection[0]
         after = None if without_after else self.comparison.after(index)
+        surgery = () if without_after else self.comparison.surgery()
         if not without_after:
             self.note.setText(self.comparison.remark(index))
-        self._asked_after = self.comparison.label(index)
+        self._asked_after = self._compared_with(index)
         size = self.plot.canvas.size()
-        request = LookMap(
-            checkpoint.path, layer.name, after, _cells(size.height()), _cells(size.width()), self.document.workspace
-        )
+        cells = _cells(size.height()), _cells(size.width())
+        request = LookMap(checkpoint.path, layer.name, after, *cells, self.document.workspace, surgery)
 
         def failed(_: int, event: Failed) -> None:
-            if after is not None:
+            if after is not None or surgery:
                 self.note.setText(f"{event.what}. {event.remedy}".strip())
                 self._ask(without_after=True)
             else:
@@ -99,9 +99,13 @@ class HeatMapPanel(PlotPanel):
         if anew:
             self.plot.reset_zoom()
 
+    def _compared_with(self, index: int) -> object:
+        """What "after" is, and after which surgery."""
+        return self.comparison.label(index), self.comparison.surgery()
+
     def _choices_changed(self) -> None:
         index = self.document.selection[0] if self.document.selection else None
-        if index is None or self.comparison.label(index) != self._asked_after:
+        if index is None or self._compared_with(index) != self._asked_after:
             self.refresh_soon()
         else:
             self._draw()

@@ -17,6 +17,7 @@ from benchvise.app.weights.histogram_plot import MAX_GRID_LINES, HistogramPlot, 
 from benchvise.app.weights.look_header import LookHeader, short_name
 from benchvise.app.weights.statistics_table import Figures, StatisticsTable
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.methods.surgery import Surgery
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import Look
 from benchvise.core.protocol.results import Looked
@@ -38,6 +39,7 @@ class _Asked:
     layers: tuple[Layer, ...]
     after_name: str
     bounds: tuple[float, float] | None
+    surgery: tuple[Surgery, ...] = ()
 
 
 class HistogramPanel(PlotPanel):
@@ -115,7 +117,8 @@ class HistogramPanel(PlotPanel):
             self.refresh_soon()
 
     def _comparison_changed(self) -> bool:
-        return self._asked.after_name != self._after_name()
+        surgery = self.comparison.surgery() if len(self.document.selection) == 1 else ()
+        return (self._asked.after_name, self._asked.surgery) != (self._after_name(), surgery)
 
     def _after_name(self) -> str:
         selection = self.document.selection
@@ -129,9 +132,18 @@ class HistogramPanel(PlotPanel):
         layers = tuple(checkpoint.layers[index] for index in indices)
         alone = len(indices) == 1 and not without_after
         after = self.comparison.after(indices[0]) if alone else None
-        self._asked = _Asked(layers, self._after_name() if after is not None else "", bounds)
+        surgery = self.comparison.surgery() if alone else ()
+        self._asked = _Asked(layers, self._after_name() if after is not None else "", bounds, surgery)
         requests = [
-            Look(checkpoint.path, layer.name, int(self.bins.currentData()), bounds, after, self.document.workspace)
+            Look(
+                checkpoint.path,
+                layer.name,
+                int(self.bins.currentData()),
+                bounds,
+                after,
+                self.document.workspace,
+                surgery,
+            )
             for layer in layers
         ]
         fresh: dict[int, Looked] = {}
@@ -142,7 +154,7 @@ class HistogramPanel(PlotPanel):
                 self._show(fresh)
 
         def failed(_: int, event: Failed) -> None:
-            if after is not None:
+            if after is not None or surgery:
                 self._ask(bounds, without_after=True)
                 self._remark = f"{event.what}. {event.remedy}".strip()
                 self._show_note()

@@ -26,6 +26,8 @@ from benchvise.core.protocol.requests import Look, LookChannels, LookMap
 from benchvise.core.protocol.results import Floats, Looked, LookedChannels, LookedMap
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.surgery.operate import operate
+from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.weights.open import open_weights
 from benchvise.core.weights.weights import OriginalWeights, Weights
 from benchvise.core.workspace.workspace import RUN_PREFIX
@@ -34,37 +36,36 @@ from benchvise.core.workspace.workspace import RUN_PREFIX
 def look(request: Look, progress: Progress) -> Looked:
     """Histogram and statistics; with `after` also those of the treated weight, on the same edges.
 
-    Raises CheckpointError for a layer that is not there, and whatever the treatment cannot do.
+    Raises CheckpointError for a layer that is not there or that surgery drops, and whatever treatment and surgery
+    cannot do.
     """
-    weights = _opened(request.path, request.workspace)
-    layer = weights.checkpoint.layer(request.layer)
+    weights, layer = _looked_at(request)
     source = layer_source(weights, layer)
     before, statistics = look_at(source, request.bins, request.bounds, progress=progress)
     if request.after is None:
-        return Looked(layer.name, before, statistics)
+        return Looked(request.layer, before, statistics)
     after = _after(weights, layer, request.after, request.workspace, progress)
     if after is None:
-        return Looked(layer.name, before, statistics, before, statistics)
+        return Looked(request.layer, before, statistics, before, statistics)
     bounds = request.bounds or _union(before.edges, after.matrix)
     if bounds != (before.edges[0], before.edges[-1]):
         before = histogram_of(source, request.bins, bounds, progress=progress)
     histogram, statistics_after = look_at(after.source(layer), request.bins, bounds, progress=progress)
     levels = None if after.levels is None else _within(after.levels, histogram.edges)
-    return Looked(layer.name, before, statistics, histogram, statistics_after, levels, after.quality.sqnr_db)
+    return Looked(request.layer, before, statistics, histogram, statistics_after, levels, after.quality.sqnr_db)
 
 
 def look_map(request: LookMap, progress: Progress) -> LookedMap:
     """Heat map of the weight as [outputs, inputs], and of the error ŵ − w with `after`."""
-    weights = _opened(request.path, request.workspace)
-    layer = weights.checkpoint.layer(request.layer)
+    weights, layer = _looked_at(request)
     source = layer_source(weights, layer)
     weight = heat_map_of(source, request.max_rows, request.max_columns, progress=progress)
     if request.after is None:
-        return LookedMap(layer.name, weight)
+        return LookedMap(request.layer, weight)
     after = _after(weights, layer, request.after, request.workspace, progress)
     shown = source if after is None else after.source(layer)
     error = error_map_of(source, shown, request.max_rows, request.max_columns, progress=progress)
-    return LookedMap(layer.name, weight, error)
+    return LookedMap(request.layer, weight, error)
 
 
 def look_channels(request: LookChannels, progress: Progress) -> LookedChannels:
@@ -73,6 +74,29 @@ def look_channels(request: LookChannels, progress: Progress) -> LookedChannels:
     layer = weights.checkpoint.layer(request.layer)
     outputs, inputs = channel_ranges_of(layer_source(weights, layer), progress=progress)
     return LookedChannels(layer.name, outputs, inputs)
+
+
+def _looked_at(request: Look | LookMap) -> tuple[Weights, Layer]:
+    """The layer that is asked for, after surgery where there is some, and the weights that hold it."""
+    weights = _opened(request.path, request.workspace)
+    if not request.surgery:
+        return weights, weights.checkpoint.layer(request.layer)
+    operated = operate(weights.checkpoint, request.surgery)
+    index = weights.checkpoint.layers.index(weights.checkpoint.layer(request.layer))
+    if index not in operated.origins:
+        raise CheckpointError(
+            "The recipe's surgery leaves nothing of the layer",
+            where=request.layer,
+            remedy="It is shown as it was before.",
+        )
+    left = operated.checkpoint.layers[operated.origins.index(index)]
+    if not operated.decided:
+        raise CheckpointError(
+            "What the recipe's surgery leaves of the layer is decided in the run",
+            where=request.layer,
+            remedy="It is shown as it was before.",
+        )
+    return weights_of(operated), left
 
 
 def _opened(path: str, workspace: str) -> Weights:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.surgery import Surgery
 from benchvise.core.protocol.budget import Budget
 from benchvise.core.protocol.results import DEFAULT_CONTEXT
 from benchvise.core.recipe.recipe import Recipe, Treatment
@@ -35,6 +36,7 @@ class Look:
 
     path: a checkpoint, or a finished run ("run:ID"), whose layers are those that its surgery left.
     after: a treatment to try on the layer, a finished run ("run:ID"), or None for the weight alone.
+    surgery: what is looked at is what these would leave of the layer, which goes by its name in the checkpoint.
     bounds: range of values to histogram, None for all of them.
     """
 
@@ -44,11 +46,15 @@ class Look:
     bounds: tuple[float, float] | None = None
     after: Treatment | str | None = None
     workspace: str = ""
+    surgery: tuple[Surgery, ...] = ()
 
 
 @dataclass(frozen=True)
 class LookMap:
-    """Heat map of the weight, and of the error when `after` is given. Answered by `LookedMap`."""
+    """Heat map of the weight, and of the error when `after` is given. Answered by `LookedMap`.
+
+    surgery: as in `Look`.
+    """
 
     path: str
     layer: str
@@ -56,6 +62,7 @@ class LookMap:
     max_rows: int = 512
     max_columns: int = 512
     workspace: str = ""
+    surgery: tuple[Surgery, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,12 @@ class Operated:
     def checkpoint(self) -> Checkpoint:
         return self.steps[-1].checkpoint if self.steps else self.source
 
+    @property
+    def decided(self) -> bool:
+        """Whether it is known which slices stay, and not only how many."""
+        cuts = (cut for step in self.steps for each in step.cuts.values() for cut in each)
+        return all(cut.indices is not None for cut in cuts)
+
     @cached_property
     def origins(self) -> tuple[int, ...]:
         """For each layer of `checkpoint`, the index of the layer of `source` that it is made of."""

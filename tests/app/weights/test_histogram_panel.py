@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QPushButton, QToolButton
 from benchvise.app.theme.theme import theme_notifier
 from benchvise.app.weights.histogram_panel import MAX_COMPARED, HistogramPanel
 from benchvise.core.engine import answer
+from benchvise.core.methods.drop_blocks import DropBlocks
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.polish import Polish
 from benchvise.core.methods.solver import Nearest
@@ -306,3 +307,16 @@ def test_a_trial_is_drawn_in_place_of_what_is_planned(qtbot, shown, plots_docume
     plots_client.answer_all()
     assert panel.comparison.label(plots_document.selection[0]) == "int4 channel?"
     assert "What if" in panel.note.text()
+
+
+def test_a_surgery_that_was_not_run_is_looked_at(panel, plots_document, plots_client, qtbot):
+    surgery = (DropBlocks(blocks=(4,)),)
+    plots_document.recipe = Recipe(surgery=surgery)
+    plots_document.select_named(DOWN)
+    asked(qtbot, plots_client, 1)
+    assert plots_client.asked[0].surgery == surgery
+    plots_client.answer_all()
+    assert "surgery leaves" in panel.note.text()
+    panel.comparison.box.setCurrentIndex(panel.comparison.box.findData("nothing"))
+    qtbot.waitUntil(lambda: len(plots_client.asked) == 2)
+    assert plots_client.asked[-1].surgery == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,19 @@ from safetensors.torch import load_file, save_file
 
 from benchvise.core.analysis.look import look, look_channels, look_map
 from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError
 from benchvise.core.job.job import compress
+from benchvise.core.methods.drop_blocks import DropBlocks
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.solver import Nearest
 from benchvise.core.methods.sparse import Sparse
 from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.requests import Compress, Look, LookChannels, LookMap
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
+from benchvise.core.surgery.derived import Cut, Derived
+from benchvise.core.surgery.operate import OPERATIONS
+from benchvise.core.surgery.operation import Operation
 from benchvise.core.weights.open import open_weights
 from tests.core.compress.treated_weight import treated_weight
 
@@ -143,3 +149,34 @@ def test_what_cannot_be_looked_at(checkpoint: Path, run: str, workspace: str, tm
     save_file({"embed.weight": torch.zeros(8, 16)}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"float32 \[8, 16\] here, and bfloat16 \[40, 16\] there"):
         look(Look(str(tmp_path), "embed", after=run, workspace=workspace), SILENT)
+
+
+def test_what_surgery_would_leave_is_looked_at_before_a_run(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are those of the checkpoint as it was opened; what was cut is looked at as it is left."""
+    kept = (1, 4, 6, 11)
+
+    class Cutting(Operation[DropBlocks]):
+        def plan(self, checkpoint: Checkpoint, settings: DropBlocks) -> Derived:
+            layers = list(checkpoint.layers)
+            place = next(index for index, layer in enumerate(layers) if layer.name == "h.1.attn.c_attn")
+            origins = tuple(index for index, layer in enumerate(layers) if layer.name != "embed")
+            entry = replace(layers[place].tensor, shape=(16, len(kept)), cut="cut", name="h.0.moved.weight")
+            cut = replace(layers[place], tensor=entry, name="h.0.moved")
+            left = tuple(cut if index == place else layers[index] for index in origins)
+            cuts = {cut.name: (Cut(1, len(kept), kept if settings.blocks == (1,) else None),)}
+            return Derived(checkpoint, replace(checkpoint, layers=left), origins, cuts)
+
+    monkeypatch.setitem(OPERATIONS, DropBlocks, Cutting())
+    surgery = (DropBlocks(blocks=(1,)),)
+    weight = load_file(checkpoint / "model.safetensors")["h.1.attn.c_attn.weight"].float().numpy()
+    found = look(Look(str(checkpoint), "h.1.attn.c_attn", after=TENSOR, surgery=surgery), SILENT)
+    assert found.layer == "h.1.attn.c_attn"
+    assert found.before.counts.sum() == 16 * len(kept)
+    assert found.statistics.mean == pytest.approx(weight[:, kept].mean(), rel=1e-4)
+    assert found.after is not None
+    seen = look_map(LookMap(str(checkpoint), "h.1.attn.c_attn", surgery=surgery), SILENT)
+    assert np.allclose(seen.weight.values, weight[:, kept].T, atol=1e-6)
+    with pytest.raises(CheckpointError, match="leaves nothing"):
+        look(Look(str(checkpoint), "embed", surgery=surgery), SILENT)
+    with pytest.raises(CheckpointError, match="decided in the run"):
+        look(Look(str(checkpoint), "h.1.attn.c_attn", surgery=(DropBlocks(blocks=(2,)),)), SILENT)
