@@ -34,7 +34,7 @@ class _Share:
         return max(self.least, min(self.most, round(width * self.part)))
 
 
-_SHARES = {"layers": _Share(0.2375, 256, 400), "treatment": _Share(0.2, 248, 280)}
+_SHARES = {"layers": _Share(0.2375, 256, 400), "treatment": _Share(0.2065, 248, 280)}
 _BY_HAND = 8
 """Pixels that a dock may differ from its share and still be where the rule put it."""
 

@@ -20,6 +20,7 @@ AFTER = frozenset({LEFT_SIDE, RIGHT_SIDE})
 once, both where a whole run is judged."""
 
 PLOT_PANELS = (
+    ("Overview", "benchvise.app.overview.panel", "OverviewPanel", LOOK),
     ("Histogram", "benchvise.app.weights.histogram_panel", "HistogramPanel", LOOK),
     ("Heat map", "benchvise.app.weights.heat_map_panel", "HeatMapPanel", LOOK),
     ("Channels", "benchvise.app.weights.channels_panel", "ChannelsPanel", LOOK),

@@ -10,6 +10,9 @@ from benchvise.app.state.session import Session
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme, theme_notifier
 
+FIRST = "Histogram"
+"""The tab that is shown at first."""
+
 
 class PlotTabs(QTabWidget):
     """built: (number, panel) when a panel was made. side_wanted: a side of the window is to be folded or unfolded."""
@@ -39,6 +42,7 @@ class PlotTabs(QTabWidget):
         self.setCornerWidget(self.sides[RIGHT_SIDE], Qt.Corner.TopRightCorner)
         theme_notifier().changed.connect(self._paint_icons)
         self._paint_icons()
+        self.setCurrentIndex(self.titles().index(FIRST))
         self.currentChanged.connect(self._build_seen)
 
     def current_title(self) -> str:

@@ -74,7 +74,7 @@ class _Page(QWidget):
         super().__init__()
         self.form = QFormLayout(self)
         self.form.setContentsMargins(0, 0, 0, 0)
-        self.form.setHorizontalSpacing(12)
+        self.form.setHorizontalSpacing(8)
         self.form.setLabelAlignment(Qt.AlignmentFlag.AlignVCenter)
         self.form.setVerticalSpacing(8)
         self.form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)

@@ -16,7 +16,7 @@ from benchvise.app.theme.theme import ThemeChoice, theme_notifier
 from benchvise.app.widgets.command import Command, Commands
 
 THEMES: tuple[tuple[ThemeChoice, str], ...] = (("system", "After the system"), ("light", "Light"), ("dark", "Dark"))
-PLOT_TABS = 8
+PLOT_TABS = 9
 
 
 class Viewed(Protocol):
