@@ -18,7 +18,7 @@ from benchvise.app.plots.saving import Cell, Data
 from benchvise.app.theme.theme import Theme
 
 _LOW, _HIGH = 2, 98
-"""Percentiles that the colours span: one odd cell must not make all others alike."""
+"""Percentiles that the colours span: one odd cell must not make all others the same."""
 _ROW_ROOM = 0.026
 """Of the height: rows that are lower have no room for their name."""
 
