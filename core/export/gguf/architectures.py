@@ -17,6 +17,9 @@ _EXPERTS_USED = Key("expert_used_count", ("num_experts_per_tok", "num_experts_pe
 _EXPERT_ROWS = Key("expert_feed_forward_length", ("moe_intermediate_size",))
 _EVERY_BLOCK = (Fixed("decoder_sparse_step", (1, None)), Fixed("mlp_only_layers", ([], None)))
 _HEADS_OF_128: Mapping[str, object] = {"head_dim": 128, "rms_norm_eps": 1e-6, "hidden_act": "silu"}
+_KV_B = ("qk_nope_head_dim", "v_head_dim")
+_SIGMOID = 2
+"""How llama.cpp counts the functions that weigh experts."""
 _GEMMA: Mapping[str, object] = {
     "head_dim": 256, "rms_norm_eps": 1e-6, "sliding_window": 4096, "query_pre_attn_scalar": 256,
     "hidden_activation": "gelu_pytorch_tanh", "tie_word_embeddings": True,
@@ -128,6 +131,48 @@ ARCHITECTURES: tuple[GgufArchitecture, ...] = (
         keys=(Key("attention.layer_norm_epsilon", ("norm_epsilon",), "number"),),
         settings={"norm_epsilon": 1e-5, "hidden_act": "gelu_pytorch_tanh", "tie_word_embeddings": True},
         fixed=(Fixed("hidden_act", ("gelu_pytorch_tanh",)), Fixed("use_bias", (True, None))),
+    ),
+    GgufArchitecture(
+        "deepseek2",
+        ("deepseek_v3",),
+        keys=(
+            Key("leading_dense_block_count", ("first_k_dense_replace",)),
+            Key("attention.q_lora_rank", ("q_lora_rank",)),
+            Key("attention.kv_lora_rank", ("kv_lora_rank",)),
+            Key("attention.key_length", ("kv_lora_rank", "qk_rope_head_dim"), added=True),
+            Key("attention.value_length", ("kv_lora_rank",)),
+            Key("attention.key_length_mla", ("qk_nope_head_dim", "qk_rope_head_dim"), added=True),
+            Key("attention.value_length_mla", ("v_head_dim",)),
+            Key("expert_count", ("num_local_experts", "n_routed_experts")),
+            _EXPERTS_USED,
+            _EXPERT_ROWS,
+            Key("expert_shared_count", ("n_shared_experts",)),
+            Key("expert_weights_scale", ("routed_scaling_factor",), "number"),
+            Key("expert_weights_norm", ("norm_topk_prob",), "flag"),
+            Key("expert_group_count", ("n_group",)),
+            Key("expert_group_used_count", ("topk_group",)),
+        ),
+        settings={
+            "rms_norm_eps": 1e-6, "hidden_act": "silu", "first_k_dense_replace": 3, "q_lora_rank": 1536,
+            "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+            "n_routed_experts": 256, "num_experts_per_tok": 8, "moe_intermediate_size": 2048, "n_shared_experts": 1,
+            "routed_scaling_factor": 2.5, "norm_topk_prob": True, "n_group": 8, "topk_group": 4,
+        },
+        names={"model.layers.{}.mlp.gate.e_score_correction_bias": "blk.{}.exp_probs_b.bias"},
+        split={
+            "self_attn.kv_b_proj.weight": {
+                "attn_k_b.weight": Piece(turned=True, heads=_KV_B, taken="qk_nope_head_dim"),
+                "attn_v_b.weight": Piece(heads=_KV_B, taken="v_head_dim"),
+            },
+        },
+        fixed=(
+            _SILU,
+            Fixed("q_lora_rank", present=True),
+            Fixed("rope_interleave", (True, None)),
+            Fixed("attention_bias", (False, None)),
+        ),
+        rotary_size="qk_rope_head_dim",
+        constants={"attention.head_count_kv": ("count", 1), "expert_gating_func": ("count", _SIGMOID)},
     ),
     GgufArchitecture(
         "bert",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,21 +44,19 @@ class Rotary:
 
 def settings_of(architecture: GgufArchitecture, config: ConfigValues) -> dict[str, Any]:
     """The config, completed by what `transformers` takes where it is silent."""
-    found = {**architecture.settings, **{key: value for key, value in config.items() if value is not None}}
-    nulls = {key: None for key, value in config.items() if value is None and key not in found}
-    return nulls | found
+    return {**architecture.settings, **config}
 
 
 def hyperparameters(architecture: GgufArchitecture, values: ConfigValues, vocabulary: int) -> dict[str, MetadataEntry]:
     """The metadata of the network with these settings; vocabulary: rows of the embedding."""
-    found = {key.name: entry for key in (*_COMMON, *architecture.keys) if (entry := _entry(key, values)) is not None}
-    found |= {name: _made(kind, value) for name, (kind, value) in architecture.constants.items()}
     head = head_size(values)
-    found["vocab_size"] = count(vocabulary)
+    found = _entries(_COMMON, values) | {"vocab_size": count(vocabulary)}
     if architecture.rotary:
         found |= {"attention.key_length": count(head), "attention.value_length": count(head)}
         found["rope.dimension_count"] = count(_rotated(architecture, values, head))
         found |= rotary(architecture, values).entries
+    found |= _entries(architecture.keys, values)
+    found |= {name: _made(kind, value) for name, (kind, value) in architecture.constants.items()}
     return {f"{architecture.key}.{name}": entry for name, entry in found.items()}
 
 
@@ -66,6 +64,10 @@ def unlike(architecture: GgufArchitecture, values: ConfigValues) -> str:
     """The first setting that llama.cpp would compute in another way, as a phrase; "" when there is none."""
     for fixed in architecture.fixed:
         found = values.get(fixed.config)
+        if fixed.present:
+            if found is None:
+                return f"it has no {fixed.config}, without which llama.cpp does not compute '{architecture.key}'"
+            continue
         wanted = (values.get(fixed.equal),) if fixed.equal else fixed.values
         if (fixed.config in values or None not in wanted) and found not in wanted:
             told = " or ".join(str(each) for each in wanted if each is not None) or "nothing"
@@ -114,13 +116,15 @@ def _linear(parameters: ConfigValues, values: ConfigValues, base: float, head: i
 
 def _yarn(parameters: ConfigValues, values: ConfigValues, base: float, head: int) -> _Scaled:  # noqa: ARG001
     original = parameters.get("original_max_position_embeddings") or values.get("max_position_embeddings", 0)
+    every = parameters.get("mscale_all_dim")
+    logarithm = {"rope.scaling.yarn_log_multiplier": number(0.1 * float(every))} if every else {}
     return {
         "rope.scaling.type": text("yarn"),
         "rope.scaling.factor": number(float(parameters.get("factor", 1.0))),
         "rope.scaling.original_context_length": count(int(original)),
         "rope.scaling.yarn_beta_fast": number(float(parameters.get("beta_fast") or 32.0)),
         "rope.scaling.yarn_beta_slow": number(float(parameters.get("beta_slow") or 1.0)),
-    }, {}
+    } | logarithm, {}
 
 
 def _llama3(parameters: ConfigValues, values: ConfigValues, base: float, head: int) -> _Scaled:  # noqa: ARG001
@@ -171,7 +175,13 @@ def _rotated(architecture: GgufArchitecture, values: ConfigValues, head: int) ->
     return int(head * float(share))
 
 
+def _entries(keys: Iterable[Key], values: ConfigValues) -> dict[str, MetadataEntry]:
+    return {key.name: entry for key in keys if (entry := _entry(key, values)) is not None}
+
+
 def _entry(key: Key, values: ConfigValues) -> MetadataEntry | None:
+    if key.added:
+        return _made(key.kind, sum(values[name] for name in key.config))
     found = next((values[name] for name in key.config if values.get(name) is not None), None)
     return None if found is None else _made(key.kind, found)
 

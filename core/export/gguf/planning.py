@@ -95,7 +95,7 @@ def _is_head(name: str, description: Described) -> bool:
 
 
 def _part(layer: Layer, treatment: Treatment, place: GgufPlace, description: Described) -> Part:
-    part = Part(layer, piece=place.piece, head=_head_rows(layer, place.name, description))
+    part = Part(layer, piece=place.piece.settled(description.settings), head=_head_rows(layer, place.name, description))
     if description.architecture is not None and place.name.endswith("norm.weight"):
         part = replace(part, shift=description.architecture.norm)
     encoding = layer.tensor.encoding

@@ -75,6 +75,9 @@ def _values(part: Part, weights: Weights, dtype: torch.dtype) -> Iterator[Tensor
 
 def _cut(values: Tensor, part: Part) -> Tensor:
     piece = part.piece
+    if piece.rows:
+        found = values.view(-1, piece.rows, values.shape[-1])[:, piece.start : piece.stop]
+        return found.transpose(1, 2) if piece.turned else found
     values = values.transpose(-1, -2) if piece.turned else values
     taken = slice(piece.start, piece.stop, piece.step)
     return values[..., taken, :] if piece.turned or values.dim() > 2 else values[..., taken]

@@ -43,6 +43,10 @@ class Part:
     @property
     def shape(self) -> tuple[int, ...]:
         shape = list(self.layer.shape)
+        if self.piece.rows:
+            taken = len(range(self.piece.rows)[self.piece.start : self.piece.stop])
+            heads, columns = shape[0] // self.piece.rows, shape[1]
+            return (heads, columns, taken) if self.piece.turned else (heads, taken, columns)
         if self.piece.turned:
             shape[-2:] = shape[:-3:-1]
         if self.piece != WHOLE and len(shape) > 1:

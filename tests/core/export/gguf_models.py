@@ -25,6 +25,12 @@ _YARN = {
     "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32,
 }  # fmt: skip
 
+_DEEPSEEK: dict[str, Any] = {
+    **_EXPERTS, "q_lora_rank": 16, "kv_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 24,
+    "n_routed_experts": 4, "n_group": 2, "topk_group": 1, "first_k_dense_replace": 1, "num_key_value_heads": 4,
+    "routed_scaling_factor": 1.5,
+}  # fmt: skip
+
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {"tie_word_embeddings": True}),
     "llama 3": ("Llama", {"rope_parameters": _LLAMA3, "attention_bias": True, "head_dim": 32}),
@@ -46,6 +52,9 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "glm4": ("Glm4", {"head_dim": 32, "pad_token_id": 0}),
     "gpt-oss": ("GptOss", {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 32, "sliding_window": 16}),
     "starcoder2": ("Starcoder2", {}),
+    "deepseek2": ("DeepseekV3", _DEEPSEEK),
+    "deepseek2 yarn": ("DeepseekV3", {**_DEEPSEEK, "rope_parameters": {
+        **_YARN, "mscale": 1.0, "mscale_all_dim": 1.0}}),
 }  # fmt: skip
 
 
