@@ -37,6 +37,7 @@ from benchvise.core.evaluate.blocks import find_blocks
 from benchvise.core.evaluate.text import read_text
 from benchvise.core.job.job import learns, walks
 from benchvise.core.memory import release_freed, rss_bytes
+from benchvise.core.methods.polish import Polish
 from benchvise.core.methods.tuning import Tuning
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.plan import Plan, PlanRow
@@ -44,6 +45,7 @@ from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.tokenizer import load_tokenizer
 from benchvise.core.solvers.learned_rounding import probed_windows
 from benchvise.core.text import plural
+from benchvise.core.tuning.polished_network import tuned_part
 from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.workspace.workspace import Workspace
 
@@ -126,7 +128,8 @@ class BlockwiseCostModel:
         for step in self._plan.recipe.tuning:
             seconds, memory = self._tuning(step)
             larger = max(walked.memory, memory, key=lambda parts: sum(nbytes for _, nbytes in parts))
-            walked = replace(walked, seconds=(*walked.seconds, *seconds), memory=larger)
+            notes = walked.notes if polish_benchmark.part_of(step) else (*walked.notes, _as_polish(step))
+            walked = replace(walked, seconds=(*walked.seconds, *seconds), memory=larger, notes=notes)
         return walked
 
     def _walk(self) -> CostEstimate:
@@ -175,7 +178,7 @@ class BlockwiseCostModel:
         work = tuning_workload(settings, self._calibrating, vocabulary)
         tried = max(1, min(work.step_windows, self._scale.windows))
         head = self._rates.get(PolishRates, f"loss {self._model}", lambda: self._try_loss(vocabulary))
-        found = [head, *(self._polished(index, tried) for index in range(len(self._blocks)))]
+        found = [head, *(self._polished(settings, index, tried) for index in range(len(self._blocks)))]
         steps = sum(each.step * work.step_windows + each.decode for each in found) * work.steps
         forwards = sum(each.forward for each in found) * (work.forwards + work.judged)
         forwards += sum(each.decode for each in found) * work.batches
@@ -347,14 +350,16 @@ class BlockwiseCostModel:
             lambda: self._benchmark.block(self._network, tried, self._blocks[tried]),
         )
 
-    def _polished(self, index: int, windows: int) -> PolishRates:
+    def _polished(self, settings: Tuning, index: int, windows: int) -> PolishRates:
         kind, tried = self._like(index)
+        part_of = polish_benchmark.part_of(settings)
+        step = settings.key if part_of is not None else Polish.key
         self._progress.check_cancelled()
         return self._rates.get(
             PolishRates,
-            f"{self._model} {kind} {windows} of {self._calibrating.tokens}",
+            f"{step} {self._model} {kind} {windows} of {self._calibrating.tokens}",
             lambda: polish_benchmark.benchmark_block(
-                self._benchmark, self._network, tried, self._blocks[tried], windows
+                self._benchmark, self._network, tried, self._blocks[tried], windows, part_of or tuned_part
             ),
         )
 
@@ -369,6 +374,10 @@ class BlockwiseCostModel:
             f"ends {self._model} {self._settings} {digest(rows)} {self._scale.windows}",
             lambda: self._benchmark.ends(self._network, self._outside),
         )
+
+
+def _as_polish(step: Tuning) -> str:
+    return f"Each step of '{step.title}' is taken to cost what a step of polish costs"
 
 
 _WARMED: set[str] = set()

@@ -6,18 +6,23 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from benchvise.core.blockwise.block_run import BlockRun, hidden_of
 from benchvise.core.blockwise.network import Network
+from benchvise.core.checkpoint.records import Layer
 from benchvise.core.estimate.block_benchmark import BlockBenchmark
 from benchvise.core.estimate.rates import PolishRates
 from benchvise.core.evaluate.divergence import kl_divergence, log_probabilities
 from benchvise.core.memory import PeakMemory, release_freed, rss_bytes
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.recipe.plan import PlanRow
-from benchvise.core.tuning.polished_network import Tuned, tuned_part
+from benchvise.core.tuning.polished_network import PolishedNetwork, Tuned
+from benchvise.core.tuning.registry import trainee_of
 from benchvise.core.weights.weights import OriginalWeights, RunWeights
+
+PartOf = Callable[[nn.Module, RunWeights, Layer], Tuned | None]
 
 LOGIT_BYTES = 64 << 20
 OPTIMISER_COPIES = 6
@@ -27,10 +32,16 @@ WORKING_COPIES = 3
 """Of a decoded weight in a step: before and after its rounding, and its gradient."""
 
 
+def part_of(settings: Tuning) -> PartOf | None:
+    """What a tuning step tunes of a layer; None where it cannot be told, as it is no kind of polish."""
+    trainee = trainee_of(settings)
+    return trainee.part_of if issubclass(trainee, PolishedNetwork) else None
+
+
 def benchmark_block(
-    benchmark: BlockBenchmark, network: Network, index: int, rows: Sequence[PlanRow], batch: int
+    benchmark: BlockBenchmark, network: Network, index: int, rows: Sequence[PlanRow], batch: int, part_of: PartOf
 ) -> PolishRates:
-    """Block `index`, whose treated layers are `rows`, with so many windows in a step."""
+    """Block `index`, whose treated layers are `rows`, with so many windows in a step. part_of: what is tuned."""
     started = time.perf_counter()
     run = benchmark.recorded(network, index, rows)
     record = time.perf_counter() - started
@@ -41,7 +52,7 @@ def benchmark_block(
     network.load(index)
     load = time.perf_counter() - started
     layers = [layer for layer in checkpoint.layers if network.inside.get(layer.name) == index]
-    parts = [part for layer in layers if (part := tuned_part(network.model, weights, layer)) is not None]
+    parts = [part for layer in layers if (part := part_of(network.model, weights, layer)) is not None]
     block = _TunedBlock(network, index, parts)
     hidden = torch.randn(batch, benchmark.scale.tokens, _width(network), generator=torch.Generator().manual_seed(0))
     block.step(hidden[:1])

@@ -75,20 +75,25 @@ class Tuned:
 class PolishedNetwork(Trainee[Polish]):
     """The network of a run in float32, with `parts` to tune; all of it is in memory."""
 
-    def __init__(self, weights: RunWeights, settings: Polish, progress: Progress) -> None:  # noqa: ARG002 - the loop's
+    def __init__(self, weights: RunWeights, settings: Polish, progress: Progress) -> None:
         """Load the network. Raises CheckpointError as `load_model` does."""
         self.model = load_model(weights, progress=progress)
         self.device = compute_device()
         self.parts: list[Tuned] = []
         left: list[str] = []
         for layer in weights.checkpoint.layers:
-            part = tuned_part(self.model, weights, layer)
+            part = self.part_of(self.model, weights, layer)
             if part is not None:
                 self.parts.append(part)
             elif not weights.treatment(layer).keeps:
                 left.append(layer.name)
-        self.notes = (_left(left),) if left else ()
+        self.notes = (_left(settings.title, left),) if left else ()
         self._parameters = [change for part in self.parts for change in part.change.values()]
+
+    @classmethod
+    def part_of(cls, model: nn.Module, weights: RunWeights, layer: Layer) -> Tuned | None:
+        """What is tuned of the layer; None for nothing. What a step costs is tried out on what this gives."""
+        return tuned_part(model, weights, layer)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -138,6 +143,6 @@ def _unit(name: str, values: Tensor) -> Tensor:
     return values.abs().mean(-1, keepdim=True).clamp_(min=_MIN_UNIT)
 
 
-def _left(names: list[str]) -> str:
+def _left(title: str, names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"Polish leaves these layers as they are, having nothing in them to tune: {', '.join(names[:3])}{more}"
+    return f"{title} leaves these layers as they are, having nothing in them to tune: {', '.join(names[:3])}{more}"

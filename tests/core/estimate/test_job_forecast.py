@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from torch import nn
 
 from benchvise.core.blockwise.batching import Batching
 from benchvise.core.checkpoint.identity import checkpoint_identity
 from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.records import Layer
 from benchvise.core.estimate import block_benchmark, cost_model
 from benchvise.core.estimate.block_benchmark import STEPS, StepTimer, affordable
 from benchvise.core.estimate.block_kinds import MAX_KINDS
 from benchvise.core.estimate.cost_model import learning_seconds
 from benchvise.core.estimate.job_forecast import forecast_job, way_of
+from benchvise.core.estimate.polish_benchmark import OPTIMISER_COPIES
 from benchvise.core.estimate.rates import BlockRates
 from benchvise.core.estimate.workload import Calibrating, held_streams, learning_of, streams_of, tuning_workload
 from benchvise.core.evaluate import forward
@@ -25,14 +29,19 @@ from benchvise.core.methods.learned_rounding import LearnedRounding
 from benchvise.core.methods.polish import Polish
 from benchvise.core.methods.scale import Scale
 from benchvise.core.methods.solver import Solver
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.requests import Compress, ForecastJob
-from benchvise.core.protocol.results import Estimate
+from benchvise.core.protocol.results import Estimate, JobForecast
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.solvers import learned_rounding
 from benchvise.core.solvers.learned_rounding import probes
 from benchvise.core.tuning import reference
+from benchvise.core.tuning.polished_network import PolishedNetwork, Tuned
+from benchvise.core.tuning.registry import TRAINEES
+from benchvise.core.tuning.trainee import Trainee
+from benchvise.core.weights.weights import RunWeights
 from benchvise.core.workspace.workspace import Workspace
 from tests.core.blockwise.calibrated_models import recipe, tiny
 from tests.core.job.compress_samples import MIXED, network
@@ -204,6 +213,40 @@ def test_a_second_forecast_tries_nothing(llama: Path, tmp_path: Path, monkeypatc
     longer = dict(forecast_job(ForecastJob(str(llama), more, workspace=str(tmp_path)), SILENT).parts)
     assert longer["learning"] > 5 * dict(second.parts)["learning"]
     assert longer["calibration passes"] == pytest.approx(2 * dict(second.parts)["calibration passes"])
+
+
+@dataclass(frozen=True)
+class TuneNorms(Tuning):
+    key: ClassVar[str] = "tune_norms"
+    title: ClassVar[str] = "Tune norms"
+
+
+class Norms(PolishedNetwork):
+    @classmethod
+    def part_of(cls, model: nn.Module, weights: RunWeights, layer: Layer) -> Tuned | None:
+        return super().part_of(model, weights, layer) if weights.treatment(layer).keeps else None
+
+
+def test_each_kind_of_tuning_has_rates_of_its_own(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRAINEES, TuneNorms, Norms)
+
+    def forecast(*tuning: Tuning) -> JobForecast:
+        asked = recipe(ErrorFeedback(), windows=6, tuning=tuning)
+        return forecast_job(ForecastJob(str(llama), asked, workspace=str(tmp_path)), SILENT)
+
+    polish, norms = forecast(Polish(steps=2, batch_windows=4)), forecast(TuneNorms(steps=2, batch_windows=4))
+    assert {"polish: steps", "tune_norms: steps"} == {
+        name for found in (polish, norms) for name, _ in found.parts if name.endswith(": steps")
+    }
+    checkpoint = open_checkpoint(llama)
+    values = sum(layer.parameters for layer in checkpoint.layers if layer.kind == "norm" and layer.depth is not None)
+    assert dict(norms.memory)["what is tuned"] == 4 * OPTIMISER_COPIES * values
+    assert dict(polish.memory)["what is tuned"] > 10 * dict(norms.memory)["what is tuned"]
+    assert not any("costs" in note for note in norms.notes)
+    monkeypatch.setitem(TRAINEES, TuneNorms, Trainee)
+    assert any(
+        "'Tune norms' is taken to cost what a step of polish costs" in note for note in forecast(TuneNorms()).notes
+    )
 
 
 @pytest.mark.parametrize("asked", [MIXED, recipe(ErrorFeedback())])
