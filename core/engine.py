@@ -295,6 +295,8 @@ _HANDLERS: dict[type, Handler] = {
     requests.Generate: _in("benchvise.core.evaluate.generate", "generate"),
     requests.Export: _in("benchvise.core.export.export", "export"),
     requests.Convert: _in("benchvise.core.export.convert", "convert"),
+    requests.MakeReport: _in("benchvise.core.report.make", "make_report"),
+    requests.Reproduce: _in("benchvise.core.report.reproduce", "reproduce"),
     requests.SizeCandidates: _size_candidates,
     requests.ListRuns: _list_runs,
     requests.ReadRun: _read_run,

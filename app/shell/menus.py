@@ -34,7 +34,7 @@ MENUS: tuple[tuple[str, str], ...] = (
     ("Edit", "undo redo - filter copy-names keep-selected lock-selected - clear-finished"),
     ("View", ">theme >docks below - next-dock >plots - reset-layout"),
     ("Recipe", ">presets - load-recipe save-recipe - clear-recipe"),
-    ("Run", "run check pause cancel - fit sensitivity evaluate latency forecast - export - clear-finished"),
+    ("Run", "run check pause cancel - fit sensitivity evaluate latency forecast - export report - clear-finished"),
     ("Help", "palette shortcuts - log - about"),
 )
 """(title, entries): ids of commands, `-` a line, `>id` a submenu."""

@@ -45,7 +45,7 @@ def provenance_of_run(run: RunRecord, weights: Weights, target: str, warnings: t
         "changed": [layer.name for layer in weights.checkpoint.layers if weights.changed(layer)],
         "export_warnings": list(warnings),
     }
-    files = {RECIPE: _without_folders(run.recipe).to_yaml(), RUN: _json(described)}
+    files = {RECIPE: without_folders(run.recipe).to_yaml(), RUN: _json(described)}
     measured = {kind: _without_paths(value) for kind, value in run.measurements().items() if kind != "exports"}
     if measured:
         files[MEASUREMENTS] = _json(measured)
@@ -85,7 +85,7 @@ def run_of_export(folder: Path) -> str:
     return run if isinstance(run, str) else ""
 
 
-def _without_folders(recipe: Recipe) -> Recipe:
+def without_folders(recipe: Recipe) -> Recipe:
     """The recipe with its calibration text named without the folders that hold it."""
     return replace(recipe, calibration=replace(recipe.calibration, text=Path(recipe.calibration.text).name))
 

@@ -318,6 +318,35 @@ class Convert:
 
 
 @dataclass(frozen=True)
+class MakeReport:
+    """Say what a run made of what, with every measurement that is kept of it. Answered by `Reported`.
+
+    form: "html", "json" or "markdown"; out: a file to write it to, which must not exist, "" for none.
+    prompt: the beginning of a text that both models continue, "" for none.
+    """
+
+    run: str
+    form: str = "html"
+    out: str = ""
+    prompt: str = ""
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Carry out the recipe of a report again, in a workspace of its own, and compare hashes. Answered by `Reproduced`.
+
+    report: a report as HTML or JSON; path: the checkpoint, "" for that of the report's run in the workspace; text: the
+    calibration text, "" likewise.
+    """
+
+    report: str
+    path: str = ""
+    text: str = ""
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
 class SizeCandidates:
     """Exact bytes of layers under treatments, from headers alone. Answered by `CandidateSizes`.
 
@@ -370,6 +399,8 @@ Request = (
     | Generate
     | Export
     | Convert
+    | MakeReport
+    | Reproduce
     | SizeCandidates
     | ListRuns
     | ReadRun
@@ -388,6 +419,8 @@ JOBS = (
     Generate,
     Export,
     Convert,
+    MakeReport,
+    Reproduce,
 )
 """Requests that queue one behind the other; all others are answered beside a running job."""
 

@@ -17,6 +17,7 @@ from benchvise.app.cli.commands.methods import METHODS
 from benchvise.app.cli.commands.plan import PLAN
 from benchvise.app.cli.commands.presets import PRESETS
 from benchvise.app.cli.commands.profile import PROFILE
+from benchvise.app.cli.commands.report import REPORT, REPRODUCE
 from benchvise.app.cli.commands.runs import RUNS
 from benchvise.app.cli.commands.screenshot import SCREENSHOT
 from benchvise.app.cli.commands.sensitivity import SENSITIVITY
@@ -40,6 +41,8 @@ COMMANDS: dict[str, Subcommand] = {
         PROFILE,
         EXPORT,
         CONVERT,
+        REPORT,
+        REPRODUCE,
         SCREENSHOT,
     )
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
-from PySide6.QtWidgets import QDialog, QWidget
+from PySide6.QtWidgets import QDialog, QFileDialog, QWidget
 
 from benchvise.app.compare.evaluate_dialog import EvaluateDialog
 from benchvise.app.compare.export_dialog import ExportDialog
@@ -12,8 +13,8 @@ from benchvise.app.preflight.controller import Preflight
 from benchvise.app.state.jobs import PAUSED
 from benchvise.app.state.session import Session
 from benchvise.app.widgets.command import Command
-from benchvise.core.protocol.requests import Compress, Evaluate, Export, MeasureLatency
-from benchvise.core.protocol.results import Exported, Run
+from benchvise.core.protocol.requests import Compress, Evaluate, Export, MakeReport, MeasureLatency
+from benchvise.core.protocol.results import Exported, Reported, Run
 
 
 class JobCommands:
@@ -111,6 +112,14 @@ class JobCommands:
                 "Write the active run as a checkpoint",
                 enabled=lambda: bool(self._session.document.active_run),
             ),
+            Command(
+                "report",
+                "Report …",
+                self.report,
+                icon="mdi6.file-chart-outline",
+                help="Write what the active run made of what, with everything measured, as one page",
+                enabled=lambda: bool(self._session.document.active_run),
+            ),
             Command("clear-finished", "Clear finished jobs", jobs.clear_ended, icon="mdi6.notification-clear-all"),
         )
 
@@ -193,6 +202,24 @@ class JobCommands:
             self._say(f"Exported to {exported.out}")
 
         request = Export(f"run:{document.active_run}", target, folder, document.workspace)
+        self._session.client.ask(request, done=done, owner=document)
+
+    def report(self) -> None:
+        document = self._session.document
+        start = Path(self._session.preferences.last_folder or Path.home()) / f"report-{document.active_run}.html"
+        path, _ = QFileDialog.getSaveFileName(self._window, "Write the report to", str(start), "*.html *.json *.md")
+        if path:
+            self.ask_report(path)
+
+    def ask_report(self, path: str) -> None:
+        """Write the active run's report; the form goes by the file's name."""
+        document = self._session.document
+        form = {".json": "json", ".md": "markdown"}.get(Path(path).suffix.lower(), "html")
+        request = MakeReport(f"run:{document.active_run}", form, path, workspace=document.workspace)
+
+        def done(reported: Reported) -> None:
+            self._say(f"Report written to {reported.out}")
+
         self._session.client.ask(request, done=done, owner=document)
 
     def carry_out(self, wanted: str, run: str) -> None:

@@ -35,6 +35,14 @@ from benchvise.core.protocol.results.looking import (
     Statistics,
 )
 from benchvise.core.protocol.results.opening import LayersOpened, Opened, Planned
+from benchvise.core.protocol.results.reports import (
+    Report,
+    Reported,
+    ReportExport,
+    ReportHistogram,
+    ReportLayer,
+    Reproduced,
+)
 from benchvise.core.protocol.results.runs import RunContent, RunList
 from benchvise.core.protocol.results.sensitivity import JointMeasurement, Sensitivity, SensitivityCell, WhatIfAnswer
 
@@ -74,6 +82,12 @@ __all__ = [
     "Opened",
     "Planned",
     "Ready",
+    "Report",
+    "ReportExport",
+    "ReportHistogram",
+    "ReportLayer",
+    "Reported",
+    "Reproduced",
     "RestTime",
     "Result",
     "Run",
@@ -115,4 +129,6 @@ Result = (
     | RunList
     | RunContent
     | Ready
+    | Reported
+    | Reproduced
 )

@@ -21,6 +21,7 @@ from benchvise.core.protocol.requests import (
     Export,
     ForecastLatency,
     MakePlan,
+    MakeReport,
     MeasureSensitivity,
     Open,
 )
@@ -253,6 +254,9 @@ def test_jobs_on_a_run(filled, client, document, tmp_path):
     assert (asked.source, asked.text, asked.against) == ("run:r1", "/t.txt", "/models/tiny")
     filled.work.ask_export("dense", str(tmp_path / "out"))
     assert client.requests[client.last(Export)].run == "run:r1"
+    filled.work.ask_report(str(tmp_path / "card.md"))
+    asked = client.requests[client.last(MakeReport)]
+    assert (asked.run, asked.form, asked.out) == ("run:r1", "markdown", str(tmp_path / "card.md"))
 
 
 @pytest.mark.parametrize(("answer", "closed"), [("Keep working", False), ("Cancel job and close", True)])
