@@ -17,7 +17,7 @@ from benchvise.core.runtime.llama_cpp import ask
 from benchvise.core.runtime.tokenizer import load_tokenizer
 from benchvise.core.weights.weights import Weights
 
-COMPARED_BYTES = 2 << 30
+COMPARED_BYTES = 600 << 20
 """Float32 bytes of a network above which it is only loaded, since the workbench's own takes that much memory."""
 MOST_KL = 0.05
 """Nats per token above which the file computes something else. llama.cpp rounds the inputs of its block types to 8
