@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchvise.core.checkpoint.companions import find_companions, quantization_of, read_config
+from benchvise.core.checkpoint.encodings.quantised import dense_entries
 from benchvise.core.checkpoint.folder import INDEX_SUFFIXES, WeightFiles, find_weights, one_of_shards
 from benchvise.core.checkpoint.formats.registry import read_file
 from benchvise.core.checkpoint.header import Header
@@ -59,6 +60,9 @@ def _open(place: Path, weights: WeightFiles) -> Checkpoint:
     warnings += check_shards(headers, weights.weight_map, folder)
     kind = next(iter(headers.values())).kind
     entries, left_out = _weights_of(headers, warnings)
+    quantization = quantization_of(config, folder)
+    entries, unfit = dense_entries(entries, quantization, config)
+    warnings += unfit
     if not entries:
         warnings.append("There is no tensor in this checkpoint.")
     return Checkpoint(
@@ -66,7 +70,7 @@ def _open(place: Path, weights: WeightFiles) -> Checkpoint:
         format=f"{kind} (sharded)" if weights.sharded else kind,
         layers=layers_of(entries, config, by_name=kind in _UNORDERED),
         config=config,
-        quantization=quantization_of(config, folder),
+        quantization=quantization,
         companions=find_companions(folder) if config or place.is_dir() else (),
         warnings=tuple(warnings),
         left_out=left_out,

@@ -44,6 +44,10 @@ class Encoding(Protocol):
     def width(self) -> int:
         """Values in one line; the tensor in row-major order consists of whole lines."""
 
+    @property
+    def parts(self) -> tuple[TensorEntry, ...]:
+        """The stored tensors that the values follow from; () where they are no tensors of the file."""
+
     def lines(self, entry: TensorEntry, first: int, last: int) -> NDArray[np.generic]:
         """Lines `first` to `last`, `[last - first, width]`, in the numpy dtype that holds `entry.dtype`."""
 
@@ -163,7 +167,8 @@ class Checkpoint:
     path:   what the person opened: a folder or a file, absolute.
     format: "safetensors", "safetensors (sharded)", "torch", "torch (sharded)", "gguf", …
     config: parsed `config.json`, or {} when there is none.
-    quantization: the config's `quantization_config` when the checkpoint is already quantised, else None.
+    quantization: the config's `quantization_config` when the checkpoint is already quantised, else None. Layers that
+    decode themselves say so in their `scheme`.
     companions: tokenizer, config and licence files to carry along on export, absolute paths.
     left_out: what is in the files and is no weight: optimizers, schedules, counters, …
     """
@@ -186,6 +191,11 @@ class Checkpoint:
     def schemes(self) -> dict[str, int]:
         """The schemes that layers are stored compressed with, and how many layers each."""
         return dict(Counter(layer.tensor.scheme for layer in self.layers if layer.tensor.scheme))
+
+    @property
+    def undecoded(self) -> bool:
+        """Whether it says that it is quantised, and no layer of it is known to be: codes would be taken for weights."""
+        return self.quantization is not None and not self.schemes
 
     @property
     def architecture(self) -> str:

@@ -138,7 +138,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
     layer's problem together, and CheckpointError when the checkpoint is already quantised.
     """
     layers = checkpoint.layers
-    if checkpoint.quantization is not None and (recipe.rules or recipe.surgery):
+    if checkpoint.undecoded and (recipe.rules or recipe.surgery):
         raise already_quantised(checkpoint)
     for number, rule in enumerate(recipe.rules, start=1):
         rule.treatment.refuse_mismatch(f"rule {number}")

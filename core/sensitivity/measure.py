@@ -64,7 +64,7 @@ def measure_sensitivity(request: MeasureSensitivity, progress: Progress) -> Sens
             remedy=f"Choose one of: {', '.join(METHODS)}.",
         )
     weights = open_weights(request.path, request.workspace)
-    if weights.checkpoint.quantization is not None:
+    if weights.checkpoint.undecoded:
         raise already_quantised(weights.checkpoint)
     return _Measuring(request, weights, progress).carry_out()
 

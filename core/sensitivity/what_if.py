@@ -45,7 +45,7 @@ def what_if(request: WhatIf, progress: Progress) -> WhatIfAnswer:
     started = time.perf_counter()
     weights = open_weights(request.path, request.workspace)
     checkpoint = weights.checkpoint
-    if checkpoint.quantization is not None:
+    if checkpoint.undecoded:
         raise already_quantised(checkpoint)
     layer = checkpoint.layer(request.layer)
     treatment, plan_warnings = fitted(request.treatment, layer, runs=bool(checkpoint.architecture))

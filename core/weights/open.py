@@ -11,6 +11,7 @@ from benchvise.core.errors import CheckpointError
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.weights.packed_folder import PackedFolderWeights
+from benchvise.core.weights.quantization_config import PACKED_METHOD
 from benchvise.core.weights.weights import OriginalWeights, RunWeights, Weights
 from benchvise.core.workspace.run_record import RunRecord
 from benchvise.core.workspace.workspace import RUN_PREFIX, Workspace
@@ -24,7 +25,7 @@ def open_weights(source: str, workspace: str = "") -> Weights:
     if source.startswith(RUN_PREFIX):
         return run_weights(Workspace(workspace).run(source))
     checkpoint = open_checkpoint(source)
-    if checkpoint.quantization is not None:
+    if checkpoint.undecoded or (checkpoint.quantization or {}).get("quant_method") == PACKED_METHOD:
         return PackedFolderWeights(checkpoint)
     return OriginalWeights(checkpoint)
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchvise.core.checkpoint.encodings.quantised import stored_entries
 from benchvise.core.checkpoint.layers import layers_of
 from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Checkpoint, Layer
@@ -36,11 +37,11 @@ class PackedFolderWeights:
     """A folder whose config says that its linear layers are packed; all other tensors are as they are."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        """checkpoint: the folder as it was opened, one layer per stored tensor.
+        """checkpoint: the folder as it was opened.
 
         Raises CheckpointError for formats that are not read here, and for tensors that do not fit the config.
         """
-        entries = {layer.tensor.name: layer.tensor for layer in checkpoint.layers}
+        entries = {part.name: part for layer in checkpoint.layers for part in stored_entries(layer.tensor)}
         treatment_of = treatment_reader(checkpoint.quantization or {}, checkpoint.path)
         self.source = checkpoint.path
         self.stored_bytes = checkpoint.nbytes

@@ -14,6 +14,9 @@ from benchvise.core.methods.microscaling import Microscaling, NvFloat4
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.settings import parse_settings
 
+PACKED_METHOD = "compressed-tensors"
+"""The `quant_method` of folders whose inputs may be quantised too."""
+
 _PACKED = ("pack-quantized", "mxfp4-pack-quantized", "nvfp4-pack-quantized")
 _FORMATS = (*_PACKED, "int-quantized", "float-quantized", "mxfp8-quantized", "mixed-precision")
 
@@ -24,7 +27,7 @@ def treatment_reader(config: Mapping[str, Any], where: str) -> Callable[[str, bo
     Raises CheckpointError, then or when a layer is asked for, when the checkpoint is in a form that is not read.
     """
     method = config.get("quant_method", "an unnamed method")
-    if method != "compressed-tensors":
+    if method != PACKED_METHOD:
         raise _not_read(f"It was quantised by {method}", where)
     if config.get("format") not in _FORMATS:
         raise _not_read(f"Its format is {config.get('format')!r}", where)

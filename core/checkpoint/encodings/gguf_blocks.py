@@ -31,6 +31,10 @@ class GgufBlocks:
         found = TYPES[self.kind]
         return "" if found.dtype else found.name
 
+    @property
+    def parts(self) -> tuple[TensorEntry, ...]:
+        return ()
+
     def lines(self, entry: TensorEntry, first: int, last: int) -> NDArray[np.generic]:
         """Lines `first` to `last`, decoded: float32 for blocks, the stored dtype for plain values.
 

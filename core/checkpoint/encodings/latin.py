@@ -23,6 +23,10 @@ class LatinText:
     text_bytes: int
     scheme: str = ""
 
+    @property
+    def parts(self) -> tuple[TensorEntry, ...]:
+        return ()
+
     def lines(self, entry: TensorEntry, first: int, last: int) -> NDArray[np.generic]:
         """The values [1, width]. Raises CheckpointError when the text is not what it should be."""
         try:

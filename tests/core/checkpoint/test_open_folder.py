@@ -228,8 +228,9 @@ def test_a_checkpoint_that_is_already_quantised(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "gptq", "bits": 4}}))
     checkpoint = open_checkpoint(tmp_path)
     assert checkpoint.quantization == {"quant_method": "gptq", "bits": 4}
-    assert checkpoint.layer("model.layers.0.self_attn.q_proj.qweight").role == "attention.q"
-    assert not any(layer.compressible for layer in checkpoint.layers if layer.dtype != "float16")
+    quantised = checkpoint.layer("model.layers.0.self_attn.q_proj")
+    assert (quantised.role, quantised.shape, quantised.tensor.scheme) == ("attention.q", (64, 64), "gptq int4 channel")
+    assert not checkpoint.layer("model.layers.0.mlp.up_proj").compressible
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "quantize_config.json").write_text('{"bits": 3}')
     assert open_checkpoint(tmp_path).quantization == {"bits": 3}
