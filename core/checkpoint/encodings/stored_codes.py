@@ -64,7 +64,7 @@ def floats(entry: TensorEntry) -> NDArray[np.float32]:
 
 
 def as_dtype(values: NDArray[np.float32], dtype: str) -> NDArray[np.generic]:
-    """Values rounded to `dtype`, in the same shape [*values.shape]: float32, float16, float64 or, bit by bit as uint16, bfloat16."""
+    """Values [*values.shape] rounded to `dtype`: float32, float16, float64 or, bit by bit as uint16, bfloat16."""
     if dtype != "bfloat16":
         with np.errstate(over="ignore"):
             return values.astype(dtype)
