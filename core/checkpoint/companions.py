@@ -12,9 +12,11 @@ CARRIED = (
     "config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json",
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges*", "spiece.model", "tekken.json",
     "sentencepiece*", "chat_template*", "LICENSE*", "LICENCE*", "NOTICE*",
+    "modules.json", "config_sentence_transformers.json", "sentence_*_config.json",
 )  # fmt: skip
 """Names of files that are carried along. Code never is."""
 
+_MODULES = "modules.json"
 _QUANTIZATION_KEYS = ("quantization_config", "compression_config")
 
 
@@ -24,12 +26,35 @@ def read_config(folder: Path) -> dict[str, object]:
 
 
 def find_companions(folder: Path) -> tuple[str, ...]:
-    """Absolute paths of the files to carry along on export, sorted by name."""
-    return tuple(
-        str(path)
+    """Absolute paths of the files to carry along on export, sorted by name; those of sentence-transformers last.
+
+    Its `modules.json` names folders of modules that come after the network: without them its embeddings are others.
+    """
+    found = [
+        path
         for path in sorted(folder.iterdir())
         if path.is_file() and path.suffix != ".py" and any(fnmatch(path.name, pattern) for pattern in CARRIED)
-    )
+    ]
+    for name in _module_folders(folder):
+        found += [path for path in sorted((folder / name).iterdir()) if path.is_file() and path.suffix != ".py"]
+    return tuple(map(str, found))
+
+
+def carried_name(path: Path, checkpoint: Path) -> Path:
+    """Where a companion of the checkpoint at `checkpoint` lies in an export: as it does beside the weights."""
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    return path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name)
+
+
+def _module_folders(folder: Path) -> list[str]:
+    """The folders within `folder` that `modules.json` names; a list that is none, or names other places, counts not."""
+    try:
+        modules = json.loads((folder / _MODULES).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return []
+    named = [each.get("path") for each in modules if isinstance(each, dict)] if isinstance(modules, list) else []
+    within = {path.name for path in folder.iterdir() if path.is_dir() and not path.is_symlink()}
+    return sorted({name for name in named if isinstance(name, str)} & within)
 
 
 def quantization_of(config: dict[str, object], folder: Path) -> dict[str, object] | None:

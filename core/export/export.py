@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchvise.core.checkpoint.companions import carried_name
 from benchvise.core.errors import CheckpointError
 from benchvise.core.export.choose_target import accepted, key_for
 from benchvise.core.export.export_plan import ExportPlan
@@ -62,7 +63,8 @@ class ExportSource:
 class _Beside:
     """What lies in the folder beside the weights: companions of the checkpoint as they are, provenance, and samples."""
 
-    companions: tuple[Path, ...]
+    companions: Mapping[Path, Path]
+    """Where each lies in the folder, by where it comes from."""
     provenance: Provenance
     samples: Mapping[str, str] = field(default_factory=dict)
 
@@ -72,8 +74,9 @@ class _Beside:
         return texts + sum(path.stat().st_size for path in self.companions)
 
     def write(self, folder: Path) -> None:
-        for path in self.companions:
-            shutil.copyfile(path, folder / path.name)
+        for path, place in self.companions.items():
+            (folder / place).parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, folder / place)
         for name, text in self.samples.items():
             write_file(folder / name, text)
         if self.provenance.files:
@@ -154,7 +157,7 @@ def _holds(out: Path, plan: ExportPlan, source: ExportSource, progress: Progress
         if not target.file_suffix(out):
             described = json.loads((out / FOLDER / RUN).read_text(encoding="utf-8"))
             companions = _beside(target, source, plan, "").companions
-            same = all(filecmp.cmp(path, out / path.name, shallow=False) for path in companions)
+            same = all(filecmp.cmp(path, out / name, shallow=False) for path, name in companions.items())
             run = source.run.id if source.run is not None else ""
             if not same or run_of_export(out) != run or described["target"] != plan.target:
                 return False
@@ -200,11 +203,12 @@ def _open(request: Export) -> ExportSource:
 def _beside(target: Target, source: ExportSource, plan: ExportPlan, suffix: str) -> _Beside:
     """What lies beside the weights; nothing beside a single file, which has a suffix."""
     if suffix:
-        return _Beside((), Provenance({}))
+        return _Beside({}, Provenance({}))
     companions = source.weights.checkpoint.companions if target.companions else ()
-    found = (Path(path) for path in companions)
+    root = Path(source.weights.checkpoint.path)
+    found = {Path(path): carried_name(Path(path), root) for path in companions}
     # A config says how the weights are stored: only the target can write it.
-    files = tuple(path for path in found if path.name != _CONFIG)
+    files = {path: name for path, name in found.items() if name != Path(_CONFIG)}
     return _Beside(files, source.provenance(plan), target.samples(plan))
 
 

@@ -1,13 +1,15 @@
-"""The README's table of export targets is the registry's."""
+"""The README's tables of what is opened and what is written are the registries'."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from benchvise.core.checkpoint.formats.registry import READERS
 from benchvise.core.export.targets.registry import targets
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- targets -->\n", "<!-- /targets -->"
+OPENED = "Opened by their content, whatever they are called: "
 
 
 def table() -> str:
@@ -15,7 +17,9 @@ def table() -> str:
         f"| `{each.key}` | {each.summary} | {each.loaded_by} | {each.verified_with or 'its own bytes alone'} |"
         for each in targets()
     )
-    return "\n".join(("| target | what is written | loaded by | verified with |", "|---|---|---|---|", *rows)) + "\n"
+    opened = f"{OPENED}{', '.join(f'`{kind}`' for kind in READERS)}.\n"
+    heads = ("| target | what is written | loaded by | verified with |", "|---|---|---|---|")
+    return opened + "\n" + "\n".join((*heads, *rows)) + "\n"
 
 
 def test_the_table_is_the_registry() -> None:
