@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem
 
 from benchvise.app.budget.model import LOCKED_ROLE
@@ -11,10 +11,11 @@ from benchvise.app.theme.theme import current_theme
 
 
 class LockDelegate(QStyledItemDelegate):
-    """For the column of names."""
+    """For the column of names, which differ at their ends; what is cut in other columns is their end."""
 
     def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> None:
         super().initStyleOption(option, index)
+        option.textElideMode = Qt.TextElideMode.ElideMiddle
         if index.data(LOCKED_ROLE):
             option.features |= QStyleOptionViewItem.ViewItemFeature.HasDecoration
             option.icon = icon("mdi6.lock", current_theme().muted)

@@ -106,7 +106,7 @@ def _other(pick: Callable[[Allocated], Alternatives], word: str) -> tuple[Alloca
             f"The {word} choice that pays best for this layer",
             tag,
             lambda found: [tag(found, row) for row in range(len(found.names))],
-            96,
+            100,
             numeric=False,
         ),
         AllocationColumn(

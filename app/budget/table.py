@@ -37,7 +37,7 @@ class BudgetTable(QWidget):
         self.view.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.view.horizontalHeader().setSortIndicatorClearable(True)
         self.view.setAccessibleName("Allocation")
-        self.view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.view.setTextElideMode(Qt.TextElideMode.ElideRight)
         for number, column in enumerate(ALLOCATION_COLUMNS):
             self.view.setColumnWidth(number, column.width)
         self.view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
