@@ -54,8 +54,7 @@ UNREADABLE: dict[str, Unreadable] = {
     "7z": Unreadable("This is a 7z archive", _UNPACK),
     "rar": Unreadable("This is a RAR archive", _UNPACK),
     "onnx": Unreadable("This is a model of ONNX", _CONVERT),
-    "hdf5": Unreadable("This is an HDF5 file, as Keras writes", "Save its arrays with `numpy.savez`, and open that."),
-    "keras": Unreadable("This is a model of Keras", "Save its arrays with `numpy.savez`, and open that."),
+    "keras": Unreadable("This is a model of Keras", "Unpack it, and open the `model.weights.h5` inside."),
     "msgpack": Unreadable(
         "This is a MessagePack file, as Flax writes", "Save its arrays with `numpy.savez`, and open that."
     ),

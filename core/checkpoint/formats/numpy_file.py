@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ast
 import math
+from dataclasses import replace
 from pathlib import Path
 
+from benchvise.core.checkpoint.encodings.deflated import MOST_GROWTH, DeflatedArray
 from benchvise.core.checkpoint.header import MAX_ELEMENTS, MAX_RANK, Header
 from benchvise.core.checkpoint.problems import checkpoint_error
 from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
 from benchvise.core.checkpoint.torch_file import NUMPY_DTYPES
-from benchvise.core.checkpoint.zip_directory import STORED, read_directory, read_member
+from benchvise.core.checkpoint.zip_directory import STORED, Member, read_directory, read_member
 from benchvise.core.errors import CheckpointError
 
 _MAGIC = b"\x93NUMPY"
@@ -29,14 +31,11 @@ def read_npz_header(path: Path) -> Header:
         with path.open("rb") as file:
             for member in read_directory(file, str(path)).values():
                 name = member.name.removesuffix(".npy")
-                if member.method != STORED:
-                    raise CheckpointError(
-                        f"The array '{name}' is compressed within the archive",
-                        where=str(path),
-                        remedy="Save the arrays with `numpy.savez` in place of `numpy.savez_compressed`.",
-                    )
                 head = read_member(file, member, _MAX_HEADER, str(path))
-                _sort(_entry(name, head, str(path), member.offset, member.size), name, entries, problems, left_out)
+                found = _entry(name, head, str(path), member.offset, member.size)
+                if isinstance(found, TensorEntry) and member.method != STORED:
+                    found = _deflated(found, member)
+                _sort(found, name, entries, problems, left_out)
     except OSError as error:
         raise CheckpointError(f"The file cannot be read: {error.strerror}", where=str(path)) from error
     return _header(entries, problems, left_out, path, "npz")
@@ -54,6 +53,15 @@ def read_npy_header(path: Path) -> Header:
         raise CheckpointError(f"The file cannot be read: {error.strerror}", where=str(path)) from error
     _sort(found, path.stem, entries, problems, left_out)
     return _header(entries, problems, left_out, path, "npy")
+
+
+def _deflated(entry: TensorEntry, member: Member) -> TensorEntry | str:
+    """The array of a compressed member; a sentence where it claims more than its bytes can be unpacked to."""
+    if member.size > MOST_GROWTH * max(1, member.packed) or not entry.elements:
+        return f"'{entry.name}' cannot be unpacked to {member.size:,} bytes" if entry.elements else entry
+    skipped = entry.offset - member.offset
+    encoding = DeflatedArray(member, skipped, entry.elements, entry.strides is not None)
+    return replace(entry, offset=member.offset, strides=None, encoding=encoding)
 
 
 def _sort(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchvise.core.checkpoint.formats.content import UNREADABLE, kind_of
 from benchvise.core.checkpoint.formats.gguf_file import read_gguf_header
+from benchvise.core.checkpoint.formats.hdf5_file import read_hdf5_header
 from benchvise.core.checkpoint.formats.numpy_file import read_npy_header, read_npz_header
 from benchvise.core.checkpoint.header import Header, reject_pointer
 from benchvise.core.checkpoint.safetensors_header import read_header
@@ -21,6 +22,7 @@ READERS: Mapping[str, Reader] = {
     "gguf": read_gguf_header,
     "npz": read_npz_header,
     "npy": read_npy_header,
+    "hdf5": read_hdf5_header,
 }
 
 

@@ -1,0 +1,40 @@
+"""Arrays of an HDF5 file that lie in pieces or are compressed, read by the package that knows both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchvise.core.checkpoint.read import raw_dtype
+from benchvise.core.checkpoint.records import TensorEntry
+from benchvise.core.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Data:
+    """One line is a row of dimension 0; a scalar is one line.
+
+    path: of the array within the file.
+    """
+
+    path: str
+    width: int
+    scheme: str = ""
+
+    @property
+    def parts(self) -> tuple[TensorEntry, ...]:
+        return ()
+
+    def lines(self, entry: TensorEntry, first: int, last: int) -> NDArray[np.generic]:
+        """Rows `first` to `last`, [last - first, width]. Raises CheckpointError when they cannot be read."""
+        import h5py
+
+        try:
+            with h5py.File(entry.file, "r") as file:
+                data = file[self.path]
+                values = np.asarray(data[first:last] if entry.shape else data[()])
+        except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise CheckpointError(f"'{entry.name}' cannot be read: {error}", where=entry.file) from error
+        return values.astype(raw_dtype(entry.dtype), copy=False).reshape(-1, self.width)
