@@ -16,7 +16,9 @@ from benchvise.core.protocol.results import Exported
 def _add_arguments(parser: ArgumentParser) -> None:
     add_path(parser)
     add_target(parser, default=None)
-    parser.add_argument("--out", metavar="DIR", required=True, help="a folder to write; must not exist yet")
+    parser.add_argument(
+        "--out", metavar="PATH", required=True, help="a folder, or the file of a target that writes one; must not exist"
+    )
 
 
 def _run(arguments: Namespace) -> Reply:
