@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Need, Solver
-from benchvise.core.methods.sparse import Sparse
 from benchvise.core.settings import setting
 
 
@@ -21,7 +20,7 @@ class ErrorFeedback(Solver):
     summary: ClassVar[str] = "Round column by column; the columns still to come make good each one's error."
     source: ClassVar[str] = (
         "GPTQ, arXiv 2210.17323; its form, QuIP, arXiv 2307.13304; its target, GPTAQ, arXiv 2504.02692; "
-        "more passes, QuantEase, arXiv 2309.01885"
+        "more passes, QuantEase, arXiv 2309.01885; zeros, SparseGPT, arXiv 2301.00774, and ALPS, arXiv 2406.07831"
     )
     phrases: ClassVar[tuple[Phrase, ...]] = (
         head("gptq"),
@@ -32,6 +31,9 @@ class ErrorFeedback(Solver):
         word("no clip", clip_search=False),
         word("{clip_steps} steps"),
         word("to {clip_least}"),
+        word("zeros by {zeros}"),
+        word("{search_steps} search steps"),
+        word("no refit", refit=False),
     )
 
     damping: float = setting(
@@ -94,6 +96,31 @@ class ErrorFeedback(Solver):
         requires="scale",
     )
 
+    zeros: Literal["search", "spans"] = setting(
+        "search",
+        title="Zeros chosen",
+        help="For the whole layer at once, by a search that goes between them and the values that stay (ADMM); or for "
+        "each span of columns when its turn comes, by the scheme's score, which is faster (SparseGPT).",
+        choices={"search": "By a search over the layer", "spans": "Span by span, by score"},
+        requires="mask",
+    )
+    search_steps: int = setting(
+        60,
+        title="Search steps",
+        help="How often the search solves for the values and chooses the zeros anew.",
+        minimum=1,
+        maximum=1000,
+        suggestions=(30, 60, 200),
+        when=("zeros", ("search",)),
+        requires="mask",
+    )
+    refit: bool = setting(
+        True,
+        title="Refit",
+        help="Find the values that stay by least squares on the layer's outputs, once the zeros are known.",
+        requires="mask",
+    )
+
     @property
     def factors_moments(self) -> bool:
         return True
@@ -110,8 +137,8 @@ class ErrorFeedback(Solver):
         return "inputs"
 
     def refusal(self, scheme: Scheme) -> str:
-        if isinstance(scheme, Sparse):
-            return "error feedback takes a scheme with values to round to, which 'sparse' has not"
+        if scheme.shared:
+            return f"error feedback goes layer by layer, and '{scheme.tag}' is counted over several layers together"
         return ""
 
     def searches(self, scheme: Scheme) -> bool:  # noqa: ARG002 - sums decide every code
@@ -128,6 +155,8 @@ class ErrorFeedback(Solver):
             parts.append(f"{self.passes} passes")
         if self.original_target != default.original_target:
             parts.append(f"target {self.original_target:g}")
+        if "mask" in scheme.capabilities:
+            parts += self._of_zeros()
         if "scale" not in scheme.capabilities:
             return " ".join(parts)
         if not self.clip_search:
@@ -137,3 +166,13 @@ class ErrorFeedback(Solver):
         if self.clip_least != default.clip_least:
             parts.append(f"to {self.clip_least:g}")
         return " ".join(parts)
+
+    def _of_zeros(self) -> list[str]:
+        default, parts = ErrorFeedback(), []
+        if self.zeros != default.zeros:
+            parts.append(f"zeros by {self.zeros}")
+        elif self.search_steps != default.search_steps:
+            parts.append(f"{self.search_steps} search steps")
+        if not self.refit:
+            parts.append("no refit")
+        return parts

@@ -30,7 +30,8 @@ class Elements:
 class Scheme(ABC):
     """How a layer's weight is represented. Subclasses are frozen settings classes.
 
-    capabilities: what solvers may ask for; "scale" when the scheme has scales that a clip search can shrink.
+    capabilities: what solvers may ask for; "scale" when the scheme has scales that a clip search can shrink;
+                  "mask" when weights that are zero have to be chosen.
     phrases: what its settings are called in a short text; without any it goes by its key.
     fallback: the value of its setting `indivisible` that falls back instead of refusing; "" without that setting.
     shared: True when one value is found over all layers of a rule together (a global threshold).
@@ -92,6 +93,11 @@ class Scheme(ABC):
 
     @property
     def shared(self) -> bool:
+        return False
+
+    @property
+    def weighs(self) -> bool:
+        """Whether the layer's inputs decide what the scheme can hold (which weights stay), whatever the solver."""
         return False
 
     @property

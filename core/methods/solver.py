@@ -138,7 +138,7 @@ class Nearest(Solver):
     )
 
     def needs(self, scheme: Scheme) -> Need:
-        return "inputs" if self.importance and self.searches(scheme) else "weights"
+        return "inputs" if scheme.weighs or (self.importance and self.searches(scheme)) else "weights"
 
     def tag(self, scheme: Scheme) -> str:
         if not self.searches(scheme):

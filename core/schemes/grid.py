@@ -35,6 +35,9 @@ class Grid(ABC):
     progress: Progress = NULL_PROGRESS
     """`fit` and `encode` call its `check_cancelled` between parts of their work; the caller sets it."""
 
+    def learn(self, moments: Tensor) -> None:  # noqa: B027 - most grids need not know them
+        """Look at the inputs' second moments, float32 [columns, columns], before any fit."""
+
     @abstractmethod
     def fit(self, start: int, values: Tensor, importance: Tensor | None = None) -> None:
         """Choose the parameters of the spans in columns start … start + n from `values`, with the clip search, if any.
@@ -67,3 +70,22 @@ class Grid(ABC):
     def nearest(self, start: int, values: Tensor) -> Tensor:
         """float32 [rows, n]: the nearest representable values."""
         return self.decode(start, self.encode(start, values))
+
+
+class MaskGrid(Grid):
+    """A grid whose fit also chooses which weights are zero.
+
+    continuous: whether a weight that is not zero may have any value (of the weight's dtype).
+    mask:       bool [rows, columns], which weights are not zero, as chosen last.
+    """
+
+    continuous: bool
+    mask: Tensor
+
+    @abstractmethod
+    def chosen(self, values: Tensor) -> Tensor:
+        """bool [rows, columns]: which weights stay, going by the magnitude of `values` [rows, columns], float32."""
+
+    @abstractmethod
+    def hold(self, mask: Tensor) -> None:
+        """Leave the choice as bool `mask` [rows, columns] has it, whatever is fitted."""

@@ -1,25 +1,35 @@
-"""The arithmetic of magnitude pruning."""
+"""The arithmetic of sparsity."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from benchvise.core.methods.sparse import Sparse
-from benchvise.core.schemes.arithmetic import SchemeArithmetic, Shared
+from benchvise.core.schemes.arithmetic import SchemeArithmetic, Shared, Tunable
+from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.grid import Grid
 from benchvise.core.schemes.magnitude import kth_magnitude, passes
 from benchvise.core.schemes.matrix import Matrix, SolvedRows
+from benchvise.core.schemes.sparse_grid import SparseGrid
+from benchvise.core.schemes.sparse_storage import decoded_rows, stored_mask, stored_rows
 
 
 class SparseArithmetic(SchemeArithmetic[Sparse]):
-    """Weights below a threshold become zero; of those at it the first in row order, as many as asked."""
+    """By magnitude and stored dense, rows stream: weights below a threshold become zero, and of those at it the first
+    in row order, as many as asked. Anything else has the whole matrix in memory, as the grid sees it.
+    """
 
     scheme = Sparse
     _threshold: float
     _ties: int | None
 
     def fit(self) -> None:
+        self._whole = None if _streams(self.settings) else self._solved()
+        if self._whole is not None:
+            return
         if self.settings.criterion == "threshold":
             self._threshold, self._ties = self.settings.threshold, None
             return
@@ -27,6 +37,11 @@ class SparseArithmetic(SchemeArithmetic[Sparse]):
         self._threshold, self._ties = shared.threshold, shared.ties
 
     def project(self, start: int, block: Tensor) -> SolvedRows:
+        if self._whole is not None:
+            stored, decoded = self._whole
+            rows = slice(start, start + len(block))
+            streamed = {name: values[rows] for name, values in stored.items() if name == "weight"}
+            return SolvedRows(start, block, streamed, decoded[rows])
         # In float64, which holds every weight and every threshold a person may type exactly.
         magnitude = block.double().abs()
         if self._ties is None:
@@ -40,9 +55,39 @@ class SparseArithmetic(SchemeArithmetic[Sparse]):
         pruned = block.masked_fill(zero, 0)
         return SolvedRows(start, block, {"weight": pruned}, pruned)
 
+    def tail(self) -> dict[str, Tensor]:
+        if self._whole is None:
+            return {}
+        return {name: values for name, values in self._whole[0].items() if name != "weight"}
+
+    def _solved(self) -> tuple[dict[str, Tensor], Tensor]:
+        values = torch.cat([block.cpu() for _, block in self.matrix.blocks()])
+        rows, columns = values.shape
+        grid = self.grid(self.settings, rows, columns, values.dtype)
+        grid.progress = self.progress
+        grid.fit(0, values.float())
+        codes = grid.encode(0, values.float())
+        return grid.stored(codes), grid.decode(0, codes).to(values.dtype)
+
     @classmethod
-    def decode(cls, settings: Sparse, stored: Mapping[str, Tensor], start: int, stop: int, columns: int) -> Tensor:  # noqa: ARG003
-        return stored["weight"].reshape(stop - start, columns)
+    def decode(cls, settings: Sparse, stored: Mapping[str, Tensor], start: int, stop: int, columns: int) -> Tensor:
+        if "weight" in stored:
+            return stored["weight"].reshape(stop - start, columns)
+        return decoded_rows(settings, stored, start, stop, columns)
+
+    @classmethod
+    def grid(
+        cls,
+        settings: Sparse,
+        rows: int,
+        columns: int,
+        dtype: torch.dtype,
+        *,
+        clip: ClipSearch | None = None,  # noqa: ARG003 - the scales of its values are always searched
+    ) -> Grid:
+        if settings.shared:
+            raise TypeError("one threshold over several layers has no grid for a single one")
+        return SparseGrid(settings, rows, columns, dtype)
 
     @classmethod
     def share_passes(cls, matrices: Sequence[Matrix]) -> int:
@@ -63,3 +108,30 @@ class SparseArithmetic(SchemeArithmetic[Sparse]):
             shares.append(Shared(threshold, min(left, here)))
             left -= shares[-1].ties
         return shares
+
+    @classmethod
+    def tunable(cls, settings: Sparse, stored: Mapping[str, Tensor], columns: int) -> Tunable | None:
+        """The values that stay, or their scales, while zeros stay zeros."""
+        if "weight" in stored:
+            mask = stored["weight"] != 0
+            return Tunable({"weight": stored["weight"].float()}, lambda p: p["weight"] * mask)
+        if settings.integer is not None:
+            scale = stored["weight_scale"].float()
+            rows, groups = scale.shape
+            units = dict(stored) | {"weight_scale": torch.ones_like(scale)}
+            codes = decoded_rows(settings, units, 0, rows, columns).view(rows, groups, -1)
+            return Tunable({"weight_scale": scale}, lambda p: (codes * p["weight_scale"][..., None]).flatten(1))
+        rows = stored_rows(settings, stored, columns)
+        mask = stored_mask(settings, stored, rows, columns)
+        zeros = torch.zeros(rows, columns)
+        return Tunable(
+            {"weight_values": stored["weight_values"].float()},
+            lambda p: zeros.to(p["weight_values"].device).masked_scatter(mask.to(zeros.device), p["weight_values"]),
+        )
+
+
+def _streams(settings: Sparse) -> bool:
+    plain = settings.pattern == "single" and settings.scope in ("layer", "global")
+    return settings.criterion == "threshold" or (
+        settings.criterion == "fraction" and plain and settings.storage_form == "dense" and not settings.weighs
+    )

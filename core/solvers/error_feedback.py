@@ -15,12 +15,13 @@ from torch import Tensor
 from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.schemes.clip_search import ClipSearch
-from benchvise.core.schemes.grid import Grid
+from benchvise.core.schemes.grid import Grid, MaskGrid
 from benchvise.core.schemes.registry import arithmetic_of
 from benchvise.core.solvers.context import SolverContext
 from benchvise.core.solvers.moments import Factored, descent, factor, original_target, unusable
 from benchvise.core.solvers.nearest import project
 from benchvise.core.solvers.solution import InputStatistics, Solution
+from benchvise.core.solvers.zeros import in_grid_order, refitted, searched
 
 _FEW_COLUMNS = 16
 """Rounded one by one with a product of a few columns each; more are halved, and halves meet in larger products."""
@@ -50,13 +51,31 @@ def error_feedback(
     target = weight.T.float()
     if statistics.cross is not None and solver.original_target:
         target = target.lerp(original_target(target, hessian, statistics.cross, factored), solver.original_target)
-    target = target[order]
+    grid.learn(hessian)
+    if isinstance(grid, MaskGrid) and solver.zeros == "search":
+        target = _with_zeros(target, factored, grid, solver)
+    whole, target = target, target[order]
     solved = _Rounding(grid, order, factored.feedback, target.clone(), target)
     solved.fit_and_round(factored.cost, before=solver.order == "columns")
     if solver.passes:
         solved = _descended(solved, factored, target, solver.passes)
     codes = solved.codes.T.contiguous()
+    if isinstance(grid, MaskGrid) and grid.continuous and solver.refit and solver.zeros == "spans":
+        first = grid.decode(0, codes)
+        codes = grid.encode(0, refitted(whole.T, in_grid_order(factored), grid.mask, first, context.progress))
     return Solution(grid.stored(codes), grid.decode(0, codes).to(weight.dtype), _notes(solver, factored))
+
+
+def _with_zeros(target: Tensor, factored: Factored, grid: MaskGrid, solver: ErrorFeedback) -> Tensor:
+    """What is left to round, [columns, rows], once the zeros are searched for: the values nearest at the outputs.
+
+    Errors of the values that stay then cost what they cost beside `target`, less what the zeros cost for good.
+    """
+    weight, moments = target.T.contiguous(), in_grid_order(factored)
+    grid.hold(searched(weight, moments, grid, solver.search_steps, grid.progress))
+    if not solver.refit:
+        return target
+    return refitted(weight, moments, grid.mask, weight, grid.progress).T.contiguous()
 
 
 def clips(solver: ErrorFeedback, scheme: Scheme) -> bool:

@@ -38,11 +38,13 @@ def nearest_matrix(
     Raises Cancelled.
     """
     clip = ClipSearch(solver.clip_steps, solver.clip_least) if solver.searches(scheme) else None
-    if not solver.importance or clip is None:
+    weighed = solver.importance and clip is not None
+    if not weighed and not scheme.weighs:
         return project(weight, scheme, clip, None, context)
     if statistics is None or statistics.tokens == 0:
         return project(weight, scheme, clip, None, context, "no calibration inputs: every column counts the same")
-    return project(weight, scheme, clip, statistics.importance, context)
+    importance = statistics.importance if weighed else None
+    return project(weight, scheme, clip, importance, context, moments=statistics.hessian)
 
 
 def project(
@@ -52,16 +54,19 @@ def project(
     importance: Tensor | None,
     context: SolverContext,
     *notes: str,
+    moments: Tensor | None = None,
 ) -> Solution:
     """The nearest representable values of `weight` [rows, columns] in its dtype.
 
     importance: float32 [columns], weights of the squared errors under which parameters are fitted; None: all the same.
-    Raises Cancelled.
+    moments:    of the inputs, float32 [columns, columns], where they are known. Raises Cancelled.
     """
     rows, columns = weight.shape
     grid = arithmetic_of(scheme).grid(scheme, rows, columns, weight.dtype, clip=clip)
     grid.progress = context.progress
     values = weight.float()
+    if moments is not None:
+        grid.learn(moments)
     grid.fit(0, values, importance)
     codes = grid.encode(0, values)
     return Solution(grid.stored(codes), grid.decode(0, codes).to(weight.dtype), notes)

@@ -195,5 +195,5 @@ def test_twice_the_same_is_the_same() -> None:
 
 
 def test_schemes_without_values_to_round_to_are_refused() -> None:
-    assert "sparse" in ErrorFeedback().refusal(SCHEMES["sparse"]())
+    assert "several layers" in ErrorFeedback().refusal(SCHEMES["sparse"](scope="global"))
     assert ErrorFeedback().refusal(Integer()) == ""
