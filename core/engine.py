@@ -295,6 +295,7 @@ _HANDLERS: dict[type, Handler] = {
     requests.Generate: _in("benchvise.core.evaluate.generate", "generate"),
     requests.Export: _in("benchvise.core.export.export", "export"),
     requests.Convert: _in("benchvise.core.export.convert", "convert"),
+    requests.CompareLayers: _in("benchvise.core.analysis.differences", "compare_layers"),
     requests.MakeReport: _in("benchvise.core.report.make", "make_report"),
     requests.Reproduce: _in("benchvise.core.report.reproduce", "reproduce"),
     requests.SizeCandidates: _size_candidates,

@@ -13,6 +13,7 @@ from benchvise.app.engine.listeners import Asked
 from benchvise.core.protocol.events import Advanced, Failed, Finished, Note, Partial, Queued, Started, Stopped
 from benchvise.core.protocol.requests import (
     JOBS,
+    CompareLayers,
     Compress,
     Convert,
     Evaluate,
@@ -192,6 +193,8 @@ def title_of(request: Request) -> str:
             return f"Evaluate {_short(request.source)}" + (" against the original" if request.against else "")
         case Export() | Convert():
             return f"Export to {_short(request.out)}"
+        case CompareLayers():
+            return f"Compare the layers of {_short(request.source)}"
         case MeasureLatency():
             return f"Measure latency of {_short(request.source)}"
         case MeasureSensitivity():
@@ -210,6 +213,7 @@ def _short(source: str) -> str:
 
 _VERBS: dict[type[Request], str] = {
     Compress: "Compress",
+    CompareLayers: "Compare",
     Evaluate: "Evaluate",
     Export: "Export",
     MeasureLatency: "Measure",

@@ -306,6 +306,20 @@ class Export:
 
 
 @dataclass(frozen=True)
+class CompareLayers:
+    """Two checkpoints or runs side by side, layer by layer. Answered by `LayersCompared`.
+
+    layer: whose differences are counted in `bins` bins too, "" for none.
+    """
+
+    source: str
+    against: str
+    layer: str = ""
+    bins: int = 256
+    workspace: str = ""
+
+
+@dataclass(frozen=True)
 class Convert:
     """Write a checkpoint in another format, with the values it has. Answered by `Exported`.
 
@@ -399,6 +413,7 @@ Request = (
     | Generate
     | Export
     | Convert
+    | CompareLayers
     | MakeReport
     | Reproduce
     | SizeCandidates
@@ -419,6 +434,7 @@ JOBS = (
     Generate,
     Export,
     Convert,
+    CompareLayers,
     MakeReport,
     Reproduce,
 )

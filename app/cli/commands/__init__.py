@@ -6,6 +6,7 @@ from benchvise.app.cli.command import Subcommand
 from benchvise.app.cli.commands.check import CHECK
 from benchvise.app.cli.commands.compress import COMPRESS
 from benchvise.app.cli.commands.convert import CONVERT
+from benchvise.app.cli.commands.diff import DIFF
 from benchvise.app.cli.commands.evaluate import EVALUATE
 from benchvise.app.cli.commands.export import EXPORT
 from benchvise.app.cli.commands.forecast import FORECAST
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Subcommand] = {
         PROFILE,
         EXPORT,
         CONVERT,
+        DIFF,
         REPORT,
         REPRODUCE,
         SCREENSHOT,

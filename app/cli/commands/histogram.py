@@ -43,12 +43,12 @@ def _run(arguments: Namespace) -> Reply:
 def _lines(looked: Looked) -> Iterator[str]:
     yield f"{looked.layer}, bars on a logarithmic scale"
     yield ""
-    yield from _bars(looked.before)
+    yield from histogram_lines(looked.before)
     yield ""
     yield from pairs(_in_words(looked.statistics))
 
 
-def _bars(histogram: Histogram) -> Iterator[str]:
+def histogram_lines(histogram: Histogram) -> Iterator[str]:
     """The histogram in at most SHOWN_ROWS rows, on a logarithmic scale so that outliers show."""
     bins = len(histogram.counts)
     if not bins:

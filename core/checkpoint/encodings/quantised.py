@@ -34,13 +34,16 @@ def dense_entries(
     by_name = {entry.name: entry for entry in entries}
     facts: dict[str, object] = {"dtype": _dtype(config), **(quantization or {})}
     unfit: list[str] = []
-    for name in [name for name in by_name if name.endswith(tuple(_READERS))]:
-        key = next(suffix for suffix in _READERS if name.endswith(suffix))
+    for name, key in [(name, key) for key in _READERS for name in by_name if name.endswith(key)]:
         if name not in by_name:
             continue
         try:
             found = _READERS[key](name.removesuffix(key), by_name, facts)
-        except (CheckpointError, ValueError, ArithmeticError, KeyError, TypeError):
+        except KeyError:  # without its counterpart a name alone says nothing, unless the config does
+            if quantization is None:
+                continue
+            found = None
+        except (CheckpointError, ValueError, ArithmeticError, TypeError):
             found = None
         if found is None or found.encoding is None:
             unfit.append(name)

@@ -29,6 +29,8 @@ from benchvise.core.protocol.results.looking import (
     ChannelRanges,
     HeatMap,
     Histogram,
+    LayerDifference,
+    LayersCompared,
     Looked,
     LookedChannels,
     LookedMap,
@@ -73,6 +75,8 @@ __all__ = [
     "LatencyForecast",
     "LayerCompressed",
     "LayerCosts",
+    "LayerDifference",
+    "LayersCompared",
     "LayersOpened",
     "LinearTime",
     "Looked",
@@ -106,6 +110,7 @@ Result = (
     LayersOpened
     | Opened
     | Planned
+    | LayersCompared
     | Looked
     | LookedMap
     | LookedChannels

@@ -109,3 +109,31 @@ class LookedChannels:
     layer: str
     outputs: ChannelRanges
     inputs: ChannelRanges
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """One layer of two checkpoints, a and b.
+
+    changed: whether any value, or the shape, differs, or only one of the two has the layer.
+    relative_difference: the Frobenius norm of b − a over that of a; None where both cannot be subtracted, or a is zero.
+    bits_a, bits_b: stored bits for each value, scales included; None where there is no such layer.
+    scheme_a, scheme_b: the schemes that they are stored compressed with, "" for none.
+    """
+
+    name: str
+    changed: bool
+    relative_difference: float | None = None
+    bits_a: float | None = None
+    bits_b: float | None = None
+    scheme_a: str = ""
+    scheme_b: str = ""
+
+
+@dataclass(frozen=True)
+class LayersCompared:
+    """Two checkpoints side by side. histogram: of the differences b − a of the layer `counted`, where one was named."""
+
+    layers: tuple[LayerDifference, ...]
+    counted: str = ""
+    histogram: Histogram | None = None

@@ -109,7 +109,10 @@ def test_pack_quantized(tmp_path: Path, bits: int, symmetric: bool) -> None:
     }  # fmt: skip
     if not symmetric:
         tensors[f"{NAME}.weight_zero_point"] = pack_to_int32(zero, bits, packed_dim=0)
-    layer = only_layer(folder(tmp_path, tensors, {"quant_method": "compressed-tensors"}), len(tensors))
+    tensors = dict(reversed(tensors.items()))
+    checkpoint = folder(tmp_path, tensors, {"quant_method": "compressed-tensors"})
+    assert checkpoint.warnings == ()
+    layer = only_layer(checkpoint, len(tensors))
     steps = q.float() - (0 if symmetric else zero.float().repeat_interleave(group, 1))
     expected = (steps * scale.float().repeat_interleave(group, 1)).bfloat16()
     assert torch.equal(load_tensor(layer.tensor), expected)
