@@ -231,5 +231,8 @@ def _unmatched(found: UnmatchedPattern, checkpoint: Checkpoint) -> PlanWarning:
     known = {*WORDS, *(f"role:{layer.role}" for layer in checkpoint.layers)}
     if len(checkpoint.layers) < 5000:  # comparing with more names takes longer than the plan itself
         known.update(layer.name for layer in checkpoint.layers)
-    near = difflib.get_close_matches(found.pattern, sorted(known), n=1)
+    if found.pattern in WORDS:  # spelled right: another word may name what there is
+        near = [word for word, means in WORDS.items() if word != "all" and any(map(means, checkpoint.layers))][:1]
+    else:
+        near = difflib.get_close_matches(found.pattern, sorted(known), n=1)
     return PlanWarning("unmatched", rule=found.rule, cause=found.key, asked=found.pattern, got=near[0] if near else "")

@@ -7,11 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.errors import RecipeError
 from benchvise.core.methods.integer import Integer
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.plan_warning import PlanWarning, parse_plan_warning
+from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.wording import reason, sentence
 from tests.core.recipe.network_samples import layer
@@ -61,3 +65,10 @@ def test_a_sentence_that_an_earlier_version_kept_stays_a_sentence() -> None:
 def test_what_is_no_warning_is_refused(damaged: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         parse_plan_warning(damaged)
+
+
+def test_a_network_without_linears_is_told_the_word_for_what_it_has(tmp_path: Path) -> None:
+    save_file({"a.weight": torch.ones(8, 4, 3, 3)}, tmp_path / "conv.safetensors")
+    with pytest.raises(RecipeError, match="Did you mean 'convolutions'") as caught:
+        make_plan(open_checkpoint(tmp_path / "conv.safetensors"), load_preset("int4-g128"))
+    assert "mean 'linears'" not in str(caught.value)
