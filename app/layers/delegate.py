@@ -27,8 +27,6 @@ class LayerDelegate(QStyledItemDelegate):
 
     def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> None:
         super().initStyleOption(option, index)
-        if index.column() == columns.NAME and _goes_on(option, index):
-            option.rect.setRight(_cell(option, index, columns.TREATMENT).right())
         option.textElideMode = Qt.TextElideMode.ElideMiddle if index.column() == 0 else Qt.TextElideMode.ElideRight
         secondary = index.column() in (columns.DTYPE, columns.SHAPE, columns.ROLE)
         if secondary or (index.column() != columns.NAME and index.data(FOLDER_ROLE)):
@@ -37,8 +35,11 @@ class LayerDelegate(QStyledItemDelegate):
     def paint(
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> None:
-        if index.column() == columns.TREATMENT and _goes_on(option, index):
-            return
+        if index.column() in (columns.NAME, columns.TREATMENT) and _goes_on(option, index):
+            if index.column() == columns.TREATMENT:
+                return
+            option = QStyleOptionViewItem(option)
+            option.rect.setRight(option.rect.right() + _view(option).columnWidth(columns.TREATMENT))
         super().paint(painter, option, index)
         if index.column() == columns.SENSITIVITY:
             self._paint_bar(painter, option, index.data(BAR_ROLE), with_number=bool(index.data()))
@@ -78,21 +79,22 @@ class LayerDelegate(QStyledItemDelegate):
 
 
 def _goes_on(option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> bool:
-    """True where a long name needs the cell beside it, and that is empty."""
-    view = option.widget
-    if not isinstance(view, QTreeView) or view.isColumnHidden(columns.TREATMENT):
+    """True where a long name needs the cell beside it, and that is empty.
+
+    Reckoned from widths alone: to ask the view for a cell's place can make it lay its rows out again.
+    """
+    view = _view(option)
+    if view.isColumnHidden(columns.TREATMENT) or index.sibling(index.row(), columns.TREATMENT).data():
         return False
-    if _sibling(index, columns.TREATMENT).data():
-        return False
-    needed = view.fontMetrics().horizontalAdvance(str(_sibling(index, columns.NAME).data())) + _TEXT_MARGINS
-    return needed > _cell(option, index, columns.NAME).width()
+    name = str(index.sibling(index.row(), columns.NAME).data())
+    depth, above = 1, index.parent()
+    while above.isValid():
+        depth, above = depth + 1, above.parent()
+    room = view.columnWidth(columns.NAME) - depth * view.indentation()
+    return view.fontMetrics().horizontalAdvance(name) + _TEXT_MARGINS > room
 
 
-def _cell(option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex, column: int) -> QRect:
+def _view(option: QStyleOptionViewItem) -> QTreeView:
     view = option.widget
     assert isinstance(view, QTreeView)
-    return view.visualRect(_sibling(index, column))
-
-
-def _sibling(index: QModelIndex | QPersistentModelIndex, column: int) -> QModelIndex:
-    return index.sibling(index.row(), column)
+    return view
