@@ -114,7 +114,7 @@ def _fits_transposed(
     inputs, outputs = size
     along, across = (inputs, outputs * bits / WORD) if columns_first else (inputs * bits / WORD, outputs)
     return (
-        1 <= bits <= 8 and groups >= 1 and min(size) >= 1 and (not columns_first or bits == 4)
+        bits in (2, 3, 4, 8) and groups >= 1 and min(size) >= 1 and (not columns_first or bits == 4)
         and codes.dtype == "int32" and codes.shape == (along, across)
         and (zeros is None or (zeros.dtype == "int32" and zeros.shape == (groups, outputs * bits / WORD)))
         and (index is None or index.shape == (inputs,))
