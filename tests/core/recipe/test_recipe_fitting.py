@@ -82,7 +82,7 @@ def test_kept_layers_compute_with_inputs_as_they_are() -> None:
     ("asked", "columns", "name"),
     [
         (Integer(bits=4, group_size=64), 128, "int4 g64"),
-        (Integer(bits=4, group_size=128, symmetric=False, indivisible="divisor"), 192, "int4 g96 asym (g128 asked)"),
+        (Integer(bits=4, group_size=128, symmetric=False, indivisible="divisor"), 192, "int4 g64 asym (g128 asked)"),
         (Integer(bits=4, group_size=128, indivisible="divisor"), 64, "int4 channel (g128 asked)"),
         (Integer(bits=4, group_size=128), 64, "int4 g128"),
     ],
@@ -93,9 +93,9 @@ def test_a_treatment_is_called_as_it_fits_and_as_it_was_asked(asked: Integer, co
 
 def test_layers_with_one_treatment_have_two_names_where_two_were_asked() -> None:
     made_of = checkpoint(layer("a", (8, 192)), layer("b", (8, 192)))
-    asked = {"a": Integer(group_size=96), "b": Integer(group_size=128, indivisible="divisor")}
+    asked = {"a": Integer(group_size=64), "b": Integer(group_size=128, indivisible="divisor")}
     made = plan(made_of, *(Rule((name,), Treatment(scheme)) for name, scheme in asked.items()))
     found = planned(made)
     names = [found.tags[choice] for choice in found.choice]
-    assert names == [row.name for row in made.rows()] == ["int4 g96", "int4 g96 (g128 asked)"]
+    assert names == [row.name for row in made.rows()] == ["int4 g64", "int4 g64 (g128 asked)"]
     assert len({found.keys[choice] for choice in found.choice}) == 1
