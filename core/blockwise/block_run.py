@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -19,10 +20,16 @@ class Arguments:
 
 
 class ModuleForward(Protocol):
-    """Hidden states (or ids) pushed through a module, whose parts can be observed meanwhile."""
+    """Hidden states (or ids) pushed through a module, whose parts can be observed meanwhile.
+
+    dtype: in which its layers multiply where that is not float32, else None.
+    """
 
     @property
     def module(self) -> nn.Module: ...
+
+    @property
+    def dtype(self) -> torch.dtype | None: ...
 
     def __call__(self, hidden: Tensor) -> Tensor: ...
 
@@ -33,6 +40,7 @@ class EndRun:
 
     module: nn.Module
     call: Callable[[Tensor], Tensor]
+    dtype: torch.dtype | None = None
 
     def __call__(self, hidden: Tensor) -> Tensor:
         return self.call(hidden)
@@ -48,20 +56,28 @@ class BlockRun:
 
     index:     which block.
     arguments: for hidden states of so many windows and tokens.
+    dtype:     of floating tensors among the arguments; None for what the model's own forward makes them.
     """
 
     module: nn.Module
     index: int
     arguments: Callable[[int, int], Arguments]
+    dtype: torch.dtype | None = None
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        given = self.arguments(hidden.shape[0], hidden.shape[1])
+        given = self._given(hidden)
         return hidden_of(self.module(hidden, *given.args, **given.kwargs))
 
     def with_parameters(self, parameters: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
         """As `BlockForward.with_parameters`: hidden and result float32 [windows, tokens, width]."""
-        given = self.arguments(hidden.shape[0], hidden.shape[1])
+        given = self._given(hidden)
         return hidden_of(functional_call(self.module, dict(parameters), (hidden, *given.args), given.kwargs))
+
+    def _given(self, hidden: Tensor) -> Arguments:
+        given = self.arguments(hidden.shape[0], hidden.shape[1])
+        if self.dtype is None:
+            return given
+        return Arguments(_cast(given.args, self.dtype), _cast(given.kwargs, self.dtype))
 
     def of(self, module: nn.Module) -> BlockRun:
         """The same call on another module of the same make, such as a copy from before it was compressed."""
@@ -72,3 +88,14 @@ def hidden_of(output: Any) -> Tensor:
     """The hidden state, float32 [windows, tokens, width], in what a block returned; of a whole model the logits."""
     found: Tensor = output if isinstance(output, Tensor) else output[0]
     return found
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    """The same with floating tensors of that dtype, wherever they are in tuples, lists and mappings."""
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if type(value) in (tuple, list):
+        return type(value)(_cast(each, dtype) for each in value)
+    if type(value) is dict:
+        return {key: _cast(each, dtype) for key, each in value.items()}
+    return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,9 +13,11 @@ from torch import Tensor
 from benchvise.core.blockwise.batching import Batching, with_memory
 from benchvise.core.blockwise.block_run import BlockRun
 from benchvise.core.blockwise.context import BlockwiseJob
-from benchvise.core.blockwise.input_hooks import InputHook, in_order
+from benchvise.core.blockwise.input_hooks import InputHook, Inputs, in_order
 from benchvise.core.blockwise.nonfinite import first_not_finite, not_finite
 from benchvise.core.blockwise.observed_layers import ObservedLayers, observed_layers
+from benchvise.core.blockwise.original_inputs import OriginalInputs
+from benchvise.core.blockwise.staged_pass import StagedPass, can_wait
 from benchvise.core.blockwise.statistics import Collector, Learned, NotFinite, Stream, Wanted, finite
 from benchvise.core.blockwise.sub_progress import SubProgress
 from benchvise.core.compress.whole_matrix import solve_matrix
@@ -78,29 +80,88 @@ class BlockSolving:
         self._passes.start(((len(taps) if self._staged else 0) + 2) * len(hidden), "windows")
         self._solving.start(sum(row.layer.parameters for row in alone), "weights")
         if self._staged:
-            self._in_stages(alone, together, observed, taps)
-            for stream in (self._original, self._shown):
-                if stream is not None and onward:
-                    self._advance(stream)
+            self._in_stages(alone, together, observed, taps, onward=onward)
         else:
             self._at_once(alone, together, observed, taps, onward=onward)
 
     def _in_stages(
-        self, alone: Sequence[PlanRow], together: Sequence[PlanRow], observed: ObservedLayers, taps: Sequence[InputHook]
+        self,
+        alone: Sequence[PlanRow],
+        together: Sequence[PlanRow],
+        observed: ObservedLayers,
+        taps: Sequence[InputHook],
+        *,
+        onward: bool,
     ) -> None:
         seen = {name for tap in taps for name in tap.names}
         self._solve([row for row in alone if row.layer.name not in seen], Learned(), observed)
         begun: list[BlockLayer] = []
-        for tap in taps:
+
+        def solve(tap: InputHook, collect: Callable[[Wanted], Learned]) -> None:
             stage = [row for row in (*alone, *together) if row.layer.name in tap.names]
-            if stage:
-                learned = self._collect((tap,), observed.wanted.only(_names(stage)))
-                self._solve([row for row in stage if row not in together], learned, observed)
-                begun += self._begin([row for row in stage if row in together], learned)
+            learned = collect(observed.wanted.only(_names(stage)))
+            self._solve([row for row in stage if row not in together], learned, observed)
+            begun.extend(self._begin([row for row in stage if row in together], learned))
+
+        waits = can_wait(taps)
+        targets = self._in_one_pass(taps, observed.wanted, solve, bool(together), onward=onward) if waits else None
+        if not waits:
+            for tap in taps:
+                solve(tap, partial(self._collect, (tap,)))
         if together:
             if self._original is None:
                 raise RuntimeError("a block is to be solved without the original's hidden states")
-            self._solve_block(together, begun, self._outputs(self._original))
+            targets = self._outputs(self._original) if targets is None else targets
+            self._solve_block(together, begun, targets)
+            if onward and waits:
+                self._original.hidden.copy_(targets)
+        behind = (self._original if not waits else None, self._shown if not waits or together else None)
+        for stream in behind:
+            if stream is not None and onward:
+                self._advance(stream)
+
+    @torch.no_grad()
+    def _in_one_pass(
+        self,
+        taps: Sequence[InputHook],
+        wanted: Wanted,
+        solve: Callable[[InputHook, Callable[[Wanted], Learned]], None],
+        together: bool,
+        *,
+        onward: bool,
+    ) -> Tensor | None:
+        """Each stream goes through the block once: the original's first, then the one that is shown, which waits at
+        each tap until its layers are solved. Returned is what the original's block gives, for those solved together."""
+        original, windows = self._original, len(self._shown.hidden)
+        beside = OriginalInputs(taps, wanted)
+        targets = None
+        if original is not None:
+            targets = torch.empty_like(original.hidden) if together else None
+            output = targets if together else original.hidden if onward else None
+            beside.see(original, self._batching, output, self._passes.advance)
+        with StagedPass(self._shown, taps) as staged:
+            for number, tap in enumerate(taps):
+                solve(tap, partial(self._waiting, staged, number, beside))
+            if onward and not together:
+
+                def take(part: slice, output: Tensor) -> None:
+                    self._shown.hidden[part] = finite(output)
+                    self._passes.advance(part.stop - part.start)
+
+                self._batching.run(windows, staged.output, take)
+        return targets
+
+    def _waiting(self, staged: StagedPass, number: int, beside: OriginalInputs, wanted: Wanted) -> Learned:
+        """What is seen at tap `number`, where all windows wait then."""
+        collector = Collector((staged.taps[number],), wanted, self._shown)
+
+        def take(part: slice, seen: tuple[Inputs, ...]) -> None:
+            collector.add(seen, beside.of(number, part))
+            self._passes.advance(part.stop - part.start)
+
+        self._batching.run(len(self._shown.hidden), partial(staged.inputs, number), take)
+        beside.forget(number)
+        return collector.learned()
 
     def _at_once(
         self,

@@ -69,8 +69,12 @@ class BlockwiseRun:
         streams = self._begin(job, ends, transforms) if state is None else self._again(job, ends, blocks, state)
         walk = BlockwiseStage(job, transforms, streams, ends.batching)
         for index in range(0 if state is None else state.stage, network.count):
-            onward = index + 1 < network.count or bool(ends.behind)
-            walk.block(index, blocks[index], SubProgress(self._progress, sizes[index]), onward=onward)
+            # Behind the last block with anything to solve, nothing needs hidden states.
+            onward = bool(ends.behind) or any(blocks[index + 1 :]) or (transforms.some and index + 1 < network.count)
+            if blocks[index] or onward or transforms.some:
+                walk.block(index, blocks[index], SubProgress(self._progress, sizes[index]), onward=onward)
+            else:
+                self._progress.advance(sizes[index])
             self._state.save(State(index + 1, walk.streams.named()))
         if state is None or state.stage <= network.count:
             ends.solve_behind(walk.streams)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from benchvise.core.blockwise.batching import Batching
@@ -53,16 +52,19 @@ class EmbeddingAndHead:
         """
         if self._ids is None:
             return None
-        parts: list[Tensor] = []
+        ids = self._ids
+        entering: list[Tensor] = []
+
+        def take(part: slice, hidden: Tensor) -> None:
+            if not entering:  # in one piece from the beginning: freed pieces would leave gaps in memory
+                entering.append(hidden.new_empty(len(ids), *hidden.shape[1:]))
+            entering[0][part] = finite(hidden) if hidden.is_floating_point() else hidden
+
         try:
-            self.batching.run(
-                len(self._ids),
-                lambda part: self._entrance(self._ids[part]) if self._ids is not None else torch.empty(0),
-                lambda _part, hidden: parts.append(hidden if not hidden.is_floating_point() else finite(hidden)),
-            )
+            self.batching.run(len(ids), lambda part: self._entrance(ids[part]), take)
         except NotFinite as error:
             raise not_finite("the embeddings") from error
-        return torch.cat(parts)
+        return entering[0]
 
     def solve_before(self) -> None:
         self._solve(self.before, None if self._ids is None else Stream(self._entrance, self._ids), None)

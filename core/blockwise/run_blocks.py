@@ -12,6 +12,7 @@ from benchvise.core.blockwise.batching import Batching
 from benchvise.core.blockwise.block_run import BlockRun
 from benchvise.core.blockwise.block_solving import BlockSolving
 from benchvise.core.blockwise.context import BlockwiseJob
+from benchvise.core.blockwise.half_precision import halved
 from benchvise.core.blockwise.kept_layers import record_changed
 from benchvise.core.blockwise.statistics import Learned, Stream
 from benchvise.core.blockwise.sub_progress import SubProgress
@@ -59,6 +60,8 @@ class BlockwiseStage:
         network.load(index)
         run = network.run(index)
         self._transform(index, rows, run)
+        if streams.shown is not None:
+            run = halved(network, run, rows, streams.shown)
         reference = None
         if streams.original is not None and streams.compressed is not None:
             reference = Stream(run.of(_copied(run.module)), streams.original)

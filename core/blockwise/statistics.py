@@ -15,6 +15,9 @@ from benchvise.core.blockwise.experts import ExpertHook
 from benchvise.core.blockwise.input_hooks import InputHook, Inputs, Observed, observe
 from benchvise.core.solvers.solution import InputStatistics
 
+SYMMETRIC_COLUMNS = 192
+"""Of second moments are added up at a time, with all columns behind them: what lies before them mirrors that."""
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -40,6 +43,10 @@ class Wanted:
         """The same for those layers alone."""
         observers = {name: observer for name, observer in self.observers.items() if name in names}
         return Wanted(self.moments.intersection(names), self.cross.intersection(names), observers)
+
+    def compares(self, tap: InputHook) -> bool:
+        """Whether the original's inputs are wanted beside those that the tap sees."""
+        return tap.paired and not self.cross.isdisjoint(tap.names)
 
     def any_of(self, tap: InputHook) -> bool:
         return any(name in self.moments or name in self.observers for name in tap.names)
@@ -73,9 +80,7 @@ class Collector:
         self._wanted = wanted
         self._stream = stream
         self._original = original
-        self._beside = tuple(
-            tap for tap in self._taps if tap.paired and original is not None and not wanted.cross.isdisjoint(tap.names)
-        )
+        self._beside = tuple(tap for tap in self._taps if original is not None and wanted.compares(tap))
         # Experts that saw little are helped out by all others of their module.
         mixtures = [tap for tap in self._taps if isinstance(tap, ExpertHook)]
         self._names = wanted.moments.union(*((*tap.names, tap.rest) for tap in mixtures))
@@ -102,21 +107,26 @@ class Collector:
 
         if self._taps or outputs is not None:
             batching.run(len(self._stream.hidden), push, take)
-        return self._finished()
+        return self.learned()
 
     def _add(self, seen: Observed, beside: Mapping[InputHook, tuple[Inputs, ...]]) -> None:
         for tap, calls in zip(self._taps, seen.inputs, strict=True):
             originals = beside.get(tap)
-            for number, (names, rows) in enumerate(calls):
-                for name in names:
-                    if name in self._wanted.observers:
-                        _observe(name, self._wanted.observers[name], rows)
-                if not self._names.isdisjoint(names):
-                    if names not in self._moments:
-                        self._moments[names] = _Moments.of(rows, compared=originals is not None)
-                    self._moments[names].add(rows, originals[number][1] if originals is not None else None)
+            self.add(calls, None if originals is None else [rows for _, rows in originals])
 
-    def _finished(self) -> Learned:
+    def add(self, calls: Sequence[Inputs], originals: Sequence[Tensor] | None) -> None:
+        """What a tap saw of some windows, and [tokens, columns] for each call what it sees in the original network."""
+        for number, (names, rows) in enumerate(calls):
+            for name in names:
+                if name in self._wanted.observers:
+                    _observe(name, self._wanted.observers[name], rows)
+            if not self._names.isdisjoint(names):
+                if names not in self._moments:
+                    self._moments[names] = _Moments.of(rows, compared=originals is not None)
+                self._moments[names].add(rows, originals[number] if originals is not None else None)
+
+    def learned(self) -> Learned:
+        """What came of all that was added. Raises NotFinite."""
         found: dict[str, InputStatistics] = {}
         for names, moments in self._moments.items():
             statistics = moments.mean()
@@ -134,10 +144,11 @@ class Collector:
 
 @dataclass
 class _Moments:
-    """Sums over the rows so far: XᵀX and, where the original's inputs are compared, X₀ᵀX."""
+    """Sums over the rows so far: XᵀX on and above its diagonal and, where the original's inputs are compared,
+    (X₀ − X)ᵀX."""
 
     hessian: Tensor
-    cross: Tensor | None
+    drift: Tensor | None
     tokens: int = 0
 
     @classmethod
@@ -146,17 +157,27 @@ class _Moments:
         return cls(rows.new_zeros(columns, columns), rows.new_zeros(columns, columns) if compared else None)
 
     def add(self, rows: Tensor, original: Tensor | None) -> None:
-        self.hessian.addmm_(rows.T, rows)
-        if self.cross is not None and original is not None:
-            self.cross.addmm_(original.T, rows)
+        for start in range(0, rows.shape[1], SYMMETRIC_COLUMNS):
+            part = slice(start, start + SYMMETRIC_COLUMNS)
+            self.hessian[part, start:].addmm_(rows[:, part].T, rows[:, start:])
+        if self.drift is not None and original is not None:
+            if original.dtype == rows.dtype:
+                self.drift.addmm_((original - rows).T, rows)
+            else:
+                # The difference is small, so that what its product loses in half precision is nothing.
+                half = rows.to(original.dtype)
+                self.drift.add_((original.float() - half.float()).to(original.dtype).T @ half)
         self.tokens += len(rows)
 
     def mean(self) -> InputStatistics:
         """The moments per token, in the place of the sums."""
         count = max(1, self.tokens)
-        return InputStatistics(
-            self.hessian.div_(count), self.tokens, None if self.cross is None else self.cross.div_(count)
-        )
+        size = len(self.hessian)
+        for start in range(0, size, SYMMETRIC_COLUMNS):
+            part, behind = slice(start, start + SYMMETRIC_COLUMNS), min(size, start + SYMMETRIC_COLUMNS)
+            self.hessian[behind:, part] = self.hessian[part, behind:].T
+        drift = None if self.drift is None else self.drift.div_(count)
+        return InputStatistics(self.hessian.div_(count), self.tokens, drift)
 
 
 def finite(hidden: Tensor) -> Tensor:

@@ -58,10 +58,10 @@ class BenchmarkSize:
 
 
 def scale_for(plan: Plan, blocks: int, windows: int, tokens: int) -> BenchmarkSize:
-    """A whole batch where a block of the plan's network is small, else as many windows as take seconds."""
+    """Four batches where a block of the plan's network is small, else as many windows as take seconds."""
     weights = plan.checkpoint.parameters / max(1, blocks)
     affordable = int(PASS_WORK / (_DEFAULT_PASSES * max(1.0, weights) * tokens))
-    return BenchmarkSize(max(1, min(windows, BATCH_TOKENS // tokens, affordable)), tokens, windows)
+    return BenchmarkSize(max(1, min(windows, 4 * BATCH_TOKENS // tokens, affordable)), tokens, windows)
 
 
 class BlockBenchmark:
@@ -117,11 +117,17 @@ class BlockBenchmark:
         chosen, factor = affordable(rows)
         transforms = Transforms(self.plan.recipe, network, self._progress)
         first = self._block(network, index, chosen, transforms, min(WARMING_WINDOWS, self.scale.windows))
+        half = self.scale.windows // 2
+        # From half as many windows to all of them, memory grows by what each holds; below a batch, by its own needs.
+        fewer = (
+            self._block(network, index, chosen, transforms, half) if half * self.scale.tokens >= BATCH_TOKENS else None
+        )
         found = self._block(network, index, chosen, transforms, self.scale.windows)
+        held = 0 if fewer is None else max(0, found.nbytes - fewer.nbytes) // (self.scale.windows - half)
         # What a transform finds out about one block serves all blocks that are similar.
         once = max(0.0, first.rest - found.rest) if transforms.some else 0.0
         widest = max((row.layer.matrix_shape[1] for row in rows), default=0) if factor > 1 else 0
-        return replace(found, rest=found.rest * factor, once=once, nbytes=found.nbytes + 5 * 4 * widest**2)
+        return replace(found, rest=found.rest * factor, once=once, nbytes=found.nbytes + 5 * 4 * widest**2, held=held)
 
     def ends(self, network: Network, rows: Sequence[PlanRow]) -> BlockRates:
         """What lies before and behind the blocks, as if it were one more block."""

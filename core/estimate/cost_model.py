@@ -143,12 +143,12 @@ class BlockwiseCostModel:
             found = self._of_kind(index)
             onward = index < last or bool(self._outside)
             # Behind the last block nothing needs its outputs.
-            spared = 0 if onward or not self._learns or not found.passes else streams / found.passes
+            spared = 0 if onward or not self._learns or not found.passes else 1 / found.passes
             passes += found.window * windows * (1 - min(1.0, spared))
             learning += sum(learning_seconds(found, each, self._scale) for each in learning_of(rows, windows))
             rest += found.rest
             once = max(once, found.once)
-            largest = max(largest, found.nbytes)
+            largest = max(largest, found.nbytes + found.held * max(0, windows - self._scale.windows))
         ends = self._ends if self._outside or self._plan.recipe.transforms else None
         kept = streams * calibrating.stream_bytes * (len(self._blocks) + 1) * network.state
         seconds: list[tuple[str, float]] = [

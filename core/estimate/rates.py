@@ -49,6 +49,7 @@ class BlockRates:
     passes: how often each window goes through; seconds per window for all of them in `window`.
     step:   seconds per step of learning; probe: per look at what learning has come to; 0 where nothing is learned.
     nbytes: the most memory added beyond the network without the block, and beyond `streams`: windows' hidden states.
+    held:   bytes for each further window: what waits at a tap until its layers are solved, and the original's inputs.
     """
 
     rest: float
@@ -58,6 +59,7 @@ class BlockRates:
     step: float
     probe: float
     nbytes: int
+    held: int = 0
 
 
 @dataclass(frozen=True)

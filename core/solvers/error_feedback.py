@@ -49,8 +49,8 @@ def error_feedback(
     order = column_order(hessian.diagonal(), grid, solver.order)
     factored = factor(hessian, order, grid.step, solver.damping, context.progress)
     target = weight.T.float()
-    if statistics.cross is not None and solver.original_target:
-        target = target.lerp(original_target(target, hessian, statistics.cross, factored), solver.original_target)
+    if statistics.drift is not None and solver.original_target:
+        target = target.lerp(original_target(target, statistics.drift, factored), solver.original_target)
     grid.learn(hessian)
     if isinstance(grid, MaskGrid) and solver.zeros == "search":
         target = _with_zeros(target, factored, grid, solver)

@@ -118,15 +118,15 @@ def descent(factored: Factored) -> Tensor:
     return found
 
 
-def original_target(weight: Tensor, hessian: Tensor, cross: Tensor, factored: Factored) -> Tensor:
+def original_target(weight: Tensor, drift: Tensor, factored: Factored) -> Tensor:
     """The weight, transposed, whose outputs on the inputs of the compressed prefix are nearest to the original outputs.
 
-    weight and result: float32 [columns, rows]; hessian, cross: float32 [columns, columns].
+    weight and result: float32 [columns, rows]; drift: float32 [columns, columns].
 
-    W* = W + W (C − H) H_d⁻¹ with C = X₀ᵀX / tokens and H_d the damped moments: ridge regression towards W.
+    W* = W + W C H_d⁻¹ with C = (X₀ − X)ᵀX / tokens and H_d the damped moments: ridge regression towards W.
     Source: the objective of GPTAQ, arXiv 2504.02692, completed to a square.
     """
     order = factored.order
-    pull = (cross - hessian)[:, order].T.mul_(1 / factored.scale) @ weight
+    pull = drift[:, order].T.mul(1 / factored.scale) @ weight
     change = torch.cholesky_solve(pull.flip(0), factored.root.flip(0, 1)).flip(0)
     return weight.index_add(0, order, change)

@@ -13,13 +13,14 @@ class InputStatistics:
 
     hessian: XᵀX / tokens, float32 [columns, columns], X as the layer gets it (after the compressed prefix, when the
              recipe says so).
-    cross:   X₀ᵀX / tokens [columns, columns] with X₀ the inputs in the original network; None when X is X₀.
+    drift:   (X₀ − X)ᵀX / tokens, float32 [columns, columns], with X₀ the inputs in the original network; None when X is
+             X₀.
     tokens:  how many; 0 for an expert that no token reached (then the moments are zero).
     """
 
     hessian: Tensor
     tokens: int
-    cross: Tensor | None = None
+    drift: Tensor | None = None
 
     @property
     def importance(self) -> Tensor:

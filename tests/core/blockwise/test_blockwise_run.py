@@ -77,7 +77,7 @@ def by_plain_loop(folder: Path, asked: Recipe, decoded: Callable[[str], Tensor])
             outputs = X @ weight.double().T
             lost = X @ decoded(name).double().T - outputs
             error = float(lost.square().sum() / outputs.square().sum())
-            found[name] = Expected(weight.clone(), X.T @ X / len(X), X0.T @ X / len(X), len(X), error)
+            found[name] = Expected(weight.clone(), X.T @ X / len(X), (X0 - X).T @ X / len(X), len(X), error)
         for name in names:
             model.get_submodule(name).weight.data = decoded(name)
     return found
@@ -89,7 +89,7 @@ class Expected:
 
     weight: Tensor
     hessian: Tensor
-    cross: Tensor
+    drift: Tensor
     tokens: int
     error: float
 
@@ -128,9 +128,9 @@ def test_as_a_plain_loop_finds(
         scale = float(layer.hessian.abs().max())
         assert statistics.tokens == layer.tokens, name
         torch.testing.assert_close(statistics.hessian.double(), layer.hessian, rtol=1e-3, atol=1e-4 * scale)
-        assert (statistics.cross is not None) == (inputs == "compressed" and solver.compares), name
-        if statistics.cross is not None:
-            torch.testing.assert_close(statistics.cross.double(), layer.cross, rtol=1e-3, atol=1e-4 * scale)
+        assert (statistics.drift is not None) == (inputs == "compressed" and solver.compares), name
+        if statistics.drift is not None:
+            torch.testing.assert_close(statistics.drift.double(), layer.drift, rtol=1e-3, atol=1e-4 * scale)
     for layer in run.layers:
         assert layer.output_error == pytest.approx(expected[layer.name].error, rel=1e-3), layer.name
 

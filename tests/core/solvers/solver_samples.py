@@ -18,8 +18,8 @@ def correlated_inputs(tokens: int, columns: int, *, seed: int = 0) -> Tensor:
 
 
 def statistics_of(inputs: Tensor, original: Tensor | None = None) -> InputStatistics:
-    cross = None if original is None else (original.T @ inputs / len(inputs)).float()
-    return InputStatistics((inputs.T @ inputs / len(inputs)).float(), len(inputs), cross)
+    drift = None if original is None else ((original - inputs).T @ inputs / len(inputs)).float()
+    return InputStatistics((inputs.T @ inputs / len(inputs)).float(), len(inputs), drift)
 
 
 def output_error(weight: Tensor, decoded: Tensor, hessian: Tensor) -> float:
