@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,9 +27,9 @@ _LINEAR_LAYERS = (
     ("mlp.up_proj", "mlp.up", (_HIDDEN, _WIDTH)),
     ("mlp.down_proj", "mlp.down", (_WIDTH, _HIDDEN)),
 )
-_SIZES = ((2.75, "About 2 bits"), (3.75, "About 3 bits"), (6.5, "About 4 bits"), (11.0, "About 8 bits"))
-_SAME_SIZE = "Pruning, file size unchanged"
-_BLOCK_TYPES, _OF_BLOCK_TYPES = "GGUF types", "gguf-"
+_SIZES = ((2.75, "About 2 bits"), (3.75, "About 3 bits"), (6.5, "About 4 bits"), (math.inf, "About 8 bits"))
+_PRUNING = "Pruning"
+_BLOCK_TYPES, _MIXES, _OF_BLOCK_TYPES = "GGUF types", "GGUF mixes", "gguf-"
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,13 @@ class Preset:
 
     @property
     def group(self) -> str:
-        """Presets of about one size, which is what a person chooses first; GGUF's types are a group of their own."""
+        """Presets of about one size, which is what a person chooses first; pruning, GGUF's types and mixes apart."""
+        schemes = {rule.treatment.scheme for rule in self.recipe.rules}
+        if all("mask" in scheme.capabilities for scheme in schemes):
+            return _PRUNING
         if self.name.startswith(_OF_BLOCK_TYPES):
-            return _BLOCK_TYPES
-        return next((group for most, group in _SIZES if self.bits_per_weight < most), _SAME_SIZE)
+            return _MIXES if len(schemes) > 1 else _BLOCK_TYPES
+        return next(group for most, group in _SIZES if self.bits_per_weight < most)
 
 
 @lru_cache(maxsize=4)
@@ -62,10 +66,10 @@ def presets(layers: tuple[Layer, ...] = ()) -> tuple[Preset, ...]:
     """
     counted = layers or tuple(_reference_layers())
     made = [Preset(recipe, *_bits(recipe, counted)) for recipe in map(load_preset, preset_names())]
-    groups = [*(group for _, group in reversed(_SIZES)), _SAME_SIZE, _BLOCK_TYPES]
+    groups = [*(group for _, group in reversed(_SIZES)), _PRUNING, _BLOCK_TYPES, _MIXES]
 
     def place(preset: Preset) -> tuple[int, bool, float]:
-        size = -preset.bits_per_weight if preset.group == _BLOCK_TYPES else 0.0
+        size = -preset.bits_per_weight if preset.group in (_BLOCK_TYPES, _MIXES) else 0.0
         return groups.index(preset.group), preset.recipe.needs_calibration, size
 
     return tuple(sorted(made, key=place))

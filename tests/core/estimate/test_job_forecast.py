@@ -13,7 +13,7 @@ from benchvise.core.blockwise.batching import Batching
 from benchvise.core.checkpoint.identity import checkpoint_identity
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Layer
-from benchvise.core.estimate import block_benchmark, cost_model
+from benchvise.core.estimate import block_benchmark, reading_text, tried_blocks
 from benchvise.core.estimate.block_benchmark import STEPS, StepTimer, affordable
 from benchvise.core.estimate.block_kinds import MAX_KINDS
 from benchvise.core.estimate.cost_model import learning_seconds
@@ -198,7 +198,7 @@ def test_a_second_forecast_tries_nothing(llama: Path, tmp_path: Path, monkeypatc
     first = forecast_job(request, SILENT)
     for name in ("block", "network", "ends", "recorded"):
         monkeypatch.setattr(block_benchmark.BlockBenchmark, name, None)
-    monkeypatch.setattr(cost_model.BlockwiseCostModel, "_try_text", None)
+    monkeypatch.setattr(reading_text.ReadingText, "_try", None)
     second = forecast_job(request, SILENT)
     assert first.parts[1:] == second.parts[1:]  # opening it is timed each time
     assert not list(tmp_path.glob(".benchmark*"))
@@ -209,7 +209,7 @@ def test_a_second_forecast_tries_nothing(llama: Path, tmp_path: Path, monkeypatc
         rules=(replace(asked.rules[0], treatment=treatment),),
         calibration=replace(asked.calibration, windows=12),
     )
-    monkeypatch.setattr(cost_model, "scale_for", lambda *_: block_benchmark.BenchmarkSize(6, 32, 12))
+    monkeypatch.setattr(tried_blocks, "scale_for", lambda *_: block_benchmark.BenchmarkSize(6, 32, 12))
     longer = dict(forecast_job(ForecastJob(str(llama), more, workspace=str(tmp_path)), SILENT).parts)
     assert longer["learning"] > 5 * dict(second.parts)["learning"]
     assert longer["calibration passes"] == pytest.approx(2 * dict(second.parts)["calibration passes"])

@@ -205,7 +205,7 @@ def test_presets_are_offered_by_size_and_say_what_they_need() -> None:
     by_name = {preset.name: preset for preset in offered}
     assert by_name["int4-g128"].group == "About 4 bits"
     assert by_name["int4-g128"].bits_per_weight == 4.125
-    assert by_name["magnitude-50"].group == "Pruning, file size unchanged"
+    assert by_name["magnitude-50"].group == "Pruning"
     for group in groups:
         needs = [preset.recipe.needs_calibration for preset in offered if preset.group == group]
         assert needs == sorted(needs)

@@ -132,7 +132,9 @@ def test_what_is_not_treated_is_not_scaled() -> None:
 def test_a_scheme_without_a_grid_is_told() -> None:
     model = LAYOUTS["llama"].model()
     block = LAYOUTS["llama"].blocks_of(model)[0]
-    notes = ScaleBlock(Scale(steps=4)).apply(block, recorded(model, block), treated(block, Sparse(), None))
+    notes = ScaleBlock(Scale(steps=4)).apply(
+        block, recorded(model, block), treated(block, Sparse(scope="global"), None)
+    )
     assert notes
     assert all("the rounding of sparse cannot be judged ahead" in note for note in notes)
 
