@@ -211,7 +211,7 @@ class HistogramPlot(Plot):
         edges = [trace.histogram.edges for trace in self._traces]
         self.plot.setXRange(min(float(e[0]) for e in edges), max(float(e[-1]) for e in edges), padding=0.02)
         if self.ridges:
-            self.plot.setYRange(0.0, max(bases) + self._row_height(scaled, floor), padding=0.01)
+            self.plot.setYRange(0.0, max(bases) + self._row_height(scaled, floor) / RIDGE_ROOM, padding=0.01)
             return
         top = max((float(height.max()) for height in scaled), default=1.0)
         self.plot.setYRange(floor, max(top, floor + 0.5), padding=0.03)

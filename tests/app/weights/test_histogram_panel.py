@@ -114,8 +114,11 @@ def test_more_layers_stand_above_each_other_on_one_scale(qtbot, panel, plots_doc
     bases = [curve.opts["fillLevel"] for curve in panel.plot._curves]
     steps = {round(above - below, 9) for above, below in pairwise(bases)}
     assert len(steps) == 1
+    low, high = panel.plot.plot.getViewBox().viewRange()[1]
     for base, curve in zip(bases, panel.plot._curves, strict=True):
-        assert curve.getData()[1].min() == pytest.approx(base)
+        heights = curve.getData()[1]
+        assert heights.min() == pytest.approx(base)
+        assert low <= heights.min() <= heights.max() <= high, "a ridge is cut"
 
 
 def test_figures_of_the_layer_stand_as_chips_that_copy_themselves(qtbot, panel, plots_document, plots_client, int4):
