@@ -77,6 +77,20 @@ def test_output_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "mine"]
 
 
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    out = check_output(tmp_path / "model.gguf", suffix=".gguf")
+
+    def write() -> None:
+        with output_place(out, single_file=True) as place:
+            place.write_text("ours")
+            out.write_text("theirs")
+
+    with pytest.raises(OutputError, match="nothing was left behind"):
+        write()
+    assert out.read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
+
+
 def test_the_input_is_never_written_to(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
