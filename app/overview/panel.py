@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PySide6.QtWidgets import QLabel, QVBoxLayout
 
 from benchvise.app.overview.grid import NetworkGrid, cell_values, network_grid
@@ -61,7 +62,7 @@ class OverviewPanel(PlotPanel):
         quantity: Quantity = QUANTITIES[int(self.quantity.currentData())]
         values = quantity.values(self.document)
         cells = cell_values(self._grid, values, parameters(self.document), worst=quantity.worst)
-        unknown = bool((cells != cells).all())
+        unknown = bool(np.isnan(cells).all())
         self.note.setText(quantity.missing if unknown else f"{quantity.help}. Height: bytes. Click selects.")
         self.show_content()
         self.plot.show_cells(

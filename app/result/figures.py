@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchvise.core.protocol.results import RunSummary
 from benchvise.core.text import NOTHING, byte_text, kl_text, number_text, percent_text, quality_word
 
-_PEAK = "At its peak while it decodes"
+_PEAK = "The most that loading the model and decoding took"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ def change_rows(run: RunSummary) -> tuple[ChangeRow, ...]:
         ChangeRow("KL divergence", NOTHING, _or_dash(run.kl_mean, kl_text), _word(run.kl_mean), "Nats per token"),
         ChangeRow("Same top token", NOTHING, _or_dash(run.top1_agreement, percent_text), "", "Share of all tokens"),
         _row("Speed", _speed(run.decode_ms_before), _speed(run.decode_ms), _tokens, _ratio, "Decoding, one sequence"),
-        _row("Memory", _known(run.decode_peak_bytes_before), _known(run.decode_peak_bytes), byte_text, _ratio, _PEAK),
+        _row(
+            "Peak memory", _known(run.decode_peak_bytes_before), _known(run.decode_peak_bytes), byte_text, _ratio, _PEAK
+        ),
     )
 
 

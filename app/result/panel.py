@@ -16,6 +16,7 @@ from benchvise.app.theme.appearance import UNIT, scaled
 from benchvise.app.widgets.quality_meter import QualityMeter
 from benchvise.core.protocol.results import LayerCompressed, RunSummary
 from benchvise.core.recipe.recipe import Treatment
+from benchvise.core.settings import applicable
 from benchvise.core.text import NOTHING, decibel_text, error_text, plural
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ def _harm(one: LayerCompressed) -> tuple[float, float]:
 
 def _better(treatment: Treatment) -> Treatment | None:
     """The same treatment with the next greater number of bits; None where its scheme has no bits to give."""
-    bits = getattr(treatment.scheme, "bits", None)
+    counts = any(declared.name == "bits" for declared in applicable(treatment.scheme))
+    bits = getattr(treatment.scheme, "bits", None) if counts else None
     greater = next((more for more in _BITS if isinstance(bits, int) and more > bits), None)
     return None if greater is None else replace(treatment, scheme=with_setting(treatment.scheme, "bits", greater))
 

@@ -329,11 +329,15 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(f"{name}{recipe}[*] — Benchvise" if name else "Benchvise[*]")
         self.setWindowModified(document.modified)
         state = "" if not document.recipe_title else " · changed" if document.modified else " · saved"
-        self._named.setText(f"<b>{escape(name)}</b>{escape(recipe)}{state}" if name else "")
-        self._named.adjustSize()
-        self.menuBar().setCornerWidget(self._named)  # Qt gives the corner its new size only so
-        self._named.show()
+        self._name_corner(f"<b>{escape(name)}</b>{escape(recipe)}{state}" if name else "")
         self.bottom.show_problems()
+
+    def _name_corner(self, text: str) -> None:
+        if text != self._named.text():
+            self._named.setText(text)
+            self._named.adjustSize()
+            self.menuBar().setCornerWidget(self._named)  # Qt gives the corner its new size only so
+            self._named.show()
 
     def _carry_out(self, command: str) -> None:
         self.commands.action(command).trigger()

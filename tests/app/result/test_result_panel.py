@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from benchvise.app.result.figures import change_rows, headline
-from benchvise.app.result.panel import WORST, ResultPanel
+from benchvise.app.result.panel import WORST, ResultPanel, _better
 from benchvise.app.widgets.quality_meter import QualityMeter
 from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.sparse import Sparse
 from benchvise.core.protocol.results import LayerCompressed, RunSummary
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.text import quality_word
@@ -74,3 +75,9 @@ def test_the_worst_layers_get_more_bits_as_one_undo_step(qtbot, opened, client, 
     assert document.undo.count() == steps + 1
     bits = [document.treatment_of(index).scheme.bits for index in linears]
     assert bits == [4] * (len(linears) - WORST) + [5] * WORST
+
+
+def test_what_has_no_bits_to_give_is_left(qtbot):  # noqa: ARG001 - the module needs an application
+    assert _better(Treatment(Integer(bits=8))) is None
+    assert _better(Treatment(Sparse())) is None, "stored dense, its number of bits means nothing"
+    assert _better(Treatment(Integer(bits=6))).scheme.bits == 8
