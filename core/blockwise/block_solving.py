@@ -72,47 +72,47 @@ class BlockSolving:
         inside = partial(self._job.network.name_inside, self._index)
         observed = observed_layers(self._job.network.model, rows, compared=self._original is not None, inside=inside)
         with torch.no_grad():
-            taps = with_memory(lambda: in_order(run.module, observed.taps, lambda: run(hidden[:1])))
+            hooks = with_memory(lambda: in_order(run.module, observed.hooks, lambda: run(hidden[:1])))
         together = self._together(rows, observed)
         alone = [row for row in rows if row not in together]
         fractions = (0.1, 0.1, 0.8) if together else (0.5, 0.5, 0.0)
         self._passes, self._solving, self._whole = (self._share.part(fraction) for fraction in fractions)
-        self._passes.start(((len(taps) if self._staged else 0) + 2) * len(hidden), "windows")
+        self._passes.start(((len(hooks) if self._staged else 0) + 2) * len(hidden), "windows")
         self._solving.start(sum(row.layer.parameters for row in alone), "weights")
         if self._staged:
-            self._in_stages(alone, together, observed, taps, onward=onward)
+            self._in_stages(alone, together, observed, hooks, onward=onward)
         else:
-            self._at_once(alone, together, observed, taps, onward=onward)
+            self._at_once(alone, together, observed, hooks, onward=onward)
 
     def _in_stages(
         self,
         alone: Sequence[PlanRow],
         together: Sequence[PlanRow],
         observed: ObservedLayers,
-        taps: Sequence[InputHook],
+        hooks: Sequence[InputHook],
         *,
         onward: bool,
     ) -> None:
-        seen = {name for tap in taps for name in tap.names}
+        seen = {name for hook in hooks for name in hook.names}
         self._solve([row for row in alone if row.layer.name not in seen], Learned(), observed)
-        begun: list[BlockLayer] = []
+        started: list[BlockLayer] = []
 
-        def solve(tap: InputHook, collect: Callable[[Wanted], Learned]) -> None:
-            stage = [row for row in (*alone, *together) if row.layer.name in tap.names]
+        def solve(hook: InputHook, collect: Callable[[Wanted], Learned]) -> None:
+            stage = [row for row in (*alone, *together) if row.layer.name in hook.names]
             learned = collect(observed.wanted.only(_names(stage)))
             self._solve([row for row in stage if row not in together], learned, observed)
-            begun.extend(self._begin([row for row in stage if row in together], learned))
+            started.extend(self._begin([row for row in stage if row in together], learned))
 
-        waits = can_wait(taps)
-        targets = self._in_one_pass(taps, observed.wanted, solve, bool(together), onward=onward) if waits else None
+        waits = can_wait(hooks)
+        targets = self._in_one_pass(hooks, observed.wanted, solve, bool(together), onward=onward) if waits else None
         if not waits:
-            for tap in taps:
-                solve(tap, partial(self._collect, (tap,)))
+            for hook in hooks:
+                solve(hook, partial(self._collect, (hook,)))
         if together:
             if self._original is None:
                 raise RuntimeError("a block is to be solved without the original's hidden states")
             targets = self._outputs(self._original) if targets is None else targets
-            self._solve_block(together, begun, targets)
+            self._solve_block(together, started, targets)
             if onward and waits:
                 self._original.hidden.copy_(targets)
         behind = (self._original if not waits else None, self._shown if not waits or together else None)
@@ -123,25 +123,27 @@ class BlockSolving:
     @torch.no_grad()
     def _in_one_pass(
         self,
-        taps: Sequence[InputHook],
+        hooks: Sequence[InputHook],
         wanted: Wanted,
         solve: Callable[[InputHook, Callable[[Wanted], Learned]], None],
         together: bool,
         *,
         onward: bool,
     ) -> Tensor | None:
-        """Each stream goes through the block once: the original's first, then the one that is shown, which waits at
-        each tap until its layers are solved. Returned is what the original's block gives, for those solved together."""
+        """Each stream goes through the block once: the original's first, then the one that is shown.
+
+        It waits at each hook until its layers are solved. Returned is what the original's block gives, for those solved
+        together."""
         original, windows = self._original, len(self._shown.hidden)
-        beside = OriginalInputs(taps, wanted)
+        beside = OriginalInputs(hooks, wanted)
         targets = None
         if original is not None:
             targets = torch.empty_like(original.hidden) if together else None
             output = targets if together else original.hidden if onward else None
             beside.see(original, self._batching, output, self._passes.advance)
-        with StagedPass(self._shown, taps) as staged:
-            for number, tap in enumerate(taps):
-                solve(tap, partial(self._waiting, staged, number, beside))
+        with StagedPass(self._shown, hooks) as staged:
+            for number, hook in enumerate(hooks):
+                solve(hook, partial(self._waiting, staged, number, beside))
             if onward and not together:
 
                 def take(part: slice, output: Tensor) -> None:
@@ -152,8 +154,8 @@ class BlockSolving:
         return targets
 
     def _waiting(self, staged: StagedPass, number: int, beside: OriginalInputs, wanted: Wanted) -> Learned:
-        """What is seen at tap `number`, where all windows wait then."""
-        collector = Collector((staged.taps[number],), wanted, self._shown)
+        """What is seen at hook `number`, where all windows wait then."""
+        collector = Collector((staged.hooks[number],), wanted, self._shown)
 
         def take(part: slice, seen: tuple[Inputs, ...]) -> None:
             collector.add(seen, beside.of(number, part))
@@ -168,7 +170,7 @@ class BlockSolving:
         alone: Sequence[PlanRow],
         together: Sequence[PlanRow],
         observed: ObservedLayers,
-        taps: Sequence[InputHook],
+        hooks: Sequence[InputHook],
         *,
         onward: bool,
     ) -> None:
@@ -176,7 +178,7 @@ class BlockSolving:
         outputs = None
         if not whole and (onward or together):
             outputs = torch.empty_like(hidden) if together else hidden
-        learned = self._collect(taps, observed.wanted, outputs)
+        learned = self._collect(hooks, observed.wanted, outputs)
         targets = outputs if outputs is not None or not together else self._outputs(self._shown)
         self._solve(alone, learned, observed)
         if together and targets is not None:
@@ -184,8 +186,8 @@ class BlockSolving:
         if outputs is not None and onward:
             hidden.copy_(outputs)
 
-    def _collect(self, taps: Sequence[InputHook], wanted: Wanted, outputs: Tensor | None = None) -> Learned:
-        collector = Collector(taps, wanted, self._shown, self._original)
+    def _collect(self, hooks: Sequence[InputHook], wanted: Wanted, outputs: Tensor | None = None) -> Learned:
+        collector = Collector(hooks, wanted, self._shown, self._original)
         return collector.run(self._batching, self._passes.advance, outputs)
 
     def _solve(self, rows: Sequence[PlanRow], learned: Learned, observed: ObservedLayers) -> None:
@@ -222,12 +224,12 @@ class BlockSolving:
             layers.append(BlockLayer(row.layer, parameter, asked.scheme, asked.solver, weight, initial, statistics))
         return layers
 
-    def _solve_block(self, rows: Sequence[PlanRow], begun: Sequence[BlockLayer], targets: Tensor) -> None:
+    def _solve_block(self, rows: Sequence[PlanRow], started: Sequence[BlockLayer], targets: Tensor) -> None:
         """Each solver of whole blocks in turn, in order of its first layer."""
         windows = self._batching.windows
         kinds = list(dict.fromkeys(type(row.treatment.solver) for row in rows))
         weights = sum(row.layer.parameters for row in rows)
-        layers = {layer.layer.name: layer for layer in begun}
+        layers = {layer.layer.name: layer for layer in started}
         for kind in kinds:
             group = [row for row in rows if type(row.treatment.solver) is kind]
             solve = functions_of(group[0].treatment.solver).block

@@ -34,14 +34,14 @@ class EmbeddingAndHead:
         self._entrance = EndRun(job.network.model, job.network.enter)
         self._exit = EndRun(job.network.model, job.network.leave)
         self._unobservable: dict[str, str] = {}
-        taps: tuple[InputHook, ...] = ()
+        hooks: tuple[InputHook, ...] = ()
         if self._ids is not None and rows:
             observed = observed_layers(job.network.model, rows)
             self._unobservable = observed.unobservable
             first = self._ids[:1]
-            taps = in_order(job.network.model, observed.taps, lambda: job.network.enter(first))
-        behind = {name for tap in taps if not tap.calls for name in tap.names}
-        self._taps = taps
+            hooks = in_order(job.network.model, observed.hooks, lambda: job.network.enter(first))
+        behind = {name for hook in hooks if not hook.calls for name in hook.names}
+        self._hooks = hooks
         self.before = [row for row in rows if row.layer.name not in behind]
         self.behind = [row for row in rows if row.layer.name in behind]
 
@@ -85,9 +85,9 @@ class EmbeddingAndHead:
         if shown is not None:
             observed = observed_layers(self._job.network.model, rows, compared=original is not None)
             passes.start(len(shown.hidden), "windows")
-            taps = in_order(shown.run.module, observed.taps, lambda: shown.run(shown.hidden[:1]))
+            hooks = in_order(shown.run.module, observed.hooks, lambda: shown.run(shown.hidden[:1]))
             try:
-                learned = Collector(taps, observed.wanted, shown, original).run(self.batching, passes.advance)
+                learned = Collector(hooks, observed.wanted, shown, original).run(self.batching, passes.advance)
             except NotFinite as error:
                 raise not_finite(f"the last norm, on the way to {error}") from error
         alone = {name: f"solved from its weights alone: {why}" for name, why in self._unobservable.items()}

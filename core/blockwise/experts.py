@@ -29,7 +29,7 @@ from benchvise.core.solvers.solution import InputStatistics
 
 DOWN = "down_proj"
 MOMENT_BYTES = 4 << 30
-"""Moments of one tap's experts take no more, unless it is a single expert: further experts get taps of their own."""
+"""Moments of one hook's experts take no more, unless it is a single expert: further experts get hooks of their own."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ExpertHook(InputHook):
     """The inputs of some experts' matrices of one kind: gate and up, which share theirs, or down.
 
     members: experts, and the names of their layers.
-    rest:    the name under which the tap gives the inputs of all other experts of the module.
+    rest:    the name under which the hook gives the inputs of all other experts of the module.
     columns: inputs of each matrix.
     """
 
@@ -54,7 +54,7 @@ class ExpertHook(InputHook):
     columns: int
 
     def completed(self, found: Mapping[str, InputStatistics]) -> dict[str, ExpertStatistics]:
-        """By the layers' names, what the rule makes of the moments found for the tap's names and for `rest`."""
+        """By the layers' names, what the rule makes of the moments found for the hook's names and for `rest`."""
         own = [next((found[name] for name in names if name in found), None) for _, names in self.members]
         short = any(known is None or known.tokens < self.columns for known in own)
         everyone = _pooled([*own, found.get(self.rest)]) if short else None
@@ -73,7 +73,7 @@ def refusal(module: nn.Module) -> str:
 
 
 def expert_hooks(module: nn.Module, path: str, places: Mapping[str, ExpertPlace]) -> tuple[ExpertHook, ...]:
-    """Taps for layers of the module of experts at `path` inside a block; first those of gate and up, then of down.
+    """Hooks for layers of the module of experts at `path` inside a block; first those of gate and up, then of down.
 
     places: by the layers' names, those whose inputs are wanted. Raises ValueError where there is a `refusal`.
     """
@@ -91,11 +91,11 @@ def expert_hooks(module: nn.Module, path: str, places: Mapping[str, ExpertPlace]
         experts = list(members)
         for start in range(0, len(experts), at_once):
             group = {expert: members[expert] for expert in experts[start : start + at_once]}
-            found.append(_tap(path, group, columns, down=down))
+            found.append(_hook(path, group, columns, down=down))
     return tuple(found)
 
 
-def _tap(path: str, members: dict[int, tuple[str, ...]], columns: int, *, down: bool) -> ExpertHook:
+def _hook(path: str, members: dict[int, tuple[str, ...]], columns: int, *, down: bool) -> ExpertHook:
     names = tuple(name for group in members.values() for name in group)
     rest = f"{path}: inputs of other experts"
     rows = partial(_rows, members, rest, down)

@@ -43,7 +43,7 @@ class InputHook:
 
 @dataclass(frozen=True)
 class Observed:
-    """Per tap what it saw, call by call; and what the block gave, None when it was stopped before."""
+    """Per hook what it saw, call by call; and what the block gave, None when it was stopped before."""
 
     inputs: tuple[tuple[Inputs, ...], ...]
     output: Tensor | None
@@ -62,12 +62,12 @@ def unobservable(module: nn.Module, columns: int) -> str:
     return "" if width == columns else f"{type(module).__name__} does not multiply its input with the weight"
 
 
-def in_order(root: nn.Module, taps: Sequence[InputHook], run: Callable[[], object]) -> tuple[InputHook, ...]:
-    """The taps in order of their first call in `run`, those that see the same tensors joined into one.
+def in_order(root: nn.Module, hooks: Sequence[InputHook], run: Callable[[], object]) -> tuple[InputHook, ...]:
+    """The hooks in order of their first call in `run`, those that see the same tensors joined into one.
 
-    Taps whose modules were not called come last.
+    Hooks whose modules were not called come last.
     """
-    seen: dict[str, list[Tensor]] = {tap.path: [] for tap in taps}
+    seen: dict[str, list[Tensor]] = {hook.path: [] for hook in hooks}
     order: dict[str, int] = {}
 
     def note(path: str, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -77,36 +77,38 @@ def in_order(root: nn.Module, taps: Sequence[InputHook], run: Callable[[], objec
     with _hooked(root, {path: partial(note, path) for path in seen}):
         run()
     joined: dict[tuple[int, ...], InputHook] = {}
-    for number, tap in enumerate(sorted(taps, key=lambda tap: order.get(tap.path, len(order)))):
+    for number, hook in enumerate(sorted(hooks, key=lambda hook: order.get(hook.path, len(order)))):
         # Those that find their rows themselves find different ones in the same tensor.
-        own = tap.rows is not None or not seen[tap.path]
-        inputs = (-1 - number,) if own else tuple(id(tensor) for tensor in seen[tap.path])
+        own = hook.rows is not None or not seen[hook.path]
+        inputs = (-1 - number,) if own else tuple(id(tensor) for tensor in seen[hook.path])
         known = joined.get(inputs)
         joined[inputs] = (
-            replace(tap, calls=len(seen[tap.path])) if known is None else replace(known, names=known.names + tap.names)
+            replace(hook, calls=len(seen[hook.path]))
+            if known is None
+            else replace(known, names=known.names + hook.names)
         )
     return tuple(joined.values())
 
 
-def observe(root: nn.Module, taps: Sequence[InputHook], run: Callable[[], Tensor], *, to_end: bool) -> Observed:
+def observe(root: nn.Module, hooks: Sequence[InputHook], run: Callable[[], Tensor], *, to_end: bool) -> Observed:
     """Run a block once, which gives float32 [windows, tokens, width], and keep what the hooks see.
 
     Unless `to_end`, stop as soon as all of them have seen all.
     """
-    found: list[list[Inputs]] = [[] for _ in taps]
-    left = [tap.calls for tap in taps]
+    found: list[list[Inputs]] = [[] for _ in hooks]
+    left = [hook.calls for hook in hooks]
     stops = not to_end and all(left)
 
     def see(places: Sequence[int], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for place in places:
-            found[place].extend(taps[place].inputs(module, args, kwargs))
+            found[place].extend(hooks[place].inputs(module, args, kwargs))
             left[place] -= 1
         if stops and max(left) == 0:
             raise _SeenAll
 
     places: dict[str, list[int]] = {}
-    for place, tap in enumerate(taps):
-        places.setdefault(tap.path, []).append(place)
+    for place, hook in enumerate(hooks):
+        places.setdefault(hook.path, []).append(place)
     output: Tensor | None = None
     with _hooked(root, {path: partial(see, where) for path, where in places.items()}):
         try:

@@ -23,12 +23,12 @@ _KEPT_TOGETHER = "the architecture keeps its weight fused with others"
 class ObservedLayers:
     """The rows of a block (or of the ends) as calibration sees them.
 
-    taps:   where the inputs of the layers that have something to learn can be seen, in no order yet.
+    hooks:   where the inputs of the layers that have something to learn can be seen, in no order yet.
     wanted: what is to be learned there.
     unobservable: by a layer's name, why its inputs cannot be seen although its treatment asks for them.
     """
 
-    taps: tuple[InputHook, ...]
+    hooks: tuple[InputHook, ...]
     wanted: Wanted
     unobservable: dict[str, str]
 
@@ -42,7 +42,7 @@ def observed_layers(
     compared: whether the original's inputs can be laid beside the compressed ones.
     Raises RecipeError for a layer whose inputs are to get a fixed scale but cannot be seen.
     """
-    taps: dict[str, InputHook] = {}
+    hooks: dict[str, InputHook] = {}
     experts: dict[str, dict[str, ExpertPlace]] = {}
     reasons: dict[str, str] = {}
     for row in (row for row in rows if row.treatment.needs_calibration):
@@ -64,12 +64,14 @@ def observed_layers(
             reasons[name] = reason
         else:
             path = inside(path)
-            known = taps.get(path)
-            taps[path] = InputHook(path, (*known.names, name) if known is not None else (name,))
+            known = hooks.get(path)
+            hooks[path] = InputHook(path, (*known.names, name) if known is not None else (name,))
     mixtures = [
-        tap for path, places in experts.items() for tap in expert_hooks(model.get_submodule(path), inside(path), places)
+        hook
+        for path, places in experts.items()
+        for hook in expert_hooks(model.get_submodule(path), inside(path), places)
     ]
-    return ObservedLayers((*taps.values(), *mixtures), _wanted(rows, reasons, compared=compared), reasons)
+    return ObservedLayers((*hooks.values(), *mixtures), _wanted(rows, reasons, compared=compared), reasons)
 
 
 def _module(model: nn.Module, row: PlanRow) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What taps see in the original network, kept until the compressed one comes to them."""
+"""What hooks see in the original network, kept until the compressed one comes to them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from benchvise.core.blockwise.statistics import Stream, Wanted, finite
 
 
 class OriginalInputs:
-    """The inputs at those of the taps at which moments with the original's are wanted, by the taps' numbers.
+    """The inputs at those of the hooks at which moments with the original's are wanted, by the hooks' numbers.
 
     Where the block multiplies in half precision, they are kept so, as their layers see them.
     """
 
-    def __init__(self, taps: Sequence[InputHook], wanted: Wanted) -> None:
-        self._taps = {number: tap for number, tap in enumerate(taps) if wanted.compares(tap)}
+    def __init__(self, hooks: Sequence[InputHook], wanted: Wanted) -> None:
+        self._hooks = {number: hook for number, hook in enumerate(hooks) if wanted.compares(hook)}
         self._kept: dict[int, Tensor] = {}
 
     def see(self, stream: Stream, batching: Batching, outputs: Tensor | None, done: Callable[[int], None]) -> None:
@@ -28,11 +28,11 @@ class OriginalInputs:
         outputs: float32 [windows, tokens, width], filled with what the block gives; may be the stream's hidden states.
         Raises NotFinite.
         """
-        taps = tuple(self._taps.values())
+        hooks = tuple(self._hooks.values())
         windows = len(stream.hidden)
 
         def take(part: slice, seen: Observed) -> None:
-            for number, ((_, rows),) in zip(self._taps, seen.inputs, strict=True):
+            for number, ((_, rows),) in zip(self._hooks, seen.inputs, strict=True):
                 found = rows.view(part.stop - part.start, -1, rows.shape[1])
                 if number not in self._kept:
                     dtype = stream.run.dtype or found.dtype
@@ -42,11 +42,11 @@ class OriginalInputs:
                 outputs[part] = finite(seen.output)
             done(part.stop - part.start)
 
-        if taps or outputs is not None:
-            batching.run(windows, lambda part: stream.observe(part, taps, to_end=outputs is not None), take)
+        if hooks or outputs is not None:
+            batching.run(windows, lambda part: stream.observe(part, hooks, to_end=outputs is not None), take)
 
     def of(self, number: int, part: slice) -> list[Tensor] | None:
-        """The inputs [tokens, columns] of tap `number`, float32 or bfloat16, for the slice of the windows; None where
+        """The inputs [tokens, columns] of hook `number`, float32 or bfloat16, for the slice of the windows; None where
         they are not wanted."""
         kept = self._kept.get(number)
         return None if kept is None else [torch.flatten(kept[part], 0, 1)]

@@ -1,4 +1,4 @@
-"""One pass of calibration windows through a block, waiting at each tap while the layers behind it are solved.
+"""One pass of calibration windows through a block, waiting at each hook while the layers behind it are solved.
 
 What a block has computed when it comes to a layer stays as it is while that layer is solved. So its call is suspended
 there, as a greenlet, and taken up again afterwards: no module runs twice, whatever the block looks like inside.
@@ -19,30 +19,30 @@ from benchvise.core.blockwise.input_hooks import InputHook, Inputs
 from benchvise.core.blockwise.statistics import Stream
 
 
-def can_wait(taps: Sequence[InputHook]) -> bool:
-    """Whether a pass can wait at each of the taps: what a module is given in a second call depends on its first."""
-    return all(tap.calls == 1 for tap in taps)
+def can_wait(hooks: Sequence[InputHook]) -> bool:
+    """Whether a pass can wait at each of the hooks: what a module is given in a second call depends on its first."""
+    return all(hook.calls == 1 for hook in hooks)
 
 
 class StagedPass:
-    """`with StagedPass(stream, taps) as staged`: slices of the windows are brought from tap to tap, and to the end.
+    """`with StagedPass(stream, hooks) as staged`: slices of the windows are brought from hook to hook, and to the end.
 
     Slices may be other ones than before; those begin anew and come to the same. The stream's hidden states must stay as
-    they are until their slice is at the end. Taps are in the order of their calls. What runs out of memory is lost, and
-    its slice begins anew.
+    they are until their slice is at the end. Hooks are in the order of their calls. What runs out of memory is lost,
+    and its slice begins anew.
     """
 
-    def __init__(self, stream: Stream, taps: Sequence[InputHook]) -> None:
+    def __init__(self, stream: Stream, hooks: Sequence[InputHook]) -> None:
         self._stream = stream
-        self.taps = taps
+        self.hooks = hooks
         self._calls: dict[tuple[int, int], _Call] = {}
         self._active: _Call | None = None
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
         places: dict[str, list[int]] = {}
-        for number, tap in enumerate(self.taps):
-            places.setdefault(tap.path, []).append(number)
+        for number, hook in enumerate(self.hooks):
+            places.setdefault(hook.path, []).append(number)
         root = self._stream.run.module
         # Before all other hooks, so that inputs are seen as they are before anything rounds them.
         self._handles = [
@@ -61,7 +61,7 @@ class StagedPass:
             handle.remove()
 
     def inputs(self, number: int, part: slice) -> tuple[Inputs, ...]:
-        """What the slice's call gives to tap `number`, where it waits from now on."""
+        """What the slice's call gives to hook `number`, where it waits from now on."""
         call = self._taken(part)
         found = call.to(number)
         self._calls[part.start, part.stop] = call
@@ -85,7 +85,7 @@ class StagedPass:
             return None
         known = set(module._forward_pre_hooks)
         for number in places:
-            call.wait(number, tuple(self.taps[number].inputs(module, args, kwargs)))
+            call.wait(number, tuple(self.hooks[number].inputs(module, args, kwargs)))
         # Of hooks that came meanwhile, this call of the module knows nothing.
         for key, hook in list(module._forward_pre_hooks.items()):
             if key not in known:
@@ -106,7 +106,7 @@ class _Call:
         while True:
             self._go_on()
             if self._seen is None:
-                raise RuntimeError(f"tap {number} was not called")
+                raise RuntimeError(f"hook {number} was not called")
             (at, found), self._seen = self._seen, None
             if at == number:
                 return found

@@ -26,8 +26,8 @@ class Stream:
     run: ModuleForward
     hidden: Tensor
 
-    def observe(self, part: slice, taps: Sequence[InputHook], *, to_end: bool = False) -> Observed:
-        return observe(self.run.module, taps, lambda: self.run(self.hidden[part]), to_end=to_end)
+    def observe(self, part: slice, hooks: Sequence[InputHook], *, to_end: bool = False) -> Observed:
+        return observe(self.run.module, hooks, lambda: self.run(self.hidden[part]), to_end=to_end)
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Wanted:
         observers = {name: observer for name, observer in self.observers.items() if name in names}
         return Wanted(self.moments.intersection(names), self.cross.intersection(names), observers)
 
-    def compares(self, tap: InputHook) -> bool:
-        """Whether the original's inputs are wanted beside those that the tap sees."""
-        return tap.paired and not self.cross.isdisjoint(tap.names)
+    def compares(self, hook: InputHook) -> bool:
+        """Whether the original's inputs are wanted beside those that the hook sees."""
+        return hook.paired and not self.cross.isdisjoint(hook.names)
 
-    def any_of(self, tap: InputHook) -> bool:
-        return any(name in self.moments or name in self.observers for name in tap.names)
+    def any_of(self, hook: InputHook) -> bool:
+        return any(name in self.moments or name in self.observers for name in hook.names)
 
 
 @dataclass(frozen=True)
@@ -68,22 +68,22 @@ class Learned:
 
 
 class Collector:
-    """Adds up what taps see of one stream, and of the original network's beside it when there is one.
+    """Adds up what hooks see of one stream, and of the original network's beside it when there is one.
 
     Layers with the same inputs share one Hessian, float32 on the device of the block.
     """
 
     def __init__(
-        self, taps: Sequence[InputHook], wanted: Wanted, stream: Stream, original: Stream | None = None
+        self, hooks: Sequence[InputHook], wanted: Wanted, stream: Stream, original: Stream | None = None
     ) -> None:
-        self._taps = tuple(tap for tap in taps if wanted.any_of(tap))
+        self._hooks = tuple(hook for hook in hooks if wanted.any_of(hook))
         self._wanted = wanted
         self._stream = stream
         self._original = original
-        self._beside = tuple(tap for tap in self._taps if original is not None and wanted.compares(tap))
+        self._beside = tuple(hook for hook in self._hooks if original is not None and wanted.compares(hook))
         # Experts that saw little are helped out by all others of their module.
-        mixtures = [tap for tap in self._taps if isinstance(tap, ExpertHook)]
-        self._names = wanted.moments.union(*((*tap.names, tap.rest) for tap in mixtures))
+        mixtures = [hook for hook in self._hooks if isinstance(hook, ExpertHook)]
+        self._names = wanted.moments.union(*((*hook.names, hook.rest) for hook in mixtures))
         self._moments: dict[tuple[str, ...], _Moments] = {}
 
     @torch.no_grad()
@@ -96,7 +96,7 @@ class Collector:
 
         def push(part: slice) -> tuple[Observed, Observed | None]:
             beside = self._original.observe(part, self._beside) if self._original and self._beside else None
-            return self._stream.observe(part, self._taps, to_end=outputs is not None), beside
+            return self._stream.observe(part, self._hooks, to_end=outputs is not None), beside
 
         def take(part: slice, found: tuple[Observed, Observed | None]) -> None:
             seen, beside = found
@@ -105,17 +105,17 @@ class Collector:
                 outputs[part] = finite(seen.output)
             done(part.stop - part.start)
 
-        if self._taps or outputs is not None:
+        if self._hooks or outputs is not None:
             batching.run(len(self._stream.hidden), push, take)
         return self.learned()
 
     def _add(self, seen: Observed, beside: Mapping[InputHook, tuple[Inputs, ...]]) -> None:
-        for tap, calls in zip(self._taps, seen.inputs, strict=True):
-            originals = beside.get(tap)
+        for hook, calls in zip(self._hooks, seen.inputs, strict=True):
+            originals = beside.get(hook)
             self.add(calls, None if originals is None else [rows for _, rows in originals])
 
     def add(self, calls: Sequence[Inputs], originals: Sequence[Tensor] | None) -> None:
-        """What a tap saw of some windows, and [tokens, columns] for each call what it sees in the original network."""
+        """What a hook saw of some windows, and [tokens, columns] for each call what it sees in the original network."""
         for number, (names, rows) in enumerate(calls):
             for name in names:
                 if name in self._wanted.observers:
@@ -134,9 +134,9 @@ class Collector:
                 raise NotFinite(names[0])
             found |= dict.fromkeys(names, statistics)
         notes: dict[str, tuple[str, ...]] = {}
-        for tap in self._taps:
-            if isinstance(tap, ExpertHook):
-                for name, expert in tap.completed(found).items():
+        for hook in self._hooks:
+            if isinstance(hook, ExpertHook):
+                for name, expert in hook.completed(found).items():
                     found[name], notes[name] = expert.inputs, expert.notes
         kept = {name: statistics for name, statistics in found.items() if name in self._wanted.moments}
         return Learned(kept, self._wanted.observers, notes)

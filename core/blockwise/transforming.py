@@ -53,7 +53,7 @@ class Transforms:
     def change_ends(self) -> None:
         """Change what lies outside the blocks, and say what is not done."""
         for transform in self._everywhere:
-            transform.ends(self._network.model)
+            transform.embedding_and_head(self._network.model)
             for note in transform.notes:
                 self._tell(note)
 

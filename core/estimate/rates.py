@@ -49,7 +49,7 @@ class BlockRates:
     passes: how often each window goes through; seconds per window for all of them in `window`.
     step:   seconds per step of learning; probe: per look at what learning has come to; 0 where nothing is learned.
     nbytes: the most memory added beyond the network without the block, and beyond `streams`: windows' hidden states.
-    held:   bytes for each further window: what waits at a tap until its layers are solved, and the original's inputs.
+    held:   bytes for each further window: what waits at a hook until its layers are solved, and the original's inputs.
     """
 
     rest: float

@@ -21,7 +21,7 @@ from benchvise.core.recipe.recipe import KEEP, Treatment
 from benchvise.core.runtime.build import compute_device
 from benchvise.core.runtime.forecast import MIN_DOUBT, REMEDY, times_for
 from benchvise.core.runtime.latency_target import LatencyTarget
-from benchvise.core.runtime.linear_layers import LinearPlace
+from benchvise.core.runtime.linear_layers import LinearModule
 from benchvise.core.runtime.machine import machine_key
 from benchvise.core.runtime.profiled_timing import ProfiledTiming
 from benchvise.core.runtime.ranges import at_least, plus, total
@@ -49,11 +49,11 @@ def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
     if has_layer_costs(request.workspace, key):
         return load_layer_costs(request.workspace, key)
     progress.start(1, "micro-benchmarks")
-    dense = target.cast({})
-    casts = [dense, *(target.cast(_of_all(chosen.values(), treatment)) for treatment in request.treatments)]
-    step = times.decoding(casts, batch, context)
+    dense = target.assignment({})
+    assignments = [dense, *(target.assignment(_of_all(chosen.values(), treatment)) for treatment in request.treatments)]
+    step = times.decoding(assignments, batch, context)
     progress.advance(1)
-    indices = [target.places.index(place) for place in chosen.values()]
+    indices = [target.linears.index(linear) for linear in chosen.values()]
     others = [time for index, time in enumerate(step.linears[0]) if index not in set(indices)]
     whole = plus(step.rest, total(step.linears[0]))
     doubt = times.doubt if isinstance(times, ProfiledTiming) else MIN_DOUBT
@@ -66,7 +66,9 @@ def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
         machine=times.machine,
         other_machine=times.other_machine,
         key=key,
-        weight_bytes=np.array([[cast[index].weight_bytes for cast in casts[1:]] for index in indices], np.int64),
+        weight_bytes=np.array(
+            [[assignment[index].weight_bytes for assignment in assignments[1:]] for index in indices], np.int64
+        ),
         batch=batch,
         context=context,
         keys=tuple(treatment.key for treatment in request.treatments),
@@ -75,26 +77,26 @@ def forecast_costs(request: ForecastCosts, progress: Progress) -> LayerCosts:
     return costs
 
 
-def _chosen(target: LatencyTarget, names: Sequence[str], checkpoint: Checkpoint) -> dict[str, LinearPlace]:
-    places = {place.layer.name: place for place in target.places if place.layer is not None}
-    wanted = names or tuple(places)
+def _chosen(target: LatencyTarget, names: Sequence[str], checkpoint: Checkpoint) -> dict[str, LinearModule]:
+    linears = {linear.layer.name: linear for linear in target.linears if linear.layer is not None}
+    wanted = names or tuple(linears)
     for name in wanted:
-        if name not in places:
+        if name not in linears:
             known = {layer.name for layer in checkpoint.layers}
             why = "is computed by no linear module" if name in known else "is no layer of the checkpoint"
-            raise RecipeError(f"'{name}' {why}", where=checkpoint.path, remedy=did_you_mean(name, places))
-    return {name: places[name] for name in wanted}
+            raise RecipeError(f"'{name}' {why}", where=checkpoint.path, remedy=did_you_mean(name, linears))
+    return {name: linears[name] for name in wanted}
 
 
-def _of_all(places: Collection[LinearPlace], treatment: Treatment) -> dict[str, Treatment]:
+def _of_all(linears: Collection[LinearModule], treatment: Treatment) -> dict[str, Treatment]:
     """The treatment of each layer as it fits there."""
     found: dict[str, Treatment] = {}
-    for place in places:
-        if place.layer is not None:
+    for linear in linears:
+        if linear.layer is not None:
             try:
-                found[place.layer.name] = fitted(treatment, place.layer)[0]
+                found[linear.layer.name] = fitted(treatment, linear.layer)[0]
             except RecipeError:  # what cannot be carried out is no choice; whoever allocates says so
-                found[place.layer.name] = KEEP
+                found[linear.layer.name] = KEEP
     return found
 
 

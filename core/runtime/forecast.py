@@ -39,20 +39,20 @@ def forecast_latency(request: ForecastLatency, progress: Progress) -> LatencyFor
     target, times = times_for(checkpoint, request.profile, request.workspace, progress)
     batch, context, prompt = max(1, request.batch), max(0, request.context), max(0, request.prompt)
     target.refuse_positions(max(context + 1, prompt), REMEDY)
-    casts = target.cast({}), target.cast(treatments)
+    assignments = target.assignment({}), target.assignment(treatments)
     progress.start(1 + bool(prompt), "micro-benchmarks")
-    before, after = _sums(times.decoding(casts, batch, context), times)
+    before, after = _sums(times.decoding(assignments, batch, context), times)
     progress.advance(1)
     first: tuple[Estimate | None, ...] = (None, None)
     if prompt:
-        first = _sums(times.prefill(casts, batch, prompt), times)
+        first = _sums(times.prefill(assignments, batch, prompt), times)
         progress.advance(1)
     return LatencyForecast(
         machine=times.machine,
         before_ms=before,
         after_ms=after,
-        weight_bytes_before=target.weight_bytes(casts[0]),
-        weight_bytes_after=target.weight_bytes(casts[1]),
+        weight_bytes_before=target.weight_bytes(assignments[0]),
+        weight_bytes_after=target.weight_bytes(assignments[1]),
         fallbacks=_fallbacks(target, treatments),
         batch=batch,
         context=context,
@@ -87,7 +87,7 @@ def _doubt(machine: LocalTiming | ProfiledTiming) -> float:
 
 def _fallbacks(target: LatencyTarget, treatments: Mapping[str, Treatment]) -> tuple[str, ...]:
     reasons: Counter[str] = Counter()
-    for place in target.places:
+    for place in target.linears:
         reason = target.refusal(place, target.treatment(place, treatments))
         if reason is not None:
             reasons[reason] += 1

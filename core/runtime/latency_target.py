@@ -1,4 +1,4 @@
-"""What is forecast: a model's linear layers by place and size, and what each would be multiplied by."""
+"""What is forecast: a model's linear modules, their sizes, and what each would be multiplied by."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchvise.core.kernels.select import MatmulKind
 from benchvise.core.recipe.recipe import KEEP, Treatment
 from benchvise.core.runtime.architecture import Architecture, architecture_of
 from benchvise.core.runtime.decode import computes_last_alone
-from benchvise.core.runtime.linear_layers import LinearPlace, linear_places, running_dtype
+from benchvise.core.runtime.linear_layers import LinearModule, linear_modules, running_dtype
 from benchvise.core.runtime.prepare import dense_route, refusal, route_of, running_bytes
 
 
@@ -47,7 +47,7 @@ class LinearOp:
 
 
 KernelAssignment = tuple[LinearOp, ...]
-"""What each place of a model is multiplied by."""
+"""What each linear of a model is multiplied by."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class LatencyTarget:
 
     digest:      of its config. other_bytes: of all parameters that are no linear layer's weight.
     device:      that it would run on, which need not be this machine's; triton: whether Triton's kernels run there.
-    head:        index of the place that computes logits, -1 for none. last_alone: it does so for the last token only.
+    head:        index of the linear that computes logits, -1 for none. last_alone: it does so for the last token only.
     """
 
     architecture: Architecture
-    places: tuple[LinearPlace, ...]
+    linears: tuple[LinearModule, ...]
     dtype: torch.dtype
     device: torch.device
     triton: bool | None
@@ -73,9 +73,9 @@ class LatencyTarget:
     def dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
-    def work(self, place: LinearPlace, treatment: Treatment) -> LinearOp:
-        """The place under `treatment`, dense where no kernel takes it."""
-        rows, columns = place.rows, place.columns
+    def work(self, linear: LinearModule, treatment: Treatment) -> LinearOp:
+        """The linear under `treatment`, dense where no kernel takes it."""
+        rows, columns = linear.rows, linear.columns
         route = route_of(treatment, columns, self.device, triton=self.triton)
         if treatment.keeps or isinstance(route, str):
             name, dense = dense_route(self.dtype), rows * columns * self.dtype.itemsize
@@ -85,23 +85,23 @@ class LatencyTarget:
         read = running_bytes(treatment, rows, columns, self.dtype, MatmulKind(route))
         return LinearOp(rows, columns, treatment.running_key, route.value, read, tag, treatment)
 
-    def refusal(self, place: LinearPlace, treatment: Treatment) -> str | None:
-        """Why the place runs dense though it is treated."""
+    def refusal(self, linear: LinearModule, treatment: Treatment) -> str | None:
+        """Why the linear runs dense though it is treated."""
         if treatment.keeps:
             return None
-        return refusal(treatment, place.columns, self.device, triton=self.triton)
+        return refusal(treatment, linear.columns, self.device, triton=self.triton)
 
-    def cast(self, treatments: Mapping[str, Treatment]) -> KernelAssignment:
-        """Every place under its layer's treatment, dense where none is named."""
-        return tuple(self.work(place, self.treatment(place, treatments)) for place in self.places)
+    def assignment(self, treatments: Mapping[str, Treatment]) -> KernelAssignment:
+        """Every linear under its layer's treatment, dense where none is named."""
+        return tuple(self.work(linear, self.treatment(linear, treatments)) for linear in self.linears)
 
     @staticmethod
-    def treatment(place: LinearPlace, treatments: Mapping[str, Treatment]) -> Treatment:
-        return treatments.get(place.layer.name, KEEP) if place.layer is not None else KEEP
+    def treatment(linear: LinearModule, treatments: Mapping[str, Treatment]) -> Treatment:
+        return treatments.get(linear.layer.name, KEEP) if linear.layer is not None else KEEP
 
-    def weight_bytes(self, cast: KernelAssignment) -> int:
+    def weight_bytes(self, assignment: KernelAssignment) -> int:
         """Memory that all weights take."""
-        return self.other_bytes + sum(work.weight_bytes for work in cast)
+        return self.other_bytes + sum(work.weight_bytes for work in assignment)
 
     def refuse_positions(self, tokens: int, remedy: str) -> None:
         """Raises UserError for more tokens than the model knows positions."""
@@ -114,15 +114,15 @@ def latency_target_of(checkpoint: Checkpoint, device: torch.device, *, triton: b
     """Raises CheckpointError when the checkpoint has no architecture that runs."""
     architecture = architecture_of(checkpoint)
     model = architecture.on_meta()
-    places = linear_places(model, checkpoint)
+    linears = linear_modules(model, checkpoint)
     config = json.dumps(checkpoint.config, sort_keys=True, default=str)
-    return described(architecture, model, places, running_dtype(checkpoint, device), device, config, triton=triton)
+    return described(architecture, model, linears, running_dtype(checkpoint, device), device, config, triton=triton)
 
 
 def described(
     architecture: Architecture,
     model: nn.Module,
-    places: Sequence[LinearPlace],
+    linears: Sequence[LinearModule],
     dtype: torch.dtype,
     device: torch.device,
     config: str,
@@ -132,23 +132,23 @@ def described(
     """The target of an architecture. model: on the meta device. config: words that name the architecture."""
     return LatencyTarget(
         architecture,
-        tuple(places),
+        tuple(linears),
         dtype,
         device,
         triton,
         hashlib.sha256(config.encode()).hexdigest()[:16],
-        _other_bytes(model, places, dtype),
-        _head(model, places),
+        _other_bytes(model, linears, dtype),
+        _head(model, linears),
         computes_last_alone(model),
     )
 
 
-def _head(model: nn.Module, places: Sequence[LinearPlace]) -> int:
+def _head(model: nn.Module, linears: Sequence[LinearModule]) -> int:
     head = model.get_output_embeddings()  # type: ignore[operator]
-    return next((index for index, place in enumerate(places) if model.get_submodule(place.path) is head), -1)
+    return next((index for index, linear in enumerate(linears) if model.get_submodule(linear.path) is head), -1)
 
 
-def _other_bytes(model: nn.Module, places: Iterable[LinearPlace], dtype: torch.dtype) -> int:
+def _other_bytes(model: nn.Module, linears: Iterable[LinearModule], dtype: torch.dtype) -> int:
     """Bytes of all parameters that are no linear layer's weight: embeddings, norms, biases."""
-    linear = {id(model.get_parameter(f"{place.path}.weight")) for place in places}
-    return sum(p.numel() * dtype.itemsize for p in model.parameters() if id(p) not in linear)
+    ours = {id(model.get_parameter(f"{linear.path}.weight")) for linear in linears}
+    return sum(p.numel() * dtype.itemsize for p in model.parameters() if id(p) not in ours)

@@ -16,7 +16,7 @@ from benchvise.core.runtime.replace import parameter_name
 
 
 @dataclass(frozen=True)
-class LinearPlace:
+class LinearModule:
     """A module of the model that multiplies by a weight [rows, columns].
 
     layer: of the checkpoint whose tensor it is; None when it is tied to another or fused from several.
@@ -28,13 +28,13 @@ class LinearPlace:
     layer: Layer | None
 
 
-def linear_places(model: nn.Module, checkpoint: Checkpoint) -> tuple[LinearPlace, ...]:
+def linear_modules(model: nn.Module, checkpoint: Checkpoint) -> tuple[LinearModule, ...]:
     """Every linear module of the model (its weights may be on the meta device), in the model's order."""
     layers = {
         name: layer for layer in checkpoint.layers if layer.compressible and (name := parameter_name(model, layer))
     }
     return tuple(
-        LinearPlace(path, *_matrix(module), layers.get(f"{path}.weight"))
+        LinearModule(path, *_matrix(module), layers.get(f"{path}.weight"))
         for path, module in model.named_modules()
         if is_linear(module)
     )

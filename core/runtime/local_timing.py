@@ -43,7 +43,7 @@ _MIN_PART = 0.1
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Milliseconds. rest: of the step beside its linear layers. linears: for each cast, of each place one call."""
+    """Milliseconds. rest: of the step beside its linear layers. linears: for each assignment, a call of each."""
 
     rest: Estimate
     linears: tuple[tuple[Estimate, ...], ...]
@@ -81,17 +81,19 @@ class LocalTiming:
         self._effort = effort
         self._built: MicroBenchmark | None = None
 
-    def decoding(self, casts: Sequence[KernelAssignment], batch: int, context: int) -> StepTimes:
+    def decoding(self, assignments: Sequence[KernelAssignment], batch: int, context: int) -> StepTimes:
         """One step: a token of each of `batch` sequences, after `context` others."""
         workloads = [Workload(batch, each, True) for each in self._contexts(batch, context)]
-        self._benchmark(casts, workloads)
+        self._benchmark(assignments, workloads)
         base, *others = workloads
-        anchor = self._step_key(casts[0], base)
+        anchor = self._step_key(assignments[0], base)
         points = {workload.prompt: self._profile[self._rest_key(workload)] for workload in (others or [base])}
-        rest = plus(interpolated(points, context), self._around(casts[0], base))
-        return self._paced(StepTimes(rest, tuple(self._times(cast, base, casts[0]) for cast in casts)), anchor)
+        rest = plus(interpolated(points, context), self._around(assignments[0], base))
+        return self._paced(
+            StepTimes(rest, tuple(self._times(assignment, base, assignments[0]) for assignment in assignments)), anchor
+        )
 
-    def prefill(self, casts: Sequence[KernelAssignment], batch: int, prompt: int) -> StepTimes:
+    def prefill(self, assignments: Sequence[KernelAssignment], batch: int, prompt: int) -> StepTimes:
         """The reading of `batch` prompts. The layer that computes logits does so for one token of each, where the model
         can be asked for that.
         """
@@ -101,27 +103,30 @@ class LocalTiming:
         exact = prompt <= MAX_INPUTS and batch * prompt <= MAX_READ
         longest = self._inputs(MAX_INPUTS)
         read = [whole] if exact else [Workload(1, max(1, longest // 2), False), Workload(1, longest, False)]
-        self._benchmark(casts, [base, *read])
-        anchor = self._step_key(casts[0], base)
+        self._benchmark(assignments, [base, *read])
+        anchor = self._step_key(assignments[0], base)
         shorter, longer = self._profile[self._rest_key(read[0])], self._profile[self._rest_key(read[-1])]
         rest = shorter if exact else scaled(read_further(longest, shorter, longer, prompt), batch)
-        linears = (tuple(scaled(each, scale) for each in self._times(cast, base, casts[0])) for cast in casts)
-        found = self._paced(StepTimes(plus(rest, self._around(casts[0], base)), tuple(linears)), anchor)
+        linears = (
+            tuple(scaled(each, scale) for each in self._times(assignment, base, assignments[0]))
+            for assignment in assignments
+        )
+        found = self._paced(StepTimes(plus(rest, self._around(assignments[0], base)), tuple(linears)), anchor)
         head = self._target.head
         if head < 0 or not self._target.last_alone:
             return found
-        last = self.decoding(casts, batch, 1).linears
+        last = self.decoding(assignments, batch, 1).linears
         alone = zip(found.linears, last, strict=True)
         return replace(found, linears=tuple((*times[:head], one[head], *times[head + 1 :]) for times, one in alone))
 
-    def _benchmark(self, casts: Sequence[KernelAssignment], workloads: Sequence[Workload]) -> None:
-        """Time what is not known yet; the first workload is that in which the casts are timed.
+    def _benchmark(self, assignments: Sequence[KernelAssignment], workloads: Sequence[Workload]) -> None:
+        """Time what is not known yet; the first workload is that in which the assignments are timed.
 
-        The first cast is timed beside whatever else is, so that all timings can be told at one pace of the machine; and
-        by itself when that was long ago.
+        The first assignment is timed beside whatever else is, so that all timings are given at one pace of the machine;
+        and by itself when that was long ago.
         """
-        base, first = workloads[0], casts[0]
-        unknown = [cast for cast in dict.fromkeys(casts) if not self._knows(cast, base)]
+        base, first = workloads[0], assignments[0]
+        unknown = [assignment for assignment in dict.fromkeys(assignments) if not self._knows(assignment, base)]
         silent = [workload for workload in dict.fromkeys(workloads) if self._rest_key(workload) not in self._profile]
         anchor = self._step_key(first, base)
         if not unknown and not silent and (anchor not in self._profile or _is_recent(anchor)):
@@ -133,7 +138,8 @@ class LocalTiming:
         timed = list(dict.fromkeys((first, *unknown)))
         cases = [Case({}, workload.batch, workload.prompt, workload.decodes) for workload in silent]
         cases += [
-            Case(benchmark.modules(cast, base.inputs, without), base.batch, base.prompt, base.decodes) for cast in timed
+            Case(benchmark.modules(assignment, base.inputs, without), base.batch, base.prompt, base.decodes)
+            for assignment in timed
         ]
         samples = benchmark.run(cases)
         timings = {
@@ -141,12 +147,12 @@ class LocalTiming:
             for workload, found in zip(silent, samples, strict=False)
         }
         with_layers = samples[len(silent) :]
-        for cast, found in zip(timed, with_layers, strict=True) if base in silent else ():
+        for assignment, found in zip(timed, with_layers, strict=True) if base in silent else ():
             bare = samples[silent.index(base)]
-            timings[self._around_key(cast, base)] = _middle(
+            timings[self._around_key(assignment, base)] = _middle(
                 [one.rest_ms - other.step_ms for one, other in zip(found, bare, strict=True)]
             )
-            timings |= self._of_works(cast, base, found)
+            timings |= self._of_works(assignment, base, found)
         self._keep(timings, anchor, _middle([sample.step_ms for sample in with_layers[0]]))
 
     def _keep(self, timings: dict[str, Estimate], anchor: str, now: Estimate) -> None:
@@ -170,32 +176,39 @@ class LocalTiming:
         linears = (tuple(scaled(time, pace) for time in each) for each in times.linears)
         return StepTimes(scaled(times.rest, pace), tuple(linears))
 
-    def _of_works(self, cast: KernelAssignment, workload: Workload, samples: Sequence[Sample]) -> dict[str, Estimate]:
+    def _of_works(
+        self, assignment: KernelAssignment, workload: Workload, samples: Sequence[Sample]
+    ) -> dict[str, Estimate]:
         works = samples[0].calls_ms
         return {
-            self._linear_key(work, cast, workload): spread_of([sample.calls_ms[work] for sample in samples])
+            self._linear_key(work, assignment, workload): spread_of([sample.calls_ms[work] for sample in samples])
             for work in works
         }
 
-    def _around(self, cast: KernelAssignment, workload: Workload) -> Estimate:
+    def _around(self, assignment: KernelAssignment, workload: Workload) -> Estimate:
         """What layers at work slow down around them: caches that their weights fill."""
-        return self._profile[self._around_key(cast, workload)]
+        return self._profile[self._around_key(assignment, workload)]
 
-    def _times(self, cast: KernelAssignment, workload: Workload, first: KernelAssignment) -> tuple[Estimate, ...]:
-        """Of each place; zero for the one that is not called in the workload.
+    def _times(self, assignment: KernelAssignment, workload: Workload, first: KernelAssignment) -> tuple[Estimate, ...]:
+        """Of each linear module; zero for the one that is not called in the workload.
 
-        The rest of a step is told for the `first` cast: what another one does to it is in the times of its layers.
+        The rest of a step is that of the `first` assignment: what another does to it is in its layers' times.
         """
-        known = {work: self._linear_key(work, cast, workload) for work in set(cast)}
-        share = (self._around(cast, workload).value - self._around(first, workload).value) / max(1, len(cast))
-        found = [self._profile.get(known[work], _AT_ONCE) for work in cast]
+        known = {work: self._linear_key(work, assignment, workload) for work in set(assignment)}
+        share = (self._around(assignment, workload).value - self._around(first, workload).value) / max(
+            1, len(assignment)
+        )
+        found = [self._profile.get(known[work], _AT_ONCE) for work in assignment]
         parts = (max(_MIN_PART, 1 + share / time.value) if time.value > 0 else 1.0 for time in found)
         return tuple(scaled(time, part) for time, part in zip(found, parts, strict=True))
 
-    def _knows(self, cast: KernelAssignment, workload: Workload) -> bool:
+    def _knows(self, assignment: KernelAssignment, workload: Workload) -> bool:
         alone = self._target.head if not workload.decodes and self._target.last_alone else -1
-        works = {work for index, work in enumerate(cast) if index != alone}
-        keys = [self._around_key(cast, workload), *(self._linear_key(work, cast, workload) for work in works)]
+        works = {work for index, work in enumerate(assignment) if index != alone}
+        keys = [
+            self._around_key(assignment, workload),
+            *(self._linear_key(work, assignment, workload) for work in works),
+        ]
         return all(key in self._profile for key in keys)
 
     def _micro_benchmark(self) -> MicroBenchmark:
@@ -219,19 +232,21 @@ class LocalTiming:
         limit = self._target.architecture.max_positions
         return max(1, min(wanted, MAX_INPUTS, limit or MAX_INPUTS))
 
-    def _linear_key(self, work: LinearOp, cast: KernelAssignment, workload: Workload) -> str:
-        among = working_set_bytes(sum(each.weight_bytes for each in cast)) >> 10
+    def _linear_key(self, work: LinearOp, assignment: KernelAssignment, workload: Workload) -> str:
+        among = working_set_bytes(sum(each.weight_bytes for each in assignment)) >> 10
         size = f"{work.rows}×{work.columns} {work.key} {self._target.dtype_name}"
         return f"{size}, {workload.inputs} inputs, among {among} KB"
 
     def _rest_key(self, workload: Workload) -> str:
         return f"rest of {self._target.digest} {self._target.dtype_name} {workload.words}"
 
-    def _step_key(self, cast: KernelAssignment, workload: Workload) -> str:
-        return f"a step {self._around_key(cast, workload)}"
+    def _step_key(self, assignment: KernelAssignment, workload: Workload) -> str:
+        return f"a step {self._around_key(assignment, workload)}"
 
-    def _around_key(self, cast: KernelAssignment, workload: Workload) -> str:
-        works = hashlib.sha256(str([(work.rows, work.columns, work.key) for work in cast]).encode()).hexdigest()[:16]
+    def _around_key(self, assignment: KernelAssignment, workload: Workload) -> str:
+        works = hashlib.sha256(str([(work.rows, work.columns, work.key) for work in assignment]).encode()).hexdigest()[
+            :16
+        ]
         return f"around the layers {works} of {self._target.digest} {self._target.dtype_name} {workload.words}"
 
 

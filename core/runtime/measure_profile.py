@@ -19,7 +19,7 @@ from benchvise.core.recipe.treatment_text import parse_treatment_text
 from benchvise.core.runtime.architecture import Architecture
 from benchvise.core.runtime.build import compute_device
 from benchvise.core.runtime.latency_target import KernelAssignment, LatencyTarget, described, latency_target_of
-from benchvise.core.runtime.linear_layers import LinearPlace, is_linear
+from benchvise.core.runtime.linear_layers import LinearModule, is_linear
 from benchvise.core.runtime.local_timing import LocalTiming, StepTimes
 from benchvise.core.runtime.machine import device_name, machine_key
 from benchvise.core.runtime.micro_benchmark import QUICK, Effort
@@ -96,32 +96,34 @@ class _Survey:
     def add(self, target: LatencyTarget, rests: list[RestTime]) -> Iterator[LinearTime]:
         """Times of the target's layers under every treatment; those of the rest of its steps go to `rests`."""
         here = LocalTiming(target, Profile(None, ""), self.progress, self.effort)
-        casts = list(dict.fromkeys([target.cast({}), *(self._cast(target, each) for each in self.treatments)]))
+        assignments = list(
+            dict.fromkeys([target.assignment({}), *(self._assignment(target, each) for each in self.treatments)])
+        )
         limit = target.architecture.max_positions or POSITIONS
         for batch, contexts in CONTEXTS.items():
             for context in contexts:
                 if context < limit:
-                    times = here.decoding(casts, batch, context)
+                    times = here.decoding(assignments, batch, context)
                     rests.append(_rest(target, times, batch, context, 0))
                 self.progress.advance(1)
-            yield from _linears(target, casts, times, batch)
+            yield from _linears(target, assignments, times, batch)
         for prompt in PROMPTS:
             if prompt <= limit:
-                times = here.prefill(casts, 1, prompt)
+                times = here.prefill(assignments, 1, prompt)
                 rests.append(_rest(target, times, 1, 0, prompt))
-                yield from _linears(target, casts, times, prompt)
+                yield from _linears(target, assignments, times, prompt)
             self.progress.advance(1)
 
     @staticmethod
-    def _cast(target: LatencyTarget, treatment: Treatment) -> KernelAssignment:
-        return tuple(target.work(place, treatment) for place in target.places)
+    def _assignment(target: LatencyTarget, treatment: Treatment) -> KernelAssignment:
+        return tuple(target.work(linear, treatment) for linear in target.linears)
 
 
 def _linears(
-    target: LatencyTarget, casts: Sequence[KernelAssignment], times: StepTimes, inputs: int
+    target: LatencyTarget, assignments: Sequence[KernelAssignment], times: StepTimes, inputs: int
 ) -> Iterator[LinearTime]:
-    for cast, found in zip(casts, times.linears, strict=True):
-        for index, (work, time) in enumerate(zip(cast, found, strict=True)):
+    for assignment, found in zip(assignments, times.linears, strict=True):
+        for index, (work, time) in enumerate(zip(assignment, found, strict=True)):
             if index == target.head and target.last_alone and inputs > max(CONTEXTS):
                 continue  # it was called for the last token alone
             yield LinearTime(
@@ -170,9 +172,9 @@ def _standard(build: Build, dtype: torch.dtype, device: torch.device) -> Latency
     )
     architecture = Architecture(config, LlamaForCausalLM)
     model = architecture.on_meta()
-    places = [
-        LinearPlace(path, module.out_features, module.in_features, None)
+    linears = [
+        LinearModule(path, module.out_features, module.in_features, None)
         for path, module in model.named_modules()
         if is_linear(module) and isinstance(module, torch.nn.Linear)
     ]
-    return described(architecture, model, places, dtype, device, f"standard {build.hidden} × {build.blocks}")
+    return described(architecture, model, linears, dtype, device, f"standard {build.hidden} × {build.blocks}")

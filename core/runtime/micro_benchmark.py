@@ -1,7 +1,7 @@
 """A model of random weights under the clock, layer by layer: each layer meets caches, inputs and the program around it
 as it would in the real one, and whatever else slows the machine slows all of them equally.
 
-Several casts sample turns within one micro-benchmark, so that what is compared was timed side by side.
+Several assignments sample turns within one micro-benchmark, so that what is compared was timed side by side.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Case:
-    """What is run in turn with others. modules: by path, with their work; places without one give zeros at once.
+    """What is run in turn with others. modules: by path, with their work; linears without one give zeros at once.
 
     prompt: tokens of each of `batch` sequences. decodes: whether steps after the prompt are timed, or the prompt.
     """
@@ -70,7 +70,7 @@ class Case:
 
 
 class Slot(nn.Module):
-    """A linear layer's place: gives zeros, or calls what it was given under the clock."""
+    """Stands in a linear layer's place: gives zeros, or calls what it was given under the clock."""
 
     def __init__(self, empty: nn.Module, clock: Clock) -> None:
         super().__init__()
@@ -107,24 +107,28 @@ class MicroBenchmark:
         self._model = skeleton(target.architecture, target.dtype, target.device)
         self._slots: dict[str, Slot] = {}
         self._made: dict[LinearOp, list[nn.Module]] = {}
-        for place in target.places:
-            slot = Slot(self._model.get_submodule(place.path), self._clock)
-            set_module(self._model, place.path, slot)
-            self._slots[place.path] = slot
+        for linear in target.linears:
+            slot = Slot(self._model.get_submodule(linear.path), self._clock)
+            set_module(self._model, linear.path, slot)
+            self._slots[linear.path] = slot
 
-    def modules(self, cast: KernelAssignment, inputs: int, without: int = -1) -> dict[str, tuple[LinearOp, nn.Module]]:
-        """Modules of random weights for the cast, as many different ones as meet the caches as all would.
+    def modules(
+        self, assignment: KernelAssignment, inputs: int, without: int = -1
+    ) -> dict[str, tuple[LinearOp, nn.Module]]:
+        """Modules of random weights for the assignment, as many different ones as meet the caches as all would.
 
-        Of a cast that would sample long for so many inputs at once only some places get one, of each work at least one.
-        without: a place that gets none.
+        Where that would take long for so many inputs, only some linears get one, but one for each kernel and shape.
+        without: a linear that gets none.
         """
-        share = working_set_bytes(sum(work.weight_bytes for work in cast)) / max(1, sum(w.weight_bytes for w in cast))
-        amount = inputs * sum(work.multiply_adds for work in cast)
+        share = working_set_bytes(sum(work.weight_bytes for work in assignment)) / max(
+            1, sum(w.weight_bytes for w in assignment)
+        )
+        amount = inputs * sum(work.multiply_adds for work in assignment)
         active = min(1.0, MAX_MULTIPLY_ADDS / max(1, amount))
-        counts = Counter(work for index, work in enumerate(cast) if index != without)
+        counts = Counter(work for index, work in enumerate(assignment) if index != without)
         seen: Counter[LinearOp] = Counter()
         found: dict[str, tuple[LinearOp, nn.Module]] = {}
-        for index, (place, work) in enumerate(zip(self._target.places, cast, strict=True)):
+        for index, (linear, work) in enumerate(zip(self._target.linears, assignment, strict=True)):
             if index == without:
                 continue
             wanted = max(1, round(counts[work] * active))
@@ -136,7 +140,7 @@ class MicroBenchmark:
             if len(several) < copies:
                 self._progress.check_cancelled()
                 several.append(self._module(work))
-            found[place.path] = (work, several[number % min(copies, len(several))])
+            found[linear.path] = (work, several[number % min(copies, len(several))])
         return found
 
     @torch.inference_mode()

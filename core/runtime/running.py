@@ -13,7 +13,13 @@ from benchvise.core.progress import Progress
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import load_model
 from benchvise.core.runtime.dense_layers import FUSED
-from benchvise.core.runtime.linear_layers import LinearPlace, linear_places, parameter_bytes, running_dtype, set_module
+from benchvise.core.runtime.linear_layers import (
+    LinearModule,
+    linear_modules,
+    parameter_bytes,
+    running_dtype,
+    set_module,
+)
 from benchvise.core.runtime.modules import CompressedLinear, bias_of
 from benchvise.core.runtime.prepare import dense_route, prepare, reads_codes, refusal
 from benchvise.core.runtime.quantised_inputs import quantiser_of
@@ -41,7 +47,7 @@ def load_running(weights: Weights, device: torch.device, progress: Progress) -> 
     Raises CheckpointError as `load_model` does.
     """
     dtype = running_dtype(weights.checkpoint, device)
-    places = linear_places(architecture_of(weights.checkpoint).on_meta(), weights.checkpoint)
+    places = linear_modules(architecture_of(weights.checkpoint).on_meta(), weights.checkpoint)
     chosen, fallbacks = _choose(places, weights, device)
     names = {place.layer.name for place in chosen if place.layer is not None}
     model = load_model(weights, dtype=dtype, device=device, progress=progress, placeholders=names)
@@ -71,10 +77,10 @@ def load_running(weights: Weights, device: torch.device, progress: Progress) -> 
 
 
 def _choose(
-    places: tuple[LinearPlace, ...], weights: Weights, device: torch.device
-) -> tuple[list[LinearPlace], tuple[str, ...]]:
+    places: tuple[LinearModule, ...], weights: Weights, device: torch.device
+) -> tuple[list[LinearModule], tuple[str, ...]]:
     """The places that a kernel takes, and why it takes no others."""
-    chosen: list[LinearPlace] = []
+    chosen: list[LinearModule] = []
     reasons: Counter[str] = Counter()
     placed = {place.layer.name for place in places if place.layer is not None}
     for place in places:
@@ -102,7 +108,7 @@ def _not_a_place(layer: Layer) -> str:
     return FUSED
 
 
-def _layer(place: LinearPlace) -> Layer:
+def _layer(place: LinearModule) -> Layer:
     if place.layer is None:
         raise ValueError(f"{place.path} has no layer of its own")
     return place.layer

@@ -58,8 +58,8 @@ class InputMoments:
         observed = observed_layers(self.model, rows)
         run = EndRun(self.model, partial(logits_of, self.model))
         with torch.no_grad():
-            taps = in_order(self.model, observed.taps, lambda: run(self.ids[:1]))
-            collector = Collector(taps, observed.wanted, Stream(run, self.ids))
+            hooks = in_order(self.model, observed.hooks, lambda: run(self.ids[:1]))
+            collector = Collector(hooks, observed.wanted, Stream(run, self.ids))
             try:
                 self._learned = collector.run(Batching(self.ids.shape[1], self.progress), lambda _: None)
             except NotFinite as error:

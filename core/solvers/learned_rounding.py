@@ -22,7 +22,7 @@ from benchvise.core.solvers.adam import Adam
 from benchvise.core.solvers.block import BlockForward, BlockLayer
 from benchvise.core.solvers.context import SolverContext
 from benchvise.core.solvers.solution import Solution
-from benchvise.core.solvers.window_sampler import draws, picked
+from benchvise.core.solvers.window_sampler import batches_of_windows, picked
 
 _PROBED, _PROBED_AT_ONCE = 16, 8
 """Windows on which the best of several stages of learning is chosen."""
@@ -137,7 +137,7 @@ def _learn(block: _Block, settings: LearnedRounding, context: SolverContext, bef
     rates = [settings.learning_rate] * len(offsets) + [settings.learning_rate * settings.scale_rate] * len(scales)
     learned = [*offsets, *scales]
     step = Adam(learned) if settings.optimiser == "adam" else _signed
-    windows_of_steps = draws(block.windows, settings.batch_windows, context.seed)
+    windows_of_steps = batches_of_windows(block.windows, settings.batch_windows, context.seed)
     least, best = before, [value.detach().clone() for value in learned]
     for number in range(settings.steps):
         with torch.enable_grad():

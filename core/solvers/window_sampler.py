@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def draws(windows: int, batch: int, seed: int) -> Iterator[list[int]]:
+def batches_of_windows(windows: int, batch: int, seed: int) -> Iterator[list[int]]:
     """Numbers of `batch` windows (or all, if there are fewer), in an order shuffled anew once all were drawn."""
     generator = torch.Generator().manual_seed(seed)
     left: list[int] = []

@@ -16,12 +16,12 @@ class FoldNorms(NetworkRewrite[Fold]):
     """Every norm that is read by linear layers alone, in the blocks and after them."""
 
     def __init__(self, settings: Fold, model: nn.Module, blocks: Sequence[nn.Module], seed: int) -> None:  # noqa: ARG002 - nothing to draw, nothing to set
-        self._outline = ModelStructure(model, blocks)
-        self.notes = self._outline.notes
+        self._model_structure = ModelStructure(model, blocks)
+        self.notes = self._model_structure.notes
 
-    def ends(self, model: nn.Module) -> None:
-        self.notes += fold_norms(self._outline.ends, model, self._outline.tied)
+    def embedding_and_head(self, model: nn.Module) -> None:
+        self.notes += fold_norms(self._model_structure.embedding_and_head, model, self._model_structure.tied)
 
     def block(self, block: nn.Module, index: int) -> None:
-        structure, _ = self._outline.of(block)
+        structure, _ = self._model_structure.of(block)
         self.notes += tuple(f"block {index}: {note}" for note in fold_norms(structure, block))

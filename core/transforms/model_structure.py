@@ -9,13 +9,13 @@ from torch import nn
 from benchvise.core.errors import RecipeError
 from benchvise.core.transforms.coupling import Structure, find_coupling, structure_of
 from benchvise.core.transforms.random_copy import FAULTS, PassThroughCopy, RandomCopy
-from benchvise.core.transforms.residual import Residual, block_residual, ends_residual
+from benchvise.core.transforms.residual import Residual, block_residual, outer_residual
 
 
 class ModelStructure:
     """Blocks with the same modules and shapes are examined once.
 
-    ends, ends_residual: what lies around the blocks; modules by their names in the model.
+    embedding_and_head, outer_residual: what lies around the blocks; modules by their names in the model.
     tied: linear layers there that share their weight with an embedding.
     """
 
@@ -26,25 +26,25 @@ class ModelStructure:
             kind = kind_of(block)
             if kind not in self._kinds:
                 self._kinds[kind] = _looked_at(block, RandomCopy(block, stand_in.args, stand_in.kwargs))
-        self.ends = find_coupling(stage.model, stage.all_outputs, {stage.width})
-        self.ends_residual = ends_residual(self.ends, stage)
+        self.embedding_and_head = find_coupling(stage.model, stage.all_outputs, {stage.width})
+        self.outer_residual = outer_residual(self.embedding_and_head, stage)
         self.tied = stage.tied
 
     @property
     def notes(self) -> tuple[str, ...]:
-        structures = (*(structure for structure, _ in self._kinds.values()), self.ends)
+        structures = (*(structure for structure, _ in self._kinds.values()), self.embedding_and_head)
         return tuple(dict.fromkeys(note for structure in structures for note in structure.notes))
 
     @property
     def residual_refusals(self) -> tuple[str, ...]:
         """Why the residual stream cannot be turned, as phrases; empty when it can, tied weights aside."""
-        residuals = (*(residual for _, residual in self._kinds.values()), self.ends_residual)
+        residuals = (*(residual for _, residual in self._kinds.values()), self.outer_residual)
         return tuple(dict.fromkeys(residual.refusal for residual in residuals if residual.refusal))
 
     @property
     def centred(self) -> bool:
         """Whether a norm on the residual stream subtracts the mean."""
-        return self.ends_residual.centred or any(residual.centred for _, residual in self._kinds.values())
+        return self.outer_residual.centred or any(residual.centred for _, residual in self._kinds.values())
 
     def of(self, block: nn.Module) -> tuple[Structure, Residual]:
         """What is known of a block of the model."""

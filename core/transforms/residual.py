@@ -51,7 +51,7 @@ def block_residual(structure: Structure, random_copy: RandomCopy) -> Residual:
     return _refused(found, _reason(structure, random_copy.block, found.width))
 
 
-def ends_residual(structure: Structure, stage: PassThroughCopy) -> Residual:
+def outer_residual(structure: Structure, stage: PassThroughCopy) -> Residual:
     """What to turn around the blocks."""
     found = _candidates(structure, stage.model, stage.width, tables=True)
     turn = Rotation(found.width, 6, keeps_mean=found.centred)

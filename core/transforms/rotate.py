@@ -22,36 +22,40 @@ class RotateNetwork(NetworkRewrite[Rotate]):
     def __init__(self, settings: Rotate, model: nn.Module, blocks: Sequence[nn.Module], seed: int) -> None:
         self.settings = settings
         self._seed = seed
-        self._outline = ModelStructure(model, blocks)
-        self.notes = self._outline.notes
+        self._model_structure = ModelStructure(model, blocks)
+        self.notes = self._model_structure.notes
         self._turn: Rotation | None = None
         self._ends_done = False
-        refusals = self._outline.residual_refusals
+        refusals = self._model_structure.residual_refusals
         if settings.residual and refusals:
             self._refuse("; ".join(refusals))
         elif settings.residual:
-            self._turn = Rotation(self._outline.ends_residual.width, seed, keeps_mean=self._outline.centred)
-        if settings.heads and not any(_head_feeds(self._outline.of(block)[0]) for block in blocks):
+            self._turn = Rotation(
+                self._model_structure.outer_residual.width, seed, keeps_mean=self._model_structure.centred
+            )
+        if settings.heads and not any(_head_feeds(self._model_structure.of(block)[0]) for block in blocks):
             self.notes += ("no heads are turned: no layer's values reach the next one head by head",)
 
-    def ends(self, model: nn.Module) -> None:
+    def embedding_and_head(self, model: nn.Module) -> None:
         self._ends_done = True
         if self._turn is None:
             return
-        outline = self._outline
-        if not _foldable(outline, model):
+        model_structure = self._model_structure
+        if not _foldable(model_structure, model):
             self._turn = None
             self._refuse(
                 "the output head shares its weight with the embedding, so the gain of the last norm, which is not "
                 "constant, cannot be folded into it"
             )
             return
-        _fold_and_turn(outline.ends, model, outline.ends_residual, self._turn, outline.tied)
+        _fold_and_turn(
+            model_structure.embedding_and_head, model, model_structure.outer_residual, self._turn, model_structure.tied
+        )
 
     def block(self, block: nn.Module, index: int) -> None:
         if not self._ends_done:
             raise ValueError("the ends of the model come before its blocks: they decide whether these are turned")
-        structure, residual = self._outline.of(block)
+        structure, residual = self._model_structure.of(block)
         if self._turn is not None:
             _fold_and_turn(structure, block, residual, self._turn, frozenset())
         if self.settings.heads:
@@ -66,11 +70,11 @@ def _head_feeds(structure: Structure) -> list[CoupledGroup]:
     return [group for group in structure.groups if not group.norm and group.head > 1]
 
 
-def _foldable(outline: ModelStructure, model: nn.Module) -> bool:
+def _foldable(model_structure: ModelStructure, model: nn.Module) -> bool:
     """Whether every norm before a tied head has a constant gain; the others are folded."""
-    for group in residual_feeds(outline.ends, outline.ends_residual.width):
-        gain = outline.ends.norm(model, group.source).gain
-        tied = any(consumer.name in outline.tied for consumer in group.consumers)
+    for group in residual_feeds(model_structure.embedding_and_head, model_structure.outer_residual.width):
+        gain = model_structure.embedding_and_head.norm(model, group.source).gain
+        tied = any(consumer.name in model_structure.tied for consumer in group.consumers)
         if tied and gain is not None and float(gain.max() - gain.min()) > 1e-6 * float(gain.abs().max()):
             return False
     return True

@@ -21,7 +21,7 @@ TreatedSchemes = Mapping[str, tuple[Scheme, Activations | None]]
 class NetworkRewrite(ABC, Generic[T]):
     """A rewrite of every block and of what lies around them, carried out piece by piece.
 
-    notes: what is not done here and why, as sentences; complete after `ends`.
+    notes: what is not done here and why, as sentences; complete after `embedding_and_head`.
     """
 
     notes: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class NetworkRewrite(ABC, Generic[T]):
         """
 
     @abstractmethod
-    def ends(self, model: nn.Module) -> None:
+    def embedding_and_head(self, model: nn.Module) -> None:
         """Change what lies outside the blocks (embeddings, last norm, head), float32, in place. Comes first."""
 
     @abstractmethod

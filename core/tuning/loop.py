@@ -17,7 +17,7 @@ from benchvise.core.methods.tuning import Tuning
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import TuningStep
 from benchvise.core.solvers.adam import Adam
-from benchvise.core.solvers.window_sampler import draws
+from benchvise.core.solvers.window_sampler import batches_of_windows
 from benchvise.core.tuning import state as state_file
 from benchvise.core.tuning.reference import ReferenceOutputs
 from benchvise.core.tuning.state import TuningState, TuningStateFile
@@ -96,7 +96,7 @@ class TuningLoop:
         if not values:
             return
         settings = self._settings
-        drawn = draws(len(self._learned), settings.batch_windows, self._seed)
+        drawn = batches_of_windows(len(self._learned), settings.batch_windows, self._seed)
         self._progress.start(settings.steps, "steps")
         for _ in range(start):
             self._reference.pass_over([self._learned[window] for window in next(drawn)])

@@ -58,10 +58,10 @@ def planted(model: nn.Module, channels: int = CHANNELS, factor: float = FACTOR) 
     """The model with outlier channels behind every norm of its blocks: the same function."""
     twin = copy.deepcopy(model)
     blocks = find_blocks(twin).modules
-    outline = ModelStructure(twin, blocks)
+    model_structure = ModelStructure(twin, blocks)
     generator = torch.Generator().manual_seed(11)
     for block in blocks:
-        structure, _ = outline.of(block)
+        structure, _ = model_structure.of(block)
         for group in structure.groups:
             if group.norm:
                 chosen = torch.randperm(len(group.rows), generator=generator)[:channels]
@@ -107,7 +107,7 @@ def compressed(
     network = block_wise = None
     if transform.reach == "network":
         network = rewrite_of(transform)(transform, copied, blocks, 1)
-        network.ends(copied)
+        network.embedding_and_head(copied)
     elif transform is not None:
         block_wise = rewrite_of(transform)(transform)
     calls = block_calls(copied, blocks, ids) if block_wise is not None else {}

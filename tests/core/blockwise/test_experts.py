@@ -46,9 +46,9 @@ class Sample:
             found: Tensor = self.model(IDS).logits
         return found
 
-    def rows_of(self, taps: tuple[ExpertHook, ...]) -> dict[str, Tensor]:
-        """By name, the rows that the taps saw."""
-        seen = observe(self.model, taps, self.run, to_end=True).inputs
+    def rows_of(self, hooks: tuple[ExpertHook, ...]) -> dict[str, Tensor]:
+        """By name, the rows that the hooks saw."""
+        seen = observe(self.model, hooks, self.run, to_end=True).inputs
         return {name: rows for calls in seen for names, rows in calls for name in names}
 
     def _slow(self, weights: OriginalWeights, stored: str, gate: str, up: str, down: str) -> dict[str, Tensor]:
@@ -76,17 +76,17 @@ def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_every_matrix_has_the_inputs_of_its_expert(sample: Sample) -> None:
-    taps = expert_hooks(sample.model.get_submodule(sample.path), sample.path, sample.places)
-    assert [len(tap.names) for tap in taps] == [8, 4]
-    rows = sample.rows_of(taps)
+    hooks = expert_hooks(sample.model.get_submodule(sample.path), sample.path, sample.places)
+    assert [len(hook.names) for hook in hooks] == [8, 4]
+    rows = sample.rows_of(hooks)
     assert rows.keys() == sample.inputs.keys()
     for name, expected in sample.inputs.items():
         torch.testing.assert_close(rows[name].double(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_observing_changes_nothing(sample: Sample) -> None:
-    taps = expert_hooks(sample.model.get_submodule(sample.path), sample.path, sample.places)
-    observed = observe(sample.model, taps, sample.run, to_end=True).output
+    hooks = expert_hooks(sample.model.get_submodule(sample.path), sample.path, sample.places)
+    observed = observe(sample.model, hooks, sample.run, to_end=True).output
     assert observed is not None
     assert torch.equal(observed, sample.run())
 
@@ -97,18 +97,18 @@ def test_few_experts_at_a_time_give_the_same_and_the_rest_pooled(
     module = sample.model.get_submodule(sample.path)
     whole = sample.rows_of(expert_hooks(module, sample.path, sample.places))
     monkeypatch.setattr(room, "MOMENT_BYTES", 2 * 4 * 16 * 16)
-    taps = expert_hooks(module, sample.path, sample.places)
-    assert all(len(tap.members) < 4 for tap in taps)
-    assert sorted(name for tap in taps for name in tap.names) == sorted(sample.places)
-    for tap in taps:
-        rows = sample.rows_of((tap,))
-        others = rows.pop(tap.rest)
+    hooks = expert_hooks(module, sample.path, sample.places)
+    assert all(len(hook.members) < 4 for hook in hooks)
+    assert sorted(name for hook in hooks for name in hook.names) == sorted(sample.places)
+    for hook in hooks:
+        rows = sample.rows_of((hook,))
+        others = rows.pop(hook.rest)
         assert all(torch.equal(whole[name], found) for name, found in rows.items())
-        ours = sum(len(rows[names[0]]) for _, names in tap.members if names[0] in rows)
+        ours = sum(len(rows[names[0]]) for _, names in hook.members if names[0] in rows)
         assert len(others) + ours == 2 * IDS.numel()
 
 
-def tap(columns: int, experts: int) -> ExpertHook:
+def hook(columns: int, experts: int) -> ExpertHook:
     members = tuple((expert, (f"{expert}.gate", f"{expert}.up")) for expert in range(experts))
     names = tuple(name for _, group in members for name in group)
     return ExpertHook("experts", names, lambda *_: [], members=members, rest="rest", columns=columns)
@@ -122,7 +122,7 @@ def test_experts_with_few_tokens_borrow_from_all() -> None:
     generator = torch.Generator().manual_seed(0)
     many, few, others = (torch.randn(count, 8, generator=generator) for count in (50, 2, 30))
     known = {name: moments(many) for name in ("0.gate", "0.up")} | {name: moments(few) for name in ("1.gate", "1.up")}
-    found = tap(8, 3).completed(known | {"rest": moments(others)})
+    found = hook(8, 3).completed(known | {"rest": moments(others)})
     everyone = torch.cat([many, few, others])
     pooled = everyone.T @ everyone / len(everyone)
     assert found["0.up"].inputs is known["0.gate"]
@@ -137,7 +137,7 @@ def test_experts_with_few_tokens_borrow_from_all() -> None:
 
 
 def test_where_no_expert_saw_a_token_only_weights_are_left() -> None:
-    found = tap(8, 2).completed({})
+    found = hook(8, 2).completed({})
     assert all(entry.inputs.tokens == 0 for entry in found.values())
     assert all("from the weights alone" in entry.notes[0] for entry in found.values())
 

@@ -40,16 +40,16 @@ def learn(folder: Path, network: Network, *, original_scale: float | None = None
     observed = observed_layers(network.model, rows, inside=lambda name: network.name_inside(0, name))
     network.load(0)
     run, hidden = network.run(0), network.enter(IDS)
-    taps = in_order(run.module, observed.taps, lambda: run(hidden[:1]))
-    assert [tap.path.rpartition(".")[2] for tap in taps] == ["q_proj", "o_proj", "gate_proj", "down_proj"]
-    assert [len(tap.names) for tap in taps] == [3, 1, 2, 1]
+    hooks = in_order(run.module, observed.hooks, lambda: run(hidden[:1]))
+    assert [hook.path.rpartition(".")[2] for hook in hooks] == ["q_proj", "o_proj", "gate_proj", "down_proj"]
+    assert [len(hook.names) for hook in hooks] == [3, 1, 2, 1]
     batches = Batching(32, NullProgress())
     batches.windows = 2
     original, wanted = None, observed.wanted
     if original_scale is not None:
         original = Stream(run, hidden * original_scale)
         wanted = type(wanted)(wanted.moments, wanted.moments)
-    return Collector(taps, wanted, Stream(run, hidden), original).run(batches, lambda _: None)
+    return Collector(hooks, wanted, Stream(run, hidden), original).run(batches, lambda _: None)
 
 
 def short(name: str) -> str:

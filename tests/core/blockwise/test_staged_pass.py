@@ -44,32 +44,32 @@ def begun(folder: Path, solver: Solver | None = None) -> tuple[Network, BlockRun
 
 
 @torch.no_grad()
-def taps_of(network: Network, run: BlockRun, hidden: torch.Tensor, rows: list[PlanRow]) -> tuple[InputHook, ...]:
+def hooks_of(network: Network, run: BlockRun, hidden: torch.Tensor, rows: list[PlanRow]) -> tuple[InputHook, ...]:
     observed = observed_layers(network.model, rows, inside=lambda name: network.name_inside(0, name))
-    return in_order(run.module, observed.taps, lambda: run(hidden[:1]))
+    return in_order(run.module, observed.hooks, lambda: run(hidden[:1]))
 
 
 @torch.no_grad()
 def test_what_waits_goes_on_with_the_weights_of_the_moment(folder: Path) -> None:
     network, run, hidden, rows = begun(folder)
-    taps = taps_of(network, run, hidden, rows)
-    assert can_wait(taps)
+    hooks = hooks_of(network, run, hidden, rows)
+    assert can_wait(hooks)
     run(hidden[:2])  # arguments of a block are found by a call of the model
     calls: Counter[str] = Counter()
     for path, module in run.module.named_modules():
         module.register_forward_hook(lambda *_, path=path: calls.update([path]))
     slices = [slice(0, 2), slice(2, 4)]
     seen: list[list[torch.Tensor]] = []
-    with StagedPass(Stream(run, hidden), taps) as staged:
-        for number, tap in enumerate(taps):
+    with StagedPass(Stream(run, hidden), hooks) as staged:
+        for number, hook in enumerate(hooks):
             seen.append([staged.inputs(number, part)[0][1].clone() for part in slices])
-            run.module.get_submodule(tap.path).weight.mul_(1.5)
+            run.module.get_submodule(hook.path).weight.mul_(1.5)
         found = torch.cat([staged.output(part) for part in slices])
     assert set(calls.values()) == {len(slices)}
     calls.clear()
     torch.testing.assert_close(found, torch.cat([run(hidden[part]) for part in slices]), rtol=0, atol=0)
     # Behind a pass nothing is left that would stop or see anything.
-    with StagedPass(Stream(run, hidden), taps) as again:
+    with StagedPass(Stream(run, hidden), hooks) as again:
         for number, parts in enumerate(seen):
             torch.testing.assert_close(again.inputs(number, slices[1])[0][1], parts[1], rtol=0, atol=0)
     assert not any(module._forward_pre_hooks for module in run.module.modules())
@@ -77,12 +77,12 @@ def test_what_waits_goes_on_with_the_weights_of_the_moment(folder: Path) -> None
 
 @torch.no_grad()
 def test_other_slices_begin_anew_and_come_to_the_same(folder: Path) -> None:
-    """As when memory runs out between two taps, and batches become shorter."""
+    """As when memory runs out between two hooks, and batches become shorter."""
     network, run, hidden, rows = begun(folder)
-    taps = taps_of(network, run, hidden, rows)
-    with StagedPass(Stream(run, hidden), taps) as staged:
+    hooks = hooks_of(network, run, hidden, rows)
+    with StagedPass(Stream(run, hidden), hooks) as staged:
         staged.inputs(0, slice(0, 4))
-        run.module.get_submodule(taps[0].path).weight.mul_(1.5)
+        run.module.get_submodule(hooks[0].path).weight.mul_(1.5)
         parts = [staged.inputs(1, slice(at, at + 1))[0][1].clone() for at in range(4)]
         found = torch.cat([staged.output(slice(at, at + 1)) for at in range(4)])
         torch.testing.assert_close(found, run(hidden), rtol=1e-4, atol=1e-4)

@@ -98,7 +98,7 @@ def test_passes_are_those_of_the_job(
     streams = streams_of(plan, learns=True)
     (found,) = told
     # Each stream enters once; three blocks; what leaves the last is not needed: where inputs are the compressed
-    # network's that saves the way from the last tap to the end, where they are the original's one pass serves all.
+    # network's that saves the way from the last hook to the end, where they are the original's one pass serves all.
     spared = 0 if inputs == "original" else 1
     assert passed.windows == 6 * (streams + 3 * found.passes - spared)
 

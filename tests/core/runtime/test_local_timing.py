@@ -45,8 +45,13 @@ class Lawful:
     def __init__(self, target: LatencyTarget, *_: object) -> None:
         self.target = target
 
-    def modules(self, cast: KernelAssignment, inputs: int, without: int) -> Mapping[str, tuple[LinearOp, nn.Module]]:  # noqa: ARG002
-        pairs = enumerate(zip(self.target.places, cast, strict=True))
+    def modules(
+        self,
+        assignment: KernelAssignment,
+        inputs: int,  # noqa: ARG002
+        without: int,
+    ) -> Mapping[str, tuple[LinearOp, nn.Module]]:
+        pairs = enumerate(zip(self.target.linears, assignment, strict=True))
         return {place.path: (work, nn.Identity()) for index, (place, work) in pairs if index != without}
 
     def run(self, cases: Sequence[Case]) -> list[list[Sample]]:
@@ -68,36 +73,36 @@ def here(monkeypatch: pytest.MonkeyPatch) -> LocalTiming:
     return LocalTiming(latency_target_of(open_checkpoint(SAMPLE), CPU), Profile(None, "here"), NullProgress())
 
 
-def casts(here: LocalTiming) -> tuple[KernelAssignment, KernelAssignment]:
+def assignments(here: LocalTiming) -> tuple[KernelAssignment, KernelAssignment]:
     target = here._target
-    return target.cast({}), target.cast({place.layer.name: INT8 for place in target.places if place.layer})
+    return target.assignment({}), target.assignment({place.layer.name: INT8 for place in target.linears if place.layer})
 
 
 @pytest.mark.parametrize(("batch", "context"), [(1, 32), (1, 50), (4, 128), (2, 100), (3, 400)])
 def test_a_step_keeps_to_the_law_between_and_beyond_what_was_timed(here: LocalTiming, batch: int, context: int) -> None:
-    both = casts(here)
+    both = assignments(here)
     times = here.decoding(both, batch, context)
     assert times.rest.value == pytest.approx(bare_ms(batch, context, decodes=True) + AROUND)
-    for cast, linears in zip(both, times.linears, strict=True):
-        assert [one.value for one in linears] == pytest.approx([call_ms(work, batch) for work in cast])
+    for assignment, linears in zip(both, times.linears, strict=True):
+        assert [one.value for one in linears] == pytest.approx([call_ms(work, batch) for work in assignment])
 
 
 @pytest.mark.parametrize(("batch", "prompt"), [(1, 16), (1, 300), (4, 128), (8, 400)])
 def test_reading_keeps_to_the_law_and_computes_logits_for_the_last_token(
     here: LocalTiming, batch: int, prompt: int
 ) -> None:
-    both = casts(here)
+    both = assignments(here)
     times = here.prefill(both, batch, prompt)
     head = here._target.head
-    for cast, linears in zip(both, times.linears, strict=True):
-        expected = [call_ms(work, batch if index == head else batch * prompt) for index, work in enumerate(cast)]
+    for assignment, linears in zip(both, times.linears, strict=True):
+        expected = [call_ms(work, batch if index == head else batch * prompt) for index, work in enumerate(assignment)]
         assert [one.value for one in linears] == pytest.approx(expected)
     if batch * prompt <= room.MAX_READ:
         assert times.rest.value == pytest.approx(bare_ms(batch, prompt, decodes=False) + AROUND)
 
 
 def test_what_is_known_is_not_timed_again(here: LocalTiming) -> None:
-    both = casts(here)
+    both = assignments(here)
     first = here.decoding(both, 1, 100)
     runs = Lawful.runs
     assert here.decoding(both, 1, 100) == first
@@ -111,7 +116,7 @@ def test_what_is_known_is_not_timed_again(here: LocalTiming) -> None:
 def test_what_is_timed_while_the_machine_is_slower_is_told_at_its_average_pace(
     here: LocalTiming, decodes: bool
 ) -> None:
-    dense, treated = casts(here)
+    dense, treated = assignments(here)
     ask = here.decoding if decodes else here.prefill
     (before,) = ask([dense], 1, 32).linears
     Lawful.pace = 3.0
@@ -127,7 +132,7 @@ def test_what_is_timed_while_the_machine_is_slower_is_told_at_its_average_pace(
 
 
 def test_the_pace_is_taken_again_when_that_was_long_ago(here: LocalTiming) -> None:
-    both = casts(here)
+    both = assignments(here)
     before = here.decoding(both, 1, 32)
     Lawful.pace = 2.0
     assert here.decoding(both, 1, 32) == before
@@ -172,11 +177,11 @@ def test_each_call_and_the_rest_are_told_apart_by_the_clock(monkeypatch: pytest.
     monkeypatch.setattr(benchmark_room, "Clock", Ticking)
     target = latency_target_of(open_checkpoint(SAMPLE), CPU)
     benchmark = MicroBenchmark(target, NullProgress(), QUICK)
-    dense = target.cast({})
+    dense = target.assignment({})
     cases = [Case({}, 1, 8, True), Case(benchmark.modules(dense, 1), 1, 8, True)]
     monkeypatch.setattr(benchmark_room, "SAMPLE_SECONDS", 0.0)
     silent, full = (samples[0] for samples in benchmark.run(cases))
-    layers = len(target.places)
+    layers = len(target.linears)
     assert (silent.step_ms, silent.calls_ms) == (1.0, {})
     assert full.calls_ms == dict.fromkeys(set(dense), 1.0)
     assert (full.step_ms, full.rest_ms) == (2 * layers + 1, layers + 1)

@@ -161,12 +161,12 @@ def test_a_gpu_is_forecast_without_one(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(save_tiny("llama", tmp_path, tied=False))
     profile = synthetic_profile("cuda", triton=True)
     target = latency_target_elsewhere(checkpoint, profile)
-    assert {work.route for work in target.cast({layer.name: INT8 for layer in checkpoint.layers})} >= {
+    assert {work.route for work in target.assignment({layer.name: INT8 for layer in checkpoint.layers})} >= {
         "Triton: packed weights, half-precision activations"
     }
     with pytest.raises(UserError, match="has no layer on 'Triton"):
         ProfiledTiming(target, profile).decoding(
-            [target.cast({layer.name: INT4 for layer in checkpoint.layers})], 1, 32
+            [target.assignment({layer.name: INT4 for layer in checkpoint.layers})], 1, 32
         )
 
 
@@ -176,5 +176,5 @@ def test_what_was_timed_of_the_very_model_is_taken() -> None:
     target = latency_target_elsewhere(checkpoint, profile)
     similar = replace(profile.rests[0], model=target.digest, blocks=5, hidden=64, keys=32, ms=7.0)
     own = replace(profile, rests=(*profile.rests, similar))
-    known = ProfiledTiming(target, own).decoding([target.cast({})], 1, 32)
+    known = ProfiledTiming(target, own).decoding([target.assignment({})], 1, 32)
     assert known.rest.value == pytest.approx(7.0, rel=0.01)

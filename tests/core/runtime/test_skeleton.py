@@ -13,7 +13,7 @@ from benchvise.core.errors import CheckpointError
 from benchvise.core.runtime import skeleton as room
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.decode import decode, random_prompt
-from benchvise.core.runtime.linear_layers import linear_places, running_dtype
+from benchvise.core.runtime.linear_layers import linear_modules, running_dtype
 from benchvise.core.runtime.skeleton import skeleton
 from tests.core.runtime.tiny_models import save_tiny
 
@@ -39,7 +39,7 @@ def test_large_weights_outside_linear_layers_are_told(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("tied", [False, True])
 def test_places_know_their_layers(tmp_path: Path, tied: bool) -> None:
     checkpoint = open_checkpoint(save_tiny("llama", tmp_path, tied=tied))
-    places = linear_places(architecture_of(checkpoint).on_meta(), checkpoint)
+    places = linear_modules(architecture_of(checkpoint).on_meta(), checkpoint)
     assert len(places) == 3 * 7 + 1
     by_path = {place.path: place for place in places}
     down = by_path["model.layers.1.mlp.down_proj"]
@@ -50,7 +50,7 @@ def test_places_know_their_layers(tmp_path: Path, tied: bool) -> None:
 
 def test_transposed_layers_are_seen_as_rows_of_outputs(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(save_tiny("gpt2", tmp_path, tied=True))
-    places = {p.path: p for p in linear_places(architecture_of(checkpoint).on_meta(), checkpoint)}
+    places = {p.path: p for p in linear_modules(architecture_of(checkpoint).on_meta(), checkpoint)}
     fused = places["transformer.h.0.attn.c_attn"]
     assert fused.layer is not None
     assert (fused.rows, fused.columns) == (96, 32) == fused.layer.matrix_shape

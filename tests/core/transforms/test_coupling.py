@@ -81,9 +81,9 @@ def test_what_is_found_in_a_block(name: str) -> None:
     layout = LAYOUTS[name]
     model = layout.model()
     blocks = layout.blocks_of(model)
-    outline = ModelStructure(model, blocks)
+    model_structure = ModelStructure(model, blocks)
     for block in blocks:
-        assert described(outline.of(block)[0]) == FEEDS[name]
+        assert described(model_structure.of(block)[0]) == FEEDS[name]
 
 
 def test_the_values_of_a_fused_layer_are_told_from_queries_and_keys() -> None:

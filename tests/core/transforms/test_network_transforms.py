@@ -33,7 +33,7 @@ def transformed(
 ) -> NetworkRewrite[Fold] | NetworkRewrite[Rotate]:
     blocks = LAYOUTS[name].blocks_of(model)
     transform = rewrite_of(settings)(settings, model, blocks, seed)
-    transform.ends(model)
+    transform.embedding_and_head(model)
     for index, block in enumerate(blocks):
         transform.block(block, index)
     return transform
@@ -106,7 +106,7 @@ def test_weights_need_not_be_there_when_the_structure_is_found() -> None:
                 parameter.data = torch.zeros(()).expand(parameter.shape)
         transform = RotateNetwork(Rotate(), hollow, layout.blocks_of(hollow), 3)
         real = layout.model()
-        transform.ends(real)
+        transform.embedding_and_head(real)
         for index, block in enumerate(layout.blocks_of(real)):
             transform.block(block, index)
         assert not changed(real, model)
@@ -144,6 +144,6 @@ def test_rotation_does_not_depend_on_how_many_blocks_there_are() -> None:
     layout = LAYOUTS["llama"]
     deep = Layout("llama", layout.config | {"num_hidden_layers": 40}, name="llama with many blocks")
     model = deep.model()
-    outline = ModelStructure(model, deep.blocks_of(model))
-    assert outline.residual_refusals == ()
-    assert [group.source for group in outline.ends.groups] == ["model.norm"]
+    model_structure = ModelStructure(model, deep.blocks_of(model))
+    assert model_structure.residual_refusals == ()
+    assert [group.source for group in model_structure.embedding_and_head.groups] == ["model.norm"]

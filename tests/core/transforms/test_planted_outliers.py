@@ -69,7 +69,7 @@ def transformed(model: nn.Module, transform: Transform, scheme: Integer, activat
     blocks = list(model.model.layers)
     if transform.reach == "network":
         network = rewrite_of(transform)(transform, model, blocks, 1)
-        network.ends(model)
+        network.embedding_and_head(model)
         for index, block in enumerate(blocks):
             network.block(block, index)
         return model
