@@ -31,7 +31,7 @@ def uniform_points(
         added = sum(cell.kl if cell is not None else math.nan for cell in found)
         measured = [
             pair.measured
-            for pair in measurement.sensitivity.together
+            for pair in measurement.sensitivity.joint_effects
             if math.isclose(pair.added, added, rel_tol=_TOLERANCE)
         ]
         if measured:

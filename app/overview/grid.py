@@ -13,7 +13,7 @@ from benchvise.core.checkpoint.records import Layer
 Values = NDArray[np.float64]
 _Row = tuple[str, bool]
 """A role, and whether it lies outside the blocks."""
-LEAST_HEIGHT = 0.012
+MIN_HEIGHT = 0.012
 """Of the picture's height: a norm has next to no bytes and is still to be seen and clicked."""
 
 
@@ -77,7 +77,7 @@ def _order(cells: dict[int | None, list[int]]) -> int:
 def _heights(sizes: dict[_Row, int]) -> dict[_Row, float]:
     """Shares of the height by bytes, none smaller than can be clicked; together 1."""
     whole = max(1, sum(sizes.values()))
-    raw = {row: max(LEAST_HEIGHT, size / whole) for row, size in sizes.items()}
+    raw = {row: max(MIN_HEIGHT, size / whole) for row, size in sizes.items()}
     together = sum(raw.values()) or 1.0
     return {row: height / together for row, height in raw.items()}
 

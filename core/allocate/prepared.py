@@ -113,7 +113,7 @@ def prepare(request: Allocate, operated: Operated) -> Prepared:
 
 
 def _prediction(kl_increases: SensitivityFile) -> Prediction:
-    return fit(joint_effects_of(kl_increases, kl_increases.together()))
+    return fit(joint_effects_of(kl_increases, kl_increases.joint_effects()))
 
 
 def _layer(checkpoint: Checkpoint, name: str) -> Layer:

@@ -16,7 +16,7 @@ from benchvise.core.blockwise.network import Network
 from benchvise.core.recipe.plan import PlanRow
 
 HALF = torch.bfloat16
-MOST_LOST = 0.03
+MAX_LOST = 0.03
 """Of what a block adds to the hidden state. What 4-bit weights lose is three times as much and more."""
 
 _FAULTS = (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError)
@@ -45,7 +45,7 @@ def halved(network: Network, run: BlockRun, rows: Sequence[PlanRow], hidden: Ten
         module.weight.data = module.weight.data.to(HALF)
         module.forward = MethodType(_multiply, module)  # type: ignore[method-assign]
     found = replace(run, dtype=HALF)
-    if _lost(found, hidden[:1], wanted) > MOST_LOST:
+    if _lost(found, hidden[:1], wanted) > MAX_LOST:
         _restore(linears)
         return run
     network.on_drop(partial(_restore, linears))

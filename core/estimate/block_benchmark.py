@@ -129,7 +129,7 @@ class BlockBenchmark:
         widest = max((row.layer.matrix_shape[1] for row in rows), default=0) if factor > 1 else 0
         return replace(found, rest=found.rest * factor, once=once, nbytes=found.nbytes + 5 * 4 * widest**2, held=held)
 
-    def ends(self, network: Network, rows: Sequence[PlanRow]) -> BlockRates:
+    def embedding_and_head(self, network: Network, rows: Sequence[PlanRow]) -> BlockRates:
         """What lies before and behind the blocks, as if it were one more block."""
         run, job = self._job(network)
         text = None
@@ -138,11 +138,11 @@ class BlockBenchmark:
         batching = _TimedBatching(self.scale.tokens, self._clock)
 
         def work() -> None:
-            ends = EmbeddingAndHead(job, rows, text)
-            ends.batching = batching
+            embedding_and_head = EmbeddingAndHead(job, rows, text)
+            embedding_and_head.batching = batching
             self._change_ends(job)
-            ends.solve_before()
-            ends.solve_behind(self._hidden(network, self.scale.windows))
+            embedding_and_head.solve_before()
+            embedding_and_head.solve_behind(self._hidden(network, self.scale.windows))
 
         try:
             seconds, added = self._measured(work)

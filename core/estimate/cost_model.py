@@ -121,7 +121,7 @@ class BlockwiseCostModel:
             rest += found.rest
             once = max(once, found.once)
             largest = max(largest, found.nbytes + found.held * max(0, windows - tried.scale.windows))
-        ends = tried.ends if tried.outside or self._plan.recipe.transforms else None
+        embedding_and_head = tried.embedding_and_head if tried.outside or self._plan.recipe.transforms else None
         kept = streams * calibrating.stream_bytes * (len(tried.blocks) + 1) * network.state
         seconds: list[tuple[str, float]] = [
             *self._reading,
@@ -131,9 +131,9 @@ class BlockwiseCostModel:
             ("learning", learning),
             ("keeping activations", kept),
         ]
-        if ends is not None:
-            seconds.append(("embeddings and head", ends.rest + ends.window * windows))
-            largest = max(largest, ends.nbytes)
+        if embedding_and_head is not None:
+            seconds.append(("embeddings and head", embedding_and_head.rest + embedding_and_head.window * windows))
+            largest = max(largest, embedding_and_head.nbytes)
         held = held_streams(self._plan, learns=self._learns)
         memory = (
             ("what stays loaded", network.warm_bytes if tried.fresh else 0),

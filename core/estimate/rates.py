@@ -26,7 +26,7 @@ class TextRates:
 
 @dataclass(frozen=True)
 class NetworkRates:
-    """seconds: to build the model without its blocks' weights. nbytes: that it takes then, its ends left out.
+    """seconds: to build the model without its blocks' weights. nbytes: that it takes then, embedding and head left out.
 
     entering: seconds per window on the way to the first block. state: seconds per byte of activations kept.
     warm_bytes: what stays in a process that has built it once. whole: whether it cannot be taken apart into blocks.

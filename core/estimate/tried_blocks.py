@@ -170,13 +170,13 @@ class TriedBlocks:
         )
 
     @cached_property
-    def ends(self) -> BlockRates:
+    def embedding_and_head(self) -> BlockRates:
         """Rates of what is treated outside the blocks."""
         rows = [(row.layer.name, repr(row.treatment)) for row in self.outside]
         return self._rates.get(
             BlockRates,
-            f"ends {self._model} {self._settings} {digest(rows)} {self.scale.windows}",
-            lambda: self._benchmark.ends(self._network, self.outside),
+            f"embedding_and_head {self._model} {self._settings} {digest(rows)} {self.scale.windows}",
+            lambda: self._benchmark.embedding_and_head(self._network, self.outside),
         )
 
     @property

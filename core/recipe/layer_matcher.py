@@ -105,7 +105,7 @@ class LayerMatcher:
 
 
 def matching(patterns: Iterable[str], layers: Sequence[Layer]) -> tuple[set[int], tuple[str, ...]]:
-    """As `Matching.find`, for one list of patterns."""
+    """As `LayerMatcher.find`, for one list of patterns."""
     return LayerMatcher(layers).find(patterns)
 
 

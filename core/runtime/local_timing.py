@@ -30,7 +30,7 @@ MAX_READ = 1024
 MAX_CACHED = 1 << 16
 """Tokens of all sequences together whose keys and values a micro-benchmark keeps."""
 
-_NEWS = 0.35
+_EWMA_WEIGHT = 0.35
 """Weight of the newest timing in the machine's average pace."""
 _RECENT_SECONDS = 60.0
 _TIMED: dict[str, float] = {}
@@ -163,7 +163,7 @@ class LocalTiming:
         """
         first = self._profile.get(anchor, now)
         average = self._profile.get(_pace(anchor), now).value
-        average += (now.value - average) * _NEWS
+        average += (now.value - average) * _EWMA_WEIGHT
         level = first.value / now.value if now.value > 0 else 1.0
         at_first = {key: scaled(time, level) for key, time in timings.items()}
         self._profile.keep({anchor: now, **at_first}, anew={_pace(anchor): Estimate(average, average, average)})

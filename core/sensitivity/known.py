@@ -37,9 +37,9 @@ def known_sensitivity(request: KnownSensitivity, progress: Progress) -> Sensitiv
         whole = kept.identity == identity
         cells = tuple(_cells(_measured(checkpoint, kept, whole=whole), kept))
         if cells:
-            asked, together = kept.asked, joint_effects_of(kept, kept.together()) if whole else ()
+            asked, joint = kept.asked, joint_effects_of(kept, kept.joint_effects()) if whole else ()
             return Sensitivity(
-                cells, kept.tokens, 0.0, key=path.stem, together=together, treatments=kept.treatments, asked=asked
+                cells, kept.tokens, 0.0, key=path.stem, joint_effects=joint, treatments=kept.treatments, asked=asked
             )
     return NOTHING
 

@@ -113,10 +113,10 @@ class _Measuring:
         self.kl_increases.add_asked(*asked, request.treatments)
         order = dict.fromkeys(task.layer for task in self.tasks)
         shown = None if self.shown is None else self.shown.ids
-        self._lab = SensitivityContext(self.weights, self.ids, shown, tuple(order), self.progress)
+        self._context = SensitivityContext(self.weights, self.ids, shown, tuple(order), self.progress)
         try:
             cells = self._cells()
-            together = self._together() if request.correct else ()
+            joint = self._measured_jointly() if request.correct else ()
         finally:
             self.kl_increases.save()
         compared = self._compared()
@@ -128,7 +128,7 @@ class _Measuring:
             self.key,
             rank_correlation(compared) if len(compared) > 2 else None,
             len(compared),
-            joint_effects_of(self.kl_increases, together),
+            joint_effects_of(self.kl_increases, joint),
             request.treatments,
             asked,
         )
@@ -204,8 +204,8 @@ class _Measuring:
             if time.monotonic() > until:
                 break
             self.progress.check_cancelled()
-            treated = self._lab.layers.of(task.layer, task.fitted, self.progress)
-            kl = self._lab.reference.divergence(task.layer, treated.weight, task.fitted.activations)
+            treated = self._context.layers.of(task.layer, task.fitted, self.progress)
+            kl = self._context.reference.divergence(task.layer, treated.weight, task.fitted.activations)
             cells.append(self._keep(task, ENABLE_ONE, LayerSensitivity(kl, treated.output_error, treated.sqnr_db)))
             self.progress.advance(self.tokens)
         return cells
@@ -216,12 +216,12 @@ class _Measuring:
         for treatment in dict.fromkeys(task.treatment for task in tasks):
             everywhere = {task.layer: task.fitted for task in self.tasks if task.treatment == treatment}
             changes = self._changes(everywhere)
-            whole = self._lab.reference.joint_divergence(changes)
+            whole = self._context.reference.joint_divergence(changes)
             for task in (task for task in tasks if task.treatment == treatment):
                 self.progress.check_cancelled()
                 spared = {layer: change for layer, change in changes.items() if layer != task.layer}
-                kl = max(0.0, whole - self._lab.reference.joint_divergence(spared)) if np.isfinite(whole) else whole
-                treated = self._lab.layers.of(task.layer, task.fitted, self.progress)
+                kl = max(0.0, whole - self._context.reference.joint_divergence(spared)) if np.isfinite(whole) else whole
+                treated = self._context.layers.of(task.layer, task.fitted, self.progress)
                 cells.append(self._keep(task, DISABLE_ONE, LayerSensitivity(kl, treated.output_error, treated.sqnr_db)))
                 self.progress.advance(self.tokens)
         return cells
@@ -230,7 +230,7 @@ class _Measuring:
         """counted: the tokens that each cell stands for."""
         cells = []
         layers = {task.layer.name: task.layer for task in tasks}
-        found = factors(self._lab.model, self.ids, tuple(layers.values()), self.progress)
+        found = factors(self._context.model, self.ids, tuple(layers.values()), self.progress)
         if not all(bool(each.gradients.isfinite().all()) for each in found.values()):
             raise diverged(self.request.path)
         for task in tasks:
@@ -244,7 +244,7 @@ class _Measuring:
                 self.progress.advance(self.tokens if counted is None else counted)
         return cells
 
-    def _together(self) -> Sequence[MeasuredChoice]:
+    def _measured_jointly(self) -> Sequence[MeasuredChoice]:
         """What several layers do at once, for some ways to choose that a budget might.
 
         Half of the windows are others of the text: what is chosen on some windows causes more there.
@@ -268,11 +268,11 @@ class _Measuring:
         request = self.request
         twice = text_windows(self.weights.checkpoint, request.text, 2 * request.windows, request.window_tokens).ids
         enough = len(twice) == 2 * len(self.ids) and twice.shape[1] == self.ids.shape[1]
-        others = (Reference(self._lab.model, twice[1::2], self.weights.source),) if enough else ()
-        return (self._lab.reference, *others)
+        others = (Reference(self._context.model, twice[1::2], self.weights.source),) if enough else ()
+        return (self._context.reference, *others)
 
     def _changes(self, chosen: Mapping[Layer, Treatment]) -> Changes:
-        treated = {layer: self._lab.layers.of(layer, fit, self.progress) for layer, fit in chosen.items()}
+        treated = {layer: self._context.layers.of(layer, fit, self.progress) for layer, fit in chosen.items()}
         return {layer: (treated[layer].weight, fit.activations) for layer, fit in chosen.items()}
 
     def _compared(self) -> list[tuple[float, float]]:

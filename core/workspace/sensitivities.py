@@ -55,7 +55,7 @@ class SensitivityFile:
         self._tensors: dict[str, str] = dict(found.get("tensors", {}))
         self._content: dict[str, str] = dict(found.get("content", {}))
         self._cells: dict[str, dict[str, dict[str, list[float | None]]]] = found.get("cells", {})
-        self._together: dict[str, list[Any]] = found.get("together", {})
+        self._joint_effects: dict[str, list[Any]] = found.get("joint_effects", {})
         self.asked, self.treatments = _asked(found)
 
     @property
@@ -83,7 +83,7 @@ class SensitivityFile:
         if known in (None, content):
             return True
         self._cells.pop(layer, None)
-        self._together.clear()
+        self._joint_effects.clear()
         return False
 
     def get(self, layer: str, treatment: str, method: str) -> LayerSensitivity | None:
@@ -109,14 +109,14 @@ class SensitivityFile:
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self.save()
 
-    def together(self) -> tuple[MeasuredChoice, ...]:
-        return tuple(MeasuredChoice(choice, kl) for choice, kl in self._together.values())
+    def joint_effects(self) -> tuple[MeasuredChoice, ...]:
+        return tuple(MeasuredChoice(choice, kl) for choice, kl in self._joint_effects.values())
 
     def put_joint_effects(self, measured: MeasuredChoice) -> None:
-        self._together[_digest(measured.choice)] = [dict(measured.choice), measured.kl]
+        self._joint_effects[_digest(measured.choice)] = [dict(measured.choice), measured.kl]
 
     def known_joint_effects(self, choice: Mapping[str, str]) -> float | None:
-        found = self._together.get(_digest(choice))
+        found = self._joint_effects.get(_digest(choice))
         return None if found is None else float(found[1])
 
     def save(self) -> None:
@@ -127,7 +127,7 @@ class SensitivityFile:
             "tensors": self._tensors,
             "content": self._content,
             "cells": self._cells,
-            "together": self._together,
+            "joint_effects": self._joint_effects,
             "asked": self.asked,
             "treatments": Recipe(tuple(Rule(("*",), each) for each in self.treatments)).to_yaml(),
         }
@@ -183,7 +183,7 @@ def _read(path: Path) -> dict[str, Any]:
                     kl, error, sqnr = values
                     if not all(each is None or math.isfinite(each) for each in (kl, error, sqnr)):
                         return {}
-        for choice, kl in found["together"].values():
+        for choice, kl in found["joint_effects"].values():
             if not isinstance(choice, dict) or not math.isfinite(kl):
                 return {}
         return dict(found) if isinstance(found["content"], dict) else {}

@@ -41,7 +41,7 @@ def sensitivity(checkpoint, key="measured"):
         for rung in RUNGS
     )
     added = sum(cell.kl for cell in cells if cell.treatment == RUNGS[1].tag)
-    return Sensitivity(cells, 512, 1.0, key=key, together=(JointMeasurement(added, 1.1 * added),))
+    return Sensitivity(cells, 512, 1.0, key=key, joint_effects=(JointMeasurement(added, 1.1 * added),))
 
 
 def measurement(checkpoint):

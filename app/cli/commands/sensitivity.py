@@ -72,7 +72,7 @@ def _run(arguments: Namespace) -> Reply:
         "key": sensitivity.key,
         "rank_correlation": sensitivity.rank_correlation,
         "compared": sensitivity.compared,
-        "together": [fields_of(each) for each in sensitivity.together],
+        "joint_effects": [fields_of(each) for each in sensitivity.joint_effects],
         "warnings": sensitivity.warnings,
     }
     return Reply(data, _lines(sensitivity))
@@ -124,7 +124,7 @@ def _lines(sensitivity: Sensitivity) -> Iterator[str]:
             f"estimated and measured KL increases agree in rank by {sensitivity.rank_correlation:.3f} "
             f"over {sensitivity.compared:,} cells"
         )
-    for each in sensitivity.together:
+    for each in sensitivity.joint_effects:
         yield f"together: KL {number_text(each.measured)} where single KL increases add up to {number_text(each.added)}"
     yield f"most fragile first; {sensitivity.tokens:,} tokens, {duration_text(sensitivity.seconds)}"
     for warning in sensitivity.warnings:

@@ -18,7 +18,7 @@ BOOK_STATES = (".weight.quant_state.bitsandbytes__nf4", ".weight.quant_state.bit
 """How the names of the states of 4-bit layers end."""
 
 _LARGEST_CODE = 127.0
-_MOST_STATE_BYTES = 1 << 16
+_MAX_STATE_BYTES = 1 << 16
 
 
 def book_layer(name: str, entries: Mapping[str, TensorEntry]) -> tuple[str, tuple[int, ...], BookCodes] | None:
@@ -28,7 +28,7 @@ def book_layer(name: str, entries: Mapping[str, TensorEntry]) -> tuple[str, tupl
     """
     state_entry = next(entries[name + end] for end in BOOK_STATES if name + end in entries)
     book = state_entry.name.rpartition("__")[2]
-    if state_entry.nbytes > _MOST_STATE_BYTES:
+    if state_entry.nbytes > _MAX_STATE_BYTES:
         return None
     state = json.loads(read_rows(state_entry, 0, rows(state_entry)).tobytes())
     shape, dtype = tuple(int(size) for size in state["shape"]), str(state["dtype"])

@@ -12,7 +12,7 @@ from benchvise.core.checkpoint.records import TensorEntry
 from benchvise.core.checkpoint.zip_directory import Member, read_member
 from benchvise.core.errors import CheckpointError
 
-MOST_GROWTH = 1032
+MAX_GROWTH = 1032
 """Bytes that one byte can be unpacked to, by the definition of deflate."""
 
 

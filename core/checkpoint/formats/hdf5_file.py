@@ -15,8 +15,8 @@ from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
 from benchvise.core.checkpoint.torch_file import NUMPY_DTYPES
 from benchvise.core.errors import CheckpointError
 
-_MOST_PLACES = 200_000
-_MOST_CHUNK_BYTES = 256 << 20
+_MAX_PLACES = 200_000
+_MAX_CHUNK_BYTES = 256 << 20
 
 
 def read_hdf5_header(path: Path) -> Header:
@@ -52,8 +52,8 @@ def _walk(file: Any, path: Path, entries: list[TensorEntry], left_out: list[str]
         prefix, group = groups.pop()
         for key in group:
             places += 1
-            if places > _MOST_PLACES:
-                raise CheckpointError(f"The file holds more than {_MOST_PLACES:,} arrays", where=str(path))
+            if places > _MAX_PLACES:
+                raise CheckpointError(f"The file holds more than {_MAX_PLACES:,} arrays", where=str(path))
             name = f"{prefix}{key}"
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 left_out.append(name)
@@ -92,7 +92,7 @@ def _entry(name: str, found: Any, path: Path) -> TensorEntry | None:
         return TensorEntry(name, dtype, shape, str(path), offset, nbytes)
     chunk = math.prod(found.chunks or ()) * DTYPE_BITS[dtype] // 8
     stored = found.id.get_storage_size()
-    if chunk > _MOST_CHUNK_BYTES or stored > size or nbytes > 2000 * max(1, stored):
+    if chunk > _MAX_CHUNK_BYTES or stored > size or nbytes > 2000 * max(1, stored):
         raise CheckpointError(f"'{name}' is unpacked to more than the file can hold", where=str(path))
     width = max(1, math.prod(shape[1:]))
     return TensorEntry(name, dtype, shape, str(path), 0, nbytes, encoding=Hdf5Data(found.name, width))

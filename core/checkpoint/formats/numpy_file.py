@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from benchvise.core.checkpoint.encodings.deflated import MOST_GROWTH, DeflatedArray
+from benchvise.core.checkpoint.encodings.deflated import MAX_GROWTH, DeflatedArray
 from benchvise.core.checkpoint.header import MAX_ELEMENTS, MAX_RANK, Header
 from benchvise.core.checkpoint.problems import checkpoint_error
 from benchvise.core.checkpoint.records import DTYPE_BITS, TensorEntry
@@ -57,7 +57,7 @@ def read_npy_header(path: Path) -> Header:
 
 def _deflated(entry: TensorEntry, member: Member) -> TensorEntry | str:
     """The array of a compressed member; a sentence where it claims more than its bytes can be unpacked to."""
-    if member.size > MOST_GROWTH * max(1, member.packed) or not entry.elements:
+    if member.size > MAX_GROWTH * max(1, member.packed) or not entry.elements:
         return f"'{entry.name}' cannot be unpacked to {member.size:,} bytes" if entry.elements else entry
     skipped = entry.offset - member.offset
     encoding = DeflatedArray(member, skipped, entry.elements, entry.strides is not None)

@@ -19,7 +19,7 @@ from benchvise.core.weights.weights import Weights
 
 COMPARED_BYTES = 600 << 20
 """Float32 bytes of a network above which it is only loaded, since the workbench's own takes that much memory."""
-MOST_KL = 0.05
+MAX_KL = 0.05
 """Nats per token above which the file computes something else. llama.cpp rounds the inputs of its block types to 8
 bits, which alone costs up to some thousandths; a tensor in the wrong place costs whole nats."""
 
@@ -54,7 +54,7 @@ def checked_by_llama_cpp(path: Path, plan: ExportPlan, weights: Weights, progres
         return f"llama.cpp loads it{read}"
     progress.check_cancelled()
     divergence = _divergence(path, sequences, ours)
-    if not divergence <= MOST_KL:
+    if not divergence <= MAX_KL:
         raise RuntimeError(f"llama.cpp computes something else from '{plan.target}': KL {divergence:.3g} per token")
     return f"llama.cpp computes the same: mean KL {divergence:.1e} over {sum(map(len, sequences))} tokens{read}"
 

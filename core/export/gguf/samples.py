@@ -38,13 +38,11 @@ answer = server.handle_embeddings({{"input": ["A dog runs in the park.", "A pupp
 first, second = (numpy.array(each["embedding"]) for each in answer["data"])
 print("similarity", first @ second / numpy.linalg.norm(first) / numpy.linalg.norm(second))
 '''
-_MOST_CONTEXT = 2048
+_MAX_CONTEXT = 2048
 
 
 def gguf_samples(name: str, context: int, *, generates: bool) -> dict[str, str]:
     """The files by name. name: of the (first) file; context: tokens that the network knows; generates: or embeds."""
-    text = (_GENERATES if generates else _EMBEDS).format(
-        name=name, context=min(context or _MOST_CONTEXT, _MOST_CONTEXT)
-    )
+    text = (_GENERATES if generates else _EMBEDS).format(name=name, context=min(context or _MAX_CONTEXT, _MAX_CONTEXT))
     ollama = {"Modelfile": f"FROM ./{name}\n"} if generates else {}
     return sample_files(text) | ollama

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NBITS = "MatMulNBits"
 QDQ = "QDQ int8"
 _WIDTHS = (2, 4, 8)
-_LEAST_BLOCK, _ROW_BLOCK, _MOST_BLOCK = 16, 64, 256
+_MIN_BLOCK, _ROW_BLOCK, _MAX_BLOCK = 16, 64, 256
 _SCHEMES: frozenset[type[Scheme]] = frozenset({Integer})
 _FLOATING = ("float64", "float16", "bfloat16")
 
@@ -90,8 +90,8 @@ def coding_problem(scheme: Scheme, layer: Layer) -> str:
         return f"it is no Linear module of its own ({layer.role}, shape {list(layer.shape)})"
     columns = layer.matrix_shape[1]
     size = integer.group_columns(columns)
-    if size < columns and block_of(size, columns) < _LEAST_BLOCK:
-        return f"MatMulNBits takes blocks of a power of 2 from {_LEAST_BLOCK}, and none divides groups of {size}"
+    if size < columns and block_of(size, columns) < _MIN_BLOCK:
+        return f"MatMulNBits takes blocks of a power of 2 from {_MIN_BLOCK}, and none divides groups of {size}"
     return ""
 
 
@@ -121,5 +121,5 @@ def block_of(size: int, columns: int) -> int:
 
     Where a row has one scale its last block may be short, so that any block serves.
     """
-    largest = min(size & -size, _MOST_BLOCK)
+    largest = min(size & -size, _MAX_BLOCK)
     return _ROW_BLOCK if size == columns and largest < _ROW_BLOCK else largest

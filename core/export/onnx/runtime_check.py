@@ -20,12 +20,12 @@ from benchvise.core.progress import Progress
 from benchvise.core.runtime.tokenizer import load_tokenizer
 from benchvise.core.weights.weights import Weights
 
-MOST_FLIPS = 0.005
+MAX_FLIPS = 0.005
 """Share of top tokens that may change by accuracy level 4, which rounds inputs to 8 bits."""
-MOST_KL = 1e-4
+MAX_KL = 1e-4
 """Nats per token above which the file computes something else; codes and scales are the same, only sums differ."""
 _KEY = "accuracy_level_4"
-_WINDOWS, _TOKENS, _MOST_TEXT = 4, 64, 1 << 14
+_WINDOWS, _TOKENS, _MAX_TEXT = 4, 64, 1 << 14
 
 Feed = dict[str, NDArray[Any]]
 
@@ -54,7 +54,7 @@ def choose_accuracy_level(folder: Path, plan: ExportPlan, weights: Weights) -> N
     fast = _run(folder, feed, trial.name).argmax(-1)
     trial.unlink()
     flips = float((exact != fast).mean())
-    taken = flips <= MOST_FLIPS
+    taken = flips <= MAX_FLIPS
     _set_level(graph, 4 if taken else 0)
     word = "taken" if taken else "refused"
     graph.metadata_props.add(key=_KEY, value=f"{word}: it changes {100 * flips:.2f} % of {exact.size} top tokens")
@@ -87,7 +87,7 @@ def checked_by_onnxruntime(folder: Path, plan: ExportPlan, weights: Weights, pro
     else:
         distance = float((theirs - ours).pow(2).sum() / ours.pow(2).sum())
         found = f"{title} computes the same: relative square error {distance:.1e}"
-    if exact and not distance <= MOST_KL:
+    if exact and not distance <= MAX_KL:
         raise RuntimeError(f"{title} computes something else: {distance:.3g}")
     if not exact:
         found = found.replace("computes the same", "computes, with inputs in 8 bits")
@@ -138,7 +138,7 @@ def _ids(weights: Weights) -> torch.Tensor:
     tokens = min(_TOKENS, limit) if isinstance(limit, int) else _TOKENS
     text = (files("benchvise.resources") / "sample" / "evaluation.txt").read_text(encoding="utf-8")
     try:
-        ids = load_tokenizer(weights.checkpoint)(text[:_MOST_TEXT], verbose=False)["input_ids"]
+        ids = load_tokenizer(weights.checkpoint)(text[:_MAX_TEXT], verbose=False)["input_ids"]
         return torch.tensor(ids[: _WINDOWS * tokens], dtype=torch.int64).view(_WINDOWS, tokens)
     except (UserError, ValueError, RuntimeError, KeyError):
         size = weights.checkpoint.config.get("vocab_size")

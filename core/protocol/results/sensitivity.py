@@ -41,7 +41,7 @@ class Sensitivity:
 
     key:              names the measurement in the workspace, for `Allocate`.
     rank_correlation: Spearman's, of fisher with measured KL increases, over `compared` cells; None without both.
-    together:         what the correction pass measured.
+    joint_effects:    what the correction pass measured.
     treatments:       those that the cells are about.
     asked:            the text, the windows and their tokens as they were asked for; None where that is not known.
     """
@@ -53,7 +53,7 @@ class Sensitivity:
     key: str = ""
     rank_correlation: float | None = None
     compared: int = 0
-    together: tuple[JointMeasurement, ...] = ()
+    joint_effects: tuple[JointMeasurement, ...] = ()
     treatments: tuple[Treatment, ...] = ()
     asked: tuple[str, int, int] | None = None
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 PACKAGE = "xllamacpp"
-_MOST_BYTES = 1024
+_MAX_BYTES = 1024
 _CONTEXT_DEFAULTS = (512, 2048, 512)
-_LEAST_TOKENS = 32
+_MIN_TOKENS = 32
 _WARNING = 3
 
 
@@ -31,7 +31,7 @@ class LlamaError(Exception):
 class _Parameters(ctypes.Structure):
     """A structure of any size up to this: the library reads and writes only as much as it knows."""
 
-    _fields_ = (("words", ctypes.c_uint32 * (_MOST_BYTES // 4)),)
+    _fields_ = (("words", ctypes.c_uint32 * (_MAX_BYTES // 4)),)
 
 
 class _Batch(ctypes.Structure):
@@ -191,5 +191,5 @@ class Model:
         if tuple(found.words[: len(_CONTEXT_DEFAULTS)]) != _CONTEXT_DEFAULTS:
             raise LlamaError(f"this version of '{PACKAGE}' has other parameters than are known")
         for place in range(len(_CONTEXT_DEFAULTS)):  # tokens of a context, of a batch, and of what is computed at once
-            found.words[place] = max(_LEAST_TOKENS, tokens)
+            found.words[place] = max(_MIN_TOKENS, tokens)
         return found

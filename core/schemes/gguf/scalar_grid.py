@@ -20,7 +20,7 @@ _CHUNK_WEIGHTS = 1 << 17
 """Searched at a time: a few float32 copies of them lie in the caches."""
 
 _FACTORS_TRIED = 9
-_LEAST_FACTORS = {3: 0.4, 4: 0.5, 8: 0.6, 16: 0.85, 32: 0.9, 64: 0.92}
+_MIN_FACTORS = {3: 0.4, 4: 0.5, 8: 0.6, 16: 0.85, 32: 0.9, 64: 0.92}
 """By the number of levels, how far the range of a sub-block is drawn in at most."""
 
 _GREATEST_FACTOR = 1.05
@@ -127,7 +127,7 @@ class ScalarGrid(Grid):
 
 def _factors(form: Form, clip: ClipSearch | None) -> list[float]:
     """What the range of a sub-block is multiplied with, one after the other; 1 comes first, as of equals it wins."""
-    least = _LEAST_FACTORS.get(len(form.levels), 0.97)
+    least = _MIN_FACTORS.get(len(form.levels), 0.97)
     tried, least = (clip.steps, min(clip.least, least)) if clip is not None else (_FACTORS_TRIED, least)
     return [1.0, *torch.linspace(least, _GREATEST_FACTOR, tried).tolist()]
 

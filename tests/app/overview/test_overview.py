@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPointF
 
-from benchvise.app.overview.grid import LEAST_HEIGHT, cell_values, network_grid
+from benchvise.app.overview.grid import MIN_HEIGHT, cell_values, network_grid
 from benchvise.app.overview.panel import OverviewPanel
 from benchvise.app.overview.quantities import QUANTITIES, parameters
 from benchvise.core.protocol.results import LayerCompressed
@@ -37,7 +37,7 @@ def test_the_height_of_a_row_is_its_share_of_the_bytes(checkpoint):
     sizes = [layer.nbytes for layer in big]
     assert heights[0] / heights[1] == pytest.approx(sizes[0] / sizes[1])
     assert sum(heights) == pytest.approx(1.0)
-    assert all(cell.y1 - cell.y0 >= LEAST_HEIGHT / 2 for cell in network_grid(checkpoint.layers).cells)
+    assert all(cell.y1 - cell.y0 >= MIN_HEIGHT / 2 for cell in network_grid(checkpoint.layers).cells)
 
 
 def test_a_cell_of_several_layers_tells_their_mean_or_the_worst(grid):

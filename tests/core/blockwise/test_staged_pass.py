@@ -101,7 +101,7 @@ def test_half_precision_is_near_and_goes_with_the_block(folder: Path, monkeypatc
     assert run.module.get_submodule("mlp.up_proj").weight.dtype == HALF
     assert found.dtype == torch.float32
     error = float((found - wanted).norm() / (wanted - hidden).norm())
-    assert 0 < error < half_precision.MOST_LOST
+    assert 0 < error < half_precision.MAX_LOST
     network.drop(0)
     network.load(0)
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_a_block_that_bears_no_half_precision_or_is_learned_stays(
     network, run, hidden, rows = begun(folder, LearnedRounding())
     assert halved(network, run, rows, hidden) is run
     network, run, hidden, rows = begun(folder)
-    monkeypatch.setattr(half_precision, "MOST_LOST", 0.0)
+    monkeypatch.setattr(half_precision, "MAX_LOST", 0.0)
     with torch.no_grad():
         wanted = run(hidden)
         assert halved(network, run, rows, hidden) is run

@@ -196,7 +196,7 @@ def test_a_second_forecast_tries_nothing(llama: Path, tmp_path: Path, monkeypatc
     asked = recipe(LEARNED, windows=6, tuning=(Polish(steps=2, batch_windows=4),))
     request = ForecastJob(str(llama), asked, workspace=str(tmp_path))
     first = forecast_job(request, SILENT)
-    for name in ("block", "network", "ends", "recorded"):
+    for name in ("block", "network", "embedding_and_head", "recorded"):
         monkeypatch.setattr(block_benchmark.BlockBenchmark, name, None)
     monkeypatch.setattr(reading_text.ReadingText, "_try", None)
     second = forecast_job(request, SILENT)

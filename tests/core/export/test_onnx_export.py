@@ -122,7 +122,7 @@ def test_accuracy_level_4_is_taken_only_up_to_the_limit(
     from benchvise.core.export.loadable_plan import loadable_plan
 
     weights = open_weights(f"run:{finished['run']}", str(finished["work"]))
-    monkeypatch.setattr(runtime_check, "MOST_FLIPS", most)
+    monkeypatch.setattr(runtime_check, "MAX_FLIPS", most)
     runtime_check.choose_accuracy_level(finished["out"], loadable_plan("onnx", weights), weights)
     graph = onnx.load(finished["out"] / "model.onnx", load_external_data=False)
     levels = {a.i for node in graph.graph.node for a in node.attribute if a.name == "accuracy_level"}

@@ -121,7 +121,7 @@ def test_what_is_timed_while_the_machine_is_slower_is_told_at_its_average_pace(
     (before,) = ask([dense], 1, 32).linears
     Lawful.pace = 3.0
     both = ask([dense, treated], 1, 32)
-    average = 1 + (3 - 1) * room._NEWS
+    average = 1 + (3 - 1) * room._EWMA_WEIGHT
     assert [one.value for one in both.linears[0]] == pytest.approx([average * one.value for one in before])
     last = here._target.head if not decodes else -1
     expected = [average * call_ms(work, 1 if decodes else 32) for work in treated]
@@ -138,7 +138,7 @@ def test_the_pace_is_taken_again_when_that_was_long_ago(here: LocalTiming) -> No
     assert here.decoding(both, 1, 32) == before
     room._TIMED.clear()
     after = here.decoding(both, 1, 32)
-    average = 1 + room._NEWS
+    average = 1 + room._EWMA_WEIGHT
     assert after.rest.value == pytest.approx(average * before.rest.value)
     for one, other in zip(after.linears, before.linears, strict=True):
         assert [time.value for time in one] == pytest.approx([average * time.value for time in other])

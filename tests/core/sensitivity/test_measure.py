@@ -200,7 +200,7 @@ def test_a_changed_file_takes_only_its_own_layers_along(tmp_path: Path) -> None:
     assert [(cell.layer, cell.kl) for cell in found.cells] == [
         (cell.layer, cell.kl) for cell in once.cells if cell.layer == LAYERS[0]
     ]
-    assert found.together == ()
+    assert found.joint_effects == ()
 
 
 def test_other_text_or_windows_are_measured_anew(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_with_little_time_the_rest_is_estimated(tmp_path: Path) -> None:
 
 def test_what_layers_do_together_is_what_the_whole_recipe_does(tmp_path: Path) -> None:
     found = measure_sensitivity(replace(request(tmp_path, INT3), correct=True), NullProgress())
-    (together,) = found.together
+    (together,) = found.joint_effects
     assert together.added == pytest.approx(sum(cell.kl for cell in found.cells))
     recipe = Recipe((Rule(tuple(naming(name) for name in LAYERS), INT3),))
     run = compress(Compress(str(SAMPLE), recipe, str(tmp_path)), NullProgress())
