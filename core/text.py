@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import floor, isinf, isnan, log10
 
+from benchvise.core.language import counted, message
+
 NOTHING = "—"
 MINUS = "\u2212"
 
@@ -15,11 +17,11 @@ _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 QUALITY_WORDS = (
-    (0.002, "indistinguishable"),
-    (0.02, "slight"),
-    (0.1, "noticeable"),
-    (0.5, "strong"),
-    (float("inf"), "broken"),
+    (0.002, message("indistinguishable")),
+    (0.02, message("slight")),
+    (0.1, message("noticeable")),
+    (0.5, message("strong")),
+    (float("inf"), message("broken")),
 )
 """(nats per token below which a loss is called so, the word), from unharmed to useless."""
 
@@ -130,7 +132,7 @@ def whole_text(count: int | None) -> str:
 
 def plural(count: int, noun: str) -> str:
     """ "1 layer", "3 layers", "12,000 layers"."""
-    return f"{whole_text(count)} {noun}" + ("" if count == 1 else "s")
+    return counted(count, f"{{count}} {noun}", f"{{count}} {noun}s")
 
 
 def _estimated(text: Callable[[float], str], value: float, low: float, high: float) -> str:

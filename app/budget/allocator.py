@@ -13,6 +13,7 @@ from benchvise.app.budget.cost_forecasts import CostForecasts
 from benchvise.app.budget.kinds import budget_title
 from benchvise.app.budget.model import Allocation
 from benchvise.app.engine.latest_request import LatestRequest
+from benchvise.core.language import tr
 from benchvise.core.protocol.budget import LATENCY
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import Allocate, Request
@@ -134,7 +135,7 @@ class AllocationRequests(QObject):
             return
         self.last = found
         if self._apply_answer and self._asked is not None:
-            title = f"Budget {budget_title(self._asked.budget)}"
+            title = tr("Budget {budget_title}", budget_title=budget_title(self._asked.budget))
             self._document.put_allocation(allocated, title, merge_key=_MERGE_KEY)
         self.answered.emit()
 

@@ -14,6 +14,7 @@ from benchvise.app.widgets.checklist import CheckList, Entry
 from benchvise.app.widgets.field_editors import SignificantBox
 from benchvise.app.widgets.flow import FlowLayout
 from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.language import tr
 from benchvise.core.protocol.budget import BITS, LATENCY, MEMORY, Budget
 from benchvise.core.protocol.results import Planned
 from benchvise.core.text import plural
@@ -39,43 +40,45 @@ class BudgetControls(QWidget):
         self._unit_size = 1.0
         self._values: dict[str, float] = {}
         self.kinds = CalmComboBox()
-        self.kinds.setAccessibleName("Kind of budget")
+        self.kinds.setAccessibleName(tr("Kind of budget"))
         self.kinds.setMinimumContentsLength(_KIND_LETTERS)
         for kind in KINDS:
-            self.kinds.addItem(kind.title, kind.key)
-            self.kinds.setItemData(self.kinds.count() - 1, kind.help, Qt.ItemDataRole.ToolTipRole)
+            self.kinds.addItem(tr(kind.title), kind.key)
+            self.kinds.setItemData(self.kinds.count() - 1, tr(kind.help), Qt.ItemDataRole.ToolTipRole)
         self.slider = calm(QSlider(Qt.Orientation.Horizontal))
         self.slider.setRange(0, STEPS)
         self.slider.setPageStep(STEPS // 20)
         self.slider.setMinimumWidth(96)
-        self.slider.setAccessibleName("Budget")
+        self.slider.setAccessibleName(tr("Budget"))
         self.field = SignificantBox()
         self.field.setKeyboardTracking(False)
-        self.field.setAccessibleName("Budget as a number")
+        self.field.setAccessibleName(tr("Budget as a number"))
         self.field.setMinimumWidth(112)
         self.context = calm(QSpinBox())
         self.context.setRange(1, _MAX_CONTEXT)
         self.context.setValue(4096)
         self.context.setKeyboardTracking(False)
-        self.context.setPrefix("at ")
-        self.context.setSuffix(" tokens")
-        self.context.setAccessibleName("Context length")
+        self.context.setPrefix(tr("at "))
+        self.context.setSuffix(tr(" tokens"))
+        self.context.setAccessibleName(tr("Context length"))
         self.conditions = QPushButton()
-        self.conditions.setAccessibleName("Conditions of the decode time")
-        self.conditions.setToolTip("For how many sequences, after how many tokens, and on which machine")
-        self.candidates = CheckList("Candidates", "Treatments that may be chosen; to keep a layer is always one more")
-        self.fused = QCheckBox("Keep q/k/v and gate/up together")
+        self.conditions.setAccessibleName(tr("Conditions of the decode time"))
+        self.conditions.setToolTip(tr("For how many sequences, after how many tokens, and on which machine"))
+        self.candidates = CheckList(
+            tr("Candidates"), tr("Treatments that may be chosen; to keep a layer is always one more")
+        )
+        self.fused = QCheckBox(tr("Keep q/k/v and gate/up together"))
         self.fused.setToolTip(
-            "Query, key and value get the same treatment, and so do gate and up: runtimes compute them in one piece"
+            tr("Query, key and value get the same treatment, and so do gate and up: runtimes compute them in one piece")
         )
         self.unlock = QPushButton()
-        self.measure = QPushButton("Measure again")
+        self.measure = QPushButton(tr("Measure again"))
         self.measure.setToolTip(
-            "Measure the candidates with the recipe's present solver; what is known is not repeated"
+            tr("Measure the candidates with the recipe's present solver; what is known is not repeated")
         )
-        self.apply = QPushButton("Apply")
+        self.apply = QPushButton(tr("Apply"))
         self.apply.setProperty("primary", "true")
-        self.apply.setToolTip("Put the allocation that is shown in place: the recipe is another one now")
+        self.apply.setToolTip(tr("Put the allocation that is shown in place: the recipe is another one now"))
         self._lay_out()
         self.kinds.currentIndexChanged.connect(self._kind_changed)
         self.slider.valueChanged.connect(self._slid)
@@ -90,7 +93,7 @@ class BudgetControls(QWidget):
 
     def _lay_out(self) -> None:
         target, rules = QHBoxLayout(), FlowLayout()
-        label = QLabel("Budget")
+        label = QLabel(tr("Budget"))
         label.setBuddy(self.kinds)
         target.addWidget(label)
         target.addWidget(self.kinds)
@@ -157,8 +160,8 @@ class BudgetControls(QWidget):
 
     def show_locks(self, count: int) -> None:
         self.unlock.setVisible(count > 0)
-        self.unlock.setText(f"Include {plural(count, 'layer')} again")
-        self.unlock.setToolTip("Excluded layers keep their treatment; exclude layers in the tree's or table's menu")
+        self.unlock.setText(tr("Include {layers} again", layers=plural(count, "layer")))
+        self.unlock.setToolTip(tr("Excluded layers keep their treatment; exclude layers in the tree's or table's menu"))
 
     def forget(self, kind: str) -> None:
         """What was asked for in budgets of a kind no longer says anything; the middle of their range does next."""
@@ -169,7 +172,7 @@ class BudgetControls(QWidget):
         self.conditions.setText(", ".join([conditions.amount] + [conditions.machine] * bool(conditions.machine)))
 
     def show_measuring(self, measuring: bool) -> None:
-        self.measure.setText("Cancel" if measuring else "Measure again")
+        self.measure.setText(tr("Cancel") if measuring else tr("Measure again"))
 
     def _value(self) -> float:
         return self._values.get(self.kind.key, self._low)

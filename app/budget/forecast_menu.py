@@ -15,13 +15,14 @@ from benchvise.app.state.decode_conditions import Conditions
 from benchvise.app.state.document import Document
 from benchvise.app.state.problems import Problem
 from benchvise.core.errors import UserError
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.results import MachineProfile
 from benchvise.core.workspace.machine_profiles import keep_profile, kept_profiles, load_profile
 
 BATCHES = (1, 4, 16, 64)
 CONTEXTS = (32, 512, 2048, 8192)
-THIS_MACHINE = "This machine"
-OTHER = "Other …"
+THIS_MACHINE = message("This machine")
+OTHER = message("Other …")
 MOST = 1 << 20
 """Sequences or tokens that can be asked for."""
 
@@ -47,9 +48,9 @@ class ForecastMenu(QMenu):
     def fill(self) -> None:
         """Offer what there is now."""
         now = self.conditions
-        self._batches.setTitle(f"Sequences side by side: {now.batch:,}")
-        self._contexts.setTitle(f"Tokens of context: {now.context:,}")
-        self._machines.setTitle(f"Machine: {now.machine or THIS_MACHINE.lower()}")
+        self._batches.setTitle(tr("Sequences side by side: {batch:,}", batch=now.batch))
+        self._contexts.setTitle(tr("Tokens of context: {context:,}", context=now.context))
+        self._machines.setTitle(tr("Machine: {machine}", machine=now.machine or tr(THIS_MACHINE).lower()))
         limit = _positions(self._document) or MOST
         contexts = tuple(each for each in CONTEXTS if each < limit)
         self._numbers(self._batches, BATCHES, now.batch, self._choose_batch, MOST)
@@ -57,18 +58,18 @@ class ForecastMenu(QMenu):
         menu = self._machines
         menu.clear()
         group = QActionGroup(menu)
-        here = menu.addAction(THIS_MACHINE, lambda: self.choose(replace(self.conditions, profile="", machine="")))
+        here = menu.addAction(tr(THIS_MACHINE), lambda: self.choose(replace(self.conditions, profile="", machine="")))
         here.setCheckable(True)
         here.setChecked(not self.conditions.profile)
         group.addAction(here)
         for profile in kept_profiles(self._document.workspace):
             action = menu.addAction(profile.machine, partial(self._choose_profile, profile))
-            action.setToolTip(f"{profile.key}\nMeasured {profile.created}")
+            action.setToolTip(tr("{key}\nMeasured {created}", key=profile.key, created=profile.created))
             action.setCheckable(True)
             action.setChecked(self.conditions.profile == profile.file)
             group.addAction(action)
         menu.addSeparator()
-        menu.addAction("Load profile …", self.ask_for_profile)
+        menu.addAction(tr("Load profile …"), self.ask_for_profile)
 
     def choose(self, conditions: Conditions) -> None:
         """Forecast under these conditions from now on."""
@@ -77,7 +78,10 @@ class ForecastMenu(QMenu):
     def ask_for_profile(self) -> None:
         """Let the person point to a file that another machine's `benchvise profile` wrote."""
         name, _ = QFileDialog.getOpenFileName(
-            self.parentWidget(), "Load the profile of another machine", "", "Machine profiles (*.json);;All files (*)"
+            self.parentWidget(),
+            tr("Load the profile of another machine"),
+            "",
+            tr("Machine profiles (*.json);;All files (*)"),
         )
         if name:
             self.load(Path(name))
@@ -87,7 +91,7 @@ class ForecastMenu(QMenu):
         try:
             self._choose_profile(keep_profile(load_profile(path), self._document.workspace))
         except UserError as error:
-            self.failed.emit(Problem(error.what, error.where, error.remedy, during="Load profile"))
+            self.failed.emit(Problem(error.what, error.where, error.remedy, during=tr("Load profile")))
 
     def _choose_profile(self, profile: MachineProfile) -> None:
         self.choose(replace(self.conditions, profile=profile.file, machine=profile.machine))
@@ -108,10 +112,10 @@ class ForecastMenu(QMenu):
             action.setCheckable(True)
             action.setChecked(number == now)
             group.addAction(action)
-        menu.addAction(OTHER, partial(self._ask_number, menu.title().partition(":")[0], now, choose, most))
+        menu.addAction(tr(OTHER), partial(self._ask_number, menu.title().partition(":")[0], now, choose, most))
 
     def _ask_number(self, title: str, now: int, choose: Callable[[int], None], most: int) -> None:
-        number, ok = QInputDialog.getInt(self.parentWidget(), "Forecast", title, min(now, most), 1, most)
+        number, ok = QInputDialog.getInt(self.parentWidget(), tr("Forecast"), title, min(now, most), 1, most)
         if ok:
             choose(number)
 

@@ -16,6 +16,7 @@ from benchvise.app.plots.pareto_plot import LABEL_HEIGHT, Point, apart, framing
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
 from benchvise.app.theme.theme import Theme
+from benchvise.core.language import tr
 from benchvise.core.protocol.results import Estimate, Floats, Front
 from benchvise.core.text import byte_text, kl_text
 
@@ -94,7 +95,7 @@ class FrontPlot(Plot):
         self._kept = np.flatnonzero(np.isfinite(front.kl))
         positive = front.kl[self._kept][front.kl[self._kept] > 0]
         self._least = _floor(positive)
-        label = f"{'Size' if front.unit == 'bytes' else 'Decode time'}, {self._unit}"
+        label = f"{tr('Size') if front.unit == 'bytes' else tr('Decode time')}, {self._unit}"
         if label != self.plot.getAxis("bottom").labelText:  # a label makes both axes be laid out anew
             self.plot.setLabel("bottom", label)
         self.line.setData(front.cost[self._kept] / self._scale, self._heights(front.kl[self._kept]))
@@ -172,15 +173,22 @@ class FrontPlot(Plot):
     def summary(self) -> str:
         view = self._view
         if view is None or not view.front.cost.size:
-            return "No allocation yet."
+            return tr("No allocation yet.")
         front = view.front
-        said = (
-            f"Predicted KL over cost, {len(front.cost)} allocations from {self._cost_text(float(front.cost[0]))} "
-            f"(KL ≈ {kl_text(float(front.kl[0]))}) to {self._cost_text(float(front.cost[-1]))} "
-            f"(KL ≈ {kl_text(float(front.kl[-1]))})"
+        said = tr(
+            "Predicted KL over cost, {count} allocations from {cost} (KL ≈ {kl}) to {cost_2} (KL ≈ {kl_2})",
+            count=len(front.cost),
+            cost=self._cost_text(float(front.cost[0])),
+            kl=kl_text(float(front.kl[0])),
+            cost_2=self._cost_text(float(front.cost[-1])),
+            kl_2=kl_text(float(front.kl[-1])),
         )
         if view.present is not None:
-            said += f"; shown is {self._cost_text(view.present[0])}, KL ≈ {kl_text(view.present[1].value)}"
+            said += tr(
+                "; shown is {present}, KL ≈ {kl}",
+                present=self._cost_text(view.present[0]),
+                kl=kl_text(view.present[1].value),
+            )
         return f"{said}."
 
     def clicked(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:
@@ -226,15 +234,24 @@ class FrontPlot(Plot):
         spots = [*self.runs.pointsAt(point), *self.uniform.pointsAt(point)]
         if spots and spots[0].data() in by_run:
             known = by_run[spots[0].data()]
-            self.readout.setText(f"{known.label}: {self._cost_text(known.x)}, KL {kl_text(known.y)} measured")
+            self.readout.setText(
+                tr(
+                    "{label}: {cost}, KL {y} measured",
+                    label=known.label,
+                    cost=self._cost_text(known.x),
+                    y=kl_text(known.y),
+                )
+            )
             return
         place = self._nearest(point.x())
         cost, kl = float(shown.front.cost[place]), float(shown.front.kl[place])
-        self.readout.setText(f"{self._cost_text(cost)}: KL ≈ {kl_text(kl)} (click to put it in place)")
+        self.readout.setText(
+            tr("{cost}: KL ≈ {kl} (click to put it in place)", cost=self._cost_text(cost), kl=kl_text(kl))
+        )
 
     def _cost_text(self, cost: float) -> str:
         if self._view is not None and self._view.front.unit != "bytes":
-            return f"{cost:.3g} ms"
+            return tr("{cost:.3g} ms", cost=cost)
         return byte_text(cost)
 
     def _height(self, kl: float) -> float:
@@ -260,9 +277,9 @@ def _unit_of(front: Front) -> tuple[str, float]:
 
 def _rows(view: FrontView) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = [
-        ("best predicted", float(cost), float(kl)) for cost, kl in zip(view.front.cost, view.front.kl, strict=True)
+        (tr("best predicted"), float(cost), float(kl)) for cost, kl in zip(view.front.cost, view.front.kl, strict=True)
     ]
     if view.present is not None:
-        rows.append(("shown, predicted", view.present[0], view.present[1].value))
-    rows += [(f"{point.label}, measured", point.x, point.y) for point in (*view.uniform, *view.runs)]
+        rows.append((tr("shown, predicted"), view.present[0], view.present[1].value))
+    rows += [(tr("{label}, measured", label=point.label), point.x, point.y) for point in (*view.uniform, *view.runs)]
     return rows

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
 from benchvise.core.protocol.results import Allocated, Front, Planned
 from benchvise.core.text import byte_text, kl_text, number_text, plural
@@ -29,16 +30,20 @@ class BudgetKind:
 
 KINDS = (
     BudgetKind(
-        BITS, "Bits in allocated layers", "Mean over the layers that are allocated, scales and zero points counted"
+        BITS,
+        message("Bits in allocated layers"),
+        message("Mean over the layers that are allocated, scales and zero points counted"),
     ),
-    BudgetKind(BYTES, "Size", "Bytes of the whole checkpoint"),
+    BudgetKind(BYTES, message("Size"), message("Bytes of the whole checkpoint")),
     BudgetKind(
         LATENCY,
-        "Decode time",
-        "Milliseconds per step of decoding, for the sequences, tokens and machine chosen beside it",
+        message("Decode time"),
+        message("Milliseconds per step of decoding, for the sequences, tokens and machine chosen beside it"),
     ),
-    BudgetKind(MEMORY, "Memory at context", "Bytes in memory while decoding after that many tokens"),
-    BudgetKind(DIVERGENCE, "Divergence", "KL from the original at the model's output, nats per token"),
+    BudgetKind(MEMORY, message("Memory at context"), message("Bytes in memory while decoding after that many tokens")),
+    BudgetKind(
+        DIVERGENCE, message("Divergence"), message("KL from the original at the model's output, nats per token")
+    ),
 )
 
 
@@ -107,9 +112,9 @@ def budget_title(budget: Budget) -> str:
     if budget.kind == BYTES:
         return byte_text(budget.value)
     if budget.kind == MEMORY:
-        return f"{byte_text(budget.value)} at {plural(budget.context, 'token')}"
+        return tr("{byte} at {tokens}", byte=byte_text(budget.value), tokens=plural(budget.context, "token"))
     if budget.kind == DIVERGENCE:
-        return f"KL {kl_text(budget.value)}"
+        return tr("KL {kl}", kl=kl_text(budget.value))
     return f"{number_text(budget.value)} {unit_of(budget.kind, budget.value)[0]}"
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
 from benchvise.app.plots.table import VALUE_ROLE
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.results import Allocated, Alternatives, Floats
 from benchvise.core.text import MINUS, NOTHING, byte_text, kl_text, percent_text
 
@@ -85,7 +86,9 @@ class AllocationColumn:
     numeric: bool = True
 
 
-def _other(pick: Callable[[Allocated], Alternatives], word: str) -> tuple[AllocationColumn, ...]:
+def _other(
+    pick: Callable[[Allocated], Alternatives], title: str, help_text: str, cost_help: str, kl_help: str
+) -> tuple[AllocationColumn, ...]:
     def tag(found: Allocation, row: int) -> str:
         return found.tag_of(pick(found.allocated), row) or NOTHING
 
@@ -102,19 +105,23 @@ def _other(pick: Callable[[Allocated], Alternatives], word: str) -> tuple[Alloca
 
     return (
         AllocationColumn(
-            f"Next {word}",
-            f"The {word} choice that pays best for this layer",
+            title,
+            help_text,
             tag,
             lambda found: [tag(found, row) for row in range(len(found.names))],
             100,
             numeric=False,
         ),
         AllocationColumn(
-            "Cost", f"What the {word} choice costs", cost, lambda found: known(found, pick(found.allocated).cost), 76
+            message("Cost"),
+            cost_help,
+            cost,
+            lambda found: known(found, pick(found.allocated).cost),
+            76,
         ),
         AllocationColumn(
             "ΔKL",
-            f"What the {word} choice does to the predicted KL, nats per token",
+            kl_help,
             change,
             lambda found: known(found, pick(found.allocated).kl),
             72,
@@ -123,33 +130,56 @@ def _other(pick: Callable[[Allocated], Alternatives], word: str) -> tuple[Alloca
 
 
 ALLOCATION_COLUMNS: tuple[AllocationColumn, ...] = (
-    AllocationColumn("Layer", "Allocated layers", lambda f, row: f.names[row], lambda f: f.names, 200, numeric=False),
     AllocationColumn(
-        "Treatment",
-        "What the budget gives it",
+        message("Layer"),
+        message("Allocated layers"),
+        lambda f, row: f.names[row],
+        lambda f: f.names,
+        200,
+        numeric=False,
+    ),
+    AllocationColumn(
+        message("Treatment"),
+        message("What the budget gives it"),
         lambda f, row: f.tag(row),
         lambda f: [f.tag(row) for row in range(len(f.names))],
         104,
         numeric=False,
     ),
-    AllocationColumn("Bits", "Bits per weight", lambda f, row: f"{f.bits[row]:.2f}", lambda f: f.bits, 52),
-    AllocationColumn("Size", "Bytes after", lambda f, row: byte_text(int(f.nbytes[row])), lambda f: f.nbytes, 72),
     AllocationColumn(
-        "≈ KL",
-        "What the layer adds to the predicted KL, nats per token",
+        message("Bits"), message("Bits per weight"), lambda f, row: f"{f.bits[row]:.2f}", lambda f: f.bits, 52
+    ),
+    AllocationColumn(
+        message("Size"), message("Bytes after"), lambda f, row: byte_text(int(f.nbytes[row])), lambda f: f.nbytes, 72
+    ),
+    AllocationColumn(
+        message("≈ KL"),
+        message("What the layer adds to the predicted KL, nats per token"),
         lambda f, row: kl_text(float(f.allocated.kl_increase[row])),
         lambda f: f.allocated.kl_increase,
         72,
     ),
     AllocationColumn(
-        "Share",
-        "Of the predicted KL",
+        message("Share"),
+        message("Of the predicted KL"),
         lambda f, row: percent_text(float(f.share[row])) if np.isfinite(f.share[row]) else NOTHING,
         lambda f: f.share,
         60,
     ),
-    *_other(lambda allocated: allocated.better, "better"),
-    *_other(lambda allocated: allocated.cheaper, "cheaper"),
+    *_other(
+        lambda allocated: allocated.better,
+        message("Next better"),
+        message("The better choice that pays best for this layer"),
+        message("What the better choice costs"),
+        message("What the better choice does to the predicted KL, nats per token"),
+    ),
+    *_other(
+        lambda allocated: allocated.cheaper,
+        message("Next cheaper"),
+        message("The cheaper choice that pays best for this layer"),
+        message("What the cheaper choice costs"),
+        message("What the cheaper choice does to the predicted KL, nats per token"),
+    ),
 )
 _READABLE_KL = 0.001
 LOCKED_ROLE = VALUE_ROLE + 1
@@ -257,8 +287,8 @@ class AllocationModel(QAbstractTableModel):
         if role == LOCKED_ROLE:
             return found.names[row] in found.locked
         if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
-            locked = "\nlocked: its treatment stays" if found.names[row] in found.locked else ""
-            return f"{found.names[row]}: {column.title} {column.text(found, row)}{locked}"
+            locked = tr("\nlocked: its treatment stays") if found.names[row] in found.locked else ""
+            return f"{found.names[row]}: {tr(column.title)} {column.text(found, row)}{locked}"
         return None
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -266,9 +296,9 @@ class AllocationModel(QAbstractTableModel):
             return None
         column = ALLOCATION_COLUMNS[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            return column.title
+            return tr(column.title)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return column.help
+            return tr(column.help)
         return _alignment(column) if role == Qt.ItemDataRole.TextAlignmentRole else None
 
 
@@ -276,20 +306,32 @@ def why(found: Allocation, row: int) -> str:
     """Why a layer has what it has, in a sentence or two."""
     allocated = found.allocated
     unit = allocated.front.unit
-    said = [f"{found.names[row]} gets {found.tag(row)}."]
+    said = [tr("{names} gets {tag}.", names=found.names[row], tag=found.tag(row))]
     if found.names[row] in found.locked:
-        said.append("It is locked.")
+        said.append(tr("It is locked."))
     better = found.tag_of(allocated.better, row)
     if better:
         cost, kl = float(allocated.better.cost[row]), float(allocated.better.kl[row])
         said.append(
-            f"{better} would cost {cost_text(cost, unit).lstrip('+')} and win back ≈{kl_text(-kl)}"
+            tr(
+                "{better} would cost {cost} and win back ≈{kl}",
+                better=better,
+                cost=cost_text(cost, unit).lstrip("+"),
+                kl=kl_text(-kl),
+            )
             + (f", {_prices((-kl / cost, allocated.price), unit)}." if cost > 0 and allocated.price > 0 else ".")
         )
     cheaper = found.tag_of(allocated.cheaper, row)
     if cheaper:
         cost, kl = float(allocated.cheaper.cost[row]), float(allocated.cheaper.kl[row])
-        said.append(f"{cheaper} would save {cost_text(-cost, unit).lstrip('+')} and lose ≈{kl_text(kl)}.")
+        said.append(
+            tr(
+                "{cheaper} would save {cost} and lose ≈{kl}.",
+                cheaper=cheaper,
+                cost=cost_text(-cost, unit).lstrip("+"),
+                kl=kl_text(kl),
+            )
+        )
     return " ".join(said)
 
 
@@ -300,7 +342,12 @@ def _prices(prices: tuple[float, float], unit: str) -> str:
         sizes = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
         unit, scale = next((each for each in sizes if prices[1] * each[1] >= _READABLE_KL), sizes[-1])
     here, elsewhere = (kl_text(price * scale) for price in prices)
-    return f"{here} per {unit}; the last step elsewhere was bought at {elsewhere} per {unit}"
+    return tr(
+        "{here} per {unit}; the last step elsewhere was bought at {elsewhere} per {unit}",
+        here=here,
+        unit=unit,
+        elsewhere=elsewhere,
+    )
 
 
 def _alignment(column: AllocationColumn) -> Qt.AlignmentFlag:

@@ -21,6 +21,7 @@ from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.state.candidate_treatments import ladder
 from benchvise.app.widgets.labels import steady, wrapped
 from benchvise.core.allocate.memory import cache_bytes
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.budget import LATENCY, Budget
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import MeasureSensitivity
@@ -36,7 +37,7 @@ MEASURE_SECONDS = 120.0
 class BudgetPanel(PlotPanel):
     """Dragging puts the allocation in place; looking at the panel alone changes nothing."""
 
-    title = "Budget"
+    title = message("Budget")
     icon = "mdi6.wallet-outline"
 
     def __init__(self, document: Document, client: EngineClient) -> None:
@@ -72,7 +73,7 @@ class BudgetPanel(PlotPanel):
         self.said.setContentsMargins(8, 0, 8, 0)
         self.why = steady("muted")
         self.why.setContentsMargins(8, 0, 8, 8)
-        self.why.setAccessibleName("Why the selected layer has its treatment")
+        self.why.setAccessibleName(tr("Why the selected layer has its treatment"))
 
     def _lay_out(self) -> None:
         split = QSplitter(Qt.Orientation.Vertical)
@@ -122,7 +123,7 @@ class BudgetPanel(PlotPanel):
     def refresh(self) -> None:
         document = self.document
         if document.checkpoint is None:
-            self.say_empty("No checkpoint is open", "Open one to share a budget out among its layers.")
+            self.say_empty(tr("No checkpoint is open"), tr("Open one to share a budget out among its layers."))
         elif document.measurement is None:
             self.empty.say(*missing_words(document, self._failure))
             self.show_empty()
@@ -217,9 +218,9 @@ class BudgetPanel(PlotPanel):
         if document.measurement is None or document.checkpoint is None or self.candidates.choices is None:
             return
         if not self.allocator.chosen():
-            self._say_problem("No treatment may be chosen. Check at least one candidate.")
+            self._say_problem(tr("No treatment may be chosen. Check at least one candidate."))
         elif not self.allocator.ask(apply=apply):
-            self.said.setText("Forecasting what each treatment of each layer takes of a decoding step …")
+            self.said.setText(tr("Forecasting what each treatment of each layer takes of a decoding step …"))
 
     def _timed(self) -> None:
         self._say_problem("")
@@ -236,7 +237,7 @@ class BudgetPanel(PlotPanel):
 
     def _refused(self, failure: Failed) -> None:
         found = self.allocation
-        kept = " The allocation below is the last that could be met." if found is not None else ""
+        kept = tr(" The allocation below is the last that could be met.") if found is not None else ""
         self.said.setText(self._words(found) if found is not None else "")
         self._say_problem(f"{failure.what}. {failure.remedy}{kept}".strip())
 
@@ -309,7 +310,7 @@ class BudgetPanel(PlotPanel):
         if found is None:
             self.plot.show_front(None)
             self.table.model.show(None)
-            self.said.setText("Working it out …" if self.allocator.pending or self.candidates.pending else "")
+            self.said.setText(tr("Working it out …") if self.allocator.pending or self.candidates.pending else "")
             return
         self._set_range()
         self.said.setText(self._words(found))
@@ -328,7 +329,7 @@ class BudgetPanel(PlotPanel):
         elif layer.name in found.names:
             self.why.setText(why(found, found.names.index(layer.name)))
         else:
-            self.why.setText(f"{layer.name} takes no part: it was not measured.")
+            self.why.setText(tr("{name} takes no part: it was not measured.", name=layer.name))
 
     def _say_problem(self, text: str) -> None:
         self.problem.setText(text)

@@ -10,6 +10,7 @@ from benchvise.app.budget.model import Allocation
 from benchvise.app.plots.pareto_plot import Point
 from benchvise.app.state.candidate_treatments import ladder
 from benchvise.app.state.decode_conditions import Conditions
+from benchvise.core.language import tr
 from benchvise.core.protocol.results import Allocated
 from benchvise.core.text import byte_text, kl_text, plural
 
@@ -23,19 +24,22 @@ def missing_words(document: Document, failure: str) -> tuple[str, str, str]:
     known, rungs = len(document.sensitivity), ladder(document.recipe)
     if document.measuring:
         layers = sum(layer.kind == "linear" and layer.compressible for layer in document.checkpoint.layers)
-        told = (
-            f"{known:,} of about {layers * len(rungs):,} cells are known. The budget is open once it has finished; "
-            "what is measured stays when you cancel."
+        told = tr(
+            "{known:,} of about {layers:,} cells are known. The budget is open once it has finished; "
+            "what is measured stays when you cancel.",
+            known=known,
+            layers=layers * len(rungs),
         )
-        return "Measuring what each treatment does", told, "Cancel"
-    begun = f" {plural(known, 'cell')} of layers × treatments are known already." if known else ""
-    needed = (
+        return tr("Measuring what each treatment does"), told, tr("Cancel")
+    begun = tr(" {cells} of layers × treatments are known already.", cells=plural(known, "cell")) if known else ""
+    needed = tr(
         "Allocation needs the sensitivity of each layer to each treatment. This measures "
-        f"{', '.join(treatment.tag for treatment in rungs)}, estimates what time does not allow, and checks what "
-        f"several do at once.{begun}"
+        "{names}, estimates what time does not allow, and checks what several do at once.{begun}",
+        names=", ".join(treatment.tag for treatment in rungs),
+        begun=begun,
     )
-    heading = "Sensitivity could not be measured" if failure else "Which layers deserve the bits?"
-    return heading, failure or needed, "Measure layers"
+    heading = tr("Sensitivity could not be measured") if failure else tr("Which layers deserve the bits?")
+    return heading, failure or needed, tr("Measure layers")
 
 
 def budget_words(found: Allocation, choices: Choices | None, conditions: Conditions) -> str:
@@ -44,15 +48,29 @@ def budget_words(found: Allocation, choices: Choices | None, conditions: Conditi
     plan = allocated.planned
     bits = choices.bits(int(found.nbytes.sum())) if choices is not None else plan.bits_per_treated_weight
     parts = [
-        f"{bits:.2f} bits in allocated layers",
-        f"{plan.bits_per_weight:.2f} overall",
+        tr("{bits:.2f} bits in allocated layers", bits=bits),
+        tr("{bits_per_weight:.2f} overall", bits_per_weight=plan.bits_per_weight),
         byte_text(plan.total_after),
-        f"KL ≈{kl_text(allocated.kl.value)} ({kl_text(allocated.kl.low)} to {kl_text(allocated.kl.high)})",
+        tr(
+            "KL ≈{kl} ({low} to {high})",
+            kl=kl_text(allocated.kl.value),
+            low=kl_text(allocated.kl.low),
+            high=kl_text(allocated.kl.high),
+        ),
     ]
     time = allocated.latency_ms
     if time is not None:
-        where = f" on {conditions.machine}" if conditions.machine else ""
-        parts.append(f"≈{time.value:.3g} ms a step ({time.low:.3g} to {time.high:.3g}) for {conditions.words}{where}")
+        where = tr(" on {machine}", machine=conditions.machine) if conditions.machine else ""
+        parts.append(
+            tr(
+                "≈{value:.3g} ms a step ({low:.3g} to {high:.3g}) for {words}{where}",
+                value=time.value,
+                low=time.low,
+                high=time.high,
+                words=conditions.words,
+                where=where,
+            )
+        )
     return " · ".join(parts) + "".join(f"\n{note}" for note in allocated.notes)
 
 

@@ -12,6 +12,7 @@ from benchvise.app.budget.lock_delegate import LockDelegate
 from benchvise.app.budget.model import ALLOCATION_COLUMNS, AllocationModel
 from benchvise.app.plots.table import CopyableTable
 from benchvise.app.state.layer_filter import HELP, LayerFilter
+from benchvise.core.language import tr
 from benchvise.core.text import plural
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class BudgetTable(QWidget):
         self.view.setSortingEnabled(True)
         self.view.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.view.horizontalHeader().setSortIndicatorClearable(True)
-        self.view.setAccessibleName("Allocation")
+        self.view.setAccessibleName(tr("Allocation"))
         self.view.setTextElideMode(Qt.TextElideMode.ElideRight)
         for number, column in enumerate(ALLOCATION_COLUMNS):
             self.view.setColumnWidth(number, column.width)
@@ -45,10 +46,10 @@ class BudgetTable(QWidget):
             lambda at: self.context_menu().popup(self.view.viewport().mapToGlobal(at))
         )
         self.view.selectionModel().selectionChanged.connect(self._row_selected)
-        self.filter_line = QLineEdit(placeholderText="Filter layers", clearButtonEnabled=True)
-        self.filter_line.setAccessibleName("Filter the allocation")
+        self.filter_line = QLineEdit(placeholderText=tr("Filter layers"), clearButtonEnabled=True)
+        self.filter_line.setAccessibleName(tr("Filter the allocation"))
         self.filter_line.setFixedWidth(_FILTER_WIDTH)
-        self.filter_line.setToolTip(f"Words that must all hold: {HELP}")
+        self.filter_line.setToolTip(tr("Words that must all hold: {help}", help=tr(HELP)))
         self.filter_line.textChanged.connect(self._filter)
         self.model.modelReset.connect(self.follow_document)
         layout = QVBoxLayout(self)
@@ -74,7 +75,12 @@ class BudgetTable(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         locked = bool(names) and all(name in self._document.locked for name in names)
         count = plural(len(names), "layer")
-        lock = QAction(f"Include {count} in budgets" if locked else f"Exclude {count} from budgets", menu)
+        lock = QAction(
+            tr("Include {count} in budgets", count=count)
+            if locked
+            else tr("Exclude {count} from budgets", count=count),
+            menu,
+        )
         lock.setEnabled(bool(names))
         lock.triggered.connect(lambda: self._document.lock(names, locked=not locked))
         menu.addAction(lock)
@@ -109,6 +115,6 @@ class BudgetTable(QWidget):
         except ValueError as error:
             self.filter_line.setToolTip(str(error))
             return
-        self.filter_line.setToolTip(f"Words that must all hold: {HELP}")
+        self.filter_line.setToolTip(tr("Words that must all hold: {help}", help=tr(HELP)))
         kept = (layer.name for layer, shown in zip(checkpoint.layers, mask, strict=True) if shown)
         self.model.keep_only(frozenset(kept))

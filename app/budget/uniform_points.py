@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from benchvise.app.budget.kinds import Choices
 from benchvise.app.plots.pareto_plot import Point
 from benchvise.app.state.sensitivity_results import Measurement
+from benchvise.core.language import tr
 from benchvise.core.protocol.results import SensitivityCell
 from benchvise.core.recipe.recipe import Treatment
 
@@ -36,5 +37,5 @@ def uniform_points(
         ]
         if measured:
             nbytes = choices.rest_bytes + int(choices.bytes_of[row].sum())
-            points.append(Point(f"uniform {treatment.tag}", treatment.tag, nbytes, measured[0]))
+            points.append(Point(tr("uniform {tag}", tag=treatment.tag), treatment.tag, nbytes, measured[0]))
     return tuple(points)

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from benchvise.app.theme.appearance import UNIT
+from benchvise.core.language import tr
 
 
 class EvaluateDialog(QDialog):
@@ -26,22 +27,26 @@ class EvaluateDialog(QDialog):
 
     def __init__(self, checkpoint: str, run: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Evaluate")
+        self.setWindowTitle(tr("Evaluate"))
         self.setMinimumWidth(480)
-        what = f"Run {run} against {Path(checkpoint).name}" if run else Path(checkpoint).name
+        what = tr("Run {run} against {name}", run=run, name=Path(checkpoint).name) if run else Path(checkpoint).name
         said = QLabel(
-            f"{what}: perplexity"
-            + (", KL divergence and agreement of the first choice, window by window." if run else " on held-out text."),
+            tr("{what}: perplexity", what=what)
+            + (
+                tr(", KL divergence and agreement of the first choice, window by window.")
+                if run
+                else tr(" on held-out text.")
+            ),
             wordWrap=True,
         )
-        self.shipped = QRadioButton("The text that comes with Benchvise")
+        self.shipped = QRadioButton(tr("The text that comes with Benchvise"))
         self.shipped.setChecked(True)
-        self.own = QRadioButton("A text of your own (.txt or .jsonl)")
+        self.own = QRadioButton(tr("A text of your own (.txt or .jsonl)"))
         group = QButtonGroup(self)
         group.addButton(self.shipped)
         group.addButton(self.own)
-        self.file = QLineEdit(placeholderText="Path of the text")
-        self._browse = QPushButton("Choose …")
+        self.file = QLineEdit(placeholderText=tr("Path of the text"))
+        self._browse = QPushButton(tr("Choose …"))
         self._browse.setAutoDefault(False)
         self._browse.clicked.connect(self._choose)
         row = QHBoxLayout()
@@ -50,7 +55,7 @@ class EvaluateDialog(QDialog):
         row.addWidget(self._browse)
         self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         evaluate = self._buttons.button(QDialogButtonBox.StandardButton.Ok)
-        evaluate.setText("Evaluate")
+        evaluate.setText(tr("Evaluate"))
         evaluate.setDefault(True)
         self._buttons.accepted.connect(self.accept)
         self._buttons.rejected.connect(self.reject)
@@ -72,7 +77,9 @@ class EvaluateDialog(QDialog):
         return self.file.text() if self.own.isChecked() else ""
 
     def _choose(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Text to evaluate on", self.file.text(), "Text (*.txt *.jsonl)")
+        path, _ = QFileDialog.getOpenFileName(
+            self, tr("Text to evaluate on"), self.file.text(), tr("Text (*.txt *.jsonl)")
+        )
         if path:
             self.file.setText(path)
 

@@ -24,6 +24,7 @@ from benchvise.app.plots.controls import Controls
 from benchvise.app.theme.theme import current_theme, theme_notifier
 from benchvise.app.widgets.elided_label import ElidedLabel
 from benchvise.app.widgets.empty_state import EmptyState
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import Generate
 from benchvise.core.protocol.results import Generation, Generations
@@ -62,7 +63,14 @@ class TokenText(QWidget):
         for place, (piece, logprob) in enumerate(zip(generation.pieces, generation.logprobs, strict=True)):
             style = QTextCharFormat()
             style.setForeground(QColor(theme.text))
-            style.setToolTip(f"Token {place + 1}: log-probability {logprob:.3f} ({math.exp(logprob) * 100:.1f} %)")
+            style.setToolTip(
+                tr(
+                    "Token {place}: log-probability {logprob:.3f} ({exp:.1f} %)",
+                    place=place + 1,
+                    logprob=logprob,
+                    exp=math.exp(logprob) * 100,
+                )
+            )
             if diverges_at is not None and other.pieces[place : place + 1] != (piece,):
                 tint = QColor(theme.after)
                 tint.setAlpha(130 if place == diverges_at else 40)
@@ -74,18 +82,18 @@ class TokenText(QWidget):
 class GenerationsPanel(PlotPanel):
     """Prompt above, original at the left, the active run at the right."""
 
-    title = "Generations"
+    title = message("Generations")
     icon = "mdi6.text-box-multiple-outline"
 
     def __init__(self, document: Document, client: EngineClient) -> None:
         super().__init__(document, client)
         controls = Controls(self.refresh_soon)
-        self.prompt = QLineEdit(PROMPT, placeholderText="Prompt", clearButtonEnabled=True)
-        self.prompt.setAccessibleName("Prompt")
+        self.prompt = QLineEdit(PROMPT, placeholderText=tr("Prompt"), clearButtonEnabled=True)
+        self.prompt.setAccessibleName(tr("Prompt"))
         self.prompt.returnPressed.connect(self.generate)
-        self.tokens = QSpinBox(minimum=1, maximum=1024, value=64, suffix=" tokens")
-        self.tokens.setAccessibleName("How many tokens")
-        self.button = QPushButton("Generate")
+        self.tokens = QSpinBox(minimum=1, maximum=1024, value=64, suffix=tr(" tokens"))
+        self.tokens.setAccessibleName(tr("How many tokens"))
+        self.button = QPushButton(tr("Generate"))
         self.button.clicked.connect(self.generate)
         controls.row.addWidget(self.prompt)
         controls.row.addWidget(self.tokens)
@@ -94,8 +102,8 @@ class GenerationsPanel(PlotPanel):
         self.note.setMinimumWidth(1)
         self.note.setContentsMargins(8, 0, 8, 0)
         self.note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.original = TokenText("Original")
-        self.compressed = TokenText("Compressed")
+        self.original = TokenText(tr("Original"))
+        self.compressed = TokenText(tr("Compressed"))
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(self.original)
         split.addWidget(self.compressed)
@@ -122,21 +130,26 @@ class GenerationsPanel(PlotPanel):
         run = self.document.active_run
         if self.document.checkpoint is None or not run:
             self.say_empty(
-                "Run a recipe first",
-                "Here the original and the compressed model continue the same prompt side by side, with the first "
-                "differing token marked. Press Run (Ctrl+R), or choose an earlier run under Compare.",
+                tr("Run a recipe first"),
+                tr(
+                    "Here the original and the compressed model continue the same prompt side by side, with the first "
+                    "differing token marked. Press Run (Ctrl+R), or choose an earlier run under Compare."
+                ),
             )
             return
         self.show_content()
         names = [summary.recipe_name for summary in self.document.runs if summary.run == run]
-        self.compressed.title.setText(f"Compressed: {names[0] if names and names[0] else run}")
+        self.compressed.title.setText(tr("Compressed: {names}", names=names[0] if names and names[0] else run))
         self.button.setEnabled(not self.question.pending)
         if self._shown is None and not self.question.pending:
             self._pages.setCurrentWidget(self.waiting)
             self.waiting.say(
-                "Nothing is written yet",
-                "Press Generate (Ctrl+Return): the original and the compressed model continue the prompt side by side, "
-                "and the first differing token is marked.",
+                tr("Nothing is written yet"),
+                tr(
+                    "Press Generate (Ctrl+Return): the original and the compressed model continue the prompt side by "
+                    "side, "
+                    "and the first differing token is marked."
+                ),
             )
 
     def generate(self) -> None:
@@ -145,14 +158,14 @@ class GenerationsPanel(PlotPanel):
         if checkpoint is None or not run or self.question.pending:
             return
         if not self.prompt.text():
-            self.note.setText("Write a prompt first.")
+            self.note.setText(tr("Write a prompt first."))
             return
         request = Generate(
             f"run:{run}", checkpoint.path, self.prompt.text(), self.tokens.value(), self.document.workspace
         )
         self.question.ask([request], self._answered, self._failed, self._stopped)
         self.button.setEnabled(False)
-        self.note.setText("Writing …")
+        self.note.setText(tr("Writing …"))
 
     def _answered(self, _: int, generations: Generations) -> None:
         self._shown = generations
@@ -166,7 +179,7 @@ class GenerationsPanel(PlotPanel):
 
     def _stopped(self) -> None:
         self.button.setEnabled(True)
-        self.note.setText("Cancelled.")
+        self.note.setText(tr("Cancelled."))
 
     def _run_changed(self) -> None:
         """Another run's text is not this one's."""
@@ -186,8 +199,8 @@ class GenerationsPanel(PlotPanel):
         self.compressed.show_text(shown.prompt, shown.compressed, shown.original, shown.diverges_at)
         count = len(shown.compressed.pieces)
         self.note.setText(
-            f"Both wrote the same {plural(count, 'token')}."
+            tr("Both wrote the same {tokens}.", tokens=plural(count, "token"))
             if shown.diverges_at is None
-            else f"The texts part at token {shown.diverges_at + 1} of {count}."
+            else tr("The texts part at token {diverges_at} of {count}.", diverges_at=shown.diverges_at + 1, count=count)
         )
         self.setAccessibleDescription(self.note.text())

@@ -25,6 +25,7 @@ from benchvise.app.plots.controls import Controls
 from benchvise.app.plots.pareto_plot import ParetoPlot, Point
 from benchvise.app.plots.table import VALUE_ROLE, CopyableTable, RecordTable, TableColumn
 from benchvise.app.text.track_record import TITLES, quantity_text, summary_text
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.results import Comparison, RunSummary
 from benchvise.core.text import NOTHING, byte_text, kl_text, number_text, percent_text
 from benchvise.core.workspace.forecasts import track_record
@@ -51,42 +52,84 @@ def _word(title: str, value: Callable[[RunSummary], str], tip: str) -> TableColu
 
 
 COLUMNS: tuple[TableColumn[RunSummary], ...] = (
-    _word("Run", lambda run: run.recipe_name or run.run, "The recipe's name"),
-    _word("Model", lambda run: Path(run.checkpoint).name, "The checkpoint that was compressed"),
-    _word("State", lambda run: run.state, "How far the run came"),
-    _word("Made", lambda run: run.created.replace("T", " ")[:16], "When the run was started"),
-    _number("Bits overall", lambda run: run.bits_per_weight, lambda v: f"{v:.2f}", "Bits per weight, over all weights"),
-    _number("Size", lambda run: run.bytes_after, byte_text, "Bytes after"),
-    _number("Of original", lambda run: _ratio(run.bytes_after, run.bytes_before), percent_text, "Size after ÷ before"),
-    _number("Perplexity", lambda run: run.perplexity, number_text, "On the evaluation text"),
+    _word(message("Run"), lambda run: run.recipe_name or run.run, message("The recipe's name")),
+    _word(message("Model"), lambda run: Path(run.checkpoint).name, message("The checkpoint that was compressed")),
+    _word(message("State"), lambda run: tr(run.state), message("How far the run came")),
+    _word(message("Made"), lambda run: run.created.replace("T", " ")[:16], message("When the run was started")),
     _number(
-        "Perplexity before",
+        message("Bits overall"),
+        lambda run: run.bits_per_weight,
+        lambda v: f"{v:.2f}",
+        message("Bits per weight, over all weights"),
+    ),
+    _number(message("Size"), lambda run: run.bytes_after, byte_text, message("Bytes after")),
+    _number(
+        message("Of original"),
+        lambda run: _ratio(run.bytes_after, run.bytes_before),
+        percent_text,
+        message("Size after ÷ before"),
+    ),
+    _number(message("Perplexity"), lambda run: run.perplexity, number_text, message("On the evaluation text")),
+    _number(
+        message("Perplexity before"),
         lambda run: run.perplexity_before,
         number_text,
-        "Perplexity of the original on the same text",
+        message("Perplexity of the original on the same text"),
     ),
-    _number("KL mean", lambda run: run.kl_mean, kl_text, "Mean divergence from the original, nats per token"),
-    _number("KL p99", lambda run: run.kl_p99, kl_text, "99th percentile of the divergence, nats per token"),
-    _number("Same top token", lambda run: run.top1_agreement, percent_text, "How often both predict the same token"),
-    _number("Decode, ms", lambda run: run.decode_ms, number_text, "Milliseconds per decoded token, median"),
     _number(
-        "Decode before, ms", lambda run: run.decode_ms_before, number_text, "The same of the original, interleaved"
+        message("KL mean"),
+        lambda run: run.kl_mean,
+        kl_text,
+        message("Mean divergence from the original, nats per token"),
     ),
-    _number("Speed-up", lambda run: run.speed_up, lambda v: f"× {v:.2f}", "Original ÷ compressed"),
-    _number("Decode memory", lambda run: run.decode_peak_bytes, byte_text, "Most that loading and decoding added"),
-    _number("Decode memory before", lambda run: run.decode_peak_bytes_before, byte_text, "The same of the original"),
-    _number("Peak memory", lambda run: run.peak_rss_bytes, byte_text, "Resident memory of the evaluation at its peak"),
+    _number(
+        message("KL p99"), lambda run: run.kl_p99, kl_text, message("99th percentile of the divergence, nats per token")
+    ),
+    _number(
+        message("Same top token"),
+        lambda run: run.top1_agreement,
+        percent_text,
+        message("How often both predict the same token"),
+    ),
+    _number(
+        message("Decode, ms"), lambda run: run.decode_ms, number_text, message("Milliseconds per decoded token, median")
+    ),
+    _number(
+        message("Decode before, ms"),
+        lambda run: run.decode_ms_before,
+        number_text,
+        message("The same of the original, interleaved"),
+    ),
+    _number(message("Speed-up"), lambda run: run.speed_up, lambda v: f"× {v:.2f}", message("Original ÷ compressed")),
+    _number(
+        message("Decode memory"),
+        lambda run: run.decode_peak_bytes,
+        byte_text,
+        message("Most that loading and decoding added"),
+    ),
+    _number(
+        message("Decode memory before"),
+        lambda run: run.decode_peak_bytes_before,
+        byte_text,
+        message("The same of the original"),
+    ),
+    _number(
+        message("Peak memory"),
+        lambda run: run.peak_rss_bytes,
+        byte_text,
+        message("Resident memory of the evaluation at its peak"),
+    ),
 )
 
 COSTS: tuple[tuple[str, ColumnValue], ...] = (
-    ("Size, MB", lambda run: run.bytes_after / 1e6),
-    ("Bits per weight, overall", lambda run: run.bits_per_weight),
-    ("Decode, ms per token", lambda run: run.decode_ms),
+    (message("Size, MB"), lambda run: run.bytes_after / 1e6),
+    (message("Bits per weight, overall"), lambda run: run.bits_per_weight),
+    (message("Decode, ms per token"), lambda run: run.decode_ms),
 )
 KL_INCREASES: tuple[tuple[str, ColumnValue], ...] = (
-    ("KL mean, nats per token", lambda run: run.kl_mean),
-    ("KL p99, nats per token", lambda run: run.kl_p99),
-    ("Perplexity", lambda run: run.perplexity),
+    (message("KL mean, nats per token"), lambda run: run.kl_mean),
+    (message("KL p99, nats per token"), lambda run: run.kl_p99),
+    (message("Perplexity"), lambda run: run.perplexity),
 )
 
 
@@ -110,29 +153,39 @@ def _quantity(
 
 TRACK_COLUMNS: tuple[TableColumn[Track], ...] = (
     TableColumn(
-        "Run", lambda t: t.run.recipe_name or t.run.run, lambda t: t.run.recipe_name, "The recipe's name", False
+        message("Run"),
+        lambda t: t.run.recipe_name or t.run.run,
+        lambda t: t.run.recipe_name,
+        message("The recipe's name"),
+        False,
     ),
-    TableColumn("What", lambda t: TITLES[t.comparison.kind], lambda t: t.comparison.kind, "What was forecast", False),
-    _quantity("Forecast", lambda c: c.forecast.value, "As it was said before the run", forecast=True),
-    _quantity("From", lambda c: c.forecast.low, "The range that was forecast"),
-    _quantity("To", lambda c: c.forecast.high, "The range that was forecast"),
-    _quantity("Measured", lambda c: c.measured, "On the finished run"),
     TableColumn(
-        "Error",
+        message("What"),
+        lambda t: tr(TITLES[t.comparison.kind]),
+        lambda t: t.comparison.kind,
+        message("What was forecast"),
+        False,
+    ),
+    _quantity(message("Forecast"), lambda c: c.forecast.value, message("As it was said before the run"), forecast=True),
+    _quantity(message("From"), lambda c: c.forecast.low, message("The range that was forecast")),
+    _quantity(message("To"), lambda c: c.forecast.high, message("The range that was forecast")),
+    _quantity(message("Measured"), lambda c: c.measured, message("On the finished run")),
+    TableColumn(
+        message("Error"),
         lambda t: f"{t.comparison.error:+.1%}".replace("%", " %"),
         lambda t: abs(t.comparison.error),
-        "Forecast ÷ measured − 1; sorted by size",
+        message("Forecast ÷ measured − 1; sorted by size"),
     ),
     TableColumn(
-        "In range",
+        message("In range"),
+        lambda t: tr("yes") if t.comparison.inside else tr("no"),
         lambda t: "yes" if t.comparison.inside else "no",
-        lambda t: "yes" if t.comparison.inside else "no",
-        "Whether the measured lies within the range that was forecast",
+        message("Whether the measured lies within the range that was forecast"),
         False,
     ),
 )
 
-NO_RECORD = (
+NO_RECORD = message(
     "Nothing was forecast before a run yet. Forecast the decode speed, allocate a budget or check a recipe before "
     "Run, and what comes of it will stand here."
 )
@@ -141,23 +194,23 @@ NO_RECORD = (
 class ComparePanel(PlotPanel):
     """wanted: (action, run id) that the person asked for: "evaluate", "latency" or "export"."""
 
-    title = "Compare"
+    title = message("Compare")
     icon = "mdi6.scale-balance"
     wanted = Signal(str, str)
 
     def __init__(self, document: Document, client: EngineClient) -> None:
         super().__init__(document, client)
         self.controls = Controls(self._draw)
-        self.cost = self.controls.choice("Over", "What goes to the right", COSTS)
-        self.kl_increase = self.controls.choice("Show", "What goes up", KL_INCREASES)
-        self.logarithmic = self.controls.check("Log scale", "The upward axis in powers of ten", on=True)
+        self.cost = self.controls.choice(tr("Over"), tr("What goes to the right"), COSTS)
+        self.kl_increase = self.controls.choice(tr("Show"), tr("What goes up"), KL_INCREASES)
+        self.logarithmic = self.controls.check(tr("Log scale"), tr("The upward axis in powers of ten"), on=True)
         self.all_models = self.controls.check(
-            "All models", "List the runs of other checkpoints, too; the plot shows none"
+            tr("All models"), tr("List the runs of other checkpoints, too; the plot shows none")
         )
         self.all_models.toggled.connect(lambda _: self.refresh_soon())
         self.empty.button.clicked.connect(lambda: self.all_models.setChecked(True))
-        self.track_record = QCheckBox("Track record")
-        self.track_record.setToolTip("What was forecast before each run, beside what was measured on it")
+        self.track_record = QCheckBox(tr("Track record"))
+        self.track_record.setToolTip(tr("What was forecast before each run, beside what was measured on it"))
         self.track_record.toggled.connect(lambda _: self._draw())
         self._button_row = QHBoxLayout()
         self._button_row.setContentsMargins(8, 6, 8, 4)
@@ -165,9 +218,17 @@ class ComparePanel(PlotPanel):
         self.buttons = {
             action: self._button(text, tip, action)
             for action, text, tip in (
-                (EVALUATE, "Evaluate", "Measure perplexity and divergence of the active run against the original"),
-                (LATENCY, "Measure latency", "Measure the decoding speed of the active run beside the original"),
-                (EXPORT, "Export…", "Write the active run as a checkpoint"),
+                (
+                    EVALUATE,
+                    tr("Evaluate"),
+                    tr("Measure perplexity and divergence of the active run against the original"),
+                ),
+                (
+                    LATENCY,
+                    tr("Measure latency"),
+                    tr("Measure the decoding speed of the active run beside the original"),
+                ),
+                (EXPORT, tr("Export…"), tr("Write the active run as a checkpoint")),
             )
         }
         self.model = RecordTable(COLUMNS, self)
@@ -180,7 +241,7 @@ class ComparePanel(PlotPanel):
         self.table.setSortingEnabled(True)
         self.table.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.table.setAccessibleName("Runs")
+        self.table.setAccessibleName(tr("Runs"))
         self.table.insertActions(self.table.actions()[0], self._table_actions())
         self.table.selectionModel().selectionChanged.connect(self._row_selected)
         self.plot = ParetoPlot()
@@ -209,11 +270,13 @@ class ComparePanel(PlotPanel):
     def refresh(self) -> None:
         own = self._own_runs()
         if not own and not (self.document.runs and self.all_models.isChecked()):
-            others = "Show the runs of other models" if self.document.runs else ""
+            others = tr("Show the runs of other models") if self.document.runs else ""
             self.say_empty(
-                "No run of this model yet" if others else "No run yet",
-                "Choose treatments and press Run. Each run then stands here with its size, perplexity, divergence "
-                "and speed, measured, beside all others.",
+                tr("No run of this model yet") if others else tr("No run yet"),
+                tr(
+                    "Choose treatments and press Run. Each run then stands here with its size, perplexity, divergence "
+                    "and speed, measured, beside all others."
+                ),
                 others,
             )
             return
@@ -224,7 +287,7 @@ class ComparePanel(PlotPanel):
             tracks = [Track(run, comparison) for run in runs for comparison in run.comparisons]
             self.track_model.show(tracks)
             records = track_record(track.comparison for track in tracks)
-            self.track_summary.setText(f"{summary_text(records)}." if records else NO_RECORD)
+            self.track_summary.setText(f"{summary_text(records)}." if records else tr(NO_RECORD))
         self._follow_active()
 
     def _own_runs(self) -> tuple[RunSummary, ...]:
@@ -243,7 +306,7 @@ class ComparePanel(PlotPanel):
         self.track_table.setSortingEnabled(True)
         self.track_table.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.track_table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.track_table.setAccessibleName("Track record")
+        self.track_table.setAccessibleName(tr("Track record"))
         self.track_summary = QLabel(wordWrap=True)
         self.track_summary.setContentsMargins(8, 0, 8, 0)
         self.track_summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -262,7 +325,7 @@ class ComparePanel(PlotPanel):
     def _draw(self) -> None:
         self._show_track_record()
         cost_title, kl_increase_title = self.cost.currentText(), self.kl_increase.currentText()
-        cost, kl_increase = dict(COSTS)[cost_title], dict(KL_INCREASES)[kl_increase_title]
+        cost, kl_increase = self.cost.currentData(), self.kl_increase.currentData()
         points = []
         for run in self._own_runs():
             x, y = cost(run), kl_increase(run)

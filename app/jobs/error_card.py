@@ -19,6 +19,7 @@ from benchvise.app.state.problems import Problem
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme
+from benchvise.core.language import tr
 
 MAX_CARDS = 3
 WIDTH = 400
@@ -37,7 +38,7 @@ class ErrorCard(QFrame):
         self.setProperty("surface", "card")
         self.setFixedWidth(WIDTH)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setAccessibleName(f"Problem: {problem.what}")
+        self.setAccessibleName(tr("Problem: {what}", what=problem.what))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2 * UNIT, UNIT, UNIT, UNIT)
         layout.setSpacing(UNIT // 2)
@@ -63,8 +64,8 @@ class ErrorCard(QFrame):
         what.setFont(font)
         close = QToolButton()
         close.setIcon(icon("mdi6.close"))
-        close.setToolTip("Close (Esc)")
-        close.setAccessibleName("Close this message")
+        close.setToolTip(tr("Close (Esc)"))
+        close.setAccessibleName(tr("Close this message"))
         close.clicked.connect(self.dismissed)
         row.addWidget(mark, 0, Qt.AlignmentFlag.AlignTop)
         row.addWidget(what, 1)
@@ -80,10 +81,10 @@ class ErrorCard(QFrame):
             remedy.clicked.connect(self._carry_out)
             row.addWidget(remedy)
         if self.problem.details:
-            details = QPushButton("Details")
+            details = QPushButton(tr("Details"))
             details.clicked.connect(self._toggle_details)
             row.addWidget(details)
-        copy = QPushButton("Copy")
+        copy = QPushButton(tr("Copy"))
         copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.problem.text))
         row.addWidget(copy)
         return row

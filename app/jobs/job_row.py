@@ -11,6 +11,7 @@ from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme, theme_notifier
 from benchvise.app.widgets.elided_label import ElidedLabel
+from benchvise.core.language import tr
 from benchvise.core.protocol.requests import Compress
 from benchvise.core.text import amount_text, byte_text, count_text, duration_text, rate_text
 
@@ -34,24 +35,24 @@ def progress_parts(job: Job) -> tuple[str, ...]:
     """What is known of a job's progress, the most important first: how far, time left, rate, memory."""
     progress = job.progress
     if job.state == QUEUED:
-        return ("waits for its turn",)
+        return (tr("waits for its turn"),)
     if job.state == DONE:
-        return (f"done in {duration_text(job.seconds)}",)
+        return (tr("done in {seconds}", seconds=duration_text(job.seconds)),)
     if job.state == STOPPED:
-        return ("cancelled; finished layers are kept" if isinstance(job.request, Compress) else "cancelled",)
+        return (tr("cancelled; finished layers are kept") if isinstance(job.request, Compress) else tr("cancelled"),)
     if job.state == FAILED:
-        return (job.failure.what if job.failure is not None else "failed",)
+        return (tr(job.failure.what) if job.failure is not None else tr("failed"),)
     if progress is None:
-        return (job.note or "starting …",)
+        return (tr(job.note) or tr("starting …"),)
     done = byte_text(progress.done) if progress.unit == "bytes" else count_text(progress.done)
-    parts = [f"{done} of {amount_text(progress.total, progress.unit)}"]
+    parts = [tr("{done} of {total}", done=done, total=amount_text(progress.total, progress.unit))]
     if progress.paused or job.state == PAUSED:
-        parts.append("paused")
+        parts.append(tr("paused"))
     elif progress.eta_seconds is not None:
-        parts.append(f"{duration_text(progress.eta_seconds)} left")
+        parts.append(tr("{eta_seconds} left", eta_seconds=duration_text(progress.eta_seconds)))
     if progress.rate > 0 and not progress.paused:
         parts.append(rate_text(progress.rate, progress.unit))
-    parts.append(f"{byte_text(progress.rss_bytes)} in use")
+    parts.append(tr("{rss_bytes} in use", rss_bytes=byte_text(progress.rss_bytes)))
     return tuple(parts)
 
 
@@ -68,12 +69,12 @@ class JobRow(QFrame):
         self._text = ElidedLabel()
         self._text.setProperty("tone", "muted")
         self.bar = QProgressBar(textVisible=False)
-        self.bar.setAccessibleName(f"Progress of {job.title}")
+        self.bar.setAccessibleName(tr("Progress of {title}", title=job.title))
         self.pause_button = QToolButton()
         self.pause_button.clicked.connect(session.jobs.toggle_pause)
         self.cancel_button = QToolButton()
-        self.cancel_button.setToolTip("Cancel; what is finished stays")
-        self.cancel_button.setAccessibleName("Cancel the job")
+        self.cancel_button.setToolTip(tr("Cancel; what is finished stays"))
+        self.cancel_button.setAccessibleName(tr("Cancel the job"))
         self.cancel_button.clicked.connect(lambda: session.jobs.cancel(job.number))
         lines = QVBoxLayout()
         lines.setSpacing(2)
@@ -104,7 +105,7 @@ class JobRow(QFrame):
         paused = job.state == PAUSED
         self.pause_button.setVisible(job.state in (RUNNING, PAUSED))
         self.pause_button.setIcon(icon("mdi6.play" if paused else "mdi6.pause"))
-        self.pause_button.setToolTip("Resume" if paused else "Pause")
-        self.pause_button.setAccessibleName("Resume the job" if paused else "Pause the job")
+        self.pause_button.setToolTip(tr("Resume") if paused else tr("Pause"))
+        self.pause_button.setAccessibleName(tr("Resume the job") if paused else tr("Pause the job"))
         self.cancel_button.setVisible(not job.ended)
         self.cancel_button.setIcon(icon("mdi6.close"))

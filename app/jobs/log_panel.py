@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QListView, QVBoxLayout, QWidget
 from benchvise.app.jobs.log_model import LogModel
 from benchvise.app.state.problems import Problem
 from benchvise.app.state.session import Session
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.events import Note, Partial
 from benchvise.core.protocol.requests import Request
 from benchvise.core.protocol.results import LayerCompressed
@@ -18,7 +19,7 @@ from benchvise.core.text import duration_text, error_text
 class LogPanel(QWidget):
     """A bounded list that follows its end until one scrolls up."""
 
-    title = "Log"
+    title = message("Log")
     icon = "mdi6.text-box-outline"
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
@@ -30,10 +31,10 @@ class LogPanel(QWidget):
         self.view.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.view.setSelectionMode(QListView.SelectionMode.ExtendedSelection)
         self.view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
-        self.view.setAccessibleName("Log")
-        self._add_action("Copy selected lines", self.copy_selected, QKeySequence.StandardKey.Copy)
-        self._add_action("Copy all", lambda: QGuiApplication.clipboard().setText(self.model.as_text()))
-        self._add_action("Clear", self.model.clear)
+        self.view.setAccessibleName(tr("Log"))
+        self._add_action(tr("Copy selected lines"), self.copy_selected, QKeySequence.StandardKey.Copy)
+        self._add_action(tr("Copy all"), lambda: QGuiApplication.clipboard().setText(self.model.as_text()))
+        self._add_action(tr("Clear"), self.model.clear)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.view)
@@ -80,12 +81,14 @@ class LogPanel(QWidget):
     def _job_ended(self, number: int) -> None:
         job = self._session.jobs.job(number)
         if job is not None and job.failure is None:
-            self._say_job(number, f"{job.state} after {duration_text(job.seconds)}")
+            self._say_job(
+                number, tr("{state} after {seconds}", state=tr(job.state), seconds=duration_text(job.seconds))
+            )
 
 
 def layer_text(layer: LayerCompressed) -> str:
     """A finished layer in one line: what was done, how well, and what the solver did."""
-    parts = [layer.treatment, "exact" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f} dB"]
+    parts = [layer.treatment, "exact" if layer.sqnr_db is None else tr("{sqnr_db:.1f} dB", sqnr_db=layer.sqnr_db)]
     if layer.output_error is not None:
-        parts.append(f"output error {error_text(layer.output_error)}")
+        parts.append(tr("output error {output_error}", output_error=error_text(layer.output_error)))
     return f"{layer.name}: {', '.join((*parts, *layer.notes))}"

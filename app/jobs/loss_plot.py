@@ -12,6 +12,7 @@ from benchvise.app.plots.axes import CountAxis, NumberAxis
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Data
 from benchvise.app.theme.theme import Theme
+from benchvise.core.language import tr
 from benchvise.core.protocol.results import TuningStep
 from benchvise.core.text import kl_text, plural
 
@@ -47,8 +48,8 @@ class LossPlot(Plot):
         self.redraw_soon()
 
     def draw(self) -> None:
-        self.plot.setLabel("bottom", "Step", **self.plot.getAxis("bottom").labelStyle)
-        self.plot.setLabel("left", "Loss, KL", **self.plot.getAxis("left").labelStyle)
+        self.plot.setLabel("bottom", tr("Step"), **self.plot.getAxis("bottom").labelStyle)
+        self.plot.setLabel("left", tr("Loss, KL"), **self.plot.getAxis("left").labelStyle)
         losses = [step.loss if step.loss is not None else np.nan for step in self._steps]
         self._loss.setData(np.array(self._places, np.float64), np.array(losses, np.float64))
         held = [(at, step.held_out) for at, step in self._of_steps() if step.held_out is not None]
@@ -63,7 +64,7 @@ class LossPlot(Plot):
 
     def data(self) -> Data:
         return Data(
-            ("tuning", "step", "loss", "held-out KL"),
+            ("tuning", "step", "loss", tr("held-out KL")),
             ((step.method, at, step.loss, step.held_out) for at, step in self._of_steps()),
         )
 
@@ -72,9 +73,13 @@ class LossPlot(Plot):
         held = [step.held_out for step in self._steps if step.held_out is not None]
         said = f"{plural(len(losses), 'step')}"
         if losses:
-            said += f", loss {kl_text(losses[0])} at first and {kl_text(losses[-1])} now"
+            said += tr(
+                ", loss {losses} at first and {losses_2} now", losses=kl_text(losses[0]), losses_2=kl_text(losses[-1])
+            )
         if held:
-            said += f"; held-out KL {kl_text(held[0])}" + (f" → {kl_text(held[-1])}" if len(held) > 1 else "")
+            said += tr("; held-out KL {held}", held=kl_text(held[0])) + (
+                f" → {kl_text(held[-1])}" if len(held) > 1 else ""
+            )
         return f"{said}."
 
     def _of_steps(self) -> list[tuple[int, TuningStep]]:
@@ -87,7 +92,7 @@ class LossPlot(Plot):
             return
         at = float(view.mapSceneToView(position).x())
         place, step = min(self._of_steps(), key=lambda each: abs(each[0] - at))
-        parts = [f"{step.method}, step {place:,}"]
-        parts += [f"loss {kl_text(step.loss)}"] if step.loss is not None else []
-        parts += [f"held-out KL {kl_text(step.held_out)}"] if step.held_out is not None else []
+        parts = [tr("{method}, step {place:,}", method=step.method, place=place)]
+        parts += [tr("loss {loss}", loss=kl_text(step.loss))] if step.loss is not None else []
+        parts += [tr("held-out KL {held_out}", held_out=kl_text(step.held_out))] if step.held_out is not None else []
         self.readout.setText(", ".join(parts))

@@ -14,6 +14,7 @@ from benchvise.app.jobs.results_model import ResultsModel
 from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.widgets.split_panel import SplitPanel
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.results import TuningStep
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ RESULTS_DELAY_MS = 100
 class JobsPanel(SplitPanel):
     """The queue on the left; on the right the layers of the compression that came last, and the loss while it tunes."""
 
-    title = "Jobs"
+    title = message("Jobs")
     icon = "mdi6.progress-wrench"
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
@@ -47,7 +48,7 @@ class JobsPanel(SplitPanel):
         self.loss: LossPlot | None = None
         self._right = QSplitter(Qt.Orientation.Horizontal)
         self._right.addWidget(self.table)
-        empty = (
+        empty = tr(
             "No job yet. Choose a treatment or a preset and press Run (Ctrl+R): progress, time left and each "
             "finished layer appear here."
         )
@@ -136,7 +137,7 @@ def _table(model: ResultsModel) -> QTableView:
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
     table.setWordWrap(False)
-    table.setAccessibleName("Finished layers")
+    table.setAccessibleName(tr("Finished layers"))
     table.verticalHeader().hide()
     table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
     table.verticalHeader().setDefaultSectionSize(24)

@@ -20,6 +20,7 @@ from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme
 from benchvise.app.widgets.split_panel import SplitPanel
+from benchvise.core.language import message, tr
 from benchvise.core.wording import sentences
 
 _PROBLEM = int(Qt.ItemDataRole.UserRole)
@@ -28,7 +29,7 @@ _PROBLEM = int(Qt.ItemDataRole.UserRole)
 class ProblemsPanel(SplitPanel):
     """A list and the whole text of the chosen entry."""
 
-    title = "Problems"
+    title = message("Problems")
     icon = "mdi6.alert-outline"
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
@@ -36,12 +37,12 @@ class ProblemsPanel(SplitPanel):
         self._session = session
         self.list = QListWidget()
         self.list.setUniformItemSizes(True)
-        self.list.setAccessibleName("Problems and warnings")
+        self.list.setAccessibleName(tr("Problems and warnings"))
         self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.text = QPlainTextEdit(readOnly=True)
-        copy = QPushButton("Copy")
+        copy = QPushButton(tr("Copy"))
         copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.text.toPlainText()))
-        clear = QPushButton("Clear")
+        clear = QPushButton(tr("Clear"))
         clear.clicked.connect(session.problems.clear)
         buttons = QHBoxLayout()
         buttons.setContentsMargins(UNIT, UNIT // 2, UNIT, UNIT // 2)
@@ -54,7 +55,7 @@ class ProblemsPanel(SplitPanel):
         column.setSpacing(0)
         column.addWidget(self.text, 1)
         column.addLayout(buttons)
-        empty = "Nothing went wrong. Errors, and what the plan cannot carry out as asked, are listed here."
+        empty = tr("Nothing went wrong. Errors, and what the plan cannot carry out as asked, are listed here.")
         self.fill(empty, self.list, right, (500, 500))
         self.list.currentItemChanged.connect(self._show_text)
         for signal in (session.problems.added, session.problems.cleared, session.document.plan_changed):
@@ -84,11 +85,11 @@ class ProblemsPanel(SplitPanel):
         found: list[Problem] = []
         if document.plan_problem is not None:
             failure = document.plan_problem
-            found.append(Problem(failure.what, failure.where, failure.remedy, failure.details, "Plan"))
+            found.append(Problem(failure.what, failure.where, failure.remedy, failure.details, tr("Plan")))
         if document.checkpoint is not None:
-            found += [Problem(warning, during="Checkpoint") for warning in document.checkpoint.warnings]
+            found += [Problem(warning, during=tr("Checkpoint")) for warning in document.checkpoint.warnings]
         if document.plan is not None:
-            found += [Problem(warning, during="Plan") for warning in sentences(document.plan.warnings)]
+            found += [Problem(warning, during=tr("Plan")) for warning in sentences(document.plan.warnings)]
         return found
 
     def _add(self, problem: Problem, name: str, colour: str) -> None:

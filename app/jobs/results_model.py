@@ -8,6 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.results import LayerCompressed
 from benchvise.core.text import byte_text, duration_text, error_text, number_text
 
@@ -29,30 +30,43 @@ def _sqnr(layer: LayerCompressed) -> str:
 
 
 RESULT_COLUMNS = (
-    ResultColumn("Layer", "Finished layers, as they come", lambda r: r.name, lambda r: r.name, right=False),
-    ResultColumn("Treatment", "What was done", lambda r: r.treatment, lambda r: r.treatment, right=False),
     ResultColumn(
-        "SQNR (dB)",
-        "Signal to quantisation noise: higher is closer to the original",
+        message("Layer"), message("Finished layers, as they come"), lambda r: r.name, lambda r: r.name, right=False
+    ),
+    ResultColumn(
+        message("Treatment"), message("What was done"), lambda r: r.treatment, lambda r: r.treatment, right=False
+    ),
+    ResultColumn(
+        message("SQNR (dB)"),
+        message("Signal to quantisation noise: higher is closer to the original"),
         _sqnr,
         lambda r: float("inf") if r.sqnr_db is None else r.sqnr_db,
     ),
     ResultColumn(
-        "Output error",
-        "Squared error of the layer's outputs on calibration text, over their energy; — where it was not measured",
+        message("Output error"),
+        message(
+            "Squared error of the layer's outputs on calibration text, over their energy; — where it was not measured"
+        ),
         lambda r: "—" if r.output_error is None else error_text(r.output_error),
         lambda r: -1.0 if r.output_error is None else r.output_error,
     ),
     ResultColumn(
-        "Max error", "Largest change of one weight", lambda r: number_text(r.max_error), lambda r: r.max_error
+        message("Max error"),
+        message("Largest change of one weight"),
+        lambda r: number_text(r.max_error),
+        lambda r: r.max_error,
     ),
-    ResultColumn("Zeros", "Weights that are exactly zero", lambda r: f"{r.zeros:,}", lambda r: r.zeros),
-    ResultColumn("Bits", "Bits per weight", lambda r: f"{r.bits_per_weight:.2f}", lambda r: r.bits_per_weight),
-    ResultColumn("Bytes", "After", lambda r: byte_text(r.bytes_after), lambda r: r.bytes_after),
     ResultColumn(
-        "Time",
-        "Spent on the layer; taken up where an interrupted run had it already",
-        lambda r: "taken up" if r.resumed else duration_text(r.seconds),
+        message("Zeros"), message("Weights that are exactly zero"), lambda r: f"{r.zeros:,}", lambda r: r.zeros
+    ),
+    ResultColumn(
+        message("Bits"), message("Bits per weight"), lambda r: f"{r.bits_per_weight:.2f}", lambda r: r.bits_per_weight
+    ),
+    ResultColumn(message("Bytes"), message("After"), lambda r: byte_text(r.bytes_after), lambda r: r.bytes_after),
+    ResultColumn(
+        message("Time"),
+        message("Spent on the layer; taken up where an interrupted run had it already"),
+        lambda r: tr("taken up") if r.resumed else duration_text(r.seconds),
         lambda r: r.seconds,
     ),
 )
@@ -106,9 +120,9 @@ class ResultsModel(QAbstractTableModel):
             return None
         column = RESULT_COLUMNS[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            return column.title
+            return tr(column.title)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return column.help
+            return tr(column.help)
         return _alignment(column) if role == Qt.ItemDataRole.TextAlignmentRole else None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
@@ -119,7 +133,7 @@ class ResultsModel(QAbstractTableModel):
 
     def as_text(self) -> str:
         """Tab-separated, with titles."""
-        lines = ["\t".join(column.title for column in RESULT_COLUMNS)]
+        lines = ["\t".join(tr(column.title) for column in RESULT_COLUMNS)]
         lines += ["\t".join(column.text(row) for column in RESULT_COLUMNS) for row in self._rows]
         return "\n".join(lines)
 

@@ -12,6 +12,7 @@ from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.command import Command
 from benchvise.app.widgets.preset_menu import fill_preset_menu
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.language import tr
 from benchvise.core.recipe.editing import set_transforms, set_tuning, treat
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import KEEP
@@ -38,7 +39,7 @@ class LayerActions:
         return (
             Command(
                 "keep-selected",
-                "Keep the selected layers",
+                tr("Keep the selected layers"),
                 self.keep,
                 "Ctrl+Shift+K",
                 "mdi6.shield-outline",
@@ -46,11 +47,11 @@ class LayerActions:
             ),
             Command(
                 "lock-selected",
-                "Exclude the selected layers from budgets",
+                tr("Exclude the selected layers from budgets"),
                 self.toggle_lock,
                 "Ctrl+Shift+B",
                 "mdi6.lock-outline",
-                "Leave their treatments to no budget",
+                tr("Leave their treatments to no budget"),
                 enabled=chosen,
                 text=self.lock_text,
             ),
@@ -62,19 +63,21 @@ class LayerActions:
         document = self._document
         layer, count = document.current, len(document.selection)
         if layer is None:
-            menu.addAction("Nothing is selected").setEnabled(False)
+            menu.addAction(tr("Nothing is selected")).setEnabled(False)
             return menu
-        similar = menu.addMenu(icon("mdi6.select-group"), "Select similar")
-        self._add_similar(similar, f"Same role ({layer.role})", lambda other: other.role == layer.role)
+        similar = menu.addMenu(icon("mdi6.select-group"), tr("Select similar"))
+        self._add_similar(similar, tr("Same role ({role})", role=layer.role), lambda other: other.role == layer.role)
         if layer.depth is not None:
-            self._add_similar(similar, f"Same depth (block {layer.depth})", lambda other: other.depth == layer.depth)
+            self._add_similar(
+                similar, tr("Same depth (block {depth})", depth=layer.depth), lambda other: other.depth == layer.depth
+            )
         shape = " × ".join(map(str, layer.shape)) or "scalar"
-        self._add_similar(similar, f"Same shape ({shape})", lambda other: other.shape == layer.shape)
-        menu.addAction(icon("mdi6.content-copy"), "Copy name" if count == 1 else "Copy names", self.copy_names)
+        self._add_similar(similar, tr("Same shape ({shape})", shape=shape), lambda other: other.shape == layer.shape)
+        menu.addAction(icon("mdi6.content-copy"), tr("Copy name") if count == 1 else tr("Copy names"), self.copy_names)
         menu.addSeparator()
-        menu.addAction(icon("mdi6.shield-outline"), f"Keep {plural(count, 'layer')} as is", self.keep)
+        menu.addAction(icon("mdi6.shield-outline"), tr("Keep {layers} as is", layers=plural(count, "layer")), self.keep)
         menu.addAction(icon("mdi6.lock-outline"), self.lock_text(), self.toggle_lock)
-        presets = menu.addMenu(icon("mdi6.tune-variant"), f"Apply preset to {plural(count, 'layer')}")
+        presets = menu.addMenu(icon("mdi6.tune-variant"), tr("Apply preset to {layers}", layers=plural(count, "layer")))
         fill_preset_menu(presets, self.apply_preset, layers=self._layers)
         return menu
 
@@ -88,11 +91,15 @@ class LayerActions:
 
     def keep(self) -> None:
         chosen = self._document.selection
-        self._document.treat(chosen, [KEEP] * len(chosen), f"Keep {plural(len(chosen), 'layer')}")
+        self._document.treat(chosen, [KEEP] * len(chosen), tr("Keep {layers}", layers=plural(len(chosen), "layer")))
 
     def lock_text(self) -> str:
         count = plural(len(self._document.selection), "layer")
-        return f"Include {count} in budgets" if self._all_locked() else f"Exclude {count} from budgets"
+        return (
+            tr("Include {count} in budgets", count=count)
+            if self._all_locked()
+            else tr("Exclude {count} from budgets", count=count)
+        )
 
     def toggle_lock(self) -> None:
         names = [layer.name for layer in self._document.selected_layers()]
@@ -120,4 +127,4 @@ class LayerActions:
         steps = [step for step in preset.tuning if step.key not in tuned]
         if steps:
             recipe = set_tuning(recipe, (*recipe.tuning, *steps))
-        document.set_recipe(recipe, f"Apply {name} to {plural(len(chosen), 'layer')}")
+        document.set_recipe(recipe, tr("Apply {name} to {layers}", name=name, layers=plural(len(chosen), "layer")))

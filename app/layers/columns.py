@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt
 from benchvise.app.layers.facts import LayerFacts, sqnr_text
 from benchvise.app.layers.tree import LayerTree, Values
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.language import message
 from benchvise.core.text import byte_text, error_text, kl_text
 
 
@@ -77,16 +78,26 @@ def _shape(view: NodeView) -> str:
 NAME, TREATMENT, BITS, SIZE, SENSITIVITY, SQNR, OUTPUT_ERROR, DTYPE, SHAPE, ROLE = range(10)
 
 COLUMNS = (
-    LayerColumn("Name", "The module's place in the network", 156, lambda view: view.tree.labels[view.node]),
     LayerColumn(
-        "Treatment", "What the recipe does to the layer", 88, lambda view: "" if view.tag == "keep" else view.tag
+        message("Name"), message("The module's place in the network"), 156, lambda view: view.tree.labels[view.node]
     ),
     LayerColumn(
-        "Bits", "Bits per weight as planned, scales counted", 46, _bits, right=True, sort_by=LayerFacts.all_bits
+        message("Treatment"),
+        message("What the recipe does to the layer"),
+        88,
+        lambda view: "" if view.tag == "keep" else view.tag,
     ),
     LayerColumn(
-        "Size",
-        "Bytes before → after",
+        message("Bits"),
+        message("Bits per weight as planned, scales counted"),
+        46,
+        _bits,
+        right=True,
+        sort_by=LayerFacts.all_bits,
+    ),
+    LayerColumn(
+        message("Size"),
+        message("Bytes before → after"),
         118,
         _size,
         widest="8.88 GB → 8.88 GB",
@@ -95,32 +106,52 @@ COLUMNS = (
     ),
     LayerColumn(
         "KL",
-        "Sensitivity: KL divergence at the model's output when this layer alone is treated as the recipe says; while "
-        "the recipe treats nothing, the greatest of its measured treatments; nats per token",
+        message(
+            "Sensitivity: KL divergence at the model's output when this layer alone is treated as the recipe "
+            "says; while "
+            "the recipe treats nothing, the greatest of its measured treatments; nats per token"
+        ),
         80,
         _kl,
         right=True,
         sort_by=lambda facts: facts.kl,
     ),
     LayerColumn(
-        "SQNR (dB)",
-        "Signal to quantisation noise of the weight in the active run; of folders the least below",
+        message("SQNR (dB)"),
+        message("Signal to quantisation noise of the weight in the active run; of folders the least below"),
         72,
         _sqnr,
         right=True,
         sort_by=lambda facts: facts.sqnr_db,
     ),
     LayerColumn(
-        "Output error",
-        "Squared error of the layer's outputs on calibration text, over their energy; of folders the greatest below",
+        message("Output error"),
+        message(
+            "Squared error of the layer's outputs on calibration text, over their energy; of folders the greatest below"
+        ),
         84,
         _output_error,
         right=True,
         sort_by=lambda facts: facts.output_error,
     ),
-    LayerColumn("Dtype", "As stored in the checkpoint", 76, lambda view: view.layer.dtype if view.layer else ""),
     LayerColumn(
-        "Shape", "As stored in the checkpoint", 104, _shape, right=True, sort_by=lambda facts: facts.parameters
+        message("Dtype"),
+        message("As stored in the checkpoint"),
+        76,
+        lambda view: view.layer.dtype if view.layer else "",
     ),
-    LayerColumn("Role", "What the layer does in its block", 104, lambda view: view.layer.role if view.layer else ""),
+    LayerColumn(
+        message("Shape"),
+        message("As stored in the checkpoint"),
+        104,
+        _shape,
+        right=True,
+        sort_by=lambda facts: facts.parameters,
+    ),
+    LayerColumn(
+        message("Role"),
+        message("What the layer does in its block"),
+        104,
+        lambda view: view.layer.role if view.layer else "",
+    ),
 )

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchvise.app.layers.tree import LayerTree, Mask, Values
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.language import tr
 from benchvise.core.protocol.results import LayerCompressed, Planned, SensitivityCell
 from benchvise.core.recipe.recipe import KEEP
 
@@ -101,4 +102,4 @@ def sqnr_text(sqnr_db: float) -> str:
     """ "23.1", "exact", "" where nothing is known."""
     if np.isnan(sqnr_db):
         return ""
-    return "exact" if sqnr_db >= EXACT_DB else f"{sqnr_db:.1f}"
+    return tr("exact") if sqnr_db >= EXACT_DB else f"{sqnr_db:.1f}"

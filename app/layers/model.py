@@ -15,6 +15,7 @@ from benchvise.app.layers.facts import LayerFacts, bytes_after_of, kl_per_layer,
 from benchvise.app.layers.tree import ROOT, LayerTree, Mask, Values, build_tree
 from benchvise.app.state.layer_filter import LayerFilter
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.language import tr
 from benchvise.core.protocol.results import LayerCompressed, Planned
 
 Index = QModelIndex | QPersistentModelIndex
@@ -198,9 +199,9 @@ class LayerModel(QAbstractItemModel):
             return None
         column = COLUMNS[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            return column.title
+            return tr(column.title)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return column.help
+            return tr(column.help)
         return column.alignment if role == Qt.ItemDataRole.TextAlignmentRole else None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -242,11 +243,11 @@ class LayerModel(QAbstractItemModel):
         name = view.layer.name if view.layer else view.tree.labels[node]
         lines = [name] if column == columns.NAME else [f"{name}: {COLUMNS[column].text(view)}"]
         if view.layer is not None and view.layer.tied:
-            lines.append(f"shared with {', '.join(view.layer.tied)}")
+            lines.append(tr("shared with {names}", names=", ".join(view.layer.tied)))
         if self.facts.changed[node]:
-            lines.append("changed since the last run")
+            lines.append(tr("changed since the last run"))
         if self._locked[node]:
-            lines.append("excluded from budgets")
+            lines.append(tr("excluded from budgets"))
         return "\n".join(lines)
 
     def _bar(self, node: int) -> float | None:

@@ -25,6 +25,7 @@ from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import theme_notifier
 from benchvise.app.widgets.elided_label import ElidedLabel
+from benchvise.core.language import message, tr
 from benchvise.core.text import plural
 
 FILTER_DELAY_MS = 120
@@ -38,7 +39,7 @@ MIN_WIDTH = 256
 class LayersPanel(QWidget):
     """The tree. Selecting folders selects the layers below them."""
 
-    title = "Layers"
+    title = message("Layers")
     icon = "mdi6.file-tree-outline"
     shown = Signal()
 
@@ -48,10 +49,10 @@ class LayersPanel(QWidget):
         self.model = LayerModel(self)
         self.view = LayerView(self.model)
         self.filter_line = QLineEdit(
-            placeholderText="Filter: name, *glob*, re:, dtype:, shape:", clearButtonEnabled=True
+            placeholderText=tr("Filter: name, *glob*, re:, dtype:, shape:"), clearButtonEnabled=True
         )
-        self.filter_line.setToolTip(f"Words that must all hold: {HELP} (Ctrl+F)")
-        self.filter_line.setAccessibleName("Filter layers")
+        self.filter_line.setToolTip(tr("Words that must all hold: {help} (Ctrl+F)", help=tr(HELP)))
+        self.filter_line.setAccessibleName(tr("Filter layers"))
         self._search = self.filter_line.addAction(icon("mdi6.magnify"), QLineEdit.ActionPosition.LeadingPosition)
         self._said = ElidedLabel()
         self._said.setProperty("tone", "muted")
@@ -122,7 +123,7 @@ class LayersPanel(QWidget):
             self._show_prepared(prepare(layers))
             return
         self._show_prepared(prepare(()))
-        self._said.setText(f"Sorting {plural(len(layers), 'tensor')} …")
+        self._said.setText(tr("Sorting {tensors} …", tensors=plural(len(layers), "tensor")))
         QThreadPool.globalInstance().start(Preparation(layers, self._tell))
 
     def _show_prepared(self, prepared: PreparedLayers) -> None:
@@ -203,9 +204,13 @@ class LayersPanel(QWidget):
         if not total:
             self._said.setText("")
         elif visible == 0:
-            self._said.setText("No layer matches the filter.")
+            self._said.setText(tr("No layer matches the filter."))
         else:
-            self._said.setText(plural(total, "tensor") if visible == total else f"{visible:,} of {total:,} tensors")
+            self._said.setText(
+                plural(total, "tensor")
+                if visible == total
+                else tr("{visible:,} of {total:,} tensors", visible=visible, total=total)
+            )
 
     def _selection_changed(self) -> None:
         if self._own_doing:

@@ -15,6 +15,7 @@ from benchvise.app.layers.delegate import LayerDelegate
 from benchvise.app.layers.model import LayerModel
 from benchvise.app.layers.tree import ROOT
 from benchvise.app.theme.appearance import scaled
+from benchvise.core.language import tr
 
 MIN_NAME, COMFORTABLE_NAME = 120, 220
 COMPACT, WIDE = 440, 520
@@ -53,7 +54,7 @@ class LayerView(QTreeView):
         self.setVerticalScrollMode(QTreeView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollMode(QTreeView.ScrollMode.ScrollPerPixel)
         self.setIndentation(10)
-        self.setAccessibleName("Layers")
+        self.setAccessibleName(tr("Layers"))
         self._dress_header()
 
     def _dress_header(self) -> None:
@@ -141,8 +142,8 @@ class LayerView(QTreeView):
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         for number in (*DECISION, *RESULTS, *FACTS):
-            action = menu.addAction(COLUMNS[number].title)
-            action.setToolTip(COLUMNS[number].help)
+            action = menu.addAction(tr(COLUMNS[number].title))
+            action.setToolTip(tr(COLUMNS[number].help))
             action.setCheckable(True)
             action.setChecked(not self.isColumnHidden(number))
             action.toggled.connect(partial(self.choose_column, number))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.language import tr
 
 Values = NDArray[np.float64]
 _Row = tuple[str, bool]
@@ -62,7 +63,7 @@ def network_grid(layers: Sequence[Layer]) -> NetworkGrid:
         role, bottom = row[0], top + heights[row]
         for depth, indices in rows[row].items():
             left, right = (0.0, float(blocks)) if depth is None else (place_of[depth], place_of[depth] + 1.0)
-            title = role if depth is None else f"block {depth} · {role}"
+            title = role if depth is None else tr("block {depth} · {role}", depth=depth, role=role)
             cells.append(CellOfLayers(tuple(indices), title, left, right, top, bottom))
         named.append((role, (top + bottom) / 2))
         top = bottom

@@ -12,6 +12,7 @@ from benchvise.app.overview.plot import OverviewPlot
 from benchvise.app.overview.quantities import QUANTITIES, Quantity, parameters
 from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
+from benchvise.core.language import message, tr
 
 if TYPE_CHECKING:
     from benchvise.app.engine.client import EngineClient
@@ -24,14 +25,14 @@ MAX_LAYERS = 20_000
 class OverviewPanel(PlotPanel):
     """Selecting a cell selects its layers, and the other way round."""
 
-    title = "Overview"
+    title = message("Overview")
     icon = "mdi6.view-grid-outline"
 
     def __init__(self, document: Document, client: EngineClient) -> None:
         super().__init__(document, client)
         self.controls = Controls(self.refresh)
-        entries = [(quantity.title, number) for number, quantity in enumerate(QUANTITIES)]
-        self.quantity = self.controls.choice("Colour", "What the colours tell", entries)
+        entries = [(tr(quantity.title), number) for number, quantity in enumerate(QUANTITIES)]
+        self.quantity = self.controls.choice(tr("Colour"), tr("What the colours tell"), entries)
         self.note = QLabel(wordWrap=True)
         self.note.setContentsMargins(12, 0, 12, 0)
         self.note.setProperty("tone", "muted")
@@ -52,10 +53,13 @@ class OverviewPanel(PlotPanel):
     def refresh(self) -> None:
         checkpoint = self.document.checkpoint
         if checkpoint is None:
-            self.say_empty("No checkpoint is open", "The whole network appears here at once: blocks and roles.")
+            self.say_empty(tr("No checkpoint is open"), tr("The whole network appears here at once: blocks and roles."))
             return
         if len(checkpoint.layers) > MAX_LAYERS:
-            self.say_empty("Too many layers for one picture", f"It shows up to {MAX_LAYERS:,} of them.")
+            self.say_empty(
+                tr("Too many layers for one picture"),
+                tr("It shows up to {MAX_LAYERS:,} of them.", MAX_LAYERS=MAX_LAYERS),
+            )
             return
         if self._grid is None:
             self._grid = network_grid(checkpoint.layers)
@@ -63,10 +67,12 @@ class OverviewPanel(PlotPanel):
         values = quantity.values(self.document)
         cells = cell_values(self._grid, values, parameters(self.document), worst=quantity.worst)
         unknown = bool(np.isnan(cells).all())
-        self.note.setText(quantity.missing if unknown else f"{quantity.help}. Height: bytes. Click selects.")
+        self.note.setText(
+            tr(quantity.missing) if unknown else tr("{help}. Height: bytes. Click selects.", help=tr(quantity.help))
+        )
         self.show_content()
         self.plot.show_cells(
-            self._grid, cells, title=quantity.title, text=quantity.text, logarithmic=quantity.logarithmic
+            self._grid, cells, title=tr(quantity.title), text=quantity.text, logarithmic=quantity.logarithmic
         )
         self._follow_selection()
 

@@ -16,6 +16,7 @@ from benchvise.app.plots.colours import magnitude
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
 from benchvise.app.theme.theme import Theme
+from benchvise.core.language import tr
 
 _LOW, _HIGH = 2, 98
 """Percentiles that the colours span: one odd cell must not make all others the same."""
@@ -39,7 +40,7 @@ class OverviewPlot(Plot):
         self._chosen: frozenset[int] = frozenset()
         self._blocks_axis = NameAxis("bottom")
         self.plot = self.add_plot(0, 0, axes={"bottom": self._blocks_axis})
-        self.plot.setLabel("bottom", "Block")
+        self.plot.setLabel("bottom", tr("Block"))
         self.plot.invertY(True)
         self.plot.setMouseEnabled(y=False)
         self.plot.getAxis("left").setWidth(110)
@@ -128,9 +129,16 @@ class OverviewPlot(Plot):
     def summary(self) -> str:
         grid, known = self._grid, self._values[~np.isnan(self._values)]
         if grid is None or not known.size:
-            return "No overview."
+            return tr("No overview.")
         low, high = self._text(float(known.min())), self._text(float(known.max()))
-        return f"{self._title} of {len(grid.cells)} parts in {grid.blocks} blocks: from {low} to {high}."
+        return tr(
+            "{title} of {count} parts in {blocks} blocks: from {low} to {high}.",
+            title=self._title,
+            count=len(grid.cells),
+            blocks=grid.blocks,
+            low=low,
+            high=high,
+        )
 
     def clicked(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:
         place = self._cell_under(event.scenePos())
@@ -144,7 +152,7 @@ class OverviewPlot(Plot):
             self.readout.clear()
             return
         value = float(self._values[place])
-        told = "not known" if np.isnan(value) else self._text(value)
+        told = tr("not known") if np.isnan(value) else self._text(value)
         self.readout.setText(f"{self._grid.cells[place].title}:  {told}")
 
     def _cell_under(self, position: QPointF) -> int | None:

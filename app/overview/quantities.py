@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchvise.app.overview.grid import Values
+from benchvise.core.language import message
 from benchvise.core.protocol.results import LayerCompressed
 from benchvise.core.text import byte_text, decibel_text, error_text, kl_text
 
@@ -76,32 +77,32 @@ def _of_run(document: Document, value: Callable[[LayerCompressed], float | None]
 
 
 QUANTITIES = (
-    Quantity("Bits per weight", "As planned, scales counted", _bits, lambda v: f"{v:.2f}"),
-    Quantity("Size", "Bytes as planned", stored_bytes, byte_text, logarithmic=True, worst="greatest"),
+    Quantity(message("Bits per weight"), message("As planned, scales counted"), _bits, lambda v: f"{v:.2f}"),
+    Quantity(message("Size"), message("Bytes as planned"), stored_bytes, byte_text, logarithmic=True, worst="greatest"),
     Quantity(
-        "KL increase",
-        "Of the planned treatment of each layer alone, nats per token",
+        message("KL increase"),
+        message("Of the planned treatment of each layer alone, nats per token"),
         _kl,
         kl_text,
         logarithmic=True,
         worst="greatest",
-        missing="Not known yet: measure or estimate sensitivity first.",
+        missing=message("Not known yet: measure or estimate sensitivity first."),
     ),
     Quantity(
-        "SQNR, dB",
-        "Signal to quantisation noise of the weights in the active run",
+        message("SQNR, dB"),
+        message("Signal to quantisation noise of the weights in the active run"),
         lambda document: _of_run(document, lambda one: one.sqnr_db),
         decibel_text,
         worst="least",
-        missing="Not known yet: it comes with a run.",
+        missing=message("Not known yet: it comes with a run."),
     ),
     Quantity(
-        "Output error",
-        "Squared error of the outputs over their energy, in the active run",
+        message("Output error"),
+        message("Squared error of the outputs over their energy, in the active run"),
         lambda document: _of_run(document, lambda one: one.output_error),
         error_text,
         logarithmic=True,
         worst="greatest",
-        missing="Not known yet: it comes with a run that learns from calibration text.",
+        missing=message("Not known yet: it comes with a run that learns from calibration text."),
     ),
 )

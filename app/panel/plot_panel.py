@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from benchvise.app.engine.latest_request import LatestRequest
 from benchvise.app.widgets.empty_state import EmptyState
+from benchvise.core.language import tr
 from benchvise.core.protocol.events import Failed
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class PlotPanel(QWidget):
     def say_failed(self, event: Failed) -> None:
         """Show what failed and the remedy in place of the content."""
         place = f" ({event.where})" if event.where else ""
-        self.say_empty("This could not be shown", f"{event.what}{place}. {event.remedy}".strip())
+        self.say_empty(tr("This could not be shown"), f"{tr(event.what)}{place}. {tr(event.remedy)}".strip())
 
     def show_empty(self) -> None:
         self._stack.setCurrentWidget(self.empty)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from benchvise.app.widgets.flow import FlowLayout
+from benchvise.core.language import tr
 
 
 class Controls(QWidget):
@@ -35,7 +36,7 @@ class Controls(QWidget):
         box.setToolTip(tip)
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         for shown, value in entries:
-            box.addItem(shown, value)
+            box.addItem(tr(shown), value)
         box.setCurrentIndex(at)
         box.setAccessibleName(text)
         box.currentIndexChanged.connect(lambda _: self._changed())

@@ -14,6 +14,7 @@ from benchvise.app.plots.axes import NumberAxis
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Data
 from benchvise.app.theme.theme import Theme
+from benchvise.core.language import tr
 from benchvise.core.text import number_text
 
 LABEL_HEIGHT = 16
@@ -142,7 +143,7 @@ class ParetoPlot(Plot):
 
     def _show_nothing(self, theme: Theme) -> None:
         self._nothing.setVisible(not self._points)
-        self._nothing.setText("No run has both of these measured yet: Evaluate, or Measure latency.", theme.muted)
+        self._nothing.setText(tr("No run has both of these measured yet: Evaluate, or Measure latency."), theme.muted)
         for side in ("left", "bottom"):
             self.plot.getAxis(side).setStyle(showValues=bool(self._points))
 
@@ -154,9 +155,15 @@ class ParetoPlot(Plot):
 
     def summary(self) -> str:
         if not self._points:
-            return "No measured run."
+            return tr("No measured run.")
         best = ", ".join(point.label for point in self.front)
-        return f"{len(self._points)} runs, {self._titles[1]} over {self._titles[0]}; not beaten by another: {best}."
+        return tr(
+            "{count} runs, {titles} over {titles_2}; not beaten by another: {best}.",
+            count=len(self._points),
+            titles=self._titles[1],
+            titles_2=self._titles[0],
+            best=best,
+        )
 
     def _height(self, y: float) -> float:
         if not self._logarithmic:

@@ -15,11 +15,16 @@ from benchvise.app.plots.overlay import Corner, Readout
 from benchvise.app.plots.saving import Data, csv_of, image_of, png_of, svg_of, tsv_of, write_whole
 from benchvise.app.theme.theme import Theme, current_theme, theme_notifier
 from benchvise.core.errors import OutputError
+from benchvise.core.language import message, tr
 
 REDRAW_MS = 40
 """At most 25 pictures a second, however fast the data change."""
 
-_FILTERS = {".png": "PNG picture (*.png)", ".svg": "SVG drawing (*.svg)", ".csv": "CSV table (*.csv)"}
+_FILTERS = {
+    ".png": message("PNG picture (*.png)"),
+    ".svg": message("SVG drawing (*.svg)"),
+    ".csv": message("CSV table (*.csv)"),
+}
 
 
 class Plot(QWidget):
@@ -145,11 +150,11 @@ class Plot(QWidget):
 
     def copy_image(self) -> None:
         QGuiApplication.clipboard().setImage(self.image())
-        self.readout.setText("Picture copied")
+        self.readout.setText(tr("Picture copied"))
 
     def copy_data(self) -> None:
         QGuiApplication.clipboard().setText(tsv_of(self.data()))
-        self.readout.setText("Data copied")
+        self.readout.setText(tr("Data copied"))
 
     def save(self, path: Path) -> None:
         """Write the picture or the data, by the path's suffix: .png, .svg or .csv. Raises OutputError."""
@@ -160,12 +165,12 @@ class Plot(QWidget):
         }
         make = makers.get(path.suffix.lower())
         if make is None:
-            raise OutputError("The ending names no format", where=path.name, remedy="Use .png, .svg or .csv.")
+            raise OutputError(tr("The ending names no format"), where=path.name, remedy=tr("Use .png, .svg or .csv."))
         write_whole(path, make())
 
     def save_as(self, suffix: str) -> None:
         """Ask where, then save; a failure is told in the read-out."""
-        chosen, _ = QFileDialog.getSaveFileName(self, "Save plot", f"{self.name}{suffix}", _FILTERS[suffix])
+        chosen, _ = QFileDialog.getSaveFileName(self, tr("Save plot"), f"{self.name}{suffix}", _FILTERS[suffix])
         if not chosen:
             return
         path = Path(chosen)
@@ -176,7 +181,7 @@ class Plot(QWidget):
         except OutputError as error:
             self.readout.setText(str(error))
         else:
-            self.readout.setText(f"Saved {path.name}")
+            self.readout.setText(tr("Saved {name}", name=path.name))
 
     # Menus ----------------------------------------------------------------------------------------------------------
 
@@ -203,21 +208,21 @@ class Plot(QWidget):
 
     def _make_actions(self) -> list[QAction]:
         entries: tuple[tuple[str, Callable[[], object]], ...] = (
-            ("Reset zoom", self.reset_zoom),
-            ("Copy picture", self.copy_image),
-            ("Copy data", self.copy_data),
-            ("Save as PNG…", lambda: self.save_as(".png")),
-            ("Save as SVG…", lambda: self.save_as(".svg")),
-            ("Save data as CSV…", lambda: self.save_as(".csv")),
+            (tr("Reset zoom"), self.reset_zoom),
+            (tr("Copy picture"), self.copy_image),
+            (tr("Copy data"), self.copy_data),
+            (tr("Save as PNG…"), lambda: self.save_as(".png")),
+            (tr("Save as SVG…"), lambda: self.save_as(".svg")),
+            (tr("Save data as CSV…"), lambda: self.save_as(".csv")),
         )
         actions = []
         for text, act in entries:
             action = QAction(text, self)
             action.triggered.connect(lambda _=False, act=act: act())
             actions.append(action)
-        self.add_button("mdi6.magnify-expand", "Reset zoom", self.reset_zoom)
-        self.add_button("mdi6.content-copy", "Copy picture", self.copy_image)
-        save = self.add_button("mdi6.content-save-outline", "Save as PNG, SVG or CSV", lambda: None)
+        self.add_button("mdi6.magnify-expand", tr("Reset zoom"), self.reset_zoom)
+        self.add_button("mdi6.content-copy", tr("Copy picture"), self.copy_image)
+        save = self.add_button("mdi6.content-save-outline", tr("Save as PNG, SVG or CSV"), lambda: None)
         save_menu = QMenu(save)
         save_menu.addActions(actions[3:])
         save.setMenu(save_menu)

@@ -15,6 +15,7 @@ from PySide6.QtGui import QImage, QImageWriter, QPainter
 from PySide6.QtSvg import QSvgGenerator
 
 from benchvise.core.errors import OutputError
+from benchvise.core.language import tr
 
 Cell = str | int | float | None
 
@@ -81,7 +82,9 @@ def write_whole(path: Path, content: bytes) -> None:
     if file.open(QIODevice.OpenModeFlag.WriteOnly) and file.write(content) == len(content) and file.commit():
         return
     raise OutputError(
-        f"The file cannot be written: {file.errorString()}", where=str(path), remedy="Choose another place."
+        tr("The file cannot be written: {errorString}", errorString=file.errorString()),
+        where=str(path),
+        remedy=tr("Choose another place."),
     )
 
 

@@ -10,6 +10,8 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersisten
 from PySide6.QtGui import QAction, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from benchvise.core.language import tr
+
 Row = TypeVar("Row")
 Index = QModelIndex | QPersistentModelIndex
 VALUE_ROLE = Qt.ItemDataRole.UserRole + 1
@@ -76,9 +78,9 @@ class RecordTable(QAbstractTableModel, Generic[Row]):
             return None
         column = self._columns[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            return column.title
+            return tr(column.title)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return column.tip or None
+            return tr(column.tip) or None
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(column.numeric)
         return None
@@ -98,11 +100,11 @@ class CopyableTable(QTableView):
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 8)
         self.horizontalHeader().setHighlightSections(False)
-        copy = QAction("Copy", self)
+        copy = QAction(tr("Copy"), self)
         copy.setShortcut(QKeySequence(QKeySequence.StandardKey.Copy))
         copy.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
         copy.triggered.connect(self.copy_selection)
-        copy_all = QAction("Copy whole table", self)
+        copy_all = QAction(tr("Copy whole table"), self)
         copy_all.triggered.connect(self.copy_all)
         self.addActions([copy, copy_all])
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)

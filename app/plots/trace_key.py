@@ -9,6 +9,8 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QColor, QPixmap
 from PySide6.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
+from benchvise.core.language import tr
+
 _SWATCH, _EDGE = 10, 8
 
 
@@ -53,7 +55,7 @@ class TraceKey(QWidget):
         self._entries = entries
         for button, entry in zip(self._buttons, entries, strict=True):
             button.setText(entry.label)
-            button.setToolTip(f"{entry.whole_name}\nClick to hide or show it")
+            button.setToolTip(tr("{whole_name}\nClick to hide or show it", whole_name=entry.whole_name))
             swatch = QPixmap(QSize(_SWATCH, _SWATCH))
             swatch.fill(QColor(entry.colour))
             button.setIcon(swatch)

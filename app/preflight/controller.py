@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from benchvise.app.preflight.dialog import PreflightDialog
 from benchvise.app.state.session import Session
+from benchvise.core.language import tr
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import CheckRecipe, ForecastJob
 from benchvise.core.protocol.results import Checked, Finding, Fix
@@ -87,7 +88,7 @@ class Preflight(QObject):
             self._answered(request, checked)
 
         def failed(failure: Failed) -> None:
-            finding = Finding("check", "warns", f"The check failed: {failure.what}", failure.remedy)
+            finding = Finding("check", "warns", tr("The check failed: {what}", what=failure.what), failure.remedy)
             self._answered(request, Checked((finding,), self._runtime, may_run=True, loads=True))
 
         self._request = request
@@ -161,7 +162,7 @@ class Preflight(QObject):
         document = self._session.document
         if document.checkpoint is None or self.dialog is None:
             return
-        self.dialog.show_waiting("Forecasting time and memory …")
+        self.dialog.show_waiting(tr("Forecasting time and memory …"))
         request = ForecastJob(document.checkpoint.path, document.recipe, workspace=document.workspace)
         self._session.client.ask(request, done=lambda _: self._forecast_done(), failed=self._not_forecast, owner=self)
 
@@ -170,7 +171,7 @@ class Preflight(QObject):
             self._check()
 
     def _not_forecast(self, failure: Failed) -> None:
-        self._say(f"There is no forecast: {failure.what}")
+        self._say(tr("There is no forecast: {what}", what=failure.what))
         self._forecast_done()
 
     def _recipe_changed(self) -> None:
@@ -180,7 +181,7 @@ class Preflight(QObject):
     def _about(self) -> str:
         document = self._session.document
         name = Path(document.checkpoint.path).name if document.checkpoint is not None else ""
-        return f"{document.recipe_title or 'Your recipe'} on {name}"
+        return tr("{recipe_title} on {name}", recipe_title=document.recipe_title or tr("Your recipe"), name=name)
 
     def _key(self, checked: Checked) -> tuple[object, ...]:
         document = self._session.document

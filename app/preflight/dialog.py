@@ -26,20 +26,21 @@ from benchvise.app.widgets.flow import FlowLayout
 from benchvise.app.widgets.labels import wrapped
 from benchvise.app.widgets.section import Section
 from benchvise.core.export.targets.registry import AUTO, AUTO_TITLE, targets
+from benchvise.core.language import message, tr
 from benchvise.core.preflight.resources import NOT_FORECAST
 from benchvise.core.preflight.runtimes import RUNTIMES
 from benchvise.core.protocol.results import Checked, Finding, Fix
 from benchvise.core.text import plural
 
 SIZE = (680, 640)
-_RUNTIMES = (("", "Any runtime"), *((runtime.key, runtime.title) for runtime in RUNTIMES.values()))
+_RUNTIMES = (("", message("Any runtime")), *((runtime.key, runtime.title) for runtime in RUNTIMES.values()))
 _FOLDED = ("fine",)
 _MARK = 28
 
 
 def _target_choices() -> tuple[tuple[str, str], ...]:
     """(key, title) of every export target, read when the dialog opens: packages may have brought some."""
-    return ((AUTO, AUTO_TITLE), *((target.key, target.title) for target in targets()))
+    return ((AUTO, tr(AUTO_TITLE)), *((target.key, tr(target.title)) for target in targets()))
 
 
 class PreflightDialog(QDialog):
@@ -55,7 +56,7 @@ class PreflightDialog(QDialog):
 
     def __init__(self, runtime: str, target: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Pre-flight check")
+        self.setWindowTitle(tr("Pre-flight check"))
         self.resize(*SIZE)
         self.setMinimumSize(320, 280)
         self.cards: list[FindingCard] = []
@@ -66,8 +67,10 @@ class PreflightDialog(QDialog):
         self.verdict.setFont(scaled(self.verdict.font(), 1.25, bold=True))
         self.about = ElidedLabel()
         self.about.setProperty("tone", "muted")
-        self.runtime = _chooser(_RUNTIMES, runtime, "Runtime that is to load the result")
-        self.target = _chooser(_target_choices(), target, "How the result will be exported")
+        self.runtime = _chooser(
+            [(key, tr(title)) for key, title in _RUNTIMES], runtime, tr("Runtime that is to load the result")
+        )
+        self.target = _chooser(_target_choices(), target, tr("How the result will be exported"))
         self._busy = QProgressBar()
         self._busy.setRange(0, 0)
         self._busy.setTextVisible(False)
@@ -75,13 +78,13 @@ class PreflightDialog(QDialog):
         self._list.setStyleSheet("QScrollArea, QScrollArea > QWidget > QWidget { background: transparent; }")
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        self.run_button = QPushButton("Run")
+        self.run_button = QPushButton(tr("Run"))
         self.run_button.setProperty("primary", "true")
         self.run_button.setDefault(True)
         self.buttons.addButton(self.run_button, QDialogButtonBox.ButtonRole.AcceptRole)
-        self.forecast_button = QPushButton("Forecast")
+        self.forecast_button = QPushButton(tr("Forecast"))
         self.forecast_button.setAutoDefault(False)
-        self.forecast_button.setToolTip("Try out how long the job takes, and how much memory")
+        self.forecast_button.setToolTip(tr("Try out how long the job takes, and how much memory"))
         self.forecast_button.clicked.connect(self.forecast)
         self.forecast_button.hide()
         self.buttons.accepted.connect(self.accept)
@@ -112,7 +115,7 @@ class PreflightDialog(QDialog):
     def choose_target(self, target: str) -> None:
         self.target.setCurrentIndex(self.target.findData(target))
 
-    def show_waiting(self, words: str = "Checking …") -> None:
+    def show_waiting(self, words: str = tr("Checking …")) -> None:
         """A check is under way; what the last one found stays until then."""
         self._busy.show()
         self.run_button.setEnabled(False)
@@ -133,7 +136,9 @@ class PreflightDialog(QDialog):
         self.forecast_button.setEnabled(True)
         self.forecast_button.setVisible(any(finding.kind in NOT_FORECAST for finding in checked.findings))
         self.run_button.setEnabled(checked.may_run)
-        self.run_button.setText("Run" if level in ("tells", "fine") else "Run anyway" if checked.may_run else "Run")
+        self.run_button.setText(
+            tr("Run") if level in ("tells", "fine") else tr("Run anyway") if checked.may_run else tr("Run")
+        )
         self._fill(checked.findings)
         (self.run_button if checked.may_run else self.runtime).setFocus()
 
@@ -150,7 +155,7 @@ class PreflightDialog(QDialog):
 
     def _choices(self) -> FlowLayout:
         flow = FlowLayout(spacing=2 * UNIT)
-        for title, chooser in (("&For", self.runtime), ("&Export", self.target)):
+        for title, chooser in ((tr("&For"), self.runtime), (tr("&Export"), self.target)):
             pair = QWidget()
             row = QHBoxLayout(pair)
             row.setContentsMargins(0, 0, 0, 0)
@@ -208,10 +213,10 @@ def _verdict(checked: Checked) -> tuple[str, str]:
     """The gravest level, and what follows from it."""
     counts = {level: sum(finding.level == level for finding in checked.findings) for level in LEVELS}
     if not checked.may_run:
-        return "blocks", "This cannot run yet"
+        return "blocks", tr("This cannot run yet")
     if not checked.loads:
         name = dict(_RUNTIMES).get(checked.runtime, checked.runtime)
-        return "blocks", f"It can run, but {name} would not load the result"
+        return "blocks", tr("It can run, but {name} would not load the result", name=name)
     if counts["warns"]:
-        return "warns", f"Ready, with {plural(counts['warns'], 'warning')}"
-    return "fine", "Ready to run"
+        return "warns", tr("Ready, with {warnings}", warnings=plural(counts["warns"], "warning"))
+    return "fine", tr("Ready to run")

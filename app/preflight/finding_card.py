@@ -13,14 +13,15 @@ from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme
 from benchvise.app.widgets.flow import FlowLayout
 from benchvise.app.widgets.labels import wrapped
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.results import Finding
 from benchvise.core.text import plural
 
 LEVELS = {
-    "blocks": ("Must fix", "mdi6.close-octagon-outline", "error"),
-    "warns": ("Warnings", "mdi6.alert-outline", "warning"),
-    "tells": ("Good to know", "mdi6.information-outline", "accent"),
-    "fine": ("Fine", "mdi6.check-circle-outline", "good"),
+    "blocks": (message("Must fix"), "mdi6.close-octagon-outline", "error"),
+    "warns": (message("Warnings"), "mdi6.alert-outline", "warning"),
+    "tells": (message("Good to know"), "mdi6.information-outline", "accent"),
+    "fine": (message("Fine"), "mdi6.check-circle-outline", "good"),
 }
 """What each level is called, its icon and the theme's colour for it."""
 _MARK = 18
@@ -36,8 +37,8 @@ class FindingCard(QFrame):
         super().__init__()
         self.finding = finding
         self.setProperty("surface", "card")
-        word = LEVELS[finding.level][0]
-        self.setAccessibleName(f"{word}: {finding.title}")
+        word = tr(LEVELS[finding.level][0])
+        self.setAccessibleName(f"{word}: {tr(finding.title)}")
         self.buttons: list[QPushButton] = []
         row = QHBoxLayout(self)
         row.setContentsMargins(UNIT, UNIT, UNIT, UNIT)
@@ -50,7 +51,7 @@ class FindingCard(QFrame):
         column.setSpacing(UNIT // 2)
         row.addLayout(column, 1)
         title = wrapped()
-        title.setText(finding.title)
+        title.setText(tr(finding.title))
         font = title.font()
         font.setWeight(QFont.Weight.DemiBold)
         title.setFont(font)
@@ -74,7 +75,7 @@ class FindingCard(QFrame):
         self.fold.setArrowType(Qt.ArrowType.RightArrow)
         self.fold.setStyleSheet("QToolButton, QToolButton:checked { background: transparent; padding: 2px 0; }")
         self.names = QPlainTextEdit("\n".join(layers), readOnly=True)
-        self.names.setAccessibleName("Layers")
+        self.names.setAccessibleName(tr("Layers"))
         self.names.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         lines = min(len(layers), _LISTED_LINES)
         self.names.setFixedHeight(self.names.fontMetrics().lineSpacing() * lines + 2 * UNIT)

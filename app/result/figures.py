@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.results import RunSummary
 from benchvise.core.text import NOTHING, byte_text, kl_text, number_text, percent_text, quality_word
 
-_PEAK = "The most that loading the model and decoding took"
+_PEAK = message("The most that loading the model and decoding took")
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,30 @@ class ChangeRow:
 def change_rows(run: RunSummary) -> tuple[ChangeRow, ...]:
     """Size first, then quality, then speed and memory; what was not measured yet is a dash."""
     return (
-        _row("Size", run.bytes_before, run.bytes_after, byte_text, _share, "Bytes of all weights"),
-        ChangeRow("Bits per weight", NOTHING, f"{run.bits_per_weight:.2f}", "", "Over all weights"),
-        _row("Perplexity", run.perplexity_before, run.perplexity, _plain, _ratio, "On the evaluation text"),
-        ChangeRow("KL divergence", NOTHING, _or_dash(run.kl_mean, kl_text), _word(run.kl_mean), "Nats per token"),
-        ChangeRow("Same top token", NOTHING, _or_dash(run.top1_agreement, percent_text), "", "Share of all tokens"),
-        _row("Speed", _speed(run.decode_ms_before), _speed(run.decode_ms), _tokens, _ratio, "Decoding, one sequence"),
+        _row(tr("Size"), run.bytes_before, run.bytes_after, byte_text, _share, tr("Bytes of all weights")),
+        ChangeRow(tr("Bits per weight"), NOTHING, f"{run.bits_per_weight:.2f}", "", tr("Over all weights")),
+        _row(tr("Perplexity"), run.perplexity_before, run.perplexity, _plain, _ratio, tr("On the evaluation text")),
+        ChangeRow(
+            tr("KL divergence"), NOTHING, _or_dash(run.kl_mean, kl_text), _word(run.kl_mean), tr("Nats per token")
+        ),
+        ChangeRow(
+            tr("Same top token"), NOTHING, _or_dash(run.top1_agreement, percent_text), "", tr("Share of all tokens")
+        ),
         _row(
-            "Peak memory", _known(run.decode_peak_bytes_before), _known(run.decode_peak_bytes), byte_text, _ratio, _PEAK
+            tr("Speed"),
+            _speed(run.decode_ms_before),
+            _speed(run.decode_ms),
+            _tokens,
+            _ratio,
+            tr("Decoding, one sequence"),
+        ),
+        _row(
+            tr("Peak memory"),
+            _known(run.decode_peak_bytes_before),
+            _known(run.decode_peak_bytes),
+            byte_text,
+            _ratio,
+            tr(_PEAK),
         ),
     )
 
@@ -41,8 +58,8 @@ def headline(run: RunSummary) -> str:
     """`Slight loss, at 34 % of the size`; without a quality as long as it is not measured."""
     share = percent_text(run.bytes_after / run.bytes_before) if run.bytes_before else NOTHING
     if run.kl_mean is None:
-        return f"Done, at {share} of the size"
-    return f"{quality_word(run.kl_mean).capitalize()} loss, at {share} of the size"
+        return tr("Done, at {share} of the size", share=share)
+    return tr("{quality} loss, at {share} of the size", quality=tr(quality_word(run.kl_mean)).capitalize(), share=share)
 
 
 def _row(
@@ -67,7 +84,7 @@ def _plain(value: float) -> str:
 
 
 def _tokens(value: float) -> str:
-    return f"{number_text(value, 3)} tok/s"
+    return tr("{number} tok/s", number=number_text(value, 3))
 
 
 def _speed(milliseconds: float | None) -> float | None:
@@ -88,4 +105,4 @@ def _ratio(before: float, after: float) -> str:
 
 
 def _word(kl: float | None) -> str:
-    return "" if kl is None else quality_word(kl)
+    return "" if kl is None else tr(quality_word(kl))

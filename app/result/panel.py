@@ -14,6 +14,7 @@ from benchvise.app.result.figures import ChangeRow, change_rows, headline
 from benchvise.app.state.setting_edits import with_setting
 from benchvise.app.theme.appearance import UNIT, scaled
 from benchvise.app.widgets.quality_meter import QualityMeter
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.results import LayerCompressed, RunSummary
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.settings import applicable
@@ -27,34 +28,50 @@ WORST = 5
 _FIGURES, _WIDEST = 7, 760
 _BITS = (2, 3, 4, 5, 6, 8)
 _ACTIONS = (
-    ("evaluate", "Evaluate", "Measure perplexity and divergence against the original"),
-    ("latency", "Measure latency", "Measure the decoding speed beside the original"),
-    ("export", "Export …", "Write the run as a checkpoint"),
+    ("evaluate", message("Evaluate"), message("Measure perplexity and divergence against the original")),
+    ("latency", message("Measure latency"), message("Measure the decoding speed beside the original")),
+    ("export", message("Export …"), message("Write the run as a checkpoint")),
 )
 
 _CHANGES: tuple[TableColumn[ChangeRow], ...] = (
-    TableColumn("", lambda row: row.title, lambda row: row.title, "What was measured", numeric=False),
-    TableColumn("Before", lambda row: row.before, lambda row: row.before, "Of the original"),
-    TableColumn("After", lambda row: row.after, lambda row: row.after, "Of this run"),
-    TableColumn("Change", lambda row: row.change, lambda row: row.change, "After ÷ before, or in words"),
+    TableColumn("", lambda row: row.title, lambda row: row.title, message("What was measured"), numeric=False),
+    TableColumn(message("Before"), lambda row: row.before, lambda row: row.before, message("Of the original")),
+    TableColumn(message("After"), lambda row: row.after, lambda row: row.after, message("Of this run")),
+    TableColumn(
+        message("Change"), lambda row: row.change, lambda row: row.change, message("After ÷ before, or in words")
+    ),
 )
 _LAYERS: tuple[TableColumn[LayerCompressed], ...] = (
-    TableColumn("Most damaged layers", lambda one: one.name, lambda one: one.name, "By error of the output", False),
-    TableColumn("Treatment", lambda one: one.treatment, lambda one: one.treatment, "What the run did to it", False),
     TableColumn(
-        "Output error",
+        message("Most damaged layers"),
+        lambda one: one.name,
+        lambda one: one.name,
+        message("By error of the output"),
+        False,
+    ),
+    TableColumn(
+        message("Treatment"),
+        lambda one: one.treatment,
+        lambda one: one.treatment,
+        message("What the run did to it"),
+        False,
+    ),
+    TableColumn(
+        message("Output error"),
         lambda one: NOTHING if one.output_error is None else error_text(one.output_error),
         lambda one: one.output_error,
-        "Squared error of the outputs on calibration text, over their energy",
+        message("Squared error of the outputs on calibration text, over their energy"),
     ),
-    TableColumn("SQNR, dB", lambda one: decibel_text(one.sqnr_db), lambda one: one.sqnr_db, "Of the weight"),
+    TableColumn(
+        message("SQNR, dB"), lambda one: decibel_text(one.sqnr_db), lambda one: one.sqnr_db, message("Of the weight")
+    ),
 )
 
 
 class ResultPanel(PlotPanel):
     """wanted: (action, run id) that the person asked for: "evaluate", "latency" or "export"."""
 
-    title = "Result"
+    title = message("Result")
     icon = "mdi6.clipboard-check-outline"
     wanted = Signal(str, str)
 
@@ -67,8 +84,8 @@ class ResultPanel(PlotPanel):
         self.about.setProperty("tone", "muted")
         self.changes = RecordTable(_CHANGES, self)
         self.layers = RecordTable(_LAYERS, self)
-        self.better = QPushButton(f"Give these {WORST} more bits")
-        self.better.setToolTip("Put the next greater number of bits into the recipe for them, as one undo step")
+        self.better = QPushButton(tr("Give these {WORST} more bits", WORST=WORST))
+        self.better.setToolTip(tr("Put the next greater number of bits into the recipe for them, as one undo step"))
         self.better.clicked.connect(self._give_more_bits)
         self._buttons: list[QPushButton] = []
         self._lay_out()
@@ -85,8 +102,8 @@ class ResultPanel(PlotPanel):
         buttons = QHBoxLayout()
         buttons.setSpacing(UNIT)
         for action, text, tip in _ACTIONS:
-            button = QPushButton(text)
-            button.setToolTip(tip)
+            button = QPushButton(tr(text))
+            button.setToolTip(tr(tip))
             button.clicked.connect(lambda _=False, action=action: self.wanted.emit(action, self.document.active_run))
             if action == "export":
                 button.setProperty("primary", "true")
@@ -100,18 +117,20 @@ class ResultPanel(PlotPanel):
         layout.addLayout(top)
         layout.addWidget(self.about)
         layout.addLayout(buttons)
-        layout.addWidget(_table(self.changes, "What the run changed", _FIGURES))
+        layout.addWidget(_table(self.changes, tr("What the run changed"), _FIGURES))
         layout.addSpacing(2 * UNIT)
-        layout.addWidget(_table(self.layers, "Most damaged layers", WORST))
+        layout.addWidget(_table(self.layers, tr("Most damaged layers"), WORST))
         layout.addStretch(1)
 
     def refresh(self) -> None:
         run = self.document.active_summary()
         if run is None:
             self.say_empty(
-                "No result yet",
-                "Choose treatments and press Run. What the run changed stands here, before and after, and which "
-                "layers suffered most.",
+                tr("No result yet"),
+                tr(
+                    "Choose treatments and press Run. What the run changed stands here, before and after, and which "
+                    "layers suffered most."
+                ),
             )
             return
         self.show_content()
@@ -143,7 +162,7 @@ class ResultPanel(PlotPanel):
 
     def _give_more_bits(self) -> None:
         found = self._improvable()
-        title = f"Give {plural(len(found), 'layer')} more bits"
+        title = tr("Give {layers} more bits", layers=plural(len(found), "layer"))
         self.document.treat(tuple(found), tuple(found.values()), title)
 
 
@@ -162,7 +181,7 @@ def _better(treatment: Treatment) -> Treatment | None:
 
 
 def _about(run: RunSummary) -> str:
-    name = run.recipe_name or "Own recipe"
+    name = run.recipe_name or tr("Own recipe")
     return f"{name} · {run.created.replace('T', ' ')[:16]} · {run.run}"
 
 

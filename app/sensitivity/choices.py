@@ -13,6 +13,7 @@ from benchvise.app.widgets.calm import CalmComboBox, calm
 from benchvise.app.widgets.checklist import CheckList, Entry
 from benchvise.app.widgets.flow import FlowLayout
 from benchvise.core.errors import RecipeError
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.requests import MeasureSensitivity
 from benchvise.core.recipe.recipe import Recipe, Treatment
 from benchvise.core.recipe.treatment_text import parse_treatment_text
@@ -22,17 +23,25 @@ AT_FIRST = ("int8 channel", "int4 g128", "int3 g64")
 """The treatments that are measured unless others are chosen."""
 
 METHODS = (
-    ("Measured one by one", "enable_one", "Each layer alone is treated: one short forward pass per cell. Exact."),
     (
-        "Spared one by one",
-        "disable_one",
-        "All layers are treated, and what sparing one of them wins back is counted. Exact.",
+        message("Measured one by one"),
+        "enable_one",
+        message("Each layer alone is treated: one short forward pass per cell. Exact."),
     ),
-    ("Estimated from gradients", "fisher", "One backward pass estimates all cells. Quick, and a forecast."),
     (
-        "As good as time allows",
+        message("Spared one by one"),
+        "disable_one",
+        message("All layers are treated, and what sparing one of them wins back is counted. Exact."),
+    ),
+    (
+        message("Estimated from gradients"),
+        "fisher",
+        message("One backward pass estimates all cells. Quick, and a forecast."),
+    ),
+    (
+        message("As good as time allows"),
         "auto",
-        "All cells are estimated, then those of the largest KL increase measured as long as the seconds last.",
+        message("All cells are estimated, then those of the largest KL increase measured as long as the seconds last."),
     ),
 )
 
@@ -47,29 +56,31 @@ class SensitivityChoices(QWidget):
         self._more: list[Treatment] = []
         self._recipe = Recipe()
         self.text = ""
-        self.treatments = CheckList("Treatments", "Which treatments are measured", add_hint="Add one, such as int5 g64")
+        self.treatments = CheckList(
+            tr("Treatments"), tr("Which treatments are measured"), add_hint=tr("Add one, such as int5 g64")
+        )
         self.treatments.added.connect(self._add)
         self.method = CalmComboBox()
-        self.method.setAccessibleName("Method")
+        self.method.setAccessibleName(tr("Method"))
         self.method.setMaximumWidth(_WIDEST_METHOD)
         for row, (title, key, help_text) in enumerate(METHODS):
-            self.method.addItem(title, key)
-            self.method.setItemData(row, help_text, Qt.ItemDataRole.ToolTipRole)
+            self.method.addItem(tr(title), key)
+            self.method.setItemData(row, tr(help_text), Qt.ItemDataRole.ToolTipRole)
         self.method.currentIndexChanged.connect(self._method_changed)
         self.seconds = calm(QDoubleSpinBox())
         self.seconds.setRange(1, 86_400)
         self.seconds.setDecimals(0)
         self.seconds.setValue(60)
         self.seconds.setSuffix(" s")
-        self.seconds.setAccessibleName("Seconds")
-        self.seconds.setToolTip("How long measuring may take")
-        self.more = QPushButton("More")
-        self.more.setAccessibleName("Text and correction")
-        self.correct = QAction("Measure what several layers do at once", self)
-        self.correct.setToolTip("Corrects the sum of single KL increases; a budget's forecast then has a range")
+        self.seconds.setAccessibleName(tr("Seconds"))
+        self.seconds.setToolTip(tr("How long measuring may take"))
+        self.more = QPushButton(tr("More"))
+        self.more.setAccessibleName(tr("Text and correction"))
+        self.correct = QAction(tr("Measure what several layers do at once"), self)
+        self.correct.setToolTip(tr("Corrects the sum of single KL increases; a budget's forecast then has a range"))
         self.correct.setCheckable(True)
         self.more.setMenu(self._menu())
-        self.button = QPushButton("Measure")
+        self.button = QPushButton(tr("Measure"))
         self.button.clicked.connect(self.measure)
         flow = FlowLayout()
         for widget in (self.treatments, self.method, self.seconds, self.more, self.button):
@@ -109,9 +120,9 @@ class SensitivityChoices(QWidget):
         )
 
     def show_measuring(self, measuring: bool) -> None:
-        self.button.setText("Cancel" if measuring else "Measure")
+        self.button.setText(tr("Cancel") if measuring else tr("Measure"))
         self.button.setToolTip(
-            "What is measured already stays" if measuring else "What is known already is not measured again"
+            tr("What is measured already stays") if measuring else tr("What is known already is not measured again")
         )
 
     def _menu(self) -> QMenu:
@@ -119,12 +130,12 @@ class SensitivityChoices(QWidget):
         menu.setToolTipsVisible(True)
         menu.addAction(self.correct)
         menu.addSeparator()
-        menu.addAction("Measure on a text file …", self._choose_text)
-        self._shipped = menu.addAction("Measure on the shipped text", self._use_shipped)
+        menu.addAction(tr("Measure on a text file …"), self._choose_text)
+        self._shipped = menu.addAction(tr("Measure on the shipped text"), self._use_shipped)
         return menu
 
     def _choose_text(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(self, "Text to measure on", self.text, "Text (*.txt *.jsonl)")
+        chosen, _ = QFileDialog.getOpenFileName(self, tr("Text to measure on"), self.text, tr("Text (*.txt *.jsonl)"))
         if chosen:
             self.text = chosen
             self._say_text()
@@ -136,12 +147,12 @@ class SensitivityChoices(QWidget):
     def _say_text(self) -> None:
         name = Path(self.text).name
         self._shipped.setEnabled(bool(self.text))
-        self.more.setToolTip(f"Measured on {name or 'the shipped text'}")
-        self.more.setText(f"More: {name[:16]}" if name else "More")
+        self.more.setToolTip(tr("Measured on {name}", name=name or tr("the shipped text")))
+        self.more.setText(tr("More: {name}", name=name[:16]) if name else tr("More"))
 
     def _method_changed(self) -> None:
         self.seconds.setVisible(self.method.currentData() == "auto")
-        self.method.setToolTip(METHODS[self.method.currentIndex()][2])
+        self.method.setToolTip(tr(METHODS[self.method.currentIndex()][2]))
 
     def _add(self, words: str) -> None:
         """A treatment by its text or tag."""

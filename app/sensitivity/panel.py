@@ -18,6 +18,7 @@ from benchvise.app.state.layer_filter import HELP, LayerFilter
 from benchvise.app.state.sensitivity_results import ESTIMATED
 from benchvise.app.widgets.labels import wrapped
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.results import Sensitivity
 from benchvise.core.recipe.recipe import Treatment
@@ -34,25 +35,25 @@ BOTH, MAP, BARS, GRID = "both", "map", "bars", "grid"
 class SensitivityPanel(PlotPanel):
     """A map of layers × treatments that fills while it is measured."""
 
-    title = "Sensitivity"
+    title = message("Sensitivity")
     icon = "mdi6.pulse"
 
     def __init__(self, document: Document, client: EngineClient) -> None:
         super().__init__(document, client)
         self.controls = Controls(self._draw)
         self.shown = self.controls.choice(
-            "Show",
-            "How the KL increases are laid out",
-            (("Map and bars", BOTH), ("Map", MAP), ("Bars", BARS), ("Depth × role", GRID)),
+            tr("Show"),
+            tr("How the KL increases are laid out"),
+            ((tr("Map and bars"), BOTH), (tr("Map"), MAP), (tr("Bars"), BARS), (tr("Depth × role"), GRID)),
         )
         self.order = self.controls.choice(
-            "Sort by",
-            "The order of the layers from left to right",
-            (("Depth", BY_ORDER), ("Role", BY_ROLE), ("KL increase", BY_KL_INCREASE)),
+            tr("Sort by"),
+            tr("The order of the layers from left to right"),
+            ((tr("Depth"), BY_ORDER), (tr("Role"), BY_ROLE), (tr("KL increase"), BY_KL_INCREASE)),
         )
-        self.filter_line = QLineEdit(placeholderText="Filter layers", clearButtonEnabled=True)
-        self.filter_line.setAccessibleName("Filter the map")
-        self.filter_line.setToolTip(f"Words that must all hold: {HELP}")
+        self.filter_line = QLineEdit(placeholderText=tr("Filter layers"), clearButtonEnabled=True)
+        self.filter_line.setAccessibleName(tr("Filter the map"))
+        self.filter_line.setToolTip(tr("Words that must all hold: {help}", help=tr(HELP)))
         self.filter_line.setMinimumWidth(96)
         self.filter_line.textChanged.connect(self._draw)
         self.controls.row.addWidget(self.filter_line)
@@ -85,16 +86,19 @@ class SensitivityPanel(PlotPanel):
     def refresh(self) -> None:
         document = self.document
         if document.checkpoint is None:
-            self.say_empty("No checkpoint is open", "Open one to find out which of its layers are fragile.")
+            self.say_empty(tr("No checkpoint is open"), tr("Open one to find out which of its layers are fragile."))
         elif not document.sensitivity and not document.measuring:
             layers = sum(layer.kind == "linear" for layer in document.checkpoint.layers)
             self.empty.say(
-                "Which layers are fragile?" if not self._failure else "Sensitivity could not be measured",
+                tr("Which layers are fragile?") if not self._failure else tr("Sensitivity could not be measured"),
                 self._failure
-                or f"Each of the {layers} linear layers is treated alone, and the divergence at the model's output is "
-                "measured on a short text: one short forward pass per layer and treatment. The map fills as it goes, "
-                "can be cancelled, and is kept in the workspace.",
-                "Measure sensitivity",
+                or tr(
+                    "Each of the {layers} linear layers is treated alone, and the divergence at the model's "
+                    "output is measured on a short text: one short forward pass per layer and treatment. The "
+                    "map fills as it goes, can be cancelled, and is kept in the workspace.",
+                    layers=layers,
+                ),
+                tr("Measure sensitivity"),
             )
             self.show_empty()
         else:
@@ -146,7 +150,7 @@ class SensitivityPanel(PlotPanel):
     def _kept(self) -> set[str] | None:
         """Names of the layers that the filter leaves; None for all of them."""
         checkpoint, plan, text = self.document.checkpoint, self.document.plan, self.filter_line.text().strip()
-        self.filter_line.setToolTip(f"Words that must all hold: {HELP}")
+        self.filter_line.setToolTip(tr("Words that must all hold: {help}", help=tr(HELP)))
         if checkpoint is None or not text:
             return None
         try:
@@ -196,15 +200,23 @@ class SensitivityPanel(PlotPanel):
         cells = self.document.sensitivity.values()
         said = []
         if self.shown.currentData() == GRID and table is not None and self._chosen in table.keys:
-            said.append(f"Every layer alone as {table.treatments[table.keys.index(self._chosen)]}.")
+            said.append(
+                tr("Every layer alone as {treatments}.", treatments=table.treatments[table.keys.index(self._chosen)])
+            )
         if any(cell.method == ESTIMATED for cell in cells):
             last = self.document.measurement.sensitivity if self.document.measurement is not None else None
-            said.append("Hatched: estimated, not measured.")
+            said.append(tr("Hatched: estimated, not measured."))
             if last is not None and last.rank_correlation is not None:
-                compared = plural(last.compared, "measured cell")
-                said.append(f"Rank correlation with {compared}: {last.rank_correlation:.2f}.")
+                compared = plural(last.compared, tr("measured cell"))
+                said.append(
+                    tr(
+                        "Rank correlation with {compared}: {rank_correlation:.2f}.",
+                        compared=compared,
+                        rank_correlation=last.rank_correlation,
+                    )
+                )
         if any(cell.kl == float("inf") for cell in cells):
-            said.append("×: the model's outputs are no numbers any more.")
+            said.append(tr("×: the model's outputs are no numbers any more."))
         self.note.setText(" ".join(said))
         self.note.setVisible(bool(said))
 
@@ -228,16 +240,18 @@ class SensitivityPanel(PlotPanel):
         treatment = self._treatment(key)
         self._select_layer(layer)
         if treatment is not None and self.document.selection:
-            self.document.treat(self.document.selection[:1], [treatment], f"Set {layer} to {treatment.tag}")
+            self.document.treat(
+                self.document.selection[:1], [treatment], tr("Set {layer} to {tag}", layer=layer, tag=treatment.tag)
+            )
 
     def _layer_actions(self, layer: str, key: str) -> tuple[QAction, ...]:
         """What the context menu offers for a cell."""
         treatment, table = self._treatment(key), self.table()
         tag = table.treatments[table.keys.index(key)] if table is not None and key in table.keys else ""
-        apply = QAction(f"Apply {tag} to this layer")
+        apply = QAction(tr("Apply {tag} to this layer", tag=tag))
         apply.setEnabled(treatment is not None)
         apply.triggered.connect(lambda: self._apply(layer, key))
-        try_out = QAction(f"What if? Try {tag} on this layer")
+        try_out = QAction(tr("What if? Try {tag} on this layer", tag=tag))
         try_out.setEnabled(treatment is not None)
 
         def look() -> None:
@@ -245,7 +259,7 @@ class SensitivityPanel(PlotPanel):
             self.document.try_out(treatment)
 
         try_out.triggered.connect(look)
-        copy = QAction("Copy as table")
+        copy = QAction(tr("Copy as table"))
         copy.triggered.connect(self._copy_table)
         return apply, try_out, copy
 

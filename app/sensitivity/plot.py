@@ -18,6 +18,7 @@ from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
 from benchvise.app.sensitivity.table import Board, SensitivityTable, by_treatment, cell_words
 from benchvise.app.theme.theme import Theme
+from benchvise.core.language import tr
 from benchvise.core.protocol.results import Floats32
 from benchvise.core.text import kl_text
 
@@ -64,7 +65,7 @@ class SensitivityPlot(Plot):
         self.bars_plot = self.add_plot(
             1, 0, axes={"left": NumberAxis("left", logarithmic=True), "bottom": self._columns_axis}
         )
-        self.bars_plot.setLabel("left", "KL, nats per token")
+        self.bars_plot.setLabel("left", tr("KL, nats per token"))
         self.bars_plot.setMouseEnabled(y=False)
         self.bars_plot.showGrid(y=True, alpha=0.15)
         self.bars = pg.BarGraphItem(x=[], height=[], width=0.8)
@@ -167,7 +168,7 @@ class SensitivityPlot(Plot):
         )  # fmt: skip
         self.bars_plot.setLimits(xMin=0, xMax=max(1, len(table.layers)))
         self.bars_plot.setYRange(floor, top + 0.1, padding=0)
-        said = "" if row is None else f"Each layer alone as {table.treatments[row]}"
+        said = "" if row is None else tr("Each layer alone as {treatments}", treatments=table.treatments[row])
         self.bars_plot.setTitle(said, color=self.theme().text, size=f"{self.font().pointSizeF():g}pt")
         self._marker.setVisible(self._current in table.layers)
         if self._current in table.layers:
@@ -196,15 +197,22 @@ class SensitivityPlot(Plot):
     def summary(self) -> str:
         table = self._table
         if table is None or not table.known:
-            return "No sensitivity measured."
+            return tr("No sensitivity measured.")
         place = int(np.nanargmax(np.where(np.isnan(table.kl), -1.0, table.kl)))
         row, column = divmod(place, table.kl.shape[1])
         estimated = int(table.estimated.sum())
-        said = f", {estimated} of them estimated" if estimated else ""
-        return (
-            f"Sensitivity of {len(table.layers)} layers to {len(table.treatments)} treatments, {table.known} of "
-            f"{table.kl.size} known{said}; the largest KL increase is {kl_text(float(table.kl[row, column]))} nats per "
-            f"token, {table.layers[column]} as {table.treatments[row]}."
+        said = tr(", {estimated} of them estimated", estimated=estimated) if estimated else ""
+        return tr(
+            "Sensitivity of {count} layers to {count_2} treatments, {known} of {size} known{said}; "
+            "the largest KL increase is {kl} nats per token, {layers} as {treatments}.",
+            count=len(table.layers),
+            count_2=len(table.treatments),
+            known=table.known,
+            size=table.kl.size,
+            said=said,
+            kl=kl_text(float(table.kl[row, column])),
+            layers=table.layers[column],
+            treatments=table.treatments[row],
         )
 
     def clicked(self, event: pg.GraphicsScene.mouseEvents.MouseClickEvent) -> None:

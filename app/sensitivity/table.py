@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchvise.app.state.sensitivity_results import ESTIMATED
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.results import Floats32, SensitivityCell
 from benchvise.core.text import error_text, kl_text, number_text
 
@@ -16,8 +17,8 @@ MIN_KL = 1e-9
 """Below this a divergence is rounding; it is drawn as this so that its logarithm exists."""
 
 METHOD_WORDS = {
-    "enable_one": "measured alone",
-    "disable_one": "measured by sparing it",
+    "enable_one": message("measured alone"),
+    "disable_one": message("measured by sparing it"),
     ESTIMATED: "estimated",
 }
 
@@ -132,13 +133,21 @@ def cell_words(table: SensitivityTable, treatment: int, layer: int) -> str:
     """What is known of one cell: "int4 g128 KL 0.0031 measured alone, output error 0.012, SQNR 21.3 dB"."""
     cell, tag = table.cells[treatment][layer], table.treatments[treatment]
     if cell is None:
-        return f"{tag} not measured"
+        return tr("{tag} not measured", tag=tag)
     estimated = "≈" if cell.method == ESTIMATED else ""
-    said = [f"{tag} KL {estimated}{kl_text(cell.kl)} {METHOD_WORDS.get(cell.method, cell.method)}"]
+    said = [
+        tr(
+            "{tag} KL {estimated}{kl} {how}",
+            tag=tag,
+            estimated=estimated,
+            kl=kl_text(cell.kl),
+            how=tr(METHOD_WORDS.get(cell.method, cell.method)),
+        )
+    ]
     if cell.output_error is not None:
-        said.append(f"output error {error_text(cell.output_error)}")
+        said.append(tr("output error {output_error}", output_error=error_text(cell.output_error)))
     if cell.sqnr_db is not None:
-        said.append(f"SQNR {number_text(cell.sqnr_db, 3)} dB")
+        said.append(tr("SQNR {sqnr_db} dB", sqnr_db=number_text(cell.sqnr_db, 3)))
     return ", ".join(said)
 
 

@@ -18,6 +18,7 @@ from benchvise.app.theme.appearance import UNIT, scaled
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import theme_notifier
 from benchvise.app.widgets.elided_label import ElidedLabel
+from benchvise.core.language import tr
 from benchvise.core.protocol.events import Finished
 from benchvise.core.protocol.requests import Request
 from benchvise.core.protocol.results import Ready
@@ -45,14 +46,14 @@ class BottomBar(QStatusBar):
         self.jobs_button = self._button("jobs")
         self.problems_button = self._button("problems")
         self.log_button = self._button("log")
-        self.log_button.setText("Log")
+        self.log_button.setText(tr("Log"))
         self.progress = QProgressBar(textVisible=False, maximum=_STEPS)
         self.progress.setFixedWidth(72)
-        self.progress.setAccessibleName("Progress of the running job")
+        self.progress.setAccessibleName(tr("Progress of the running job"))
         self.progress.hide()
         self.cancel = QToolButton()
-        self.cancel.setToolTip("Cancel the job; what is finished stays")
-        self.cancel.setAccessibleName("Cancel the job")
+        self.cancel.setToolTip(tr("Cancel the job; what is finished stays"))
+        self.cancel.setAccessibleName(tr("Cancel the job"))
         self.cancel.clicked.connect(self._cancel_running)
         self.cancel.hide()
         self.said = ElidedLabel()
@@ -62,7 +63,7 @@ class BottomBar(QStatusBar):
         self.memory_text = QLabel()
         self.memory = QProgressBar(textVisible=False, maximum=_STEPS)
         self.memory.setFixedWidth(40)
-        self.memory.setAccessibleName("Memory that Benchvise uses")
+        self.memory.setAccessibleName(tr("Memory that Benchvise uses"))
         for widget in (self.jobs_button, self.progress, self.cancel, self.problems_button, self.log_button):
             self.addWidget(widget)
         self.addWidget(self.said, 1)
@@ -118,7 +119,7 @@ class BottomBar(QStatusBar):
 
     def show_problems(self) -> None:
         """Count the problems anew."""
-        self.problems_button.setText(f"Problems {self._problem_count()}")
+        self.problems_button.setText(tr("Problems {problem_count}", problem_count=self._problem_count()))
 
     def _show_jobs(self, _: int = 0) -> None:
         job = self._session.jobs.running
@@ -126,10 +127,14 @@ class BottomBar(QStatusBar):
         self.cancel.setVisible(job is not None)
         if job is None:
             waiting = sum(not other.ended and not other.quiet for other in self._session.jobs)
-            self.jobs_button.setText(f"Jobs {waiting} queued" if waiting else "Jobs none running")
-            self.jobs_button.setToolTip("Open or close jobs, log and problems (Ctrl+J)")
+            self.jobs_button.setText(
+                tr("Jobs {waiting} queued", waiting=waiting) if waiting else tr("Jobs none running")
+            )
+            self.jobs_button.setToolTip(tr("Open or close jobs, log and problems (Ctrl+J)"))
             return
-        self.jobs_button.setText(" · ".join([f"Jobs {verb_of(job.request)}", *progress_parts(job)[1:2]]))
+        self.jobs_button.setText(
+            " · ".join([tr("Jobs {verb_of}", verb_of=verb_of(job.request)), *progress_parts(job)[1:2]])
+        )
         self.jobs_button.setToolTip(f"{job.title}: {progress_text(job)}")
         fraction = job.fraction
         self.progress.setRange(0, 0 if fraction is None else _STEPS)
@@ -175,27 +180,36 @@ class BottomBar(QStatusBar):
         document = self._session.document
         checkpoint = document.checkpoint
         if document.opening:
-            self.opened.setText(f"Opening {document.opening} …")
+            self.opened.setText(tr("Opening {opening} …", opening=document.opening))
         elif checkpoint is None:
-            self.opened.setText("No checkpoint is open")
+            self.opened.setText(tr("No checkpoint is open"))
         else:
-            name = checkpoint.architecture or f"unknown architecture ({checkpoint.format})"
-            weights = f"{count_text(document.totals.parameters)} weights"
+            name = checkpoint.architecture or tr("unknown architecture ({format})", format=checkpoint.format)
+            weights = tr("{parameters} weights", parameters=count_text(document.totals.parameters))
             self.opened.setText(f"{name} · {weights} · {plural(checkpoint.tensors, 'tensor')}")
             self.opened.setToolTip(checkpoint.path)
 
     def _show_memory(self) -> None:
         used, whole = own_memory(), psutil.virtual_memory().total
         self.memory.setValue(round(_STEPS * used / whole))
-        self.memory_text.setText(f"{byte_text(used)} of {byte_text(whole)}")
-        said = f"Benchvise and its engine use {byte_text(used)} of this machine's {byte_text(whole)}"
+        self.memory_text.setText(tr("{used} of {whole}", used=byte_text(used), whole=byte_text(whole)))
+        said = tr(
+            "Benchvise and its engine use {used} of this machine's {whole}",
+            used=byte_text(used),
+            whole=byte_text(whole),
+        )
         said += f"\n{self._device}" if self._device else ""
         self.memory.setToolTip(said)
         self.memory_text.setToolTip(said)
 
     def _on_ready(self, _: int, ready: Ready, __: Request | None) -> None:
         cores = plural(os.cpu_count() or 1, "core")
-        self._device = f"Jobs run on {ready.device} ({cores}) with {plural(ready.threads, 'thread')}"
+        self._device = tr(
+            "Jobs run on {device} ({cores}) with {threads}",
+            device=ready.device,
+            cores=cores,
+            threads=plural(ready.threads, "thread"),
+        )
         self._show_memory()
 
     def _paint_icons(self) -> None:

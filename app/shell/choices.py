@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QWidget
 
 from benchvise.app.state.session import Session
 from benchvise.app.widgets.calm import CalmComboBox
+from benchvise.core.language import tr
 from benchvise.core.preflight.runtimes import RUNTIMES
 
 
@@ -16,15 +17,18 @@ class RuntimeChoice(QWidget):
         super().__init__()
         self._session = session
         self.box = CalmComboBox()
-        self.box.setAccessibleName("Runtime that is to load the result")
+        self.box.setAccessibleName(tr("Runtime that is to load the result"))
         self.box.setToolTip(
-            "The runtime that is to load the result\nThe strip below says whether it does, and what falls back there"
+            tr(
+                "The runtime that is to load the result\n"
+                "The strip below says whether it does, and what falls back there"
+            )
         )
-        self.box.addItem("Any runtime", "")
+        self.box.addItem(tr("Any runtime"), "")
         for runtime in RUNTIMES.values():
-            self.box.addItem(runtime.title, runtime.key)
+            self.box.addItem(tr(runtime.title), runtime.key)
         self.box.setSizeAdjustPolicy(CalmComboBox.SizeAdjustPolicy.AdjustToContents)
-        label = QLabel("For")
+        label = QLabel(tr("For"))
         label.setBuddy(self.box)
         row = QHBoxLayout(self)
         row.setContentsMargins(4, 0, 4, 0)
@@ -47,7 +51,7 @@ class MeasureChoice(QCheckBox):
     """Then measure: a finished run is evaluated and timed at once."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__("then measure")
-        self.setToolTip("When the run is finished, evaluate it against the original and time both")
+        super().__init__(tr("then measure"))
+        self.setToolTip(tr("When the run is finished, evaluate it against the original and time both"))
         self.setChecked(session.preferences.then_measure)
         self.toggled.connect(lambda on: setattr(session.preferences, "then_measure", on))

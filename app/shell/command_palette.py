@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, Q
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.command import Command, Commands
+from benchvise.core.language import tr
 
 WIDTH = 520
 MAX_HEIGHT = 380
@@ -42,8 +43,8 @@ class CommandPalette(QFrame):
         super().__init__(window, Qt.WindowType.Popup)
         self._commands = commands
         self.setProperty("surface", "card")
-        self.setAccessibleName("Commands")
-        self.line = QLineEdit(placeholderText="Type a command")
+        self.setAccessibleName(tr("Commands"))
+        self.line = QLineEdit(placeholderText=tr("Type a command"))
         self.list = QListWidget()
         self.list.setUniformItemSizes(True)
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)

@@ -10,6 +10,7 @@ from PySide6.QtCore import QByteArray, QObject, Qt, Signal
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QTabBar, QTabWidget, QWidget
 
 from benchvise.app.state.preferences import Preferences
+from benchvise.core.language import tr
 
 LEFT, RIGHT, BOTTOM = (
     Qt.DockWidgetArea.LeftDockWidgetArea,
@@ -263,7 +264,7 @@ class Docks(QObject):
                 bare.deleteLater()
         for bar in self._window.findChildren(QTabBar):
             if not bar.accessibleName():
-                bar.setAccessibleName("Panels")
+                bar.setAccessibleName(tr("Panels"))
                 bar.setDrawBase(False)
 
 

@@ -33,6 +33,7 @@ from benchvise.app.theme.theme import current_theme, theme_notifier
 from benchvise.app.treatment.panel import InspectorPanel
 from benchvise.app.treatment.recipe_panel import RecipePanel
 from benchvise.app.widgets.command import Commands
+from benchvise.core.language import tr
 from benchvise.core.protocol.budget import Budget
 from benchvise.core.protocol.requests import WarmUp
 
@@ -95,12 +96,12 @@ class MainWindow(QMainWindow):
         self._middle.addWidget(self.start_page)
         self._middle.addWidget(self.plots)
         self.setCentralWidget(self._middle)
-        self.docks.add("layers", "Layers", self.layers, LEFT)
-        self.docks.add("treatment", "Treatment", self.inspector, RIGHT)
-        self.docks.add("recipe", "Recipe", self.recipe, RIGHT)
+        self.docks.add("layers", tr("Layers"), self.layers, LEFT)
+        self.docks.add("treatment", tr("Treatment"), self.inspector, RIGHT)
+        self.docks.add("recipe", tr("Recipe"), self.recipe, RIGHT)
         self.inspector.calibration_wanted.connect(partial(self.docks.show, "recipe"))
         for name, panel in (("jobs", self.jobs), ("log", self.log), ("problems", self.problems)):
-            self.docks.add(name, panel.title, panel, BOTTOM)
+            self.docks.add(name, tr(panel.title), panel, BOTTOM)
         self.bottom = BottomBar(session, self.docks, lambda: self.problems.count)
         self.setStatusBar(self.bottom)
         self.notices = Notices(session.jobs, self, self.bottom.say)
@@ -114,12 +115,12 @@ class MainWindow(QMainWindow):
         submenus = {
             menu.id: menu
             for menu in (
-                Submenu("recent", "Open recent", "mdi6.history", self.opening.fill_recent),
-                Submenu("open", "Open", "mdi6.folder-open-outline", self.opening.fill_open),
-                Submenu("presets", "Preset", "mdi6.tune-variant", self.opening.fill_presets),
-                Submenu("theme", "Theme", "mdi6.theme-light-dark", self.viewing.fill_themes),
-                Submenu("docks", "Panels", "mdi6.dock-window", self.docks.fill_menu),
-                Submenu("plots", "Plots", "mdi6.chart-histogram", self.viewing.fill_plots),
+                Submenu("recent", tr("Open recent"), "mdi6.history", self.opening.fill_recent),
+                Submenu("open", tr("Open"), "mdi6.folder-open-outline", self.opening.fill_open),
+                Submenu("presets", tr("Preset"), "mdi6.tune-variant", self.opening.fill_presets),
+                Submenu("theme", tr("Theme"), "mdi6.theme-light-dark", self.viewing.fill_themes),
+                Submenu("docks", tr("Panels"), "mdi6.dock-window", self.docks.fill_menu),
+                Submenu("plots", tr("Plots"), "mdi6.chart-histogram", self.viewing.fill_plots),
             )
         }
         fill_menu_bar(self, self.commands, submenus)
@@ -129,7 +130,7 @@ class MainWindow(QMainWindow):
         self._named.setContentsMargins(0, 6, 12, 0)
         self.menuBar().setCornerWidget(self._named)
         self.addToolBarBreak()
-        self.strip = QToolBar("Scoreboard", self)
+        self.strip = QToolBar(tr("Scoreboard"), self)
         self.strip.setObjectName("scoreboard")
         self.strip.setMovable(False)
         self.strip.addWidget(self.scoreboard)
@@ -269,12 +270,12 @@ class MainWindow(QMainWindow):
     def _lets_jobs_go(self) -> bool:
         box = QMessageBox(self)
         box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("A job is running")
+        box.setWindowTitle(tr("A job is running"))
         running = self.session.jobs.running
-        box.setText(f"{running.title if running is not None else 'A job'} is not finished.")
-        box.setInformativeText("Finished layers are kept; pressing Run on the same recipe takes them up again.")
-        stop = box.addButton("Cancel job and close", QMessageBox.ButtonRole.DestructiveRole)
-        keep = box.addButton("Keep working", QMessageBox.ButtonRole.RejectRole)
+        box.setText(tr("{x} is not finished.", x=running.title if running is not None else tr("A job")))
+        box.setInformativeText(tr("Finished layers are kept; pressing Run on the same recipe takes them up again."))
+        stop = box.addButton(tr("Cancel job and close"), QMessageBox.ButtonRole.DestructiveRole)
+        keep = box.addButton(tr("Keep working"), QMessageBox.ButtonRole.RejectRole)
         box.setDefaultButton(keep)
         box.setEscapeButton(keep)
         box.exec()
@@ -328,7 +329,7 @@ class MainWindow(QMainWindow):
         recipe = f" · {document.recipe_title}" if document.recipe_title else ""
         self.setWindowTitle(f"{name}{recipe}[*] — Benchvise" if name else "Benchvise[*]")
         self.setWindowModified(document.modified)
-        state = "" if not document.recipe_title else " · changed" if document.modified else " · saved"
+        state = "" if not document.recipe_title else tr(" · changed") if document.modified else tr(" · saved")
         self._name_corner(f"<b>{escape(name)}</b>{escape(recipe)}{state}" if name else "")
         self.bottom.show_problems()
 

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QMainWindow, QMenu, QSizePolicy, QToolBar, QToolBu
 
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.command import Commands
+from benchvise.core.language import message, tr
 
 LINE = "-"
 HEIGHT = 40
@@ -28,14 +29,17 @@ class Submenu:
 
 MENUS: tuple[tuple[str, str], ...] = (
     (
-        "File",
+        message("File"),
         "open-folder open-file open-sample >recent - load-recipe save-recipe export - workspace close-checkpoint quit",
     ),
-    ("Edit", "undo redo - filter copy-names keep-selected lock-selected - clear-finished"),
-    ("View", ">theme >docks below - next-dock >plots - reset-layout"),
-    ("Recipe", ">presets - load-recipe save-recipe - clear-recipe"),
-    ("Run", "run check pause cancel - fit sensitivity evaluate latency forecast - export report - clear-finished"),
-    ("Help", "palette shortcuts - log - about"),
+    (message("Edit"), "undo redo - filter copy-names keep-selected lock-selected - clear-finished"),
+    (message("View"), ">theme >docks below - next-dock >plots - reset-layout"),
+    (message("Recipe"), ">presets - load-recipe save-recipe - clear-recipe"),
+    (
+        message("Run"),
+        "run check pause cancel - fit sensitivity evaluate latency forecast - export report - clear-finished",
+    ),
+    (message("Help"), "palette shortcuts - log - about"),
 )
 """(title, entries): ids of commands, `-` a line, `>id` a submenu."""
 TOOLBAR = "open-folder>open - undo redo - =runtime fit >presets - run =measure pause - export"
@@ -45,7 +49,7 @@ TOOLBAR_WITH_TEXT = frozenset({"open-folder", "fit", "run", "export"})
 
 def fill_menu_bar(window: QMainWindow, commands: Commands, submenus: dict[str, Submenu]) -> None:
     for title, entries in MENUS:
-        menu = window.menuBar().addMenu(title)
+        menu = window.menuBar().addMenu(tr(title))
         menu.setToolTipsVisible(True)
         for entry in entries.split():
             if entry == LINE:
@@ -59,7 +63,7 @@ def fill_menu_bar(window: QMainWindow, commands: Commands, submenus: dict[str, S
 def make_toolbar(
     window: QMainWindow, commands: Commands, submenus: dict[str, Submenu], widgets: dict[str, QWidget]
 ) -> QToolBar:
-    bar = QToolBar("Toolbar", window)
+    bar = QToolBar(tr("Toolbar"), window)
     bar.setObjectName("toolbar")
     bar.setMovable(False)
     bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication, QMainWindow, QSystemTrayIcon
 
 from benchvise.app.state.jobs import STOPPED, Jobs
+from benchvise.core.language import tr
 from benchvise.core.text import duration_text
 
 LONG_SECONDS = 10.0
@@ -29,7 +30,9 @@ class Notices(QObject):
         job = self._jobs.job(number)
         if job is None or job.quiet or job.state == STOPPED:
             return
-        said = f"{job.title}: {job.state} after {duration_text(job.seconds)}"
+        said = tr(
+            "{title}: {state} after {seconds}", title=job.title, state=tr(job.state), seconds=duration_text(job.seconds)
+        )
         self._say(said, SHOWN_MS)
         if job.seconds < LONG_SECONDS or self._window.isActiveWindow():
             return

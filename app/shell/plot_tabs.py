@@ -9,6 +9,7 @@ from benchvise.app.shell.panel_registry import LEFT_SIDE, PLOT_PANELS, RIGHT_SID
 from benchvise.app.state.session import Session
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme, theme_notifier
+from benchvise.core.language import tr
 
 FIRST = "Histogram"
 """The tab that is shown at first."""
@@ -27,16 +28,16 @@ class PlotTabs(QTabWidget):
         self._pages: list[QVBoxLayout] = []
         self.setDocumentMode(True)
         self.setUsesScrollButtons(True)
-        self.tabBar().setAccessibleName("Plots")
+        self.tabBar().setAccessibleName(tr("Plots"))
         self.tabBar().setDrawBase(False)
         for title, _, _, _ in PLOT_PANELS:
             page = QWidget()
             layout = QVBoxLayout(page)
             layout.setContentsMargins(0, 0, 0, 0)
             self._pages.append(layout)
-            self.addTab(page, title)
+            self.addTab(page, tr(title))
         for number in range(self.count()):
-            self.setTabToolTip(number, f"{PLOT_PANELS[number][0]} ({number + 1})")
+            self.setTabToolTip(number, f"{tr(PLOT_PANELS[number][0])} ({number + 1})")
         self.sides = {side: self._side_button(side) for side in (LEFT_SIDE, RIGHT_SIDE)}
         self.setCornerWidget(self.sides[LEFT_SIDE], Qt.Corner.TopLeftCorner)
         self.setCornerWidget(self.sides[RIGHT_SIDE], Qt.Corner.TopRightCorner)
@@ -54,9 +55,9 @@ class PlotTabs(QTabWidget):
 
     def _side_button(self, side: str) -> QToolButton:
         button = QToolButton()
-        name = "layers" if side == LEFT_SIDE else "treatment and recipe"
-        button.setToolTip(f"Show or hide {name}")
-        button.setAccessibleName(f"Show or hide {name}")
+        name = tr("layers") if side == LEFT_SIDE else tr("treatment and recipe")
+        button.setToolTip(tr("Show or hide {name}", name=name))
+        button.setAccessibleName(tr("Show or hide {name}", name=name))
         button.clicked.connect(lambda _=False: self.side_wanted.emit(side))
         return button
 

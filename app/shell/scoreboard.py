@@ -13,6 +13,7 @@ from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.figure import Figure
+from benchvise.core.language import tr
 from benchvise.core.preflight.runtimes import RUNTIMES
 from benchvise.core.protocol.events import Failed, Finished
 from benchvise.core.protocol.requests import ForecastLatency, MeasureLatency
@@ -40,22 +41,29 @@ class Scoreboard(QFrame):
         self._forecast_of = ("", "", Conditions())
         self._no_forecast = ""
         self._latencies: dict[str, Latency] = {}
-        self.bytes = Figure("Size", "Bytes of all weights, before → after")
+        self.bytes = Figure(tr("Size"), tr("Bytes of all weights, before → after"))
         self.bits = Figure(
-            "Bits per weight",
-            "In the layers that are compressed, and over all weights: embedding, head and norms mostly keep their own\n"
-            "Scales and zero points are counted",
+            tr("Bits per weight"),
+            tr(
+                "In the layers that are compressed, and over all weights: embedding, head and norms mostly keep "
+                "their own\n"
+                "Scales and zero points are counted"
+            ),
         )
-        self.quality = Figure("Quality", "KL divergence from the original at the model's output, nats per token")
-        self.decode = Figure("Decode", "Text generated per second, one sequence")
-        self.memory = Figure("Memory", "Memory the weights take while the model runs")
+        self.quality = Figure(
+            tr("Quality"), tr("KL divergence from the original at the model's output, nats per token")
+        )
+        self.decode = Figure(tr("Decode"), tr("Text generated per second, one sequence"))
+        self.memory = Figure(tr("Memory"), tr("Memory the weights take while the model runs"))
         self.forecast_button = QToolButton()
-        self.forecast_button.setText("Forecast")
+        self.forecast_button.setText(tr("Forecast"))
         self.forecast_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.forecast_button.setAccessibleName("Forecast the decode speed")
+        self.forecast_button.setAccessibleName(tr("Forecast the decode speed"))
         self.forecast_button.setToolTip(
-            "Forecast the decode speed from benchmarks of the kernels\n"
-            "The arrow chooses how many sequences, how long a context, and which machine"
+            tr(
+                "Forecast the decode speed from benchmarks of the kernels\n"
+                "The arrow chooses how many sequences, how long a context, and which machine"
+            )
         )
         self.forecast_button.clicked.connect(self.ask_forecast)
         self.forecast_menu = ForecastMenu(session.document, self.forecast_button)
@@ -64,7 +72,7 @@ class Scoreboard(QFrame):
         self.forecast_button.setMenu(self.forecast_menu)
         self.forecast_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
         self.runtime = Figure(
-            "Runtime", "Whether the runtime chosen under For loads the result, and what falls back there"
+            tr("Runtime"), tr("Whether the runtime chosen under For loads the result, and what falls back there")
         )
         self.live_check = LiveCheck(session.document, session.client, self)
         self.live_check.changed.connect(self._show_runtime)
@@ -109,11 +117,13 @@ class Scoreboard(QFrame):
         self._enable()
         if document.checkpoint is None:
             for figure in self._figures:
-                figure.show_nothing("Open a checkpoint to see it.")
+                figure.show_nothing(tr("Open a checkpoint to see it."))
             return
         run = document.active_summary() if document.active_run_is_current() else None
         if run is not None and run.state == "done":
-            self.bytes.show_measured(f"{byte_text(run.bytes_before)} → {byte_text(run.bytes_after)}", f"Run {run.run}")
+            self.bytes.show_measured(
+                f"{byte_text(run.bytes_before)} → {byte_text(run.bytes_after)}", tr("Run {run}", run=run.run)
+            )
             self._show_bits(run.bits_per_weight, measured=True)
         else:
             self._show_plan()
@@ -145,9 +155,9 @@ class Scoreboard(QFrame):
             self.refresh()
 
         def failed(failure: Failed) -> None:
-            self._no_forecast = f"No forecast: {failure.what}. {failure.remedy}"
+            self._no_forecast = tr("No forecast: {what}. {remedy}", what=failure.what, remedy=failure.remedy)
             if asked_for or failure.details:
-                problem = Problem(failure.what, failure.where, failure.remedy, failure.details, "Forecast latency")
+                problem = Problem(failure.what, failure.where, failure.remedy, failure.details, tr("Forecast latency"))
                 self._session.problems.report(problem, card=asked_for)
             self.refresh()
 
@@ -166,7 +176,7 @@ class Scoreboard(QFrame):
     def _on_conditions(self) -> None:
         conditions = self._session.document.conditions
         about = f" · {_shortened(conditions.short)}" if conditions.short else ""
-        self.decode.set_title(f"Decode{about}")
+        self.decode.set_title(tr("Decode{about}", about=about))
         self.refresh()
         if not self._session.jobs.busy:
             self.ask_forecast()
@@ -182,15 +192,19 @@ class Scoreboard(QFrame):
         document = self._session.document
         plan, checkpoint = document.plan, document.checkpoint
         if plan is None or checkpoint is None:
-            self.bytes.show_nothing("The plan is being made.")
-            self.bits.show_nothing("The plan is being made.")
+            self.bytes.show_nothing(tr("The plan is being made."))
+            self.bits.show_nothing(tr("The plan is being made."))
             return
         before = byte_text(plan.total_before)
         if plan.treated_layers:
-            treated = f"{plural(plan.treated_layers, 'layer')} treated, {plan.bits_per_treated_weight:.2f} bits there"
+            treated = tr(
+                "{layers} treated, {bits_per_treated_weight:.2f} bits there",
+                layers=plural(plan.treated_layers, "layer"),
+                bits_per_treated_weight=plan.bits_per_treated_weight,
+            )
             self.bytes.show_planned(f"{before} → {byte_text(plan.total_after)}", treated)
         else:
-            self.bytes.show_planned(before, "Nothing is treated yet")
+            self.bytes.show_planned(before, tr("Nothing is treated yet"))
         self._show_bits(plan.bits_per_weight, measured=False)
 
     def _show_bits(self, overall: float, *, measured: bool) -> None:
@@ -198,35 +212,70 @@ class Scoreboard(QFrame):
         before, plan = document.totals.bits_per_weight, document.plan
         show = self.bits.show_measured if measured else self.bits.show_planned
         if plan is None or not plan.treated_layers:
-            show(f"{before:.4g}" if abs(before - overall) < 0.005 else f"{before:.4g} → {overall:.2f} overall")
+            show(
+                f"{before:.4g}"
+                if abs(before - overall) < 0.005
+                else tr("{before:.4g} → {overall:.2f} overall", before=before, overall=overall)
+            )
             return
         compressed = plan.bits_per_treated_weight
         show(
-            f"{compressed:.2f} compressed · {overall:.2f} overall",
-            f"{compressed:.2f} bits in compressed layers · {before:.4g} → {overall:.2f} overall",
+            tr("{compressed:.2f} compressed · {overall:.2f} overall", compressed=compressed, overall=overall),
+            tr(
+                "{compressed:.2f} bits in compressed layers · {before:.4g} → {overall:.2f} overall",
+                compressed=compressed,
+                before=before,
+                overall=overall,
+            ),
         )
 
     def _show_quality(self, run: RunSummary | None) -> None:
         if run is not None and run.kl_mean is not None:
-            more = [f"99th percentile {kl_text(run.kl_p99)}"] if run.kl_p99 is not None else []
+            more = [tr("99th percentile {kl_p99}", kl_p99=kl_text(run.kl_p99))] if run.kl_p99 is not None else []
             if run.perplexity is not None and run.perplexity_before is not None:
-                more.append(f"Perplexity {run.perplexity_before:.3f} → {run.perplexity:.3f}")
+                more.append(
+                    tr(
+                        "Perplexity {perplexity_before:.3f} → {perplexity:.3f}",
+                        perplexity_before=run.perplexity_before,
+                        perplexity=run.perplexity,
+                    )
+                )
             if run.top1_agreement is not None:
-                more.append(f"Same first choice for {run.top1_agreement:.1%} of the tokens")
-            self.quality.show_measured(f"{quality_word(run.kl_mean)} · KL {kl_text(run.kl_mean)}", "\n".join(more))
+                more.append(
+                    tr("Same first choice for {top1_agreement:.1%} of the tokens", top1_agreement=run.top1_agreement)
+                )
+            self.quality.show_measured(
+                tr(
+                    "{quality} · KL {kl_mean}",
+                    quality=tr(quality_word(run.kl_mean)),
+                    kl_mean=kl_text(run.kl_mean),
+                ),
+                "\n".join(more),
+            )
             self.quality.meter.show_kl(run.kl_mean)
             return
         estimated = self._session.document.predicted_kl
         if estimated is not None:
-            between = f"Estimated from sensitivities: {kl_text(estimated.low)} to {kl_text(estimated.high)}"
-            self.quality.show_forecast(f"{quality_word(estimated.value)} · KL ≈ {kl_text(estimated.value)}", between)
+            between = tr(
+                "Estimated from sensitivities: {low} to {high}",
+                low=kl_text(estimated.low),
+                high=kl_text(estimated.high),
+            )
+            self.quality.show_forecast(
+                tr(
+                    "{quality} · KL ≈ {kl}",
+                    quality=tr(quality_word(estimated.value)),
+                    kl=kl_text(estimated.value),
+                ),
+                between,
+            )
             self.quality.meter.show_kl(estimated.value)
             return
         self.quality.meter.show_kl(None)
         if run is not None:
-            self.quality.show_nothing("Not measured yet: Run ▸ Evaluate compares the run with the original.")
+            self.quality.show_nothing(tr("Not measured yet: Run ▸ Evaluate compares the run with the original."))
         else:
-            self.quality.show_nothing("Estimated where a budget made the recipe; measured with Run ▸ Evaluate.")
+            self.quality.show_nothing(tr("Estimated where a budget made the recipe; measured with Run ▸ Evaluate."))
 
     def _show_decode(self, run: RunSummary | None) -> None:
         document = self._session.document
@@ -235,11 +284,19 @@ class Scoreboard(QFrame):
         measured = run is not None and bool(run.decode_ms) and conditions.are_default
         if run is not None and run.decode_ms and measured:
             gain = f" ×{run.speed_up:.2f}" if run.speed_up else ""
-            self.decode.show_measured(f"{1000 / run.decode_ms:.0f} tok/s{gain}", f"{run.decode_ms:.2f} ms per token")
+            self.decode.show_measured(
+                tr("{decode_ms:.0f} tok/s{gain}", decode_ms=1000 / run.decode_ms, gain=gain),
+                tr("{decode_ms:.2f} ms per token", decode_ms=run.decode_ms),
+            )
         if latency is not None:
             self.memory.show_measured(byte_text(latency.timing.weight_bytes))
         elif run is not None and run.decode_ms and run.peak_rss_bytes:
-            self.memory.show_nothing(f"Peak of the whole process while evaluating: {byte_text(run.peak_rss_bytes)}")
+            self.memory.show_nothing(
+                tr(
+                    "Peak of the whole process while evaluating: {peak_rss_bytes}",
+                    peak_rss_bytes=byte_text(run.peak_rss_bytes),
+                )
+            )
         forecast = self._forecast
         path = document.checkpoint.path if document.checkpoint is not None else ""
         current = forecast is not None and self._forecast_of == (path, document.recipe.digest, conditions)
@@ -248,7 +305,9 @@ class Scoreboard(QFrame):
                 self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
             return
         if forecast is None or not current:
-            why = self._no_forecast or "Forecast it with the button beside, or measure it with Run ▸ Measure latency."
+            why = self._no_forecast or tr(
+                "Forecast it with the button beside, or measure it with Run ▸ Measure latency."
+            )
             self.decode.show_nothing(why)
             self.memory.show_nothing(why)
             return
@@ -260,9 +319,18 @@ class Scoreboard(QFrame):
         lines = [_range_in_words(forecast, self._session.document.conditions)]
         before, first = forecast.prefill_before_ms, forecast.prefill_after_ms
         if before is not None and first is not None:
-            lines.append(f"Reading {forecast.prompt:,} tokens of each: ≈{_ms(before)} → ≈{_ms(first)}")
-        lines += [f"Falls back: {name}" for name in forecast.fallbacks[:5]]
-        self.decode.show_forecast(f"≈{speed:.0f} tok/s ×{forecast.speed_up.value:.2f}", "\n".join(lines))
+            lines.append(
+                tr(
+                    "Reading {prompt:,} tokens of each: ≈{before} → ≈{first}",
+                    prompt=forecast.prompt,
+                    before=_ms(before),
+                    first=_ms(first),
+                )
+            )
+        lines += [tr("Falls back: {name}", name=name) for name in forecast.fallbacks[:5]]
+        self.decode.show_forecast(
+            tr("≈{speed:.0f} tok/s ×{value:.2f}", speed=speed, value=forecast.speed_up.value), "\n".join(lines)
+        )
         self.memory.show_forecast(f"≈{byte_text(forecast.weight_bytes_after)}")
 
     def _show_runtime(self) -> None:
@@ -273,13 +341,15 @@ class Scoreboard(QFrame):
             return
         self.runtime.set_title(RUNTIMES[key].title)
         if checked is None:
-            self.runtime.show_nothing("Checked a moment after each edit, once the recipe treats something.")
+            self.runtime.show_nothing(tr("Checked a moment after each edit, once the recipe treats something."))
             return
-        falling, told = self.live_check.falling_back, "\n".join(finding.title for finding in checked.findings)
+        falling, told = self.live_check.falling_back, "\n".join(tr(finding.title) for finding in checked.findings)
         if not checked.loads:
-            self.runtime.show_planned("does not load", told)
+            self.runtime.show_planned(tr("does not load"), told)
         else:
-            self.runtime.show_planned(f"loads · {falling} fall back" if falling else "loads · no fallback", told)
+            self.runtime.show_planned(
+                tr("loads · {falling} fall back", falling=falling) if falling else tr("loads · no fallback"), told
+            )
 
     def _forecast_unasked(self) -> None:
         document = self._session.document
@@ -303,15 +373,21 @@ class Scoreboard(QFrame):
 def _range_in_words(forecast: LatencyForecast, conditions: Conditions) -> str:
     """Where the speed is expected to lie, of what, and whose."""
     after, tokens = forecast.after_ms, 1000 * forecast.batch
-    whose = f"{forecast.machine} (another machine)" if forecast.other_machine else forecast.machine
+    whose = tr("{machine} (another machine)", machine=forecast.machine) if forecast.other_machine else forecast.machine
     if after.low <= 0 or after.high <= 0:
-        return f"For {conditions.words} on {whose}"
+        return tr("For {words} on {whose}", words=conditions.words, whose=whose)
     slowest, fastest = tokens / after.high, tokens / after.low
-    return f"Probably {slowest:.0f} to {fastest:.0f} tok/s on {whose}, for {conditions.words}"
+    return tr(
+        "Probably {slowest:.0f} to {fastest:.0f} tok/s on {whose}, for {words}",
+        slowest=slowest,
+        fastest=fastest,
+        whose=whose,
+        words=conditions.words,
+    )
 
 
 def _ms(estimate: Estimate) -> str:
-    return f"{estimate.value:.3g} ms"
+    return tr("{value:.3g} ms", value=estimate.value)
 
 
 def _shortened(words: str) -> str:

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QV
 
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.widgets.command import Commands
+from benchvise.core.language import tr
 
 
 def shortcut_lines(commands: Commands) -> list[tuple[str, str]]:
@@ -16,7 +17,7 @@ def shortcut_lines(commands: Commands) -> list[tuple[str, str]]:
 
 def show_shortcuts(commands: Commands, parent: QWidget) -> None:
     dialog = QDialog(parent)
-    dialog.setWindowTitle("Keyboard shortcuts")
+    dialog.setWindowTitle(tr("Keyboard shortcuts"))
     grid = QGridLayout()
     grid.setHorizontalSpacing(2 * UNIT)
     lines = shortcut_lines(commands)

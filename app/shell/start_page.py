@@ -31,13 +31,18 @@ from benchvise.app.theme.appearance import UNIT, scaled
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme, theme_notifier
 from benchvise.app.widgets.flow import FlowLayout
+from benchvise.core.language import message, tr
 from benchvise.core.preflight.runtimes import RUNTIMES
 from benchvise.core.protocol.budget import MEMORY, Budget
 
 _PATH = int(Qt.ItemDataRole.UserRole)
 _WIDEST = 1040
 _CARD_HEIGHT = 236
-_LOOKS = ("Sizes, types and shapes of every tensor", "Histograms, heat maps, channels", "Try a treatment on one layer")
+_LOOKS = (
+    message("Sizes, types and shapes of every tensor"),
+    message("Histograms, heat maps, channels"),
+    message("Try a treatment on one layer"),
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class StartPage(QWidget):
         self._begin = begin
         self._pictures: list[tuple[QLabel, str]] = []
         self._choose_buttons: list[QPushButton] = []
-        heading = QLabel("What do you want to do?")
+        heading = QLabel(tr("What do you want to do?"))
         heading.setFont(scaled(self.font(), 1.6, bold=True))
         self.said = QLabel(wordWrap=True)
         self.said.setProperty("tone", "muted")
@@ -112,8 +117,10 @@ class StartPage(QWidget):
 
     def show_opening(self, path: str) -> None:
         """Say what is being opened; "" for nothing."""
-        hint = "Each way asks for a model next. Nothing is written to the model you open; only headers are read first."
-        self.said.setText(f"Opening {Path(path).name or path} …" if path else hint)
+        hint = tr(
+            "Each way asks for a model next. Nothing is written to the model you open; only headers are read first."
+        )
+        self.said.setText(tr("Opening {name} …", name=Path(path).name or path) if path else hint)
         for button in (*self._choose_buttons, self.sample_button):
             button.setEnabled(not path)
 
@@ -125,26 +132,26 @@ class StartPage(QWidget):
         self.gigabytes.setRange(0.0001, 9999.0)
         self.gigabytes.setDecimals(4)
         self.gigabytes.setValue(max(1, round(whole / 4)))
-        self.gigabytes.setSuffix(" GB")
-        self.gigabytes.setAccessibleName("Memory to fit into")
+        self.gigabytes.setSuffix(tr(" GB"))
+        self.gigabytes.setAccessibleName(tr("Memory to fit into"))
         self.tokens = QSpinBox()
         self.tokens.setRange(1, 10_000_000)
         self.tokens.setSingleStep(1024)
         self.tokens.setValue(4096)
-        self.tokens.setSuffix(" tokens")
-        self.tokens.setAccessibleName("Length of the context")
+        self.tokens.setSuffix(tr(" tokens"))
+        self.tokens.setAccessibleName(tr("Length of the context"))
         form = QVBoxLayout()
         form.setSpacing(UNIT)
-        form.addLayout(_line("Fit into", self.gigabytes, f"of {whole:.0f} GB here"))
-        form.addLayout(_line("at", self.tokens, "of context"))
-        form.addWidget(QLabel("Then choose: smaller or better."))
+        form.addLayout(_line(tr("Fit into"), self.gigabytes, tr("of {whole:.0f} GB here", whole=whole)))
+        form.addLayout(_line("at", self.tokens, tr("of context")))
+        form.addWidget(QLabel(tr("Then choose: smaller or better.")))
         form.setContentsMargins(0, 0, 0, 0)
         content = QWidget()
         content.setLayout(form)
         return self._card(
             "mdi6.gauge",
-            "Fit into memory",
-            "As small as needed, as good as possible.",
+            tr("Fit into memory"),
+            tr("As small as needed, as good as possible."),
             content,
             self._fit,
             primary=True,
@@ -163,16 +170,16 @@ class StartPage(QWidget):
             flow.addWidget(button)
         chosen = self._preferences.runtime
         self.runtime_buttons.get(chosen, next(iter(self.runtime_buttons.values()))).setChecked(True)
-        about = "Pick who will run it; what falls back there is said at once."
-        return self._card("mdi6.chip", "For a runtime", about, content, self._for_runtime)
+        about = tr("Pick who will run it; what falls back there is said at once.")
+        return self._card("mdi6.chip", tr("For a runtime"), about, content, self._for_runtime)
 
     def _look_card(self) -> QWidget:
         content = QWidget()
         lines = QVBoxLayout(content)
         lines.setContentsMargins(0, 0, 0, 0)
         for text in _LOOKS:
-            lines.addWidget(QLabel(f"✓  {text}"))
-        return self._card("mdi6.eye-outline", "Just look", "Open a model, change nothing.", content, Purpose)
+            lines.addWidget(QLabel(f"✓  {tr(text)}"))
+        return self._card("mdi6.eye-outline", tr("Just look"), tr("Open a model, change nothing."), content, Purpose)
 
     def _fit(self) -> Purpose:
         return Purpose(budget=Budget(MEMORY, self.gigabytes.value() * 1e9, self.tokens.value()))
@@ -204,13 +211,13 @@ class StartPage(QWidget):
         top.setSpacing(UNIT)
         top.addWidget(mark)
         top.addWidget(name, 1)
-        button = QPushButton("Choose a model …")
+        button = QPushButton(tr("Choose a model …"))
         if primary:
             button.setProperty("primary", "true")
         menu = QMenu(button)
-        menu.addAction("A folder …", partial(self._choose, self._choosers.folder, purpose))
-        menu.addAction("A file …", partial(self._choose, self._choosers.file, purpose))
-        menu.addAction("The sample model", partial(self._choose, self._choosers.sample, purpose))
+        menu.addAction(tr("A folder …"), partial(self._choose, self._choosers.folder, purpose))
+        menu.addAction(tr("A file …"), partial(self._choose, self._choosers.file, purpose))
+        menu.addAction(tr("The sample model"), partial(self._choose, self._choosers.sample, purpose))
         button.setMenu(menu)
         self._choose_buttons.append(button)
         column = QVBoxLayout(card)
@@ -232,24 +239,24 @@ class StartPage(QWidget):
 
     def _below(self) -> QHBoxLayout:
         self.recent = QListWidget()
-        self.recent.setAccessibleName("Recent checkpoints")
+        self.recent.setAccessibleName(tr("Recent checkpoints"))
         self.recent.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.recent.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.recent.setMinimumHeight(96)
         self.recent.itemActivated.connect(self._open_recent)
         self.recent.itemClicked.connect(self._open_recent)
         self.recent.installEventFilter(self)
-        self._recent_title = _heading("Recent", "Enter opens · Del removes from the list")
-        self.sample_button = QPushButton("Open the sample model")
+        self._recent_title = _heading(tr("Recent"), tr("Enter opens · Del removes from the list"))
+        self.sample_button = QPushButton(tr("Open the sample model"))
         self.sample_button.clicked.connect(partial(self._choose, self._choosers.sample, Purpose))
-        drop = QLabel("Drop a folder or file anywhere\nHugging Face folder · safetensors · GGUF · bin · pt")
+        drop = QLabel(tr("Drop a folder or file anywhere\nHugging Face folder · safetensors · GGUF · bin · pt"))
         drop.setProperty("surface", "drop")
         drop.setAlignment(Qt.AlignmentFlag.AlignCenter)
         drop.setMinimumHeight(72)
         left, right = QVBoxLayout(), QVBoxLayout()
         left.addWidget(self._recent_title)
         left.addWidget(self.recent, 1)
-        right.addWidget(_heading("No model at hand?", ""))
+        right.addWidget(_heading(tr("No model at hand?"), ""))
         right.addWidget(self.sample_button)
         right.addWidget(drop)
         right.addStretch(1)
@@ -288,7 +295,7 @@ def _recent_item(place: Path, path: str) -> QListWidgetItem:
     theme = current_theme()
     there = place.exists()
     kind = "mdi6.folder-outline" if place.is_dir() else "mdi6.file-outline"
-    text = f"{place.name}   {place.parent}" if there else f"{place.name}   is missing"
+    text = f"{place.name}   {place.parent}" if there else tr("{name}   is missing", name=place.name)
     item = QListWidgetItem(icon(kind if there else "mdi6.alert-outline", theme.muted if there else theme.warning), text)
     item.setData(_PATH, path)
     item.setToolTip(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchvise.core.language import tr
 from benchvise.core.protocol.requests import ForecastLatency
 
 _DEFAULT = (ForecastLatency.batch, ForecastLatency.context)
@@ -26,8 +27,8 @@ class Conditions:
     @property
     def words(self) -> str:
         """As part of a sentence."""
-        sequences = "one sequence" if self.batch == 1 else f"{self.batch} sequences side by side"
-        return f"{sequences} after {self.context:,} tokens"
+        sequences = tr("one sequence") if self.batch == 1 else tr("{batch} sequences side by side", batch=self.batch)
+        return tr("{sequences} after {context:,} tokens", sequences=sequences, context=self.context)
 
     @property
     def short(self) -> str:

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Signal
 
 from benchvise.app.engine.client import EngineClient
 from benchvise.app.engine.listeners import Asked
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.events import Advanced, Failed, Finished, Note, Partial, Queued, Started, Stopped
 from benchvise.core.protocol.requests import (
     JOBS,
@@ -29,7 +30,8 @@ from benchvise.core.protocol.requests import (
 )
 from benchvise.core.protocol.results import LayerCompressed, Result, TuningStep
 
-QUEUED, RUNNING, PAUSED, DONE, STOPPED, FAILED = "queued", "running", "paused", "done", "stopped", "failed"
+QUEUED, RUNNING, PAUSED = message("queued"), message("running"), message("paused")
+DONE, STOPPED, FAILED = message("done"), message("stopped"), message("failed")
 ENDED = (DONE, STOPPED, FAILED)
 
 
@@ -39,7 +41,6 @@ class Job:
 
     number: int
     request: Request
-    title: str
     state: str = QUEUED
     progress: Advanced | None = None
     note: str = ""
@@ -49,6 +50,10 @@ class Job:
     failure: Failed | None = None
     started: float = 0.0
     seconds: float = 0.0
+
+    @property
+    def title(self) -> str:
+        return title_of(self.request)
 
     @property
     def ended(self) -> bool:
@@ -133,7 +138,7 @@ class Jobs(QObject):
             self.removed.emit(number)
 
     def _on_asked(self, number: int, _: Asked, request: Request) -> None:
-        self._jobs[number] = Job(number, request, title_of(request))
+        self._jobs[number] = Job(number, request)
         self.added.emit(number)
 
     def _on_queued(self, number: int, _: Queued, __: Request) -> None:
@@ -188,23 +193,26 @@ def title_of(request: Request) -> str:
     """A job's name in the list."""
     match request:
         case Compress():
-            return f"Compress {_short(request.path)}" + (f" · {request.recipe.name}" if request.recipe.name else "")
+            name = tr("Compress {name}", name=_short(request.path))
+            return f"{name} · {request.recipe.name}" if request.recipe.name else name
+        case Evaluate() if request.against:
+            return tr("Evaluate {name} against the original", name=_short(request.source))
         case Evaluate():
-            return f"Evaluate {_short(request.source)}" + (" against the original" if request.against else "")
+            return tr("Evaluate {name}", name=_short(request.source))
         case Export() | Convert():
-            return f"Export to {_short(request.out)}"
+            return tr("Export to {name}", name=_short(request.out))
         case CompareLayers():
-            return f"Compare the layers of {_short(request.source)}"
+            return tr("Compare the layers of {name}", name=_short(request.source))
         case MeasureLatency():
-            return f"Measure latency of {_short(request.source)}"
+            return tr("Measure latency of {name}", name=_short(request.source))
         case MeasureSensitivity():
-            return f"Measure sensitivity of {_short(request.path)}"
-    return _TITLES.get(type(request), type(request).__name__)
+            return tr("Measure sensitivity of {name}", name=_short(request.path))
+    return tr(_TITLES.get(type(request), type(request).__name__))
 
 
 def verb_of(request: Request) -> str:
     """What the request does, in one word: for places with no room for its title."""
-    return _VERBS.get(type(request), "Work")
+    return tr(_VERBS.get(type(request), "Work"))
 
 
 def _short(source: str) -> str:
@@ -212,23 +220,23 @@ def _short(source: str) -> str:
 
 
 _VERBS: dict[type[Request], str] = {
-    Compress: "Compress",
-    CompareLayers: "Compare",
-    Evaluate: "Evaluate",
-    Export: "Export",
-    MeasureLatency: "Measure",
-    MeasureSensitivity: "Measure",
-    MeasureProfile: "Measure",
-    Generate: "Generate",
-    ForecastLatency: "Forecast",
-    ForecastCosts: "Forecast",
-    ForecastJob: "Forecast",
+    Compress: message("Compress"),
+    CompareLayers: message("Compare"),
+    Evaluate: message("Evaluate"),
+    Export: message("Export"),
+    MeasureLatency: message("Measure"),
+    MeasureSensitivity: message("Measure"),
+    MeasureProfile: message("Measure"),
+    Generate: message("Generate"),
+    ForecastLatency: message("Forecast"),
+    ForecastCosts: message("Forecast"),
+    ForecastJob: message("Forecast"),
 }
 
 _TITLES: dict[type[Request], str] = {
-    Generate: "Generate side by side",
-    ForecastLatency: "Forecast latency",
-    ForecastCosts: "Forecast the latency of layers",
-    ForecastJob: "Forecast the job",
-    MeasureProfile: "Measure this machine",
+    Generate: message("Generate side by side"),
+    ForecastLatency: message("Forecast latency"),
+    ForecastCosts: message("Forecast the latency of layers"),
+    ForecastJob: message("Forecast the job"),
+    MeasureProfile: message("Measure this machine"),
 }

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.language import message
 
 Mask = NDArray[np.bool_]
-HELP = "name, glob *.mlp.*, re:…, dtype:…, shape:64x172, role:…, tag:…"
+HELP = message("name, glob *.mlp.*, re:…, dtype:…, shape:64x172, role:…, tag:…")
 
 
 class LayerFilter:

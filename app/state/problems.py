@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from benchvise.app.engine.client import EngineClient
 from benchvise.app.state.jobs import title_of
 from benchvise.core.errors import UserError
+from benchvise.core.language import tr
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import JOBS, Allocate, ForecastLatency, Open, Request, WhatIf
 
@@ -69,13 +70,13 @@ class Problems(QObject):
             self.carded.emit(problem)
 
     def report_error(self, error: UserError, during: str = "") -> None:
-        self.report(Problem(error.what, error.where, error.remedy, "", during))
+        self.report(Problem(tr(error.what), error.where, tr(error.remedy), "", during))
 
     def report_fault(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         """A fault of ours in the window's process, with its traceback."""
         details = "".join(traceback.format_exception(kind, error, trace))
-        what = f"Benchvise made a mistake: {kind.__name__}: {error}"
-        self.report(Problem(what, "", "What you were doing may be incomplete; please report the details.", details))
+        what = tr("Benchvise made a mistake: {name}: {error}", name=kind.__name__, error=error)
+        self.report(Problem(what, "", tr("What you were doing may be incomplete; please report the details."), details))
 
     def clear(self) -> None:
         self.all.clear()
@@ -87,5 +88,5 @@ class Problems(QObject):
         wished = isinstance(request, (*JOBS, *_TOLD_IN_PLACE, Open))
         during = title_of(request) if wished and request is not None else ""
         remedy = "run" if event.resumable else ""
-        problem = Problem(event.what, event.where, event.remedy, event.details, during, remedy)
+        problem = Problem(tr(event.what), event.where, tr(event.remedy), event.details, during, remedy)
         self.report(problem, card=wished or bool(event.details))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from benchvise.core.language import tr
 from benchvise.core.settings import indices_text, settings_of
 
 
@@ -16,11 +17,12 @@ def with_setting(instance: Any, name: str, value: object) -> Any:
 def edit_title(kind: type[object], name: str, value: object) -> str:
     """ "Set bits to 4", "Switch weigh by importance on"."""
     declared = next(declared for declared in settings_of(kind) if declared.name == name)
-    title = declared.title if declared.title.isupper() else f"{declared.title[:1].lower()}{declared.title[1:]}"
+    title = tr(declared.title)
+    title = title if title.isupper() else f"{title[:1].lower()}{title[1:]}"
     if isinstance(value, bool):
-        return f"Switch {title} {'on' if value else 'off'}"
+        return tr("Switch {title} {value}", title=title, value=tr("on") if value else tr("off"))
     if isinstance(value, tuple):
         value = indices_text(value)
     shown = dict(declared.choices).get(str(value), value) if declared.choices else value
-    empty = f"the {declared.empty}" if declared.empty else "nothing"
-    return f"Set {title} to {shown if shown != '' else empty}"
+    empty = tr("the {empty}", empty=tr(declared.empty)) if declared.empty else tr("nothing")
+    return tr("Set {title} to {x}", title=title, x=shown if shown != "" else empty)

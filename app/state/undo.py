@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
+from benchvise.core.language import tr
 from benchvise.core.recipe.recipe import Recipe
 
 MERGE_SECONDS = 1.0
@@ -59,5 +60,5 @@ def recipe_title(recipe: Recipe, stack: QUndoStack) -> str:
         if isinstance(edit, RecipeEdit) and not edit.before.rules:
             return ""
         if isinstance(edit, RecipeEdit) and edit.before.name:
-            return f"{edit.before.name} (edited)"
+            return tr("{name} (edited)", name=edit.before.name)
     return ""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from benchvise.core.language import message, tr
 from benchvise.core.text import byte_text, duration_text, kl_text, number_text
 from benchvise.core.workspace.forecasts import Record
 
 TITLES = {
-    "bytes": "Size",
+    "bytes": message("Size"),
     "kl": "KL",
-    "decode_ms": "Decoding",
-    "speed_up": "Speed-up",
-    "peak_bytes": "Peak memory",
-    "seconds": "Time",
+    "decode_ms": message("Decoding"),
+    "speed_up": message("Speed-up"),
+    "peak_bytes": message("Peak memory"),
+    "seconds": message("Time"),
 }
 """By the kinds of `core.workspace.forecasts`."""
 
@@ -30,14 +31,20 @@ def quantity_text(kind: str, value: float) -> str:
         case "speed_up":
             return f"× {value:.2f}"
         case "decode_ms":
-            return f"{number_text(value)} ms"
+            return tr("{number} ms", number=number_text(value))
     return kl_text(value)
 
 
 def record_text(record: Record) -> str:
     """One kind in words: "size exact in 12 of 12", "time within 30 % in 11 of 12"."""
-    how = f"within {record.target:.0%}".replace("%", " %") if record.target else "exact"
-    return f"{TITLES[record.kind].lower() if record.kind != 'kl' else 'KL'} {how} in {record.within} of {record.runs}"
+    how = tr("within {target:.0%}", target=record.target).replace("%", " %") if record.target else tr("exact")
+    return tr(
+        "{what} {how} in {within} of {runs}",
+        what=tr(TITLES[record.kind]).lower() if record.kind != "kl" else "KL",
+        how=how,
+        within=record.within,
+        runs=record.runs,
+    )
 
 
 def summary_text(records: Iterable[Record]) -> str:

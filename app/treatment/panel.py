@@ -21,6 +21,7 @@ from benchvise.app.widgets.labels import labelled, wrapped
 from benchvise.app.widgets.method_combo import MethodCombo
 from benchvise.app.widgets.settings_form import SettingsForm
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.language import message, tr
 from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.registry import SCHEMES, SOLVERS
 from benchvise.core.methods.scheme import Scheme
@@ -38,7 +39,7 @@ class InspectorPanel(FormPanel):
     calibration_wanted: the person wants to see the text that a solver learns from.
     """
 
-    title = "Treatment"
+    title = message("Treatment")
     icon = "mdi6.tune-vertical"
     calibration_wanted = Signal()
 
@@ -52,8 +53,8 @@ class InspectorPanel(FormPanel):
         self.heading.setFont(scaled(self.font(), 1.1, bold=True))
         self.what = ElidedLabel()
         self.what.setProperty("tone", "muted")
-        self.scheme_combo = MethodCombo("Scheme", SCHEMES)
-        self.solver_combo = MethodCombo("Solver", SOLVERS)
+        self.scheme_combo = MethodCombo(tr("Scheme"), SCHEMES)
+        self.solver_combo = MethodCombo(tr("Solver"), SOLVERS)
         self.inputs_combo = _inputs_combo()
         self.scheme_form, self.solver_form, self.inputs_form = SettingsForm(), SettingsForm(), SettingsForm()
         self.summary = wrapped("muted")
@@ -93,17 +94,17 @@ class InspectorPanel(FormPanel):
         editing.setContentsMargins(0, 0, 0, 0)
         editing.setSpacing(UNIT)
         editing.addWidget(self.what_if)
-        editing.addLayout(labelled("Scheme", self.scheme_combo))
+        editing.addLayout(labelled(tr("Scheme"), self.scheme_combo))
         editing.addWidget(self.summary)
         editing.addWidget(self.scheme_form)
         self._treating = QWidget()
         treating = QVBoxLayout(self._treating)
         treating.setContentsMargins(0, UNIT, 0, 0)
         treating.setSpacing(UNIT)
-        treating.addLayout(labelled("Solver", self.solver_combo))
+        treating.addLayout(labelled(tr("Solver"), self.solver_combo))
         treating.addWidget(self.solver_summary)
         treating.addWidget(self.solver_form)
-        treating.addLayout(labelled("Activations", self.inputs_combo))
+        treating.addLayout(labelled(tr("Activations"), self.inputs_combo))
         treating.addWidget(self.inputs_form)
         treating.addWidget(self.calibration_button)
         editing.addWidget(self._treating)
@@ -131,26 +132,26 @@ class InspectorPanel(FormPanel):
         document = self._document
         selected, layer = len(document.selection), document.current
         if document.checkpoint is None or layer is None:
-            self.heading.setText("No layer is selected")
-            self.what.setText("Select layers in the tree to treat them.")
+            self.heading.setText(tr("No layer is selected"))
+            self.what.setText(tr("Select layers in the tree to treat them."))
             return
         if selected == 1:
             self.heading.setText(layer.name)
             shape = " × ".join(map(str, layer.shape)) or "scalar"
             self.what.setText(f"{layer.role} · {shape} · {layer.dtype} · {byte_text(layer.nbytes)}")
         else:
-            self.heading.setText(f"{plural(selected, 'layer')} selected")
+            self.heading.setText(tr("{layers} selected", layers=plural(selected, "layer")))
             roles = sorted({chosen.role for chosen in document.selected_layers()})
             self.what.setText(", ".join(roles[:4]) + (" …" if len(roles) > 4 else ""))
         if not self._chosen:
-            self.what.setText("Not a floating-point matrix: it stays as it is.")
+            self.what.setText(tr("Not a floating-point matrix: it stays as it is."))
 
     def _show_forms(self) -> None:
         schemes = [treatment.scheme for treatment in self._treatments]
         keys = {scheme.key for scheme in schemes}
         one = len(keys) == 1
         self.scheme_combo.show_key(schemes[0].key if one else None)
-        self.summary.setText(schemes[0].summary if one else "The selected layers have different schemes.")
+        self.summary.setText(tr(schemes[0].summary) if one else tr("The selected layers have different schemes."))
         self.scheme_form.show_instances(schemes if one else ())
         self.scheme_form.setVisible(one and bool(self.scheme_form.shown_fields))
         treated = [treatment for treatment in self._treatments if not treatment.keeps]
@@ -161,15 +162,19 @@ class InspectorPanel(FormPanel):
             self._show_calibration(treated)
         mixed = len(self._treatments) > 1
         self.apply_button.setVisible(mixed)
-        self.apply_button.setText(f"Apply the first one's to all {plural(len(self._chosen), 'layer')}")
-        self.apply_button.setToolTip(f"Give all of them: {self._treatments[0].tag}")
+        self.apply_button.setText(
+            tr("Apply the first one's to all {layers}", layers=plural(len(self._chosen), "layer"))
+        )
+        self.apply_button.setToolTip(tr("Give all of them: {tag}", tag=self._treatments[0].tag))
 
     def _show_solver(self, treated: Sequence[Treatment]) -> None:
         solvers = [treatment.solver for treatment in treated]
         one = len({solver.key for solver in solvers}) == 1
         self.solver_combo.show_refusals(_refusals([treatment.scheme for treatment in treated]))
         self.solver_combo.show_key(solvers[0].key if one else None)
-        self.solver_summary.setText(solvers[0].summary if one else "The selected layers have different solvers.")
+        self.solver_summary.setText(
+            tr(solvers[0].summary) if one else tr("The selected layers have different solvers.")
+        )
         capabilities = set[str]().union(*(treatment.scheme.capabilities for treatment in treated))
         self.solver_form.show_instances(solvers if one else (), capabilities)
         self.solver_form.setVisible(one and bool(self.solver_form.shown_fields))
@@ -186,8 +191,12 @@ class InspectorPanel(FormPanel):
         """What is learned from, where something is, and the way to change it."""
         self.calibration_button.setVisible(any(treatment.needs_calibration for treatment in treated))
         calibration = self._document.recipe.calibration
-        self.calibration_button.setText(f"Learns from {plural(calibration.windows, 'sample')} of text …")
-        self.calibration_button.setToolTip(f"Learns from {calibration.in_words}. Shows the recipe's calibration.")
+        self.calibration_button.setText(
+            tr("Learns from {samples} of text …", samples=plural(calibration.windows, "sample"))
+        )
+        self.calibration_button.setToolTip(
+            tr("Learns from {in_words}. Shows the recipe's calibration.", in_words=calibration.in_words)
+        )
 
     def _show_forecast(self) -> None:
         document = self._document
@@ -204,7 +213,7 @@ class InspectorPanel(FormPanel):
         after = int(plan.bytes_after[list(self._chosen)].sum())
         weights = sum(layer.parameters for layer in layers)
         size = byte_text(before) if before == after else f"{byte_text(before)} → {byte_text(after)}"
-        parts = [size, f"{8 * after / weights:.2f} bits per weight"]
+        parts = [size, tr("{after:.2f} bits per weight", after=8 * after / weights)]
         known = self._known_kl_increase(layers)
         if known:
             parts.append(known)
@@ -218,7 +227,7 @@ class InspectorPanel(FormPanel):
         keys = [self._document.treatment_of(index).key for index in self._chosen]
         found = [cells.get((layer.name, key)) for layer, key in zip(layers, keys, strict=True)]
         known = [cell.kl for cell in found if cell is not None]
-        return f"KL ≈ +{kl_text(sum(known))}" if len(known) == len(layers) else ""
+        return tr("KL ≈ +{known}", known=kl_text(sum(known))) if len(known) == len(layers) else ""
 
     def _edit(self, change: Callable[[Treatment], Treatment], title: str, merge_key: str = "") -> None:
         """Change the treatment of every selected layer, as one undo step; while one is tried, that one alone."""
@@ -230,7 +239,7 @@ class InspectorPanel(FormPanel):
         changed = {treatment: change(treatment) for treatment in self._treatments}
         treatments = [changed[document.treatment_of(index)] for index in self._chosen]
         key = f"{merge_key} {hash(self._chosen)}" if merge_key else ""
-        title = f"{title} on {plural(len(self._chosen), 'layer')}"
+        title = tr("{title} on {layers}", title=title, layers=plural(len(self._chosen), "layer"))
         document.treat(self._chosen, treatments, title, merge_key=key)
         self.refresh()
 
@@ -249,14 +258,14 @@ class InspectorPanel(FormPanel):
 
         for treatment in self._treatments:
             change(treatment)
-        fallback = f" and solver to {Nearest.title}" if refused else ""
-        self._edit(change, f"Set scheme to {kind.title}{fallback}")
+        fallback = tr(" and solver to {title}", title=tr(Nearest.title)) if refused else ""
+        self._edit(change, tr("Set scheme to {title}{fallback}", title=tr(kind.title), fallback=fallback))
 
     def _set_solver(self, row: int) -> None:
         kind = SOLVERS[self.solver_combo.itemData(row)]
         self._edit(
             lambda old: old if old.keeps or isinstance(old.solver, kind) else replace(old, solver=kind()),
-            f"Set solver to {kind.title}",
+            tr("Set solver to {title}", title=tr(kind.title)),
         )
 
     def _set_inputs(self, row: int) -> None:
@@ -267,7 +276,7 @@ class InspectorPanel(FormPanel):
                 return old
             return replace(old, activations=Activations() if quantised else None)
 
-        self._edit(change, "Quantise inputs to 8 bits" if quantised else "Leave inputs as they come")
+        self._edit(change, tr("Quantise inputs to 8 bits") if quantised else tr("Leave inputs as they come"))
 
     def _set_scheme_field(self, name: str, value: object) -> None:
         kind = type(self._treatments[0].scheme)
@@ -290,11 +299,13 @@ class InspectorPanel(FormPanel):
             changed = None if old.activations is None else with_setting(old.activations, name, value)
             return replace(old, activations=changed)
 
-        self._edit(change, f"Activations: {edit_title(Activations, name, value)}", f"inputs {name}")
+        self._edit(
+            change, tr("Activations: {edit_title}", edit_title=edit_title(Activations, name, value)), f"inputs {name}"
+        )
 
     def _apply_first_to_all(self) -> None:
         first = self._treatments[0]
-        self._edit(lambda _: first, f"Apply {first.tag}")
+        self._edit(lambda _: first, tr("Apply {tag}", tag=first.tag))
 
 
 def _refusals(schemes: Sequence[Scheme]) -> dict[str, str]:
@@ -308,9 +319,9 @@ def _refusals(schemes: Sequence[Scheme]) -> dict[str, str]:
 
 def _inputs_combo() -> CalmComboBox:
     combo = CalmComboBox()
-    combo.setPlaceholderText(MIXED)
-    combo.setAccessibleName("Activations")
-    combo.setToolTip("How the layer's inputs are held while it runs")
-    combo.addItem("Not quantised", _AS_THEY_COME)
-    combo.addItem("8 bits", _QUANTISED)
+    combo.setPlaceholderText(tr(MIXED))
+    combo.setAccessibleName(tr("Activations"))
+    combo.setToolTip(tr("How the layer's inputs are held while it runs"))
+    combo.addItem(tr("Not quantised"), _AS_THEY_COME)
+    combo.addItem(tr("8 bits"), _QUANTISED)
     return combo

@@ -13,6 +13,7 @@ from benchvise.app.widgets.form_panel import FormPanel
 from benchvise.app.widgets.labels import wrapped
 from benchvise.app.widgets.section import Section
 from benchvise.app.widgets.settings_form import SettingsForm
+from benchvise.core.language import message, tr
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.recipe.editing import set_calibration
 from benchvise.core.recipe.recipe import Recipe
@@ -21,7 +22,7 @@ from benchvise.core.recipe.recipe import Recipe
 class RecipePanel(FormPanel):
     """The recipe's stages in their order, the text that they learn from, and the rules as YAML."""
 
-    title = "Recipe"
+    title = message("Recipe")
     icon = "mdi6.script-text-outline"
 
     def __init__(self, document: Document, parent: QWidget | None = None) -> None:
@@ -32,9 +33,9 @@ class RecipePanel(FormPanel):
         self.tuning = StageView(document, TUNING)
         self.rules = RulesView(document)
         for stage, view in ((SURGERY, self.surgery), (TRANSFORM, self.transforms), (TUNING, self.tuning)):
-            self.column.addWidget(Section(stage.title, view))
-        self.column.addWidget(Section("Calibration", self.calibration))
-        self.column.addWidget(Section("Rules", self.rules), 1)
+            self.column.addWidget(Section(tr(stage.title), view))
+        self.column.addWidget(Section(tr("Calibration"), self.calibration))
+        self.column.addWidget(Section(tr("Rules"), self.rules), 1)
 
 
 class CalibrationView(QWidget):
@@ -60,27 +61,27 @@ class CalibrationView(QWidget):
         self.form.show_instances((recipe.calibration,))
         learners = learners_of(recipe)
         self.said.setText(
-            f"Read by: {', '.join(learners)}."
+            tr("Read by: {names}.", names=", ".join(learners))
             if learners
-            else "No method in this recipe uses calibration text; error feedback and AWQ do."
+            else tr("No method in this recipe uses calibration text; error feedback and AWQ do.")
         )
         self.setEnabled(self._document.checkpoint is not None)
 
     def _edit(self, name: str, value: object) -> None:
         recipe = self._document.recipe
         changed = with_setting(recipe.calibration, name, value)
-        title = f"Calibration: {edit_title(Calibration, name, value)}"
+        title = tr("Calibration: {edit_title}", edit_title=edit_title(Calibration, name, value))
         self._document.set_recipe(set_calibration(recipe, changed), title, merge_key=f"calibration {name}")
 
 
 def learners_of(recipe: Recipe) -> tuple[str, ...]:
     """Everything in the recipe that learns from calibration text, in the order of the work."""
-    found = [transform.title for transform in recipe.transforms if transform.reach == "block"]
+    found = [tr(transform.title) for transform in recipe.transforms if transform.reach == "block"]
     for rule in recipe.rules:
         treatment = rule.treatment
         if not treatment.keeps and treatment.solver.needs(treatment.scheme) != "weights":
-            found.append(treatment.solver.title)
+            found.append(tr(treatment.solver.title))
         if treatment.activations is not None and treatment.activations.needs_calibration:
-            found.append("fixed scales of inputs")
-    found += [step.title for step in recipe.tuning]
+            found.append(tr("fixed scales of inputs"))
+    found += [tr(step.title) for step in recipe.tuning]
     return tuple(dict.fromkeys(found))

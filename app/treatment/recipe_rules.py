@@ -10,6 +10,7 @@ from benchvise.app.state.document import Document
 from benchvise.app.theme.appearance import UNIT
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.elided_label import ElidedLabel
+from benchvise.core.language import tr
 from benchvise.core.text import plural
 
 _MAX_YAML = 20_000
@@ -28,13 +29,13 @@ class RulesView(QWidget):
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         lines = _MIN_LINES * self.text.fontMetrics().lineSpacing()
         self.text.setMinimumHeight(lines + 4 * UNIT)
-        self.text.setAccessibleName("The recipe as YAML")
+        self.text.setAccessibleName(tr("The recipe as YAML"))
         self._said = ElidedLabel()
         self._said.setProperty("tone", "muted")
         copy = QToolButton()
         copy.setIcon(icon("mdi6.content-copy"))
-        copy.setToolTip("Copy the recipe as YAML")
-        copy.setAccessibleName("Copy the recipe")
+        copy.setToolTip(tr("Copy the recipe as YAML"))
+        copy.setAccessibleName(tr("Copy the recipe"))
         copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(document.recipe.to_yaml()))
         top = QHBoxLayout()
         top.addWidget(self._said, 1)
@@ -64,9 +65,11 @@ class RulesView(QWidget):
         self._due = False
         recipe = self._document.recipe
         name = f"{recipe.name}: " if recipe.name else ""
-        self._said.setText(f"{name}{plural(len(recipe.rules), 'rule')}; the last that matches decides")
+        self._said.setText(
+            tr("{name}{rules}; the last that matches decides", name=name, rules=plural(len(recipe.rules), "rule"))
+        )
         text = recipe.to_yaml()
         if len(text) > _MAX_YAML:
-            text = f"{text[:_MAX_YAML]}\n… (copy for the whole recipe)"
+            text = tr("{text}\n… (copy for the whole recipe)", text=text[:_MAX_YAML])
         if text != self.text.toPlainText():
             self.text.setPlainText(text)

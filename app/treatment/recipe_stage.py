@@ -16,6 +16,7 @@ from benchvise.app.theme.appearance import UNIT, scaled
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.labels import wrapped
 from benchvise.app.widgets.settings_form import SettingsForm
+from benchvise.core.language import message, tr
 from benchvise.core.methods.registry import SURGERIES, TRANSFORMS, TUNINGS
 from benchvise.core.recipe.editing import set_surgery, set_transforms, set_tuning
 from benchvise.core.recipe.recipe import Recipe
@@ -50,27 +51,30 @@ class Stage:
 
 
 SURGERY = Stage(
-    "Surgery",
+    message("Surgery"),
     "surgery",
     "surgery",
-    "None yet. A surgery takes parts out of the network before all else; what is left is a smaller network.",
+    message("None yet. A surgery takes parts out of the network before all else; what is left is a smaller network."),
     SURGERIES,
     set_surgery,
 )
 TRANSFORM = Stage(
-    "Transforms",
+    message("Transforms"),
     "transform",
     "transforms",
-    "None yet. A transform rewrites the network without changing what it computes, so that compressing it raises the "
-    "KL less.",
+    message(
+        "None yet. A transform rewrites the network without changing what it computes, so that compressing "
+        "it raises the "
+        "KL less."
+    ),
     TRANSFORMS,
     set_transforms,
 )
 TUNING = Stage(
-    "Tuning",
-    "tuning step",
+    message("Tuning"),
+    message("tuning step"),
     "tuning",
-    "None yet. A tuning step trains the compressed network on what the original gives.",
+    message("None yet. A tuning step trains the compressed network on what the original gives."),
     TUNINGS,
     set_tuning,
 )
@@ -82,14 +86,14 @@ class MethodCard(QFrame):
     def __init__(self, method: StageMethod, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         title = wrapped()
-        title.setText(method.title)
+        title.setText(tr(method.title))
         title.setFont(scaled(self.font(), 1.0, bold=True))
-        title.setToolTip(f"Source: {method.source}")
-        self.up = _button("mdi6.arrow-up", f"Carry out {method.title} earlier")
-        self.down = _button("mdi6.arrow-down", f"Carry out {method.title} later")
-        self.remove = _button("mdi6.close", f"Remove {method.title}")
+        title.setToolTip(tr("Source: {source}", source=method.source))
+        self.up = _button("mdi6.arrow-up", tr("Carry out {title} earlier", title=tr(method.title)))
+        self.down = _button("mdi6.arrow-down", tr("Carry out {title} later", title=tr(method.title)))
+        self.remove = _button("mdi6.close", tr("Remove {title}", title=tr(method.title)))
         summary = wrapped("muted")
-        summary.setText(method.summary)
+        summary.setText(tr(method.summary))
         self.form = SettingsForm()
         top = QHBoxLayout()
         top.setSpacing(0)
@@ -123,7 +127,7 @@ class StageView(QWidget):
         self._column = QVBoxLayout()
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(4)
-        self.add_button = QPushButton(f"Add a {stage.noun}")
+        self.add_button = QPushButton(tr("Add a {noun}", noun=tr(stage.noun)))
         self.add_button.setIcon(icon("mdi6.plus"))
         self.menu = QMenu(self.add_button)
         self.menu.setToolTipsVisible(True)
@@ -157,18 +161,20 @@ class StageView(QWidget):
 
     def add(self, key: str) -> None:
         kind = self._stage.methods[key]
-        self._put((*self._methods, kind()), f"Add {kind.title}")
+        self._put((*self._methods, kind()), tr("Add {title}", title=tr(kind.title)))
 
     def carry_out_at(self, place: int, to: int) -> None:
         methods = list(self._methods)
         moved = methods.pop(place)
         methods.insert(to, moved)
-        self._put(methods, f"Carry out {moved.title} {'earlier' if to < place else 'later'}")
+        self._put(
+            methods, tr("Carry out {title} {x}", title=tr(moved.title), x=tr("earlier") if to < place else tr("later"))
+        )
 
     def remove(self, place: int) -> None:
         methods = list(self._methods)
         removed = methods.pop(place)
-        self._put(methods, f"Remove {removed.title}")
+        self._put(methods, tr("Remove {title}", title=tr(removed.title)))
 
     def _build(self, methods: Sequence[StageMethod]) -> None:
         for card in self.cards:
@@ -189,7 +195,7 @@ class StageView(QWidget):
         methods = list(self._methods)
         kind = type(methods[place])
         methods[place] = with_setting(methods[place], name, value)
-        title = f"{kind.title}: {edit_title(kind, name, value)}"
+        title = f"{tr(kind.title)}: {edit_title(kind, name, value)}"
         self._put(methods, title, f"{self._stage.noun} {place} {name}")
 
     def _put(self, methods: Sequence[Any], title: str, merge_key: str = "") -> None:
@@ -198,10 +204,10 @@ class StageView(QWidget):
     def _fill_menu(self) -> None:
         self.menu.clear()
         for key, kind in self._stage.methods.items():
-            action = self.menu.addAction(kind.title, partial(self.add, key))
+            action = self.menu.addAction(tr(kind.title), partial(self.add, key))
             there = key in self._keys
             action.setEnabled(not there)
-            action.setToolTip("It is in the recipe already." if there else kind.summary)
+            action.setToolTip(tr("It is in the recipe already.") if there else tr(kind.summary))
 
 
 def _button(name: str, help_text: str) -> QToolButton:

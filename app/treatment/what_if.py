@@ -15,6 +15,7 @@ from benchvise.app.theme.appearance import UNIT
 from benchvise.app.widgets.calm import CalmComboBox
 from benchvise.app.widgets.labels import labelled, wrapped
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import WhatIf
 from benchvise.core.protocol.results import WhatIfAnswer
@@ -23,10 +24,10 @@ from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.text import NOTHING, byte_text, error_text, kl_text, number_text, plural
 
 _ROWS = (
-    ("KL at the output", "Nats per token, with this layer alone treated, on a few windows of text"),
-    ("Output error", "Squared error of the layer's own outputs over their energy, on the same text"),
-    ("SQNR, dB", "Signal to quantisation noise of the weight"),
-    ("Size", "Bytes of the treated layer"),
+    (message("KL at the output"), message("Nats per token, with this layer alone treated, on a few windows of text")),
+    (message("Output error"), message("Squared error of the layer's own outputs over their energy, on the same text")),
+    (message("SQNR, dB"), message("Signal to quantisation noise of the weight")),
+    (message("Size"), message("Bytes of the treated layer")),
 )
 _EXACT = "exact"
 
@@ -39,24 +40,24 @@ class WhatIfView(QWidget):
         self._document = document
         self._question = LatestRequest(client, self)
         self._answers: dict[tuple[str, str, Treatment], WhatIfAnswer] = {}
-        self.begin = QPushButton("What if …")
-        self.begin.setToolTip("Try another treatment on this layer: the recipe stays as it is")
+        self.begin = QPushButton(tr("What if …"))
+        self.begin.setToolTip(tr("Try another treatment on this layer: the recipe stays as it is"))
         self.begin.clicked.connect(self._begin)
         self.combo = CalmComboBox()
-        self.combo.setAccessibleName("Treatment to try")
+        self.combo.setAccessibleName(tr("Treatment to try"))
         self.combo.setToolTip(
-            "Measured candidates, the default treatments and those of presets; the form edits it further"
+            tr("Measured candidates, the default treatments and those of presets; the form edits it further")
         )
         self.combo.activated.connect(self._choose)
         self.said = wrapped("muted")
         self.problem = wrapped("error")
         self.problem.hide()
-        self.apply = QPushButton("Apply")
+        self.apply = QPushButton(tr("Apply"))
         self.apply.setProperty("primary", "true")
-        self.apply.setToolTip("Put the tried treatment into the recipe")
+        self.apply.setToolTip(tr("Put the tried treatment into the recipe"))
         self.apply.clicked.connect(self._apply)
-        self.end = QPushButton("End what-if")
-        self.end.setToolTip("Back to the treatment that is in place")
+        self.end = QPushButton(tr("End what-if"))
+        self.end.setToolTip(tr("Back to the treatment that is in place"))
         self.end.clicked.connect(lambda: document.try_out(None))
         self.table = _Comparison()
         self._trying = QWidget()
@@ -68,7 +69,7 @@ class WhatIfView(QWidget):
         self.refresh()
 
     def _lay_out(self) -> None:
-        heading = QLabel("What if? The recipe stays as it is.")
+        heading = QLabel(tr("What if? The recipe stays as it is."))
         heading.setWordWrap(True)
         buttons = QHBoxLayout()
         buttons.addWidget(self.apply)
@@ -78,7 +79,7 @@ class WhatIfView(QWidget):
         trying.setContentsMargins(0, 0, 0, 0)
         trying.setSpacing(UNIT)
         trying.addWidget(heading)
-        trying.addLayout(labelled("Try", self.combo))
+        trying.addLayout(labelled(tr("Try"), self.combo))
         trying.addWidget(self.table)
         trying.addWidget(self.said)
         trying.addWidget(self.problem)
@@ -138,7 +139,7 @@ class WhatIfView(QWidget):
         trial, layer = document.trial, self._layer()
         if trial is not None and layer is not None:
             document.try_out(None)
-            document.treat(document.selection[:1], [trial], f"Set {layer.name} to {trial.tag}")
+            document.treat(document.selection[:1], [trial], tr("Set {name} to {tag}", name=layer.name, tag=trial.tag))
 
     def _ask(self, layer: Layer, present: Treatment, trial: Treatment) -> None:
         checkpoint = self._document.checkpoint
@@ -150,7 +151,7 @@ class WhatIfView(QWidget):
         if not missing:
             self._question.drop()
             return
-        self.said.setText("Trying it out …")
+        self.said.setText(tr("Trying it out …"))
 
         def answered(place: int, answer: WhatIfAnswer) -> None:
             self._answers[checkpoint.path, layer.name, missing[place]] = answer
@@ -173,7 +174,7 @@ class WhatIfView(QWidget):
         answer = self._answer(layer, trial)
         self.table.show_values(self._words(layer, present), self._words(layer, trial))
         if answer is not None:
-            on = f"KL on {plural(answer.tokens, 'token')}. " if answer.kl is not None else ""
+            on = tr("KL on {tokens}. ", tokens=plural(answer.tokens, "token")) if answer.kl is not None else ""
             self.said.setText(on + " ".join(f"{note[:1].upper()}{note[1:]}." for note in answer.notes))
         elif trial.keeps:
             self.said.setText("")
@@ -211,20 +212,20 @@ class _Comparison(QWidget):
             grid.addWidget(head, 0, column)
             grid.setColumnStretch(column, 1)
         for row, (title, help_text) in enumerate(_ROWS, start=1):
-            label = QLabel(title)
-            label.setToolTip(help_text)
+            label = QLabel(tr(title))
+            label.setToolTip(tr(help_text))
             grid.addWidget(label, row, 0)
             pair = QLabel(), QLabel()
             for column, value in enumerate(pair, start=1):
                 value.setAlignment(_RIGHT)
                 value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-                value.setAccessibleName(f"{title}, {'in place' if column == 1 else 'what if'}")
+                value.setAccessibleName(f"{tr(title)}, {tr('in place') if column == 1 else tr('what if')}")
                 grid.addWidget(value, row, column)
             self.values.append(pair)
         self.show_names("", "")
 
     def show_names(self, present: str, trial: str) -> None:
-        for head, title, tag in zip(self.heads, ("In place", "What if"), (present, trial), strict=True):
+        for head, title, tag in zip(self.heads, (tr("In place"), tr("What if")), (present, trial), strict=True):
             head.setText(title)
             head.setToolTip(tag)
 

@@ -10,6 +10,7 @@ from benchvise.app.panel.plot_panel import PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.weights.channels_plot import OUTLIER_FACTOR, ChannelsPlot
 from benchvise.app.weights.look_header import LookHeader, short_name
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import LookChannels
 from benchvise.core.protocol.results import LookedChannels
@@ -22,17 +23,20 @@ if TYPE_CHECKING:
 class ChannelsPanel(PlotPanel):
     """Ranges per output and input channel of the current layer."""
 
-    title = "Channels"
+    title = message("Channels")
     icon = "mdi6.chart-bell-curve-cumulative"
 
     def __init__(self, document: Document, client: EngineClient) -> None:
         super().__init__(document, client)
         self.controls = Controls(self._draw)
         self.by_magnitude = self.controls.check(
-            "Sort by magnitude", "The channels of greatest magnitude first, instead of in their own order"
+            tr("Sort by magnitude"), tr("The channels of greatest magnitude first, instead of in their own order")
         )
         self.legend = QLabel(
-            f"Band: least to greatest   Line: mean   ▲ more than {OUTLIER_FACTOR:g} times the median channel",
+            tr(
+                "Band: least to greatest   Line: mean   ▲ more than {OUTLIER_FACTOR:g} times the median channel",
+                OUTLIER_FACTOR=OUTLIER_FACTOR,
+            ),
             wordWrap=True,
         )
         self.legend.setContentsMargins(12, 0, 12, 0)
@@ -54,9 +58,11 @@ class ChannelsPanel(PlotPanel):
         if checkpoint is None or layer is None:
             self._looked = None
             self.say_empty(
-                "Select a layer",
-                "The range of each of its output and input channels appears here. One scale for the whole tensor "
-                "serves well only while no channel is far wider than the others.",
+                tr("Select a layer"),
+                tr(
+                    "The range of each of its output and input channels appears here. One scale for the whole tensor "
+                    "serves well only while no channel is far wider than the others."
+                ),
             )
             return
         self.question.ask([LookChannels(checkpoint.path, layer.name)], self._answered, self._failed)

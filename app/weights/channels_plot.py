@@ -15,6 +15,7 @@ from benchvise.app.plots.axes import NumberAxis
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
 from benchvise.app.theme.theme import Theme
+from benchvise.core.language import tr
 from benchvise.core.protocol.results import ChannelRanges, LookedChannels
 from benchvise.core.text import number_text, whole_text
 
@@ -53,8 +54,8 @@ class ChannelLane:
         self.plot = plot
         self.title = title
         self.side: Side | None = None
-        plot.setLabel("bottom", f"{title} channel")
-        plot.setLabel("left", "Weight")
+        plot.setLabel("bottom", tr("{title} channel", title=title))
+        plot.setLabel("left", tr("Weight"))
         plot.showGrid(y=True, alpha=0.15)
         self.low = pg.PlotCurveItem()
         self.high = pg.PlotCurveItem()
@@ -112,7 +113,7 @@ class ChannelsPlot(Plot):
             ChannelLane(
                 self.add_plot(place, 0, axes={"left": NumberAxis("left"), "bottom": NumberAxis("bottom")}), title
             )
-            for place, title in enumerate(("Output", "Input"))
+            for place, title in enumerate((tr("Output"), tr("Input")))
         )
         self.canvas.scene().sigMouseMoved.connect(self._hover)
         self.start()
@@ -125,8 +126,8 @@ class ChannelsPlot(Plot):
         looked = self._looked
         for lane, ranges in zip(self.lanes, (looked.outputs, looked.inputs) if looked else (None, None), strict=True):
             lane.show(None if ranges is None else Side.of(ranges, by_magnitude=self._by_magnitude))
-            rank = "by magnitude" if self._by_magnitude else "in order"
-            lane.plot.setLabel("bottom", f"{lane.title} channels, {rank}")
+            rank = tr("by magnitude") if self._by_magnitude else tr("in order")
+            lane.plot.setLabel("bottom", tr("{title} channels, {rank}", title=lane.title, rank=rank))
 
     def reset_zoom(self) -> None:
         super().reset_zoom()
@@ -153,15 +154,23 @@ class ChannelsPlot(Plot):
 
     def summary(self) -> str:
         if self._looked is None:
-            return "No channel ranges."
+            return tr("No channel ranges.")
         told = []
-        for place, (word, ranges) in enumerate((("output", self._looked.outputs), ("input", self._looked.inputs))):
+        for place, (word, ranges) in enumerate(
+            ((tr("output"), self._looked.outputs), (tr("input"), self._looked.inputs))
+        ):
             found = self.outliers(place)
             named = f" ({', '.join(map(str, found[:5]))}{' …' if len(found) > 5 else ''})" if found else ""
             told.append(
-                f"{whole_text(len(ranges.abs_max))} {word} channels, {len(found) or 'none'} standing out{named}"
+                tr(
+                    "{count} {word} channels, {count_2} standing out{named}",
+                    count=whole_text(len(ranges.abs_max)),
+                    word=word,
+                    count_2=len(found) or tr("none"),
+                    named=named,
+                )
             )
-        return f"Channel ranges of {self._looked.layer}: {'; '.join(told)}."
+        return tr("Channel ranges of {layer}: {names}.", layer=self._looked.layer, names="; ".join(told))
 
     def _hover(self, position: QPointF) -> None:
         for lane in self.lanes:
@@ -185,7 +194,7 @@ def _buckets(first: int, end: int) -> tuple[ChannelOrder, ChannelOrder]:
 
 
 def _fields(ranges: ChannelRanges) -> tuple[tuple[str, Floats32], ...]:
-    return ("min", ranges.minimum), ("max", ranges.maximum), ("mean", ranges.mean), ("|max|", ranges.abs_max)
+    return ("min", ranges.minimum), ("max", ranges.maximum), ("mean", ranges.mean), (tr("|max|"), ranges.abs_max)
 
 
 def _rows(looked: LookedChannels | None) -> Iterator[tuple[Cell, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from benchvise.app.plots.controls import Controls
+from benchvise.core.language import tr
 from benchvise.core.methods.surgery import Surgery
 from benchvise.core.recipe.fitting import name_on
 from benchvise.core.recipe.recipe import Treatment
@@ -22,9 +23,9 @@ class ComparisonChoice:
     def __init__(self, controls: Controls, document: Document) -> None:
         self._document = document
         self.box = controls.choice(
-            "After",
-            "What is drawn as “after”: the planned treatment is tried on the layer at once, without a run",
-            (("Planned treatment", PLANNED), ("Active run", RUN), ("Nothing", NOTHING)),
+            tr("After"),
+            tr("What is drawn as “after”: the planned treatment is tried on the layer at once, without a run"),
+            ((tr("Planned treatment"), PLANNED), (tr("Active run"), RUN), (tr("Nothing"), NOTHING)),
         )
 
     def after(self, index: int) -> Treatment | str | None:
@@ -47,10 +48,10 @@ class ComparisonChoice:
         if self.after(index) is not None or self.box.currentData() == NOTHING:
             return ""
         if self.box.currentData() == RUN:
-            return "No run is active: choose one under Runs or Compare."
+            return tr("No run is active: choose one under Runs or Compare.")
         if self.surgery():
-            return "What the recipe's surgery leaves of the layer."
-        return "The layer stays as it is: give it a treatment to see what it does."
+            return tr("What the recipe's surgery leaves of the layer.")
+        return tr("The layer stays as it is: give it a treatment to see what it does.")
 
     def remark(self, index: int) -> str:
         """What has to be known about what is drawn as "after"; "" for nothing."""
@@ -60,16 +61,18 @@ class ComparisonChoice:
         recipe = self._document.recipe
         left_out = []
         if after.needs_calibration:
-            left_out.append("calibration text")
+            left_out.append(tr("calibration text"))
         if recipe.transforms:
-            left_out.append("the recipe's transforms")
+            left_out.append(tr("the recipe's transforms"))
         if recipe.tuning:
             left_out.append("tuning")
-        said = ["What if: tried on this layer, the recipe stays as it is."] if self._document.trial is not None else []
+        said = (
+            [tr("What if: tried on this layer, the recipe stays as it is.")] if self._document.trial is not None else []
+        )
         if self.surgery():
-            said.append("Both are what the recipe's surgery leaves of the layer.")
+            said.append(tr("Both are what the recipe's surgery leaves of the layer."))
         if left_out:
-            said.append(f"Tried on the weight alone; only a run brings in {' and '.join(left_out)}.")
+            said.append(tr("Tried on the weight alone; only a run brings in {names}.", names=" and ".join(left_out)))
         return " ".join(said)
 
     def label(self, index: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchvise.app.weights.look_header import Chip
+from benchvise.core.language import tr
 from benchvise.core.protocol.results import Looked, Statistics
 from benchvise.core.text import number_text, percent_text
 
@@ -13,21 +14,32 @@ def chips_of(looked: Looked) -> tuple[Chip, ...]:
     """The most telling first; not-a-number and infinite weights only where there are some."""
     before, after = looked.statistics, looked.statistics_after
     chips = [
-        _chip("σ", "Standard deviation of the weights", before, after, lambda s: number_text(s.std, 3)),
+        _chip("σ", tr("Standard deviation of the weights"), before, after, lambda s: number_text(s.std, 3)),
         _chip(
-            "kurtosis",
-            "Excess kurtosis; a normal distribution has 0",
+            tr("kurtosis"),
+            tr("Excess kurtosis; a normal distribution has 0"),
             before,
             after,
             lambda s: number_text(s.kurtosis, 3),
         ),
-        _chip("zeros", "Share of weights that are zero", before, after, lambda s: percent_text(s.zero_fraction)),
-        _chip("max", "Greatest magnitude", before, after, lambda s: number_text(max(-s.minimum, s.maximum), 3)),
+        _chip(
+            tr("zeros"), tr("Share of weights that are zero"), before, after, lambda s: percent_text(s.zero_fraction)
+        ),
+        _chip(tr("max"), tr("Greatest magnitude"), before, after, lambda s: number_text(max(-s.minimum, s.maximum), 3)),
     ]
     if looked.sqnr_db is not None:
-        chips.insert(3, Chip("SQNR", f"{looked.sqnr_db:.1f} dB", "Signal to quantisation noise ratio of the weights"))
+        chips.insert(
+            3,
+            Chip(
+                tr("SQNR"),
+                tr("{sqnr_db:.1f} dB", sqnr_db=looked.sqnr_db),
+                tr("Signal to quantisation noise ratio of the weights"),
+            ),
+        )
     if before.nan or before.infinite:
-        chips.insert(0, Chip("not finite", f"{before.nan + before.infinite:,}", "Weights that are NaN or infinite"))
+        chips.insert(
+            0, Chip(tr("not finite"), f"{before.nan + before.infinite:,}", tr("Weights that are NaN or infinite"))
+        )
     return tuple(chips)
 
 

@@ -11,6 +11,7 @@ from benchvise.app.plots.controls import Controls
 from benchvise.app.weights.comparison import ComparisonChoice
 from benchvise.app.weights.heat_map_plot import HeatMapPlot
 from benchvise.app.weights.look_header import LookHeader, short_name
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import LookMap
 from benchvise.core.protocol.results import LookedMap
@@ -26,7 +27,7 @@ MAX_CELLS = 1024
 class HeatMapPanel(PlotPanel):
     """Weight and error of the current layer side by side."""
 
-    title = "Heat map"
+    title = message("Heat map")
     icon = "mdi6.grid"
 
     def __init__(self, document: Document, client: EngineClient) -> None:
@@ -34,7 +35,8 @@ class HeatMapPanel(PlotPanel):
         self.controls = Controls(self._choices_changed)
         self.comparison = ComparisonChoice(self.controls, document)
         self.shared = self.controls.check(
-            "Same colours for both", "Let the error's colours end where the weight's do, to see their proportion"
+            tr("Same colours for both"),
+            tr("Let the error's colours end where the weight's do, to see their proportion"),
         )
         self.note = QLabel(wordWrap=True)
         self.note.setMinimumWidth(1)
@@ -59,9 +61,11 @@ class HeatMapPanel(PlotPanel):
         if self.document.checkpoint is None or layer is None:
             self._looked = None
             self.say_empty(
-                "Select a layer",
-                "Its weights appear here as a picture, and beside them the error that the planned treatment makes. "
-                "Blue is negative, orange positive; outlier rows and columns show as lines.",
+                tr("Select a layer"),
+                tr(
+                    "Its weights appear here as a picture, and beside them the error that the planned treatment makes. "
+                    "Blue is negative, orange positive; outlier rows and columns show as lines."
+                ),
             )
             return
         self._ask(without_after=False)

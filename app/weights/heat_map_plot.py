@@ -15,6 +15,7 @@ from benchvise.app.plots.colours import diverging
 from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
 from benchvise.app.theme.theme import Theme
+from benchvise.core.language import tr
 from benchvise.core.protocol.results import HeatMap, LookedMap
 from benchvise.core.text import number_text, whole_text
 
@@ -31,8 +32,8 @@ class MapPane:
         self.map: HeatMap | None = None
         self.limit = 1.0
         plot.setTitle(title, size="10pt")
-        plot.setLabel("left", "Output")
-        plot.setLabel("bottom", "Input")
+        plot.setLabel("left", tr("Output"))
+        plot.setLabel("bottom", tr("Input"))
         plot.invertY(True)
         self.image = pg.ImageItem(axisOrder="row-major")
         plot.addItem(self.image)
@@ -75,7 +76,7 @@ class HeatMapPlot(Plot):
         self._stacked: bool | None = None
         self.panes = tuple(
             MapPane(self.add_plot(0, place, axes={"left": NumberAxis("left"), "bottom": NumberAxis("bottom")}), title)
-            for place, title in enumerate(("Weight", "Error"))
+            for place, title in enumerate((tr("Weight"), tr("Error")))
         )
         self.panes[1].plot.setXLink(self.panes[0].plot)
         self.panes[1].plot.setYLink(self.panes[0].plot)
@@ -111,14 +112,19 @@ class HeatMapPlot(Plot):
 
     def summary(self) -> str:
         if self._looked is None:
-            return "No heat map."
+            return tr("No heat map.")
         weight, error = self._looked.weight, self._looked.error
         rows, columns = int(weight.row_edges[-1]), int(weight.column_edges[-1])
-        told = (
-            f"Heat map of {self._looked.layer}: {whole_text(rows)} outputs by {whole_text(columns)} inputs, "
-            f"largest magnitude {number_text(weight.extreme)}"
+        told = tr(
+            "Heat map of {layer}: {rows} outputs by {columns} inputs, largest magnitude {extreme}",
+            layer=self._looked.layer,
+            rows=whole_text(rows),
+            columns=whole_text(columns),
+            extreme=number_text(weight.extreme),
         )
-        return told + (f", largest error {number_text(error.extreme)}." if error is not None else ".")
+        return told + (
+            tr(", largest error {extreme}.", extreme=number_text(error.extreme)) if error is not None else "."
+        )
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -150,10 +156,15 @@ class HeatMapPlot(Plot):
     def _words(self, over: HeatMap, row: int, column: int) -> str:
         looked = self._looked
         assert looked is not None
-        values = f"weight {number_text(float(looked.weight.values[row, column]))}"
+        values = tr("weight {values}", values=number_text(float(looked.weight.values[row, column])))
         if looked.error is not None and looked.error.values.shape == over.values.shape:
-            values += f"   error {number_text(float(looked.error.values[row, column]))}"
-        return f"output {_span(over.row_edges, row)}, input {_span(over.column_edges, column)}:  {values}"
+            values += tr("   error {values}", values=number_text(float(looked.error.values[row, column])))
+        return tr(
+            "output {span}, input {span_2}:  {values}",
+            span=_span(over.row_edges, row),
+            span_2=_span(over.column_edges, column),
+            values=values,
+        )
 
 
 def _span(edges: np.ndarray[tuple[int], np.dtype[np.int64]], place: int) -> str:

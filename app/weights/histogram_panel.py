@@ -17,6 +17,7 @@ from benchvise.app.weights.histogram_plot import MAX_GRID_LINES, HistogramPlot, 
 from benchvise.app.weights.look_header import LookHeader, short_name
 from benchvise.app.weights.statistics_table import Figures, StatisticsTable
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.language import message, tr
 from benchvise.core.methods.surgery import Surgery
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import Look
@@ -45,18 +46,20 @@ class _Asked:
 class HistogramPanel(PlotPanel):
     """Exact histograms of the selected layers."""
 
-    title = "Histogram"
+    title = message("Histogram")
     icon = "mdi6.chart-histogram"
 
     def __init__(self, document: Document, client: EngineClient) -> None:
         super().__init__(document, client)
         self.controls = Controls(self._choices_changed)
         self.comparison = ComparisonChoice(self.controls, document)
-        self.bins = self.controls.choice("Bins", "How many bins", [(str(count), count) for count in BINS], at=2)
-        self.logarithmic = self.controls.check("Log scale", "Counts in powers of ten: shows the tails", on=True)
-        self.grid = self.controls.check("Grid", "The values that the scheme can represent, as vertical lines", on=True)
+        self.bins = self.controls.choice(tr("Bins"), tr("How many bins"), [(str(count), count) for count in BINS], at=2)
+        self.logarithmic = self.controls.check(tr("Log scale"), tr("Counts in powers of ten: shows the tails"), on=True)
+        self.grid = self.controls.check(
+            tr("Grid"), tr("The values that the scheme can represent, as vertical lines"), on=True
+        )
         self.refine = self.controls.check(
-            "Re-bin on zoom", "Count again in fine bins for the part you zoom into", on=True
+            tr("Re-bin on zoom"), tr("Count again in fine bins for the part you zoom into"), on=True
         )
         self.note = QLabel(wordWrap=True)
         self.note.setMinimumWidth(1)
@@ -66,7 +69,7 @@ class HistogramPanel(PlotPanel):
         self.statistics = StatisticsTable()
         self.table = CopyableTable()
         self.table.setModel(self.statistics)
-        self.table.setAccessibleName("Statistics")
+        self.table.setAccessibleName(tr("Statistics"))
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.table.hide()
         self.header = LookHeader(self.controls, with_table=True)
@@ -96,9 +99,12 @@ class HistogramPanel(PlotPanel):
         if checkpoint is None or not self.document.selection:
             self._answers = {}
             self.say_empty(
-                "Select a layer",
-                "Its exact histogram appears here: every weight counted, with the quantisation grid drawn through it. "
-                "Select several layers to compare up to twelve.",
+                tr("Select a layer"),
+                tr(
+                    "Its exact histogram appears here: every weight counted, with the quantisation grid drawn through "
+                    "it. "
+                    "Select several layers to compare up to twelve."
+                ),
             )
             return
         self._ask(None)
@@ -166,7 +172,9 @@ class HistogramPanel(PlotPanel):
 
     def _say_note(self, selected: int, index: int) -> None:
         if selected > MAX_COMPARED:
-            self._remark = f"The first {MAX_COMPARED} of {selected} selected layers."
+            self._remark = tr(
+                "The first {MAX_COMPARED} of {selected} selected layers.", MAX_COMPARED=MAX_COMPARED, selected=selected
+            )
         else:
             self._remark = self.comparison.remark(index) if selected == 1 else ""
         self._show_note()
@@ -180,9 +188,9 @@ class HistogramPanel(PlotPanel):
         if not self.grid.isChecked() or len(self._asked.layers) > 1 or looked.after is None:
             return ""
         if looked.grid is None:
-            return "No grid: this scheme has no values of its own for single weights."
+            return tr("No grid: this scheme has no values of its own for single weights.")
         if len(looked.grid) > MAX_GRID_LINES:
-            return f"The grid has {len(looked.grid):,} values in view: zoom in to see them as lines."
+            return tr("The grid has {count:,} values in view: zoom in to see them as lines.", count=len(looked.grid))
         return ""
 
     def _show(self, answers: dict[int, Looked]) -> None:
@@ -206,13 +214,20 @@ class HistogramPanel(PlotPanel):
         figures: list[Figures] = []
         for place, name in enumerate(names):
             looked = self._answers[place]
-            called = short_name(name) if compare else f"before · {self._asked.layers[place].dtype}"
+            called = short_name(name) if compare else tr("before · {dtype}", dtype=self._asked.layers[place].dtype)
             traces.append(Trace(name, called, looked.before, place if compare else "before"))
-            figures.append(Figures(called if compare else "Before", looked.statistics))
+            figures.append(Figures(called if compare else tr("Before"), looked.statistics))
             if looked.after is not None:
                 after_name = self._asked.after_name
-                traces.append(Trace(name, f"after · {after_name}" if after_name else "after", looked.after, "after"))
-                figures.append(Figures("After", looked.statistics_after, looked.sqnr_db))
+                traces.append(
+                    Trace(
+                        name,
+                        tr("after · {after_name}", after_name=after_name) if after_name else "after",
+                        looked.after,
+                        "after",
+                    )
+                )
+                figures.append(Figures(tr("After"), looked.statistics_after, looked.sqnr_db))
         grid = self._answers[0].grid if self.grid.isChecked() and not compare else None
         self.plot.show_traces(traces, grid, logarithmic=self.logarithmic.isChecked(), compare=compare)
         self.statistics.show_figures(figures)

@@ -17,6 +17,7 @@ from benchvise.app.plots.plot import Plot
 from benchvise.app.plots.saving import Cell, Data
 from benchvise.app.plots.trace_key import KeyEntry, TraceKey
 from benchvise.app.theme.theme import Theme
+from benchvise.core.language import tr
 from benchvise.core.protocol.results import Floats, Histogram
 from benchvise.core.text import number_text, whole_text
 
@@ -63,10 +64,10 @@ class HistogramPlot(Plot):
         self._fit = True
         self._axis = CountAxis("left", logarithmic=True)
         self.plot = self.add_plot(0, 0, axes={"left": self._axis, "bottom": NumberAxis("bottom")})
-        self.plot.setLabel("bottom", "Weight")
+        self.plot.setLabel("bottom", tr("Weight"))
         self.plot.showGrid(y=True, alpha=0.15)
         self.key = TraceKey(self.canvas)
-        self._bottom = "Weight"
+        self._bottom = tr("Weight")
         self.key.hidden_changed.connect(self.redraw_soon)
         self.plot.setDownsampling(auto=True, mode="peak")
         self.plot.setClipToView(True)
@@ -155,9 +156,11 @@ class HistogramPlot(Plot):
             self.plot.setLabel("left", "", **self._axis.labelStyle)
         else:
             self._axis.setTicks(None)
-            self.plot.setLabel("left", "Density" if self._compare else "Weights per bin", **self._axis.labelStyle)
-        height = "Density" + (", log" if self._logarithmic else "") + ", the same scale in all rows"
-        self._bottom = f"Weight · height: {height}" if self.ridges else "Weight"
+            self.plot.setLabel(
+                "left", tr("Density") if self._compare else tr("Weights per bin"), **self._axis.labelStyle
+            )
+        height = tr("Density") + (tr(", log") if self._logarithmic else "") + tr(", the same scale in all rows")
+        self._bottom = tr("Weight · height: {height}", height=height) if self.ridges else tr("Weight")
         self._label_bottom()
 
     def _label_bottom(self) -> None:
@@ -190,21 +193,28 @@ class HistogramPlot(Plot):
 
     def summary(self) -> str:
         if not self._traces:
-            return "No histogram."
+            return tr("No histogram.")
         first = self._traces[0].histogram
         total = int(first.counts.sum())
         if not total:
-            return f"Histogram of {self._traces[0].name}: no finite value in range."
+            return tr("Histogram of {name}: no finite value in range.", name=self._traces[0].name)
         peak = int(first.counts.argmax())
         others = ", ".join(trace.label for trace in self._traces[1:])
         low, high = number_text(float(first.edges[0])), number_text(float(first.edges[-1]))
         top = number_text(float(first.edges[peak : peak + 2].mean()))
-        told = (
-            f"Histogram of {self._traces[0].name}: {whole_text(total)} weights from {low} to {high} "
-            f"in {len(first.counts)} bins, most at {top}"
+        told = tr(
+            "Histogram of {name}: {total} weights from {low} to {high} in {count} bins, most at {top}",
+            name=self._traces[0].name,
+            total=whole_text(total),
+            low=low,
+            high=high,
+            count=len(first.counts),
+            top=top,
         )
-        told += f"; compared with {others}" if others else ""
-        return told + (f"; the grid has {self.grid_lines} values in range." if self.grid_lines else ".")
+        told += tr("; compared with {others}", others=others) if others else ""
+        return told + (
+            tr("; the grid has {grid_lines} values in range.", grid_lines=self.grid_lines) if self.grid_lines else "."
+        )
 
     def _fit_view(self, scaled: Sequence[Floats], floor: float, bases: Sequence[float]) -> None:
         """The library's own fitting would see only the part of a curve that is in view."""

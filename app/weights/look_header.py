@@ -14,6 +14,7 @@ from benchvise.app.plots.controls import Controls
 from benchvise.app.theme.appearance import UNIT, scaled
 from benchvise.app.widgets.elided_label import ElidedLabel
 from benchvise.app.widgets.popover import PopoverButton
+from benchvise.core.language import tr
 
 HEIGHT = 32
 
@@ -51,13 +52,13 @@ class LookHeader(QWidget):
         self._area_row.addStretch(1)
         self.all_button = QToolButton()
         self.all_button.setCheckable(True)
-        self.all_button.setText("All ›")
-        self.all_button.setToolTip("Every figure as a table beside the plot")
-        self.all_button.setAccessibleName("All figures")
+        self.all_button.setText(tr("All ›"))
+        self.all_button.setToolTip(tr("Every figure as a table beside the plot"))
+        self.all_button.setAccessibleName(tr("All figures"))
         self.all_button.toggled.connect(self.everything_wanted)
         if not with_table:
             self.all_button.hide()
-        self.view_button = PopoverButton("View ▾", "What is drawn, and how", controls)
+        self.view_button = PopoverButton(tr("View ▾"), tr("What is drawn, and how"), controls)
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 2, UNIT, 2)
         row.setSpacing(UNIT)
@@ -89,7 +90,7 @@ class LookHeader(QWidget):
             self._chips.append(button)
         for button, chip in zip(self._chips, self._shown, strict=False):
             button.setText(f"{chip.name} {chip.value}")
-            button.setToolTip(f"{chip.help}\nClick to copy it")
+            button.setToolTip(tr("{help}\nClick to copy it", help=chip.help))
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchvise.app.plots.table import RecordTable, TableColumn
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.results import Statistics
 from benchvise.core.text import number_text, percent_text, whole_text
 
@@ -44,16 +45,16 @@ def _count(title: str, value: Callable[[Statistics], int]) -> _Kind:
 
 
 _KINDS = (
-    _count("Weights", lambda s: s.count),
-    _plain("Minimum", lambda s: s.minimum),
-    _plain("Maximum", lambda s: s.maximum),
-    _plain("Mean", lambda s: s.mean),
-    _plain("Std deviation", lambda s: s.std),
-    _plain("Excess kurtosis", lambda s: s.kurtosis),
-    _Kind("Zeros", lambda s: s.zeros, lambda s: f"{whole_text(s.zeros)}  {percent_text(s.zero_fraction)}"),
-    _count("NaN", lambda s: s.nan),
-    _count("Infinite", lambda s: s.infinite),
-    _count("Beyond 6 std", lambda s: s.outliers),
+    _count(message("Weights"), lambda s: s.count),
+    _plain(message("Minimum"), lambda s: s.minimum),
+    _plain(message("Maximum"), lambda s: s.maximum),
+    _plain(message("Mean"), lambda s: s.mean),
+    _plain(message("Std deviation"), lambda s: s.std),
+    _plain(message("Excess kurtosis"), lambda s: s.kurtosis),
+    _Kind(message("Zeros"), lambda s: s.zeros, lambda s: f"{whole_text(s.zeros)}  {percent_text(s.zero_fraction)}"),
+    _count(message("NaN"), lambda s: s.nan),
+    _count(message("Infinite"), lambda s: s.infinite),
+    _count(message("Beyond 6 std"), lambda s: s.outliers),
 )
 
 
@@ -61,7 +62,7 @@ def figure_rows(figures: Sequence[Figures]) -> tuple[FigureRow, ...]:
     """Every figure; the signal-to-noise ratio last, where any column has one."""
     rows = [
         FigureRow(
-            kind.title,
+            tr(kind.title),
             tuple("—" if f.statistics is None else kind.text(f.statistics) for f in figures),
             tuple(None if f.statistics is None else kind.value(f.statistics) for f in figures),
         )
@@ -69,7 +70,7 @@ def figure_rows(figures: Sequence[Figures]) -> tuple[FigureRow, ...]:
     ]
     ratios = tuple(f.sqnr_db for f in figures)
     if any(ratio is not None for ratio in ratios):
-        rows.append(FigureRow("SQNR, dB", tuple("" if r is None else f"{r:.2f}" for r in ratios), ratios))
+        rows.append(FigureRow(tr("SQNR, dB"), tuple("" if r is None else f"{r:.2f}" for r in ratios), ratios))
     return tuple(rows)
 
 

@@ -22,9 +22,10 @@ from PySide6.QtWidgets import (
 
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.calm import CalmComboBox, calm
+from benchvise.core.language import message, tr
 from benchvise.core.settings import Setting, Value, indices_text, parse_indices
 
-MIXED = "(mixed)"
+MIXED = message("(mixed)")
 _SLIDER_STEPS = 1000
 _WIDEST_SLIDER = 64
 _BOX_WIDTH, _SLIDER_HEIGHT = 76, 22
@@ -46,15 +47,15 @@ class FieldEditor(QWidget):
         self.row = QHBoxLayout(self)
         self.row.setContentsMargins(0, 0, 0, 0)
         self.row.setSpacing(8)
-        self.setToolTip(declared.help)
+        self.setToolTip(tr(declared.help))
 
     @abstractmethod
     def show_value(self, value: Value | None) -> None:
         """Show a value without reporting it as an edit; None is "(mixed)"."""
 
     def _named(self, widget: QWidget) -> None:
-        widget.setAccessibleName(self.declared.title)
-        widget.setAccessibleDescription(self.declared.help)
+        widget.setAccessibleName(tr(self.declared.title))
+        widget.setAccessibleDescription(tr(self.declared.help))
         self.setFocusProxy(widget)
 
 
@@ -62,9 +63,9 @@ class ChoiceEditor(FieldEditor):
     def __init__(self, declared: Setting, parent: QWidget | None = None) -> None:
         super().__init__(declared, parent)
         self.combo = CalmComboBox()
-        self.combo.setPlaceholderText(MIXED)
+        self.combo.setPlaceholderText(tr(MIXED))
         for key, title in declared.choices:
-            self.combo.addItem(title, key)
+            self.combo.addItem(tr(title), key)
         self.combo.activated.connect(lambda index: self.edited.emit(self.combo.itemData(index)))
         self.combo.currentTextChanged.connect(self._tell)
         self.row.addWidget(self.combo, 1)
@@ -75,7 +76,7 @@ class ChoiceEditor(FieldEditor):
 
     def _tell(self, text: str) -> None:
         """The whole title, which the box may have to shorten."""
-        self.combo.setToolTip("\n".join(part for part in (text, self.declared.help) if part))
+        self.combo.setToolTip("\n".join(part for part in (text, tr(self.declared.help)) if part))
 
 
 class BooleanEditor(FieldEditor):
@@ -88,7 +89,7 @@ class BooleanEditor(FieldEditor):
 
     def show_value(self, value: Value | None) -> None:
         self.box.setTristate(value is None)
-        self.box.setText(MIXED if value is None else "")
+        self.box.setText(tr(MIXED) if value is None else "")
         state = Qt.CheckState.PartiallyChecked if value is None else Qt.CheckState(2 * bool(value))
         self.box.setCheckState(state)
 
@@ -113,7 +114,7 @@ class IntegerEditor(FieldEditor):
             self.slider.setMinimumHeight(_SLIDER_HEIGHT)
             self.slider.valueChanged.connect(self._changed)
             self.row.addWidget(self.slider, 1)
-            self.slider.setAccessibleName(declared.title)
+            self.slider.setAccessibleName(tr(declared.title))
         self.box = calm(QSpinBox())
         self.box.setRange(self._least, self._most)
         self.box.setKeyboardTracking(False)
@@ -125,7 +126,7 @@ class IntegerEditor(FieldEditor):
 
     def show_value(self, value: Value | None) -> None:
         with QSignalBlocker(self.box), QSignalBlocker(self.slider):
-            self.box.setSpecialValueText(MIXED if value is None else "")
+            self.box.setSpecialValueText(tr(MIXED) if value is None else "")
             self.box.setMinimum(self._least - (value is None))
             self.box.setValue(self._least - 1 if value is None else int(_number(value)))
             self.slider.setValue(self._least if value is None else int(_number(value)))
@@ -148,7 +149,7 @@ class SuggestedEditor(FieldEditor):
         line = self.combo.lineEdit()
         assert line is not None
         self._line = line
-        line.setPlaceholderText(MIXED)
+        line.setPlaceholderText(tr(MIXED))
         line.editingFinished.connect(self._typed)
         self.combo.activated.connect(lambda _: self._typed())
         self.row.addWidget(self.combo, 1)
@@ -216,7 +217,7 @@ class NumberEditor(FieldEditor):
             self.slider.setPageStep(_SLIDER_STEPS // 20)
             self.slider.setMinimumHeight(_SLIDER_HEIGHT)
             self.slider.valueChanged.connect(self._slid)
-            self.slider.setAccessibleName(declared.title)
+            self.slider.setAccessibleName(tr(declared.title))
             self.row.addWidget(self.slider, 1)
         self.box = SignificantBox()
         self.box.setRange(self._least, self._most)
@@ -233,7 +234,7 @@ class NumberEditor(FieldEditor):
     def show_value(self, value: Value | None) -> None:
         with QSignalBlocker(self.box), QSignalBlocker(self.slider):
             mixed = value is None
-            self.box.setSpecialValueText(MIXED if mixed else "")
+            self.box.setSpecialValueText(tr(MIXED) if mixed else "")
             self.box.setMinimum(self._least - (self._step if mixed else 0))
             self.box.setValue(self.box.minimum() if value is None else _number(value))
             if self._bounded and value is not None:
@@ -272,8 +273,8 @@ class TextEditor(FieldEditor):
         self._named(self.line)
         self.browse = QToolButton()
         self.browse.setIcon(icon("mdi6.folder-open-outline"))
-        self.browse.setToolTip(f"Choose a file ({', '.join(declared.files)})")
-        self.browse.setAccessibleName(f"Choose a file: {declared.title}")
+        self.browse.setToolTip(tr("Choose a file ({names})", names=", ".join(declared.files)))
+        self.browse.setAccessibleName(tr("Choose a file: {title}", title=tr(declared.title)))
         self.browse.setVisible(bool(declared.files))
         self.browse.clicked.connect(self._choose)
         self.row.setSpacing(4)
@@ -283,7 +284,7 @@ class TextEditor(FieldEditor):
 
     def show_value(self, value: Value | None) -> None:
         self._shown = None if value is None else self._text_of(value)
-        self.line.setPlaceholderText(MIXED if value is None else self.declared.empty)
+        self.line.setPlaceholderText(tr(MIXED) if value is None else tr(self.declared.empty))
         with QSignalBlocker(self.line):
             self.line.setText(self._shown or "")
         self._tell(self.line.text())
@@ -307,15 +308,15 @@ class TextEditor(FieldEditor):
 
     def _choose(self) -> None:
         endings = " ".join(f"*{ending}" for ending in self.declared.files)
-        filters = f"{self.declared.title} ({endings});;All files (*)"
-        path, _ = QFileDialog.getOpenFileName(self, self.declared.title, self.line.text(), filters)
+        filters = tr("{title} ({endings});;All files (*)", title=tr(self.declared.title), endings=endings)
+        path, _ = QFileDialog.getOpenFileName(self, tr(self.declared.title), self.line.text(), filters)
         if path:
             self.line.setText(path)
             self._typed()
 
     def _tell(self, text: str) -> None:
         """The whole text, which the line may be too short for."""
-        self.line.setToolTip("\n".join(part for part in (text, self.declared.help) if part))
+        self.line.setToolTip("\n".join(part for part in (text, tr(self.declared.help)) if part))
 
 
 class IndicesEditor(TextEditor):

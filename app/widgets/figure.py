@@ -9,8 +9,14 @@ from benchvise.app.theme.appearance import UNIT, scaled
 from benchvise.app.theme.icons import icon
 from benchvise.app.theme.theme import current_theme, theme_notifier
 from benchvise.app.widgets.quality_meter import QualityMeter
+from benchvise.core.language import message, tr
 
-_NOTHING, _FORECAST, _PLANNED, _MEASURED = "not known", "forecast", "planned", "measured"
+_NOTHING, _FORECAST, _PLANNED, _MEASURED = (
+    message("not known"),
+    message("forecast"),
+    message("planned"),
+    message("measured"),
+)
 
 
 class Figure(QWidget):
@@ -81,7 +87,7 @@ class Figure(QWidget):
         self._kind = kind
         self._value.setText(text)
         self.setToolTip("\n".join(part for part in (self._help, more) if part))
-        self.setAccessibleDescription(f"{text}, {kind}. {self.toolTip()}")
+        self.setAccessibleDescription(f"{text}, {tr(kind)}. {self.toolTip()}")
         self._paint()
 
     def _paint(self) -> None:

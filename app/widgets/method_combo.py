@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from benchvise.app.widgets.calm import CalmComboBox
 from benchvise.app.widgets.field_editors import MIXED
+from benchvise.core.language import tr
 
 
 class MethodCombo(CalmComboBox):
@@ -19,10 +20,10 @@ class MethodCombo(CalmComboBox):
     def __init__(self, title: str, methods: Mapping[str, type[Any]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._methods = methods
-        self.setPlaceholderText(MIXED)
+        self.setPlaceholderText(tr(MIXED))
         self.setAccessibleName(title)
         for key, kind in methods.items():
-            self.addItem(kind.title, key)
+            self.addItem(tr(kind.title), key)
         self.show_refusals({})
 
     def show_key(self, key: str | None) -> None:
@@ -36,5 +37,5 @@ class MethodCombo(CalmComboBox):
         for row, (key, kind) in enumerate(self._methods.items()):
             refusal = refusals.get(key, "")
             model.item(row).setEnabled(not refusal)
-            said = f"{refusal.rstrip('.')}." if refusal else kind.summary
+            said = f"{tr(refusal).rstrip('.')}." if refusal else tr(kind.summary)
             self.setItemData(row, said, Qt.ItemDataRole.ToolTipRole)

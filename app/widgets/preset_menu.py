@@ -9,6 +9,7 @@ from itertools import groupby
 from PySide6.QtWidgets import QMenu
 
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.language import tr
 from benchvise.core.recipe.presets import REFERENCE_MODEL, Preset, presets
 
 MAX_LAYERS = 1000
@@ -23,9 +24,9 @@ def fill_preset_menu(
     choose: called with the preset's name. layers: of the open checkpoint, whose bits are counted.
     """
     counted = tuple(layers) if len(layers) <= MAX_LAYERS else ()
-    model = "this checkpoint" if counted else REFERENCE_MODEL
+    model = tr("this checkpoint") if counted else REFERENCE_MODEL
     for group, members in groupby(presets(counted), key=lambda preset: preset.group):
-        submenu = menu.addMenu(group)
+        submenu = menu.addMenu(tr(group))
         submenu.setToolTipsVisible(True)
         submenu.setEnabled(enabled)
         calibrates = None
@@ -40,11 +41,22 @@ def fill_preset_menu(
 
 def _title(preset: Preset) -> str:
     """The name, and what stands where other menus have shortcuts."""
-    mark = " · calibrates" if preset.recipe.needs_calibration else ""
-    return f"{preset.name}\t{preset.bits_per_weight:.2f} bits in compressed layers{mark}"
+    mark = tr(" · calibrates") if preset.recipe.needs_calibration else ""
+    return tr(
+        "{name}	{bits_per_weight:.2f} bits in compressed layers{mark}",
+        name=preset.name,
+        bits_per_weight=preset.bits_per_weight,
+        mark=mark,
+    )
 
 
 def _explained(preset: Preset, model: str) -> str:
-    learns = f"\nLearns from {preset.recipe.calibration.in_words}." if preset.recipe.needs_calibration else ""
-    sizes = f"\n{preset.bits_overall:.2f} bits per weight overall, on {model}."
-    return f"{preset.recipe.description}{learns}{sizes}"
+    learns = (
+        tr("\nLearns from {in_words}.", in_words=preset.recipe.calibration.in_words)
+        if preset.recipe.needs_calibration
+        else ""
+    )
+    sizes = tr(
+        "\n{bits_overall:.2f} bits per weight overall, on {model}.", bits_overall=preset.bits_overall, model=model
+    )
+    return f"{tr(preset.recipe.description)}{learns}{sizes}"

@@ -7,6 +7,7 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
 from benchvise.app.theme.theme import current_theme, theme_notifier
+from benchvise.core.language import tr
 from benchvise.core.text import QUALITY_WORDS, quality_word
 
 _BAR, _GAP, _HEIGHT = 4, 2, 10
@@ -34,7 +35,7 @@ class QualityMeter(QWidget):
         self.setVisible(kl is not None)
         if kl is not None:
             self._bars = len(_WORDS) - _WORDS.index(quality_word(kl))
-            self.setAccessibleName(f"Quality: {quality_word(kl)} loss")
+            self.setAccessibleName(tr("Quality: {quality} loss", quality=tr(quality_word(kl))))
             self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: ARG002 - the whole meter is drawn

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFormLayout, QLabel, QSizePolicy, QVBoxLayout, QWi
 
 from benchvise.app.widgets.field_editors import FieldEditor, editor_for
 from benchvise.app.widgets.labels import LABEL_WIDTH
+from benchvise.core.language import tr
 from benchvise.core.settings import Value, applicable, settings_of
 
 
@@ -84,9 +85,9 @@ class _Page(QWidget):
             editor = editor_for(declared)
             editor.edited.connect(lambda value, name=declared.name: self.edited.emit(name, value))
             said = declared.unit in ("", "bit", declared.title.lower())
-            unit = "" if said else f" ({declared.unit})"
-            label = QLabel(f"{declared.title}{unit}", wordWrap=True)
-            label.setToolTip(declared.help)
+            unit = "" if said else f" ({tr(declared.unit)})"
+            label = QLabel(f"{tr(declared.title)}{unit}", wordWrap=True)
+            label.setToolTip(tr(declared.help))
             label.setBuddy(editor)
             label.setMinimumWidth(LABEL_WIDTH)
             self.editors[declared.name] = editor

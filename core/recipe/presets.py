@@ -11,6 +11,7 @@ from importlib.resources import files
 
 from benchvise.core.checkpoint.records import Kind, Layer, TensorEntry
 from benchvise.core.errors import RecipeError
+from benchvise.core.language import message
 from benchvise.core.recipe.fitting import fitted
 from benchvise.core.recipe.recipe import KEEP, Recipe, parse_recipe
 from benchvise.core.recipe.resolve import resolve
@@ -27,9 +28,14 @@ _LINEAR_LAYERS = (
     ("mlp.up_proj", "mlp.up", (_HIDDEN, _WIDTH)),
     ("mlp.down_proj", "mlp.down", (_WIDTH, _HIDDEN)),
 )
-_SIZES = ((2.75, "About 2 bits"), (3.75, "About 3 bits"), (6.5, "About 4 bits"), (math.inf, "About 8 bits"))
-_PRUNING = "Pruning"
-_BLOCK_TYPES, _MIXES, _OF_BLOCK_TYPES = "GGUF types", "GGUF mixes", "gguf-"
+_SIZES = (
+    (2.75, message("About 2 bits")),
+    (3.75, message("About 3 bits")),
+    (6.5, message("About 4 bits")),
+    (math.inf, message("About 8 bits")),
+)
+_PRUNING = message("Pruning")
+_BLOCK_TYPES, _MIXES, _OF_BLOCK_TYPES = message("GGUF types"), message("GGUF mixes"), "gguf-"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from benchvise.app.preflight.controller import Preflight
 from benchvise.app.state.jobs import PAUSED
 from benchvise.app.state.session import Session
 from benchvise.app.widgets.command import Command
+from benchvise.core.language import tr
 from benchvise.core.protocol.requests import Compress, Evaluate, Export, MakeReport, MeasureLatency
 from benchvise.core.protocol.results import Exported, Reported, Run
 
@@ -47,80 +48,92 @@ class JobCommands:
             return jobs.running is not None
 
         def pause_text() -> str:
-            return "Resume" if jobs.running is not None and jobs.running.state == PAUSED else "Pause"
+            return tr("Resume") if jobs.running is not None and jobs.running.state == PAUSED else tr("Pause")
 
         return (
             Command(
-                "run", "Run", self.preflight.run, "Ctrl+R", "mdi6.play", "Carry out the recipe", enabled=self.can_run
+                "run",
+                tr("Run"),
+                self.preflight.run,
+                "Ctrl+R",
+                "mdi6.play",
+                tr("Carry out the recipe"),
+                enabled=self.can_run,
             ),
             Command(
                 "check",
-                "Pre-flight check",
+                tr("Pre-flight check"),
                 self.preflight.show,
                 "Ctrl+Shift+R",
                 "mdi6.clipboard-check-outline",
-                "See what hinders a run, and fix it",
+                tr("See what hinders a run, and fix it"),
                 enabled=self._is_open,
             ),
-            Command("pause", "Pause", jobs.toggle_pause, "Ctrl+P", "mdi6.pause", enabled=is_running, text=pause_text),
-            Command("cancel", "Cancel the job", self.cancel, "Ctrl+.", "mdi6.stop", enabled=is_running),
+            Command(
+                "pause", tr("Pause"), jobs.toggle_pause, "Ctrl+P", "mdi6.pause", enabled=is_running, text=pause_text
+            ),
+            Command("cancel", tr("Cancel the job"), self.cancel, "Ctrl+.", "mdi6.stop", enabled=is_running),
             Command(
                 "sensitivity",
-                "Measure sensitivity",
+                tr("Measure sensitivity"),
                 self._measure_sensitivity,
                 "Ctrl+M",
                 "mdi6.pulse",
-                "Measure which layers are fragile",
+                tr("Measure which layers are fragile"),
                 enabled=self._is_network,
             ),
             Command(
                 "fit",
-                "Fit …",
+                tr("Fit …"),
                 self._fit,
                 "Ctrl+B",
                 "mdi6.gauge",
-                "Choose a size, memory, time or bits: the best treatment of each layer follows",
+                tr("Choose a size, memory, time or bits: the best treatment of each layer follows"),
                 enabled=self._is_network,
             ),
             Command(
                 "evaluate",
-                "Evaluate …",
+                tr("Evaluate …"),
                 self.evaluate,
                 "Ctrl+Shift+E",
                 "mdi6.scale-balance",
-                "Measure perplexity and divergence of the active run, or of the checkpoint",
+                tr("Measure perplexity and divergence of the active run, or of the checkpoint"),
                 enabled=self._is_network,
             ),
             Command(
                 "latency",
-                "Measure latency",
+                tr("Measure latency"),
                 self.measure_latency,
                 "Ctrl+Shift+L",
                 "mdi6.timer-outline",
-                "Measure the decode speed of the active run against the original",
+                tr("Measure the decode speed of the active run against the original"),
                 enabled=self._is_network,
             ),
             Command(
-                "forecast", "Forecast decode speed", self._forecast, icon="mdi6.speedometer", enabled=self._can_forecast
+                "forecast",
+                tr("Forecast decode speed"),
+                self._forecast,
+                icon="mdi6.speedometer",
+                enabled=self._can_forecast,
             ),
             Command(
                 "export",
-                "Export …",
+                tr("Export …"),
                 self.export,
                 "Ctrl+E",
                 "mdi6.export-variant",
-                "Write the active run as a checkpoint",
+                tr("Write the active run as a checkpoint"),
                 enabled=lambda: bool(self._session.document.active_run),
             ),
             Command(
                 "report",
-                "Report …",
+                tr("Report …"),
                 self.report,
                 icon="mdi6.file-chart-outline",
-                help="Write what the active run made of what, with everything measured, as one page",
+                help=tr("Write what the active run made of what, with everything measured, as one page"),
                 enabled=lambda: bool(self._session.document.active_run),
             ),
-            Command("clear-finished", "Clear finished jobs", jobs.clear_ended, icon="mdi6.notification-clear-all"),
+            Command("clear-finished", tr("Clear finished jobs"), jobs.clear_ended, icon="mdi6.notification-clear-all"),
         )
 
     def can_run(self) -> bool:
@@ -199,15 +212,17 @@ class JobCommands:
 
         def done(exported: Exported) -> None:
             document.refresh_runs()
-            self._say(f"Exported to {exported.out}")
+            self._say(tr("Exported to {out}", out=exported.out))
 
         request = Export(f"run:{document.active_run}", target, folder, document.workspace)
         self._session.client.ask(request, done=done, owner=document)
 
     def report(self) -> None:
         document = self._session.document
-        start = Path(self._session.preferences.last_folder or Path.home()) / f"report-{document.active_run}.html"
-        path, _ = QFileDialog.getSaveFileName(self._window, "Write the report to", str(start), "*.html *.json *.md")
+        start = Path(self._session.preferences.last_folder or Path.home()) / tr(
+            "report-{active_run}.html", active_run=document.active_run
+        )
+        path, _ = QFileDialog.getSaveFileName(self._window, tr("Write the report to"), str(start), "*.html *.json *.md")
         if path:
             self.ask_report(path)
 
@@ -218,7 +233,7 @@ class JobCommands:
         request = MakeReport(f"run:{document.active_run}", form, path, workspace=document.workspace)
 
         def done(reported: Reported) -> None:
-            self._say(f"Report written to {reported.out}")
+            self._say(tr("Report written to {out}", out=reported.out))
 
         self._session.client.ask(request, done=done, owner=document)
 

@@ -13,11 +13,12 @@ from benchvise.app.state.session import Session
 from benchvise.app.widgets.command import Command
 from benchvise.app.widgets.preset_menu import fill_preset_menu
 from benchvise.core.errors import OutputError, UserError
+from benchvise.core.language import message, tr
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import Recipe, load_recipe
 
-CHECKPOINT_FILES = "Checkpoints (*.safetensors *.bin *.pt *.pth);;All files (*)"
-RECIPE_FILES = "Recipes (*.yaml *.yml);;All files (*)"
+CHECKPOINT_FILES = message("Checkpoints (*.safetensors *.bin *.pt *.pth);;All files (*)")
+RECIPE_FILES = message("Recipes (*.yaml *.yml);;All files (*)")
 
 
 def sample_path() -> str:
@@ -42,12 +43,14 @@ class FileCommands:
             return document.recipe != Recipe()
 
         return (
-            Command("open-folder", "Open", self.choose_folder, "Ctrl+O", "mdi6.folder-open-outline", "Open a folder"),
-            Command("open-file", "Open file …", self.choose_file, "Ctrl+Shift+O", "mdi6.file-outline"),
-            Command("open-sample", "Open the sample model", self.open_sample, icon="mdi6.school-outline"),
+            Command(
+                "open-folder", tr("Open"), self.choose_folder, "Ctrl+O", "mdi6.folder-open-outline", tr("Open a folder")
+            ),
+            Command("open-file", tr("Open file …"), self.choose_file, "Ctrl+Shift+O", "mdi6.file-outline"),
+            Command("open-sample", tr("Open the sample model"), self.open_sample, icon="mdi6.school-outline"),
             Command(
                 "load-recipe",
-                "Load recipe …",
+                tr("Load recipe …"),
                 self.choose_recipe,
                 "Ctrl+L",
                 "mdi6.file-import-outline",
@@ -55,17 +58,17 @@ class FileCommands:
             ),
             Command(
                 "save-recipe",
-                "Save recipe …",
+                tr("Save recipe …"),
                 self.save_recipe,
                 "Ctrl+S",
                 "mdi6.content-save-outline",
                 enabled=has_recipe,
             ),
-            Command("clear-recipe", "Clear the recipe", self.clear_recipe, icon="mdi6.broom", enabled=has_recipe),
-            Command("workspace", "Where results are kept …", self.choose_workspace, icon="mdi6.folder-cog-outline"),
+            Command("clear-recipe", tr("Clear the recipe"), self.clear_recipe, icon="mdi6.broom", enabled=has_recipe),
+            Command("workspace", tr("Where results are kept …"), self.choose_workspace, icon="mdi6.folder-cog-outline"),
             Command(
                 "close-checkpoint",
-                "Close the checkpoint",
+                tr("Close the checkpoint"),
                 self.close_checkpoint,
                 "Ctrl+W",
                 "mdi6.close-box-outline",
@@ -85,11 +88,13 @@ class FileCommands:
 
     def ask_folder(self) -> str:
         """The folder that a person chooses, "" for none."""
-        return QFileDialog.getExistingDirectory(self._window, "Open a checkpoint folder", self._start_folder())
+        return QFileDialog.getExistingDirectory(self._window, tr("Open a checkpoint folder"), self._start_folder())
 
     def ask_file(self) -> str:
         """The file that a person chooses, "" for none."""
-        return QFileDialog.getOpenFileName(self._window, "Open a checkpoint", self._start_folder(), CHECKPOINT_FILES)[0]
+        return QFileDialog.getOpenFileName(
+            self._window, tr("Open a checkpoint"), self._start_folder(), tr(CHECKPOINT_FILES)
+        )[0]
 
     def open_sample(self) -> None:
         self.open(sample_path())
@@ -110,8 +115,8 @@ class FileCommands:
         buttons = QMessageBox.StandardButton
         answer = QMessageBox.question(
             self._window,
-            "Unsaved recipe",
-            "The recipe has changes that are not saved.",
+            tr("Unsaved recipe"),
+            tr("The recipe has changes that are not saved."),
             buttons.Save | buttons.Discard | buttons.Cancel,
             buttons.Save,
         )
@@ -122,7 +127,7 @@ class FileCommands:
             self._session.document.close_checkpoint()
 
     def choose_recipe(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self._window, "Load a recipe", self._start_folder(), RECIPE_FILES)
+        path, _ = QFileDialog.getOpenFileName(self._window, tr("Load a recipe"), self._start_folder(), tr(RECIPE_FILES))
         if path:
             self.load_recipe(path)
 
@@ -130,34 +135,36 @@ class FileCommands:
         try:
             recipe = load_recipe(path)
         except UserError as error:
-            self._session.problems.report_error(error, "Load recipe")
+            self._session.problems.report_error(error, tr("Load recipe"))
             return
-        self._use(recipe, f"Load {Path(path).name}")
+        self._use(recipe, tr("Load {name}", name=Path(path).name))
         self._session.document.undo.setClean()
 
     def save_recipe(self) -> bool:
         """Ask for a file and write the recipe; True when it was written."""
         recipe = self._session.document.recipe
         start = str(Path(self._start_folder()) / f"{recipe.name or 'recipe'}.yaml")
-        path, _ = QFileDialog.getSaveFileName(self._window, "Save the recipe", start, RECIPE_FILES)
+        path, _ = QFileDialog.getSaveFileName(self._window, tr("Save the recipe"), start, tr(RECIPE_FILES))
         if not path:
             return False
         try:
             Path(path).write_text(recipe.to_yaml(), encoding="utf-8")
         except OSError as error:
             failed = OutputError(
-                f"The recipe cannot be written: {error.strerror}", where=path, remedy="Choose another folder."
+                tr("The recipe cannot be written: {strerror}", strerror=error.strerror),
+                where=path,
+                remedy=tr("Choose another folder."),
             )
-            self._session.problems.report_error(failed, "Save recipe")
+            self._session.problems.report_error(failed, tr("Save recipe"))
             return False
         self._session.document.undo.setClean()
         return True
 
     def clear_recipe(self) -> None:
-        self._session.document.set_recipe(Recipe(), "Clear the recipe")
+        self._session.document.set_recipe(Recipe(), tr("Clear the recipe"))
 
     def use_preset(self, name: str) -> None:
-        self._use(load_preset(name), f"Preset {name}")
+        self._use(load_preset(name), tr("Preset {name}", name=name))
 
     def fill_presets(self, menu: QMenu) -> None:
         checkpoint = self._session.document.checkpoint
@@ -169,15 +176,15 @@ class FileCommands:
         for path in recent:
             menu.addAction(path, partial(self.open, path))
         if not recent:
-            menu.addAction("Nothing was opened yet").setEnabled(False)
+            menu.addAction(tr("Nothing was opened yet")).setEnabled(False)
             return
         menu.addSeparator()
-        menu.addAction("Forget these", self._session.preferences.clear_recent)
+        menu.addAction(tr("Forget these"), self._session.preferences.clear_recent)
 
     def fill_open(self, menu: QMenu) -> None:
-        menu.addAction("Open folder …", self.choose_folder)
-        menu.addAction("Open file …", self.choose_file)
-        menu.addAction("Open the sample model", self.open_sample)
+        menu.addAction(tr("Open folder …"), self.choose_folder)
+        menu.addAction(tr("Open file …"), self.choose_file)
+        menu.addAction(tr("Open the sample model"), self.open_sample)
         menu.addSeparator()
         self.fill_recent(menu)
 
@@ -186,7 +193,7 @@ class FileCommands:
         from benchvise.core.workspace.workspace import Workspace
 
         present = str(Workspace(self._session.document.workspace).path)
-        path = QFileDialog.getExistingDirectory(self._window, "Folder for runs and measurements", present)
+        path = QFileDialog.getExistingDirectory(self._window, tr("Folder for runs and measurements"), present)
         if path:
             self._session.preferences.workspace = path
             self._session.document.set_workspace(path)

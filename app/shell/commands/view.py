@@ -14,8 +14,13 @@ from benchvise.app.shell.shortcuts import show_shortcuts
 from benchvise.app.state.session import Session
 from benchvise.app.theme.theme import ThemeChoice, theme_notifier
 from benchvise.app.widgets.command import Command, Commands
+from benchvise.core.language import message, tr
 
-THEMES: tuple[tuple[ThemeChoice, str], ...] = (("system", "After the system"), ("light", "Light"), ("dark", "Dark"))
+THEMES: tuple[tuple[ThemeChoice, str], ...] = (
+    ("system", message("After the system")),
+    ("light", message("Light")),
+    ("dark", message("Dark")),
+)
 PLOT_TABS = 9
 
 
@@ -56,15 +61,15 @@ class ViewCommands:
             return document.checkpoint is not None
 
         def undo_text() -> str:
-            return f"Undo {_lowered(undo.undoText())}".strip()
+            return tr("Undo {lowered}", lowered=_lowered(undo.undoText())).strip()
 
         def redo_text() -> str:
-            return f"Redo {_lowered(undo.redoText())}".strip()
+            return tr("Redo {lowered}", lowered=_lowered(undo.redoText())).strip()
 
         plots = tuple(
             Command(
                 f"plot-{n}",
-                f"Plot tab {n}",
+                tr("Plot tab {n}", n=n),
                 partial(window.show_plot, n - 1),
                 str(n),
                 "mdi6.chart-box-outline",
@@ -75,7 +80,7 @@ class ViewCommands:
         themes = tuple(
             Command(
                 f"theme-{choice}",
-                f"Theme: {title.lower()}",
+                tr("Theme: {title}", title=tr(title).lower()),
                 partial(self.choose_theme, choice),
                 icon="mdi6.theme-light-dark",
                 checked=partial(_is_chosen, choice),
@@ -83,31 +88,42 @@ class ViewCommands:
             for choice, title in THEMES
         )
         return (
-            Command("undo", "Undo", undo.undo, "Ctrl+Z", "mdi6.undo", enabled=undo.canUndo, text=undo_text),
-            Command("redo", "Redo", undo.redo, "Ctrl+Shift+Z", "mdi6.redo", enabled=undo.canRedo, text=redo_text),
-            Command("filter", "Filter layers", filter_layers, "Ctrl+F", "mdi6.magnify", enabled=is_open),
-            Command("copy-names", "Copy layer names", copy_names, "Ctrl+Shift+C", "mdi6.content-copy", enabled=is_open),
-            Command("next-dock", "Next panel", window.next_dock, "F6", "mdi6.arrow-right-bold-box-outline"),
-            Command("reset-layout", "Reset the layout", window.reset_layout, icon="mdi6.view-dashboard-outline"),
-            Command("close-topmost", "Close message or filter", window.close_topmost, "Esc", palette=False),
+            Command("undo", tr("Undo"), undo.undo, "Ctrl+Z", "mdi6.undo", enabled=undo.canUndo, text=undo_text),
+            Command("redo", tr("Redo"), undo.redo, "Ctrl+Shift+Z", "mdi6.redo", enabled=undo.canRedo, text=redo_text),
+            Command("filter", tr("Filter layers"), filter_layers, "Ctrl+F", "mdi6.magnify", enabled=is_open),
+            Command(
+                "copy-names", tr("Copy layer names"), copy_names, "Ctrl+Shift+C", "mdi6.content-copy", enabled=is_open
+            ),
+            Command("next-dock", tr("Next panel"), window.next_dock, "F6", "mdi6.arrow-right-bold-box-outline"),
+            Command("reset-layout", tr("Reset the layout"), window.reset_layout, icon="mdi6.view-dashboard-outline"),
+            Command("close-topmost", tr("Close message or filter"), window.close_topmost, "Esc", palette=False),
             Command(
                 "below",
-                "Jobs, log and problems",
+                tr("Jobs, log and problems"),
                 window.toggle_below,
                 "Ctrl+J",
                 "mdi6.dock-bottom",
-                "Open or close jobs, log and problems",
+                tr("Open or close jobs, log and problems"),
                 enabled=is_open,
             ),
-            Command("log", "Show the log", lambda: window.show_dock("log"), icon="mdi6.text-box-outline"),
+            Command("log", tr("Show the log"), lambda: window.show_dock("log"), icon="mdi6.text-box-outline"),
             Command(
-                "palette", "Commands", self._palette.open, "Ctrl+K", "mdi6.magnify", "Find any command", palette=False
+                "palette",
+                tr("Commands"),
+                self._palette.open,
+                "Ctrl+K",
+                "mdi6.magnify",
+                tr("Find any command"),
+                palette=False,
             ),
-            Command("shortcuts", "Keyboard shortcuts", self._show_shortcuts, "F1", "mdi6.keyboard-outline"),
+            Command("shortcuts", tr("Keyboard shortcuts"), self._show_shortcuts, "F1", "mdi6.keyboard-outline"),
             Command(
-                "about", "About Benchvise", lambda: show_about(self._palette.window()), icon="mdi6.information-outline"
+                "about",
+                tr("About Benchvise"),
+                lambda: show_about(self._palette.window()),
+                icon="mdi6.information-outline",
             ),
-            Command("quit", "Quit", window.quit, "Ctrl+Q", "mdi6.exit-to-app"),
+            Command("quit", tr("Quit"), window.quit, "Ctrl+Q", "mdi6.exit-to-app"),
             *plots,
             *themes,
         )
@@ -120,14 +136,14 @@ class ViewCommands:
     def fill_themes(self, menu: QMenu) -> None:
         for choice, title in THEMES:
             action = self._commands.action(f"theme-{choice}")
-            entry = menu.addAction(title, action.trigger)
+            entry = menu.addAction(tr(title), action.trigger)
             entry.setCheckable(True)
             entry.setChecked(theme_notifier().choice == choice)
 
     def fill_plots(self, menu: QMenu) -> None:
         for number, title in enumerate(self._window.plot_titles()):
             key = f"\t{number + 1}" if number < PLOT_TABS else ""
-            menu.addAction(f"{title}{key}", partial(self._window.show_plot, number))
+            menu.addAction(f"{tr(title)}{key}", partial(self._window.show_plot, number))
 
     def _show_shortcuts(self) -> None:
         show_shortcuts(self._commands, self._palette.window())
