@@ -29,7 +29,7 @@ _ARROWS = {
     Qt.Key.Key_Down: (1, 0),
 }
 _ESTIMATED_ALPHA = 90
-_AXIS_WIDTH = 96
+_AXIS_WIDTH, _AXIS_MARGIN = 96, 16
 
 
 class SensitivityPlot(Plot):
@@ -73,8 +73,6 @@ class SensitivityPlot(Plot):
         self._marker = pg.LinearRegionItem(movable=False)
         self._marker.setZValue(-5)
         self.bars_plot.addItem(self._marker, ignoreBounds=True)
-        for side in (self.map, self.bars_plot):
-            side.getAxis("left").setWidth(_AXIS_WIDTH)
         self.extra_actions: Callable[[str, str], Sequence[QAction]] = lambda _layer, _treatment: ()
         self.canvas.scene().sigMouseMoved.connect(self._hover)
         self.canvas.installEventFilter(self)
@@ -131,9 +129,16 @@ class SensitivityPlot(Plot):
         self.map.setYRange(0, rows, padding=0)
         self.scale.show_levels(low, high)
         self._rows_axis.show_names(board.rows)
+        self._make_room_for(board.rows)
         self._map_axis.show_names(board.columns, apart=self._label_width(board.columns))
         self._columns_axis.show_names(table.labels, apart=self._label_width(table.labels))
         self._draw_bars(table, logs, low, high)
+
+    def _make_room_for(self, names: Sequence[str]) -> None:
+        """Axes of both plots as wide as the longest name takes: one that does not fit would not be written at all."""
+        longest = max((self.fontMetrics().horizontalAdvance(name) for name in names), default=0)
+        for side in (self.map, self.bars_plot):
+            side.getAxis("left").setWidth(max(_AXIS_WIDTH, longest + _AXIS_MARGIN))
 
     def _framed(self, table: SensitivityTable, board: Board) -> tuple[int, int] | None:
         """The cell of the selected layer and the chosen treatment."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QPainter, QPicture
 
 from benchvise.app.sensitivity.choices import AT_FIRST
 from benchvise.app.sensitivity.panel import SensitivityPanel
@@ -216,6 +216,21 @@ def test_depth_by_role_shows_one_treatment(qtbot, panel, plots_document, sample,
         panel.shown.setCurrentIndex(shown)
         panel.plot.redraw_now()
     assert not panel.plot.map.isVisible()
+
+
+def test_every_row_of_the_map_says_its_treatment_however_long(qtbot, panel, plots_document, linears):
+    tags = (*AT_FIRST, "int4 g128 asym · error feedback")
+    KEYS.setdefault(tags[-1], "long")
+    fill(plots_document, linears, tags)
+    qtbot.waitUntil(lambda: panel.shows_content)
+    panel.plot.redraw_now()
+    qtbot.wait(50)
+    axis = panel.plot.map.getAxis("left")
+    picture = QPicture()
+    painter = QPainter(picture)
+    _, _, written = axis.generateDrawSpecs(painter)
+    painter.end()
+    assert {text for _, _, text in written} >= set(tags)
 
 
 def test_the_filter_takes_the_trees_words(qtbot, panel, plots_document, linears):
