@@ -49,6 +49,14 @@ def message(text: str, /, **fields: object) -> str:
     return Message(text, "", fields) if fields else text
 
 
+def capital(text: str) -> str:
+    """A phrase as it begins a sentence; a message stays one, and one that begins with a field as it is."""
+    if not isinstance(text, Message):
+        return text[:1].upper() + text[1:]
+    head = text.template[:1]
+    return text if head == "{" else Message(head.upper() + text.template[1:], text.many, text.fields)
+
+
 def counted(count: int, one: str, many: str) -> str:
     """A text that depends on a number, in the language of this thread: (3, "{count} layer", "{count} layers")."""
     return tr(Message(one, many, {"count": count}))
@@ -60,16 +68,14 @@ def tr(text: str, /, **fields: object) -> str:
     if catalogue is None:
         return text.format(**_shown(fields)) if fields else text
     if isinstance(text, Message):
-        filled = {name: tr(value) if isinstance(value, Message) else value for name, value in text.fields.items()}
         count = text.fields.get("count")
-        found = (
-            catalogue.ngettext(text.template, text.many, count)
-            if text.many and isinstance(count, int)
-            else catalogue.gettext(text.template)
-        )
-        return str(found).format(**_shown(filled))
-    found = catalogue.gettext(text) if text else text
-    return str(found).format(**_shown(fields)) if fields else str(found)
+        if text.many and isinstance(count, int):
+            found = str(catalogue.ngettext(text.template, text.many, count))
+        else:
+            found = _found(catalogue, text.template)
+        return found.format(**_shown({name: _said(value) for name, value in text.fields.items()}))
+    found = _found(catalogue, text)
+    return found.format(**_shown(fields)) if fields else found
 
 
 def use_language(code: str) -> None:
@@ -91,6 +97,17 @@ def nearest_language(wanted: list[str]) -> str:
         if known:
             return known
     return "en"
+
+
+def _found(catalogue: gettext.GNUTranslations, text: str) -> str:
+    """The catalogue's text; a phrase that begins a sentence is found under the phrase."""
+    found = str(catalogue.gettext(text)) if text else text
+    return str(catalogue.gettext(text[0].lower() + text[1:])) if found == text and text[:1].isupper() else found
+
+
+def _said(value: object) -> object:
+    """A field of a message in the language of this thread: messages, and phrases; single words may be names."""
+    return tr(value) if isinstance(value, Message) or (isinstance(value, str) and " " in value) else value
 
 
 def _shown(fields: dict[str, object]) -> dict[str, object]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from benchvise.core.language import message
+
 if TYPE_CHECKING:
     from benchvise.core.recipe.plan_warning import PlanWarning
 
@@ -14,16 +16,18 @@ MAX_NAMED = 5
 """The same in a warning of an export."""
 
 _OBSTACLES = {
-    "kept": "layers that are kept compute with inputs as they are",
-    "embedding": "an embedding is looked up, not multiplied",
-    "not linear": "it is no linear layer",
-    "expert": "models compute all experts of a block in one piece, with no layer for each",
-    "router": "routers choose experts by them",
-    "no architecture": "fixed scales come from calibration text, and no config.json says how the network computes",
+    "kept": message("layers that are kept compute with inputs as they are"),
+    "embedding": message("an embedding is looked up, not multiplied"),
+    "not linear": message("it is no linear layer"),
+    "expert": message("models compute all experts of a block in one piece, with no layer for each"),
+    "router": message("routers choose experts by them"),
+    "no architecture": message(
+        "fixed scales come from calibration text, and no config.json says how the network computes"
+    ),
 }
 _LOST = {
-    "transform": "the transform '{}' is not carried out",
-    "tuning": "the tuning step '{}' is not carried out",
+    "transform": message("the transform '{}' is not carried out"),
+    "tuning": message("the tuning step '{}' is not carried out"),
 }
 
 
@@ -40,20 +44,27 @@ def sentence(warning: PlanWarning) -> str:
         case "dense":
             treated = [f"{name} ({tag})" for name, tag in zip(names, warning.treatments, strict=True)]
             are = "is" if len(names) == 1 else "are"
-            return f"{_named(treated)} {are} written dense, with the values computed here, in the original dtype: {why}"
+            return message(
+                "{named} {are} written dense, with the values computed here, in the original dtype: {why}",
+                named=_named(treated),
+                are=are,
+                why=why,
+            )
         case "adapted":
-            return f"{len(names)} {why}. First: {_named(names)}"
+            return message("{count} {why}. First: {named}", count=len(names), why=why, named=_named(names))
         case "run inputs":
-            return (
-                f"The inputs of {len(names)} layers are quantised in the run, which a dense tensor cannot say: whoever "
-                f"loads it computes with inputs as they are. First: {_named(names)}"
+            return message(
+                "The inputs of {count} layers are quantised in the run, which a dense tensor cannot say: "
+                "whoever loads it computes with inputs as they are. First: {named}",
+                count=len(names),
+                named=_named(names),
             )
         case "left out":
-            return about_layers(f"not written: {warning.cause}", names)
+            return about_layers(message("not written: {cause}", cause=warning.cause), names)
         case "tokenizer":
             return f"{why[0].upper()}{why[1:]}"
         case "everything":
-            return f"Everything is written dense, in the original dtype. {why}."
+            return message("Everything is written dense, in the original dtype. {why}.", why=why)
     return why
 
 
@@ -61,23 +72,29 @@ def reason(warning: PlanWarning) -> str:
     """Why, as a phrase that names no layers; for kinds that are about none, the whole sentence."""
     match warning.kind:
         case "inputs":
-            return f"inputs are not quantised: {_OBSTACLES[warning.cause]}"
+            return message("inputs are not quantised: {cause}", cause=_OBSTACLES[warning.cause])
         case "skipped":
-            return "kept as they are, being no floating-point matrices"
+            return message("kept as they are, being no floating-point matrices")
         case "larger":
-            return f"{warning.asked} takes more bytes than the layer has now"
+            return message("{asked} takes more bytes than the layer has now", asked=warning.asked)
         case "unmatched":
             number = 1 if warning.rule is None else warning.rule + 1
-            hint = f" Did you mean '{warning.got}'?" if warning.got else ""
-            return f"Rule {number}: the {warning.cause} '{warning.asked}' matches no layer.{hint}"
+            hint = message(" Did you mean '{got}'?", got=warning.got) if warning.got else ""
+            return message(
+                "Rule {number}: the {cause} '{asked}' matches no layer.{hint}",
+                number=number,
+                cause=warning.cause,
+                asked=warning.asked,
+                hint=hint,
+            )
         case "idle":
-            return f"The surgery '{warning.asked}' changes nothing: it names nothing to leave out"
+            return message("The surgery '{asked}' changes nothing: it names nothing to leave out", asked=warning.asked)
         case "lost":
-            return f"Without an architecture (no config.json names one) {_lost(warning)}"
+            return message("Without an architecture (no config.json names one) {lost}", lost=_lost(warning))
         case "adapted":
-            return f"{warning.asked} layers are written with {warning.got}"
+            return message("{asked} layers are written with {got}", asked=warning.asked, got=warning.got)
         case "run inputs":
-            return "a dense tensor cannot say that its inputs are quantised"
+            return message("a dense tensor cannot say that its inputs are quantised")
         case "fitted" | "tokenizer" | "sentence":
             return warning.got
     return warning.cause
@@ -85,26 +102,40 @@ def reason(warning: PlanWarning) -> str:
 
 def few_windows(where: str, found: int, asked: int, tokens: int) -> str:
     """That the calibration text at `where` is too short for the windows, of `tokens` tokens, that are asked for."""
-    return f"The calibration text ({where}) fills only {found} of {asked} windows of {tokens} tokens"
+    return message(
+        "The calibration text ({where}) fills only {found} of {asked} windows of {tokens} tokens",
+        where=where,
+        found=found,
+        asked=asked,
+        tokens=tokens,
+    )
 
 
 def short_windows(tokens: int, asked: int) -> str:
-    return f"Calibration windows of {tokens} tokens instead of {asked}: the model knows no more positions"
+    return message(
+        "Calibration windows of {tokens} tokens instead of {asked}: the model knows no more positions",
+        tokens=tokens,
+        asked=asked,
+    )
 
 
 def about_layers(phrase: str, names: Sequence[str]) -> str:
     """A phrase and the layers it is about, as one line."""
-    count = f"{len(names)} layers" if len(names) > 1 else "1 layer"
+    count = message("{count} layers", count=len(names)) if len(names) > 1 else message("1 layer")
     return f"{count}: {phrase}: {_named(names, MAX_LISTED)}"
 
 
 def _lost(warning: PlanWarning) -> str:
     if warning.cause in _LOST:
         return _LOST[warning.cause].format(warning.asked)
-    count = f"{len(warning.layers)} layers are" if len(warning.layers) > 1 else f"'{warning.layers[0]}' is"
-    return f"{count} solved from weights alone, as if every input mattered equally"
+    count = (
+        message("{count} layers are", count=len(warning.layers))
+        if len(warning.layers) > 1
+        else message("'{layers}' is", layers=warning.layers[0])
+    )
+    return message("{count} solved from weights alone, as if every input mattered equally", count=count)
 
 
 def _named(names: Sequence[str], most: int = MAX_NAMED) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
+    more = message(" and {count} more", count=len(names) - most) if len(names) > most else ""
     return ", ".join(names[:most]) + more

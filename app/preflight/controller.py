@@ -154,7 +154,7 @@ class Preflight(QObject):
             self.dialog.choose_target(fix.target)
             self._target = fix.target
         if fix.recipe is not None:
-            self._session.document.set_recipe(fix.recipe, fix.label)
+            self._session.document.set_recipe(fix.recipe, tr(fix.label))
         self._check()
 
     def _forecast(self) -> None:

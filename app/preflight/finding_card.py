@@ -58,7 +58,7 @@ class FindingCard(QFrame):
         column.addWidget(title)
         if finding.detail:
             detail = wrapped("muted")
-            detail.setText(finding.detail)
+            detail.setText(tr(finding.detail))
             column.addWidget(detail)
         if finding.layers:
             self._add_layers(column)
@@ -91,9 +91,9 @@ class FindingCard(QFrame):
     def _add_fixes(self, column: QVBoxLayout) -> None:
         flow = FlowLayout(spacing=UNIT)
         for number, fix in enumerate(self.finding.fixes):
-            button = QPushButton(fix.label)
+            button = QPushButton(tr(fix.label))
             button.setAutoDefault(False)
-            button.setToolTip(fix.label)
+            button.setToolTip(tr(fix.label))
             button.clicked.connect(partial(self._press, number))
             self.buttons.append(button)
             flow.addWidget(button)

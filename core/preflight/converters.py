@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.export.choose_target import is_dense_folder
 from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.language import message
 from benchvise.core.methods.scheme import Elements, Scheme
 from benchvise.core.preflight.export_targets import loaded_targets, other_targets
 from benchvise.core.preflight.runtimes import Held, Runtime
@@ -19,12 +20,14 @@ def converter_findings(plan: Plan, export_plan: ExportPlan, runtime: Runtime) ->
     """Whether there is a way to `runtime`, and the nearest of its types for each treatment."""
     written = loaded_targets(runtime)
     if written:
-        named = " or ".join(target.title for target in written)
+        named = message(" or ").join(target.title for target in written)
         yield Finding(
             "format",
             "blocks",
-            f"{runtime.title} does not load what is written as {export_plan.target}",
-            f"It loads {named}. Source: {runtime.source}.",
+            message(
+                "{title} does not load what is written as {target}", title=runtime.title, target=export_plan.target
+            ),
+            message("It loads {named}. Source: {source}.", named=named, source=runtime.source),
             fixes=other_targets(export_plan),
         )
         return
@@ -32,16 +35,25 @@ def converter_findings(plan: Plan, export_plan: ExportPlan, runtime: Runtime) ->
         yield Finding(
             "convert",
             "warns",
-            f"{runtime.title} loads the dense export only once it is converted",
-            f"{runtime.converter}. Its quantiser rounds the values anew, so what was measured here holds no longer; "
-            f"converted at full precision it keeps them, and its size. {runtime.faster}.",
+            message("{title} loads the dense export only once it is converted", title=runtime.title),
+            message(
+                "{converter}. Its quantiser rounds the values anew, so what was measured here holds no "
+                "longer; converted at full precision it keeps them, and its size. {faster}.",
+                converter=runtime.converter,
+                faster=runtime.faster,
+            ),
         )
     else:
         yield Finding(
             "format",
             "blocks",
-            f"Benchvise cannot write {runtime.title}'s files",
-            f"{runtime.title} does not load what is written as {export_plan.target}. {runtime.converter}.",
+            message("Benchvise cannot write {title}'s files", title=runtime.title),
+            message(
+                "{title} does not load what is written as {target}. {converter}.",
+                title=runtime.title,
+                target=export_plan.target,
+                converter=runtime.converter,
+            ),
             fixes=other_targets(export_plan),
         )
     found: dict[tuple[str, Held | None], list[Layer]] = {}
@@ -77,10 +89,20 @@ def _held_kind(elements: Elements) -> str:
 def _held(runtime: Runtime, tag: str, nearest: Held | None, members: list[Layer]) -> Finding:
     names = tuple(layer.name for layer in members)
     if nearest is None:
-        title = f"{layers(names)}, {tag}: no type of {runtime.title} is near"
-        detail = "Converted, these layers become what its own quantiser makes of their values."
+        title = message(
+            "{layers}, {tag}: no type of {title} is near", layers=layers(names), tag=tag, title=runtime.title
+        )
+        detail = message("Converted, these layers become what its own quantiser makes of their values.")
     else:
-        size = f" ({nearest.bits_per_weight:g} bits per weight)" if nearest.bits_per_weight else ""
-        title = f"{layers(names)}, {tag}: nearest is {nearest.name}{size}"
-        detail = "The type is named by bits and zero points; its groups and scales are its own."
-    return Finding("nearest", "tells", title, f"{detail} Source: {runtime.source}.", names)
+        size = (
+            message(" ({bits_per_weight:g} bits per weight)", bits_per_weight=nearest.bits_per_weight)
+            if nearest.bits_per_weight
+            else ""
+        )
+        title = message(
+            "{layers}, {tag}: nearest is {name}{size}", layers=layers(names), tag=tag, name=nearest.name, size=size
+        )
+        detail = message("The type is named by bits and zero points; its groups and scales are its own.")
+    return Finding(
+        "nearest", "tells", title, message("{detail} Source: {source}.", detail=detail, source=runtime.source), names
+    )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.export.target import Target
 from benchvise.core.export.targets.registry import target_of, targets
+from benchvise.core.language import message
 from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.runtimes import Runtime
 from benchvise.core.protocol.results import Finding, Fix
@@ -37,15 +38,17 @@ def target_findings(export: ExportPlan) -> Iterator[Finding]:
     """Whether the target can be written on this machine, and whether it can hold the result."""
     target = target_of(export.target)
     if target.problem:
-        detail = f"Install '{target.package}', or choose another target."
+        detail = message("Install '{package}', or choose another target.", package=target.package)
         yield Finding("package", "blocks", target.problem, detail, fixes=other_targets(export))
     if export.refusal:
-        title = f"The result cannot be exported as {target.title}"
+        title = message("The result cannot be exported as {title}", title=target.title)
         yield Finding("refused", "blocks", title, f"{export.refusal}.", fixes=other_targets(export))
 
 
 def trial_findings(export: ExportPlan, facts: Facts) -> Iterator[Finding]:
     """Whether the runtime's loader was given the export and took it; when it did not, the target refuses."""
     if facts.tried.get(export.target) == "":
-        detail = f"It was given names, dtypes and shapes of {len(export.tensors())} tensors, without values."
-        yield Finding("tried", "fine", "Its loader takes the export", detail)
+        detail = message(
+            "It was given names, dtypes and shapes of {count} tensors, without values.", count=len(export.tensors())
+        )
+        yield Finding("tried", "fine", message("Its loader takes the export"), detail)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.export.export_plan import ExportPlan, is_expert_matrix
 from benchvise.core.export.layouts.packed_layout import NVFP4, PackedLayout
+from benchvise.core.language import capital, message
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.export_targets import other_targets
 from benchvise.core.preflight.runtimes import Fused, Runtime
@@ -44,17 +45,27 @@ def _unlike(plan: Plan, runtime: Runtime, fused: Fused, odd: list[list[Layer]], 
     treatments = {row.layer.name: row.treatment for row in plan.rows()}
     most = {layer.name: _most([treatments[each.name] for each in group], layer) for group in odd for layer in group}
     least = dict.fromkeys(names, KEEP)
-    many = "" if len(odd) == 1 else f" in {len(odd)} places"
+    many = "" if len(odd) == 1 else message(" in {count} places", count=len(odd))
     return Finding(
         "fused",
         "blocks",
-        f"{fused.title[:1].upper()}{fused.title[1:]} do not have the same treatment{many}",
-        f"{runtime.title} computes them in one piece and does not load them when their formats differ. "
-        f"Source: {runtime.source}.",
+        message(
+            "{members} do not have the same treatment{many}",
+            members=capital(fused.title),
+            many=many,
+        ),
+        message(
+            "{title} computes them in one piece and does not load them when their formats differ. Source: {source}.",
+            title=runtime.title,
+            source=runtime.source,
+        ),
         names,
         (
-            Fix(f"Give {fused.title} the same treatment (the most bits of them)", changes.with_treatments(plan, most)),
-            Fix(f"Keep these {layers(names)}", changes.with_treatments(plan, least)),
+            Fix(
+                message("Give {title} the same treatment (the most bits of them)", title=fused.title),
+                changes.with_treatments(plan, most),
+            ),
+            Fix(message("Keep these {layers}", layers=layers(names)), changes.with_treatments(plan, least)),
             *others,
         ),
     )
@@ -70,15 +81,19 @@ def _scales(plan: Plan, runtime: Runtime, fused: Fused, groups: list[list[Layer]
     return Finding(
         "shared scale",
         "warns",
-        f"{fused.title[:1].upper()}{fused.title[1:]} have global scales of their own",
-        f"{runtime.title} takes the greatest of the NVFP4 global scales of what it computes in one piece, which moves "
-        "the values of the others. Source: vLLM, compressed_tensors_w4a4_nvfp4.py.",
+        message("{members} have global scales of their own", members=capital(fused.title)),
+        message(
+            "{title} takes the greatest of the NVFP4 global scales of what it computes in one piece, "
+            "which moves the values of the others. Source: vLLM, compressed_tensors_w4a4_nvfp4.py.",
+            title=runtime.title,
+        ),
         names,
         (
             Fix(
-                "Use symmetric 4-bit integers in groups of 128", changes.changed(plan, names, changes.integers(4, 128))
+                message("Use symmetric 4-bit integers in groups of 128"),
+                changes.changed(plan, names, changes.integers(4, 128)),
             ),
-            Fix(f"Keep these {layers(names)}", changes.keeping(plan, names)),
+            Fix(message("Keep these {layers}", layers=layers(names)), changes.keeping(plan, names)),
         ),
     )
 
@@ -97,12 +112,18 @@ def _experts(plan: Plan, runtime: Runtime, layouts: dict[str, PackedLayout]) -> 
     yield Finding(
         "experts",
         "blocks",
-        "Experts do not have the same treatment",
-        f"{runtime.title} stacks the experts of a block and takes one format for all. Source: vLLM, "
-        "compressed_tensors_moe.py; transformers.",
+        message("Experts do not have the same treatment"),
+        message(
+            "{title} stacks the experts of a block and takes one format for all. Source: vLLM, "
+            "compressed_tensors_moe.py; transformers.",
+            title=runtime.title,
+        ),
         names,
         (
-            Fix("Give all experts the same treatment (the most bits of them)", changes.with_treatments(plan, most)),
-            Fix(f"Keep these {layers(names)}", changes.keeping(plan, names)),
+            Fix(
+                message("Give all experts the same treatment (the most bits of them)"),
+                changes.with_treatments(plan, most),
+            ),
+            Fix(message("Keep these {layers}", layers=layers(names)), changes.keeping(plan, names)),
         ),
     )

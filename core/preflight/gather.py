@@ -27,6 +27,7 @@ from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.export.targets.registry import target_of
 from benchvise.core.job.job import walks
 from benchvise.core.job.surgery_proof import prove_surgery
+from benchvise.core.language import capital, counted, message
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.methods.surgery import Surgery
 from benchvise.core.preflight.facts import Facts, RunsDense, Surprise, TextFound
@@ -138,11 +139,11 @@ def _surprises(plan: Plan) -> Iterator[Surprise]:
     try:
         architecture_of(plan.checkpoint)
         if _ends_bytes(plan.checkpoint) > ENDS_BYTES:
-            detail = (
+            detail = message(
                 "The network is large, so it is not built for a check. What it does not allow is told when it runs."
             )
             yield Surprise(
-                "transform" if plan.recipe.transforms else "calibration", "The network was not tried", detail
+                "transform" if plan.recipe.transforms else "calibration", message("The network was not tried"), detail
             )
             return
         yield from _of_network(plan)
@@ -183,17 +184,22 @@ def _in_general(plan: Plan) -> Iterator[Surprise]:
     """What only calibration can tell."""
     for transform in plan.recipe.transforms:
         if transform.reach == "block":
-            title = f"{transform.title} is left out wherever it gains too little"
-            yield Surprise("transform", title, "Block by block, as calibration shows; each is told in the run's log.")
+            title = message("{title} is left out wherever it gains too little", title=transform.title)
+            yield Surprise(
+                "transform", title, message("Block by block, as calibration shows; each is told in the run's log.")
+            )
     learned = [row.layer for row in plan.treated_rows if row.treatment.needs_calibration]
     experts = any(layer.routed_expert for layer in learned)
     if learned:
         detail = (
-            "Weights of inputs that are always zero are rounded to nearest; damping rises where moments are singular"
-            + ("; experts that see few tokens borrow from the others. " if experts else ". ")
-            + "Each is told with its layer."
+            message(
+                "Weights of inputs that are always zero are rounded to nearest; damping rises where moments are "
+                "singular"
+            )
+            + (message("; experts that see few tokens borrow from the others. ") if experts else ". ")
+            + message("Each is told with its layer.")
         )
-        yield Surprise("learning", "Where calibration shows too little, solvers fall back", detail)
+        yield Surprise("learning", message("Where calibration shows too little, solvers fall back"), detail)
 
 
 def _of_network(plan: Plan) -> Iterator[Surprise]:
@@ -219,8 +225,12 @@ def _blind(plan: Plan, network: Network) -> Iterator[Surprise]:
     except UserError as error:
         yield Surprise("calibration", error.what, error.remedy, (error.where,), refuses=True)
     for reason, names in blind.items():
-        title = f"{len(names)} layer{'s are' if len(names) > 1 else ' is'} solved from the weights alone"
-        yield Surprise("calibration", title, f"{reason[:1].upper()}{reason[1:]}.", tuple(names))
+        title = counted(
+            len(names),
+            "{count} layer is solved from the weights alone",
+            "{count} layers are solved from the weights alone",
+        )
+        yield Surprise("calibration", title, message("{sentence}.", sentence=capital(reason)), tuple(names))
 
 
 class _Notes(NullProgress):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.errors import UserError
+from benchvise.core.language import message
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.fallbacks import DEFAULT_GROUPS
 from benchvise.core.preflight.wording import these
@@ -22,7 +23,7 @@ def refused_recipe(checkpoint: Checkpoint, recipe: Recipe, error: UserError) -> 
     """The refusal as a finding, with fixes that can be planned."""
     detail = error.remedy if not error.where else f"{error.where}. {error.remedy}"
     if _plan(checkpoint, recipe, allow_empty=True) is not None:
-        fixes = [Fix(f"Use the preset {_DEFAULT}", load_preset(_DEFAULT))]
+        fixes = [Fix(message("Use the preset {name}", name=_DEFAULT), load_preset(_DEFAULT))]
         return Finding("nothing", "blocks", error.what, detail, fixes=_planned(checkpoint, fixes))
     layers = _indivisible(checkpoint, recipe)
     fixes = list(_candidates(recipe, layers, checkpoint))
@@ -35,12 +36,15 @@ def _candidates(recipe: Recipe, layers: list[Layer], checkpoint: Checkpoint) -> 
     for size in (*DEFAULT_GROUPS, 16):
         grouped = changes.in_every_rule(recipe, changes.grouped(size))
         if _plan(checkpoint, grouped) is not None:
-            yield Fix(f"Use groups of {size} (divides all layers)", grouped)
+            yield Fix(message("Use groups of {size} (divides all layers)", size=size), grouped)
             break
     if layers:
-        yield Fix(f"Keep {these([layer.name for layer in layers])}", treat(recipe, layers, [KEEP] * len(layers)))
-    yield Fix("Fall back where groups do not divide", changes.in_every_rule(recipe, changes.to_divisors))
-    yield Fix("Use one scale per channel", changes.in_every_rule(recipe, changes.per_channel))
+        yield Fix(
+            message("Keep {these}", these=these([layer.name for layer in layers])),
+            treat(recipe, layers, [KEEP] * len(layers)),
+        )
+    yield Fix(message("Fall back where groups do not divide"), changes.in_every_rule(recipe, changes.to_divisors))
+    yield Fix(message("Use one scale per channel"), changes.in_every_rule(recipe, changes.per_channel))
 
 
 def _indivisible(checkpoint: Checkpoint, recipe: Recipe) -> list[Layer]:

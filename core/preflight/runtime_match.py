@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.export.layouts.packed_layout import PackedLayout
+from benchvise.core.language import message
 from benchvise.core.preflight.runtimes import LoadedForm, Runtime
 
 
@@ -43,24 +44,53 @@ def _weight(found: tuple[LoadedForm, tuple[tuple[str, str], ...]]) -> int:
 def _hinders(runtime: Runtime, form: LoadedForm, layout: PackedLayout) -> Iterator[tuple[str, str]]:
     name = runtime.title
     if layout.format not in form.formats:
-        yield "format", f"{name} has no layers of the format {layout.format} like this"
+        yield (
+            "format",
+            message("{name} has no layers of the format {format} like this", name=name, format=layout.format),
+        )
         return
     if layout.bits not in form.bits:
-        yield "bits", f"{name} loads {_listed(sorted(form.bits))} bits here, not {layout.bits}"
+        yield (
+            "bits",
+            message(
+                "{name} loads {listed} bits here, not {bits}",
+                name=name,
+                listed=_listed(sorted(form.bits)),
+                bits=layout.bits,
+            ),
+        )
     if layout.strategy not in form.strategies:
         yield (
             "granularity",
-            f"{name} takes one scale per {_listed(sorted(form.strategies))} here, not per {layout.strategy}",
+            message(
+                "{name} takes one scale per {listed} here, not per {strategy}",
+                name=name,
+                listed=_listed(sorted(form.strategies)),
+                strategy=layout.strategy,
+            ),
         )
     elif layout.strategy == "group" and form.groups and layout.group_size not in form.groups:
-        yield "group", f"{name} takes groups of {_listed(form.groups)} here, not {layout.group_size}"
+        yield (
+            "group",
+            message(
+                "{name} takes groups of {listed} here, not {group_size}",
+                name=name,
+                listed=_listed(form.groups),
+                group_size=layout.group_size,
+            ),
+        )
     elif layout.strategy == "block" and form.block is not None and layout.block != form.block:
-        yield "granularity", f"{name} takes blocks of {form.block[0]} × {form.block[1]} here"
+        yield (
+            "granularity",
+            message(
+                "{name} takes blocks of {block} × {block_2} here", name=name, block=form.block[0], block_2=form.block[1]
+            ),
+        )
     if form.symmetric and not layout.symmetric:
-        yield "symmetric", f"{name} takes no zero points here"
+        yield "symmetric", message("{name} takes no zero points here", name=name)
     if inputs_of(layout) not in form.inputs:
         asked = inputs_of(layout) or "unquantised"
-        yield "inputs", f"{name} does not take such weights with {asked} inputs"
+        yield "inputs", message("{name} does not take such weights with {asked} inputs", name=name, asked=asked)
 
 
 def inputs_of(layout: PackedLayout) -> str:
@@ -70,4 +100,4 @@ def inputs_of(layout: PackedLayout) -> str:
 
 def _listed(values: Iterable[object]) -> str:
     words = [str(value) for value in values]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+    return words[0] if len(words) == 1 else message("{names} or {words}", names=", ".join(words[:-1]), words=words[-1])

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.language import capital, message
 from benchvise.core.preflight.export_targets import loads
 from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.runtime_match import match
 from benchvise.core.preflight.runtimes import LoadedForm, Runtime
-from benchvise.core.preflight.wording import capital, layers
+from benchvise.core.preflight.wording import layers
 from benchvise.core.protocol.results import Finding
 
 MUCH_DENSE = 0.1
@@ -22,10 +23,11 @@ def dense_findings(facts: Facts) -> Iterator[Finding]:
     if nbytes <= MUCH_DENSE * facts.linear_bytes:
         return
     names = tuple(name for each in facts.dense for name in each.layers)
-    title = f"{nbytes / facts.linear_bytes:.0%} of the compressed weights run dense here"
+    title = message("{nbytes:.0%} of the compressed weights run dense here", nbytes=nbytes / facts.linear_bytes)
     reasons = "; ".join(f"{layers(each.layers)}: {each.reason}" for each in facts.dense)
-    detail = (
-        f"Their codes are decoded once, so that they are no faster and take no less memory while running. {reasons}."
+    detail = message(
+        "Their codes are decoded once, so that they are no faster and take no less memory while running. {reasons}.",
+        reasons=reasons,
     )
     yield Finding("runs dense", "warns", title, detail, names)
 
@@ -42,15 +44,28 @@ def speed_findings(export_plan: ExportPlan, runtime: Runtime) -> Iterator[Findin
             found.setdefault(matched.form.name, (matched.form, []))[1].append(layer.name)
     for form, names in found.values():
         if form.faster:
-            title = f"{capital(layers(names))}: faster in {runtime.title} {form.faster}"
-            yield Finding("speed", "tells", title, f"{capital(form.name)}. {form.why}.", tuple(names))
+            title = message(
+                "{layers}: faster in {title} {faster}",
+                layers=capital(layers(names)),
+                title=runtime.title,
+                faster=form.faster,
+            )
+            yield Finding(
+                "speed", "tells", title, message("{name}. {why}.", name=capital(form.name), why=form.why), tuple(names)
+            )
         else:
-            title = f"Not faster in {runtime.title}"
-            yield Finding("speed", "warns", title, f"{form.why}. Source: {form.source}.", tuple(names))
+            title = message("Not faster in {title}", title=runtime.title)
+            yield Finding(
+                "speed",
+                "warns",
+                title,
+                message("{why}. Source: {source}.", why=form.why, source=form.source),
+                tuple(names),
+            )
     if not packed:
         yield Finding(
             "speed",
             "warns",
-            f"Not faster in {runtime.title}",
-            "No layer is packed: a dense folder is as fast as the original, and takes as much memory.",
+            message("Not faster in {title}", title=runtime.title),
+            message("No layer is packed: a dense folder is as fast as the original, and takes as much memory."),
         )

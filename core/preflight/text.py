@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
+from benchvise.core.language import message
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.facts import Facts, Surprise
 from benchvise.core.protocol.results import Finding, Fix
@@ -24,31 +25,40 @@ def text_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
     asked, found = plan.calibration, facts.text
     if asked is None or found is None:
         return
-    nearest = Fix("Use nearest rounding, which needs no text", changes.without_text(plan.recipe))
-    shipped = (Fix("Use the shipped text", changes.with_text(plan.recipe, "")),) if asked.text else ()
+    nearest = Fix(message("Use nearest rounding, which needs no text"), changes.without_text(plan.recipe))
+    shipped = (Fix(message("Use the shipped text"), changes.with_text(plan.recipe, "")),) if asked.text else ()
     if found.refusal is not None:
         refusal = found.refusal
         detail = f"{refusal.where}. {refusal.remedy}" if refusal.where else refusal.remedy
         yield Finding("calibration", "blocks", refusal.what, detail, fixes=(*shipped, nearest))
         return
-    where = asked.text or "the shipped calibration text"
+    where = asked.text or message("the shipped calibration text")
     if found.windows < asked.windows:
-        fewer = Fix(f"Use {found.windows} windows", changes.with_windows(plan.recipe, found.windows))
+        fewer = Fix(
+            message("Use {windows} windows", windows=found.windows), changes.with_windows(plan.recipe, found.windows)
+        )
         level: Level = "warns" if found.windows <= MAX_WINDOWS_SHORT * asked.windows else "tells"
-        title = f"{found.windows} of {asked.windows} calibration windows"
+        title = message("{windows} of {windows_2} calibration windows", windows=found.windows, windows_2=asked.windows)
         detail = f"{few_windows(where, found.windows, asked.windows, found.window_tokens)}."
         yield Finding("calibration", level, title, detail, fixes=(fewer, *shipped))
     if found.window_tokens < asked.window_tokens:
         shorter = Fix(
-            f"Use windows of {found.window_tokens} tokens", changes.with_window_tokens(plan.recipe, found.window_tokens)
+            message("Use windows of {window_tokens} tokens", window_tokens=found.window_tokens),
+            changes.with_window_tokens(plan.recipe, found.window_tokens),
         )
-        title = "Shorter calibration windows"
+        title = message("Shorter calibration windows")
         detail = f"{short_windows(found.window_tokens, asked.window_tokens)}."
         yield Finding("calibration", "tells", title, detail, fixes=(shorter,))
     if found.windows >= asked.windows and found.window_tokens >= asked.window_tokens:
         tokens = found.windows * found.window_tokens
-        title = f"Calibration: {found.windows:,} windows of {found.window_tokens:,} tokens"
-        yield Finding("calibration", "fine", title, f"{tokens:,} tokens from {where}.")
+        title = message(
+            "Calibration: {windows:,} windows of {window_tokens:,} tokens",
+            windows=found.windows,
+            window_tokens=found.window_tokens,
+        )
+        yield Finding(
+            "calibration", "fine", title, message("{tokens:,} tokens from {where}.", tokens=tokens, where=where)
+        )
 
 
 def surprise_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
@@ -62,8 +72,10 @@ def surprise_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
 
 def _without(plan: Plan, surprise: Surprise) -> Iterator[Fix]:
     if surprise.kind == "surgery":
-        yield Fix("Leave surgery out", replace(plan.recipe, surgery=()))
+        yield Fix(message("Leave surgery out"), replace(plan.recipe, surgery=()))
     elif surprise.kind == "transform" and surprise.refuses:
-        yield Fix("Leave transforms out", set_transforms(plan.recipe, ()))
+        yield Fix(message("Leave transforms out"), set_transforms(plan.recipe, ()))
     elif surprise.layers:
-        yield Fix("Leave their inputs as they are", changes.changed(plan, surprise.layers, changes.full_inputs))
+        yield Fix(
+            message("Leave their inputs as they are"), changes.changed(plan, surprise.layers, changes.full_inputs)
+        )

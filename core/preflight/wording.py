@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from benchvise.core.language import counted, message
 from benchvise.core.text import plural
 
 
@@ -14,13 +15,9 @@ def layers(names: Collection[str]) -> str:
 
 def are(names: Collection[str]) -> str:
     """ "1 layer is", "12 layers are"."""
-    return f"{layers(names)} {'is' if len(names) == 1 else 'are'}"
+    return counted(len(names), "{count} layer is", "{count} layers are")
 
 
 def these(names: Collection[str]) -> str:
     """ "this layer", "these 12 layers"."""
-    return "this layer" if len(names) == 1 else f"these {len(names):,} layers"
-
-
-def capital(phrase: str) -> str:
-    return phrase[:1].upper() + phrase[1:]
+    return message("this layer") if len(names) == 1 else message("these {count} layers", count=len(names))
