@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test quick clean
+.PHONY: run test quick translations clean
 
 run: $(VENV)/installed-run
 	@$(BIN)/python -m benchvise.app.shell.system_check
@@ -16,6 +16,10 @@ test: $(VENV)/installed-test
 # For work on the code: what takes long and what only guards style stays out.
 quick: $(VENV)/installed-test
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
+
+# After texts changed: what is left to translate in resources/translations is named.
+translations: $(VENV)/installed-test
+	@$(BIN)/python -m tests.quality.catalogue
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .import_linter_cache

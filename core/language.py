@@ -102,7 +102,11 @@ def nearest_language(wanted: list[str]) -> str:
 def _found(catalogue: gettext.GNUTranslations, text: str) -> str:
     """The catalogue's text; a phrase that begins a sentence is found under the phrase."""
     found = str(catalogue.gettext(text)) if text else text
-    return str(catalogue.gettext(text[0].lower() + text[1:])) if found == text and text[:1].isupper() else found
+    if found != text or not text[:1].isupper():
+        return found
+    phrase = text[0].lower() + text[1:]
+    said = str(catalogue.gettext(phrase))
+    return found if said == phrase else said
 
 
 def _said(value: object) -> object:

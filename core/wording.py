@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from benchvise.core.language import message
+from benchvise.core.language import counted, message
 
 if TYPE_CHECKING:
     from benchvise.core.recipe.plan_warning import PlanWarning
@@ -26,8 +26,8 @@ _OBSTACLES = {
     ),
 }
 _LOST = {
-    "transform": message("the transform '{}' is not carried out"),
-    "tuning": message("the tuning step '{}' is not carried out"),
+    "transform": message("the transform '{title}' is not carried out"),
+    "tuning": message("the tuning step '{title}' is not carried out"),
 }
 
 
@@ -43,11 +43,15 @@ def sentence(warning: PlanWarning) -> str:
             return about_layers(why, names)
         case "dense":
             treated = [f"{name} ({tag})" for name, tag in zip(names, warning.treatments, strict=True)]
-            are = "is" if len(names) == 1 else "are"
+            if len(names) == 1:
+                return message(
+                    "{named} is written dense, with the values computed here, in the original dtype: {why}",
+                    named=treated[0],
+                    why=why,
+                )
             return message(
-                "{named} {are} written dense, with the values computed here, in the original dtype: {why}",
+                "{named} are written dense, with the values computed here, in the original dtype: {why}",
                 named=_named(treated),
-                are=are,
                 why=why,
             )
         case "adapted":
@@ -121,19 +125,20 @@ def short_windows(tokens: int, asked: int) -> str:
 
 def about_layers(phrase: str, names: Sequence[str]) -> str:
     """A phrase and the layers it is about, as one line."""
-    count = message("{count} layers", count=len(names)) if len(names) > 1 else message("1 layer")
-    return f"{count}: {phrase}: {_named(names, MAX_LISTED)}"
+    count = counted(len(names), "{count} layer", "{count} layers")
+    return message("{count}: {phrase}: {named}", count=count, phrase=phrase, named=_named(names, MAX_LISTED))
 
 
 def _lost(warning: PlanWarning) -> str:
     if warning.cause in _LOST:
-        return _LOST[warning.cause].format(warning.asked)
-    count = (
-        message("{count} layers are", count=len(warning.layers))
-        if len(warning.layers) > 1
-        else message("'{layers}' is", layers=warning.layers[0])
+        return message(_LOST[warning.cause], title=warning.asked)
+    if len(warning.layers) == 1:
+        return message(
+            "'{name}' is solved from weights alone, as if every input mattered equally", name=warning.layers[0]
+        )
+    return message(
+        "{count} layers are solved from weights alone, as if every input mattered equally", count=len(warning.layers)
     )
-    return message("{count} solved from weights alone, as if every input mattered equally", count=count)
 
 
 def _named(names: Sequence[str], most: int = MAX_NAMED) -> str:

@@ -9,6 +9,8 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Protocol
 
+from benchvise.core.language import message
+
 
 class EngineHandle(Protocol):
     """One living engine: requests are written to `connection`, events are read from it."""
@@ -54,7 +56,7 @@ class EngineProcess:
     def cause_of_end(self) -> str:
         self._process.join(1.0)
         code = self._process.exitcode
-        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return f"signal {-code}" if code is not None and code < 0 else message("exit code {code}", code=code)
 
     def end(self, grace_seconds: float) -> None:
         self.connection.close()
@@ -79,7 +81,7 @@ class InProcessEngine:
         return self._thread.is_alive()
 
     def cause_of_end(self) -> str:
-        return "its thread ended"
+        return message("its thread ended")
 
     def end(self, grace_seconds: float) -> None:
         self.connection.close()

@@ -14,6 +14,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QThread, Signal
 
 from benchvise.app.engine.child import EngineHandle
+from benchvise.core.language import message
 from benchvise.core.protocol.events import Advanced, Control, Event, Failed, Finished, Stopped
 from benchvise.core.protocol.requests import Compress, Evaluate, Export, MeasureLatency, MeasureSensitivity, Request
 
@@ -28,11 +29,11 @@ _MIN_RETRY, _MAX_RETRY = 0.25, 8.0
 """Seconds before an engine that could not be started is tried again; doubled with each failure."""
 
 _DOING: dict[type, str] = {
-    Compress: "compressing",
-    Evaluate: "evaluating",
-    Export: "exporting",
-    MeasureLatency: "measuring latency",
-    MeasureSensitivity: "measuring sensitivity",
+    Compress: message("while compressing"),
+    Evaluate: message("while evaluating"),
+    Export: message("while exporting"),
+    MeasureLatency: message("while measuring latency"),
+    MeasureSensitivity: message("while measuring sensitivity"),
 }
 
 
@@ -214,25 +215,25 @@ class EngineThread(QThread):
 
 def _start_failure(number: int, error: Exception) -> Failed:
     why = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
-    remedy = "Close other programs: the machine may be short of memory or processes. Then try again."
-    return Failed(number, f"The engine cannot be started ({why})", "", remedy)
+    remedy = message("Close other programs: the machine may be short of memory or processes. Then try again.")
+    return Failed(number, message("The engine cannot be started ({why})", why=why), "", remedy)
 
 
 def _unsendable(number: int, request: Request, error: Exception) -> Failed:
-    what = f"Benchvise made a mistake: the request cannot be sent to the engine ({error})"
+    what = message("Benchvise made a mistake: the request cannot be sent to the engine ({error})", error=str(error))
     details = "".join(traceback.format_exception(error))
-    return Failed(number, what, type(request).__name__, "Please report it with the details.", details)
+    return Failed(number, what, type(request).__name__, message("Please report it with the details."), details)
 
 
 def _failure(number: int, request: Request, cause: str) -> Failed:
-    doing = _DOING.get(type(request), "answering")
+    doing = _DOING.get(type(request), message("while answering"))
     if isinstance(request, Compress):
         return Failed(
             number,
-            f"The engine stopped ({cause}) while {doing}; finished layers are kept",
+            message("The engine stopped ({cause}) {doing}; finished layers are kept", cause=cause, doing=doing),
             request.path,
-            "Press Run to resume.",
+            message("Press Run to resume."),
             resumable=True,
         )
-    remedy = "Try again. If it happens again, close other programs: the machine may have run out of memory."
-    return Failed(number, f"The engine stopped ({cause}) while {doing}", "", remedy)
+    remedy = message("Try again. If it happens again, close other programs: the machine may have run out of memory.")
+    return Failed(number, message("The engine stopped ({cause}) {doing}", cause=cause, doing=doing), "", remedy)

@@ -7,6 +7,7 @@ from PySide6.QtGui import QAction, QFontDatabase, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QListView, QVBoxLayout, QWidget
 
 from benchvise.app.jobs.log_model import LogModel
+from benchvise.app.state.jobs import QUEUED
 from benchvise.app.state.problems import Problem
 from benchvise.app.state.session import Session
 from benchvise.core.language import message, tr
@@ -41,7 +42,7 @@ class LogPanel(QWidget):
         session.client.listen(Note, self._on_note)
         session.client.listen(Partial, self._on_layer, carrying=LayerCompressed)
         session.problems.added.connect(self._on_problem)
-        session.jobs.added.connect(lambda number: self._say_job(number, "queued"))
+        session.jobs.added.connect(self._job_added)
         session.jobs.ended.connect(self._job_ended)
 
     def say(self, text: str, *, bad: bool = False) -> None:
@@ -78,6 +79,9 @@ class LogPanel(QWidget):
         if job is not None and not job.quiet:
             self.say(f"{job.title}: {what}")
 
+    def _job_added(self, number: int) -> None:
+        self._say_job(number, tr(QUEUED))
+
     def _job_ended(self, number: int) -> None:
         job = self._session.jobs.job(number)
         if job is not None and job.failure is None:
@@ -88,7 +92,7 @@ class LogPanel(QWidget):
 
 def layer_text(layer: LayerCompressed) -> str:
     """A finished layer in one line: what was done, how well, and what the solver did."""
-    parts = [layer.treatment, "exact" if layer.sqnr_db is None else tr("{sqnr_db:.1f} dB", sqnr_db=layer.sqnr_db)]
+    parts = [layer.treatment, tr("exact") if layer.sqnr_db is None else tr("{sqnr_db:.1f} dB", sqnr_db=layer.sqnr_db)]
     if layer.output_error is not None:
         parts.append(tr("output error {output_error}", output_error=error_text(layer.output_error)))
     return f"{layer.name}: {', '.join((*parts, *layer.notes))}"

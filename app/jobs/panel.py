@@ -60,6 +60,8 @@ class JobsPanel(SplitPanel):
         session.jobs.removed.connect(self._remove)
         session.jobs.layer_done.connect(self._result_came)
         session.jobs.tuned.connect(self._result_came)
+        for job in session.jobs:
+            self._add(job.number)
         self.table.doubleClicked.connect(lambda index: self._select_layer(self.model.name_at(index.row())))
 
     def copy(self) -> None:

@@ -145,6 +145,9 @@ class LayersPanel(QWidget):
             self.shown.emit()
 
     def _select_first(self) -> None:
+        if self._document.selection:
+            self._follow_document()
+            return
         layers = self.model.layers
         first = next((i for i, layer in enumerate(layers) if layer.kind == "linear" and layer.compressible), 0)
         self._document.select((first,))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QSize, QTimer
+from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QRect, QSize, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QMainWindow, QMessageBox, QStackedWidget, QToolBar, QWidget
 
@@ -40,6 +41,15 @@ from benchvise.core.protocol.requests import WarmUp
 FIRST_SIZE = QSize(1440, 900)
 REFRESH_MS = 50
 STRIP_HEIGHT = 44
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is seen of a session: where the window is, the tab in the middle, and the filter of layers."""
+
+    geometry: QRect
+    tab: str
+    filter: str
 
 
 class MainWindow(QMainWindow):
@@ -119,6 +129,7 @@ class MainWindow(QMainWindow):
                 Submenu("open", tr("Open"), "mdi6.folder-open-outline", self.opening.fill_open),
                 Submenu("presets", tr("Preset"), "mdi6.tune-variant", self.opening.fill_presets),
                 Submenu("theme", tr("Theme"), "mdi6.theme-light-dark", self.viewing.fill_themes),
+                Submenu("language", tr("Language"), "mdi6.translate", self.viewing.fill_languages),
                 Submenu("docks", tr("Panels"), "mdi6.dock-window", self.docks.fill_menu),
                 Submenu("plots", tr("Plots"), "mdi6.chart-histogram", self.viewing.fill_plots),
             )
@@ -195,6 +206,22 @@ class MainWindow(QMainWindow):
     def quit(self) -> None:
         self.close()
 
+    def keep_look(self) -> Look:
+        """Store the layout, and say what another window needs to look the same."""
+        self._keep_layout()
+        return Look(self.geometry(), self.plots.current_title(), self.layers.filter_line.text())
+
+    def take_look(self, seen: Look) -> None:
+        self.setGeometry(seen.geometry)
+        self.plots.show_title(seen.tab)
+        self.layers.filter_line.setText(seen.filter)
+
+    def retire(self) -> None:
+        """Go without a question, and leave the session to another window."""
+        self.hide()
+        self.deleteLater()
+        QCoreApplication.sendPostedEvents(self, QEvent.Type.DeferredDelete.value)
+
     def next_dock(self) -> None:
         """Move the focus to the next panel, in a circle through docks and the middle."""
         stops: list[QWidget] = [self._middle, *(d for d in self.docks.all() if d.isVisible())]
@@ -224,7 +251,7 @@ class MainWindow(QMainWindow):
         super().paintEvent(event)
         if not self._painted:
             self._painted = True
-            QTimer.singleShot(0, self._after_first_paint)
+            QTimer.singleShot(0, self, self._after_first_paint)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -235,9 +262,7 @@ class MainWindow(QMainWindow):
         if not self._may_close():
             event.ignore()
             return
-        self.session.preferences.keep_layout("geometry", self.saveGeometry())
-        if self.session.document.checkpoint is not None:
-            self.docks.keep(self.session.preferences)
+        self._keep_layout()
         self.session.client.close()
         event.accept()
 
@@ -365,6 +390,11 @@ class MainWindow(QMainWindow):
     def _filter_layers(self) -> None:
         self.docks.dock("layers").show()
         self.layers.focus_filter()
+
+    def _keep_layout(self) -> None:
+        self.session.preferences.keep_layout("geometry", self.saveGeometry())
+        if self.session.document.checkpoint is not None:
+            self.docks.keep(self.session.preferences)
 
     def _restore_geometry(self) -> None:
         geometry = self.session.preferences.layout("geometry")

@@ -33,7 +33,7 @@ MENUS: tuple[tuple[str, str], ...] = (
         "open-folder open-file open-sample >recent - load-recipe save-recipe export - workspace close-checkpoint quit",
     ),
     (message("Edit"), "undo redo - filter copy-names keep-selected lock-selected - clear-finished"),
-    (message("View"), ">theme >docks below - next-dock >plots - reset-layout"),
+    (message("View"), ">theme >language >docks below - next-dock >plots - reset-layout"),
     (message("Recipe"), ">presets - load-recipe save-recipe - clear-recipe"),
     (
         message("Run"),

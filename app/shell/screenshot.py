@@ -43,6 +43,7 @@ def take(
     workspace: str = "",
     start_page: bool = False,
     check: str | None = None,
+    language: str = "en",
 ) -> None:
     """Draw the window into a PNG of `size` × `scale` pixels.
 
@@ -51,6 +52,7 @@ def take(
     budget:   to be shared out, as `parse_budget` understands it; what it needs to know is measured first.
     select:   a filter as in the tree; all layers that match are selected.
     dock:     the panel to bring to the front, by its title.
+    language: a code of `LANGUAGES`.
     check:    draw the check before a run instead, at `size`, for this runtime ("" for any).
     The picture is what the screen shows, so that what the window does not repaint is seen in it.
     Raises UserError with what the window had to say when something failed, UnknownTitleError when there is no such
@@ -66,6 +68,7 @@ def take(
     from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, qInstallMessageHandler
     from PySide6.QtGui import QImageWriter
 
+    from benchvise.app.shell.speech import speak
     from benchvise.app.shell.start import make_application, make_session
     from benchvise.app.state.preferences import Preferences
     from benchvise.app.theme.appearance import apply_theme
@@ -76,6 +79,7 @@ def take(
     folder = _Folder(workspace)
     try:
         session = make_session(Preferences(folder.settings), workspace=folder.workspace)
+        speak(language)
         from benchvise.app.shell.main_window import MainWindow
 
         window = MainWindow(session)

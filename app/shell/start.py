@@ -6,12 +6,14 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from benchvise.app.engine.client import EngineClient
 from benchvise.app.shell.main_window import MainWindow
+from benchvise.app.shell.window_keeper import WindowKeeper
 from benchvise.app.state.document import Document
 from benchvise.app.state.jobs import Jobs
 from benchvise.app.state.preferences import Preferences
@@ -40,7 +42,7 @@ def make_session(preferences: Preferences, *, workspace: str = "", in_process: b
 
 def show_window(session: Session) -> MainWindow:
     """The window on the screen, with everything that lasts as long as it does."""
-    window = MainWindow(session)
+    window = WindowKeeper(session).window
     window.show()
     gc.freeze()  # what is there now stays: going over it at each full collection would make the window stutter
     return window
@@ -57,7 +59,7 @@ def run_window(arguments: Sequence[str]) -> int:
     sys.excepthook = session.problems.report_fault
     window = show_window(session)
     if options.path:
-        QTimer.singleShot(0, window, lambda: window.opening.open(options.path))
+        QTimer.singleShot(0, window, partial(window.opening.open, options.path))
     try:
         return application.exec()
     finally:

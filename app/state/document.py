@@ -265,6 +265,21 @@ class Document(QObject):
         self._sensitivities.forget()
         self._sensitivities.follow(self.checkpoint, path)
 
+    def announce(self) -> None:
+        """Tell everything once more: who comes late sees what is there."""
+        for signal in (
+            self.checkpoint_changed,
+            self.recipe_changed,
+            self.plan_changed,
+            self.runs_changed,
+            self.active_run_changed,
+            self.results_changed,
+            self.sensitivity_changed,
+            self.locks_changed,
+            self.selection_changed,
+        ):
+            signal.emit()
+
     def refresh_runs(self) -> None:
         """Ask for the list of runs anew; the present one stays until the answer arrives."""
         self.finished.refresh()

@@ -9,6 +9,7 @@ from platformdirs import user_config_path
 from PySide6.QtCore import QByteArray, QObject, QSettings, Signal
 
 from benchvise.app.theme.theme import ThemeChoice
+from benchvise.core.language import LANGUAGES
 
 MAX_RECENT = 12
 LAYOUT_VERSION = 1
@@ -25,6 +26,7 @@ class Preferences(QObject):
     """Typed access to the settings file."""
 
     recent_changed = Signal()
+    language_changed = Signal()
 
     def __init__(self, file: Path | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -39,6 +41,18 @@ class Preferences(QObject):
     @theme.setter
     def theme(self, choice: ThemeChoice) -> None:
         self._store.setValue("theme", choice)
+
+    @property
+    def language(self) -> str:
+        """Code of the chosen language; "" for the system's."""
+        stored = str(self._store.value("language", "") or "")
+        return stored if stored in LANGUAGES else ""
+
+    @language.setter
+    def language(self, code: str) -> None:
+        if code != self.language:
+            self._store.setValue("language", code)
+            self.language_changed.emit()
 
     @property
     def workspace(self) -> str:

@@ -123,7 +123,7 @@ class StageView(QWidget):
         self.cards: list[MethodCard] = []
         self._keys: tuple[str, ...] = ()
         self._none = wrapped("muted")
-        self._none.setText(stage.none)
+        self._none.setText(tr(stage.none))
         self._column = QVBoxLayout()
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(4)

@@ -22,6 +22,7 @@ from benchvise.core.methods.surgery import Surgery
 from benchvise.core.protocol.events import Failed
 from benchvise.core.protocol.requests import Look
 from benchvise.core.protocol.results import Looked
+from benchvise.core.text import plural
 
 if TYPE_CHECKING:
     from benchvise.app.engine.client import EngineClient
@@ -236,7 +237,7 @@ class HistogramPanel(PlotPanel):
 
     def _show_header(self, names: list[str]) -> None:
         alone = len(names) == 1
-        self.header.show_title(short_name(names[0]) if alone else f"{len(names)} layers", "\n".join(names))
+        self.header.show_title(short_name(names[0]) if alone else plural(len(names), "layer"), "\n".join(names))
         self.header.show_chips(chips_of(self._answers[0]) if alone else ())
 
     def _view_settled(self, low: float, high: float) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtCore import QEvent, QObject, QSize, Qt
 from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter, QWidget
 
 W = TypeVar("W", bound=QWidget)
 _MAX_VISIBLE = 24
+_AROUND_TEXT = 44
+"""Frame and arrow."""
 
 
 class _FocusedWheel(QObject):
@@ -31,12 +33,22 @@ def calm(widget: W) -> W:
 class CalmComboBox(QComboBox):
     """Gives way in width, and shows long lists whole."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, *, widest: int = 0) -> None:
+        """widest: up to this many pixels the box asks for the room its text takes, so that forms break lines for it."""
         super().__init__(parent)
+        self._widest = widest
+        self.currentTextChanged.connect(lambda _: self.updateGeometry())
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(6)
         self.setMaxVisibleItems(_MAX_VISIBLE)
         calm(self)
+
+    def minimumSizeHint(self) -> QSize:
+        hint = super().minimumSizeHint()
+        if not self._widest or self.currentIndex() < 0:
+            return hint
+        text = self.fontMetrics().horizontalAdvance(self.currentText()) + _AROUND_TEXT
+        return QSize(max(hint.width(), min(text, self._widest)), hint.height())
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """As Qt draws it, with the text shortened where Qt would cut it in the middle of a word."""

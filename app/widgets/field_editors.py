@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.calm import CalmComboBox, calm
+from benchvise.app.widgets.labels import FIELD_WIDTH
 from benchvise.core.language import message, tr
 from benchvise.core.settings import Setting, Value, indices_text, parse_indices
 
@@ -62,7 +63,7 @@ class FieldEditor(QWidget):
 class ChoiceEditor(FieldEditor):
     def __init__(self, declared: Setting, parent: QWidget | None = None) -> None:
         super().__init__(declared, parent)
-        self.combo = CalmComboBox()
+        self.combo = CalmComboBox(widest=FIELD_WIDTH)
         self.combo.setPlaceholderText(tr(MIXED))
         for key, title in declared.choices:
             self.combo.addItem(tr(title), key)

@@ -11,6 +11,8 @@ L = TypeVar("L", bound=QLabel)
 
 LABEL_WIDTH = 84
 """So that the fields of forms one below the other line up."""
+FIELD_WIDTH = 216
+"""Of a field that has a line of its own in the narrowest panel."""
 
 
 def labelled(text: str, field: QWidget) -> QFormLayout:
@@ -19,6 +21,7 @@ def labelled(text: str, field: QWidget) -> QFormLayout:
     form.setContentsMargins(0, 0, 0, 0)
     form.setHorizontalSpacing(12)
     form.setLabelAlignment(Qt.AlignmentFlag.AlignVCenter)
+    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     label = QLabel(text)
     label.setBuddy(field)

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from benchvise.app.widgets.calm import CalmComboBox
 from benchvise.app.widgets.field_editors import MIXED
+from benchvise.app.widgets.labels import FIELD_WIDTH
 from benchvise.core.language import tr
 
 
@@ -18,7 +19,7 @@ class MethodCombo(CalmComboBox):
     """Titles of registered methods with their summaries; what cannot be chosen now is there, grey, with the reason."""
 
     def __init__(self, title: str, methods: Mapping[str, type[Any]], parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(parent, widest=FIELD_WIDTH)
         self._methods = methods
         self.setPlaceholderText(tr(MIXED))
         self.setAccessibleName(title)

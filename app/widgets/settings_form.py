@@ -78,7 +78,7 @@ class _Page(QWidget):
         self.form.setHorizontalSpacing(8)
         self.form.setLabelAlignment(Qt.AlignmentFlag.AlignVCenter)
         self.form.setVerticalSpacing(8)
-        self.form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
+        self.form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.editors: dict[str, FieldEditor] = {}
         for declared in settings_of(kind):

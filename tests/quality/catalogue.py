@@ -19,7 +19,7 @@ from benchvise.core.export.targets.registry import TARGETS
 from benchvise.core.methods.registry import AXES
 from benchvise.core.preflight.runtimes import RUNTIMES
 from benchvise.core.recipe.presets import load_preset, preset_names
-from benchvise.core.settings import Setting
+from benchvise.core.settings import Setting, settings_of
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "resources" / "translations"
@@ -33,7 +33,9 @@ def source_texts() -> set[Key]:
     """Everything that may be said: in calls, and in what registries declare."""
     found: set[Key] = set()
     for path in sources():
-        found.update(_calls(ast.parse(path.read_text(encoding="utf-8"))))
+        text = path.read_text(encoding="utf-8")
+        if any(f"{name}(" in text for name in (*_CALLS, "counted", "plural")):
+            found.update(_calls(ast.parse(text)))
     return found | {text for text in _declared() if any(letter.isalpha() for letter in text)}
 
 
@@ -56,15 +58,8 @@ def _calls(tree: ast.AST) -> Iterator[Key]:
 
 
 def _declared() -> Iterator[str]:
-    for axis in AXES.values():
-        for method in axis.values():
-            yield from (method.title, method.summary)
-    for module in pkgutil.iter_modules(benchvise.core.methods.__path__, "benchvise.core.methods."):
-        for kind in vars(importlib.import_module(module.name)).values():
-            if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-                for field in dataclasses.fields(kind):
-                    if "setting" in field.metadata:
-                        yield from _of_setting(field.metadata["setting"])
+    """Of methods, their settings, targets, runtimes and presets."""
+    yield from _of_methods()
     for target in TARGETS.values():
         yield from (target.title, target.summary, target.loaded_by)
     for runtime in RUNTIMES.values():
@@ -73,6 +68,17 @@ def _declared() -> Iterator[str]:
         for form in runtime.forms:
             yield from (form.name, form.faster, form.why, form.caveat, form.unaligned)
     yield from (load_preset(name).description for name in preset_names())
+
+
+def _of_methods() -> Iterator[str]:
+    for axis in AXES.values():
+        for method in axis.values():
+            yield from (method.title, method.summary)
+    for module in pkgutil.iter_modules(benchvise.core.methods.__path__, "benchvise.core.methods."):
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+                for declared in settings_of(kind):
+                    yield from _of_setting(declared)
 
 
 def _of_setting(declared: Setting) -> Iterator[str]:

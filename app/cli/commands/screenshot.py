@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from benchvise.app.cli.command import Reply, Subcommand, UsageError
 from benchvise.app.cli.options import add_workspace
+from benchvise.core.language import LANGUAGES
 from benchvise.core.preflight.runtimes import RUNTIMES
 
 
@@ -16,6 +17,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--size", metavar="WxH", type=_size, default=(1440, 900), help="of the window (1440x900)")
     parser.add_argument("--scale", metavar="FACTOR", type=float, default=1.0, help="pixels per window pixel (1)")
     parser.add_argument("--theme", choices=["light", "dark"], default="light", help="colours (light)")
+    parser.add_argument("--language", choices=list(LANGUAGES), default="en", help="of the window (en)")
     parser.add_argument("--preset", metavar="NAME", default="", help="a shipped recipe to put in place")
     parser.add_argument("--select", metavar="FILTER", default="", help="layers to select")
     parser.add_argument("--tab", metavar="TITLE", default="Histogram", help="the plot to show (Histogram)")
@@ -50,6 +52,7 @@ def _take(take: Callable[..., None], arguments: Namespace) -> None:
         size=arguments.size,
         scale=arguments.scale,
         theme=arguments.theme,
+        language=arguments.language,
         preset=arguments.preset,
         run=arguments.run,
         evaluate=arguments.evaluate,

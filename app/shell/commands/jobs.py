@@ -219,9 +219,7 @@ class JobCommands:
 
     def report(self) -> None:
         document = self._session.document
-        start = Path(self._session.preferences.last_folder or Path.home()) / tr(
-            "report-{active_run}.html", active_run=document.active_run
-        )
+        start = Path(self._session.preferences.last_folder or Path.home()) / f"report-{document.active_run}.html"
         path, _ = QFileDialog.getSaveFileName(self._window, tr("Write the report to"), str(start), "*.html *.json *.md")
         if path:
             self.ask_report(path)

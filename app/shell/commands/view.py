@@ -14,7 +14,7 @@ from benchvise.app.shell.shortcuts import show_shortcuts
 from benchvise.app.state.session import Session
 from benchvise.app.theme.theme import ThemeChoice, theme_notifier
 from benchvise.app.widgets.command import Command, Commands
-from benchvise.core.language import message, tr
+from benchvise.core.language import LANGUAGES, message, tr
 
 THEMES: tuple[tuple[ThemeChoice, str], ...] = (
     ("system", message("After the system")),
@@ -87,6 +87,16 @@ class ViewCommands:
             )
             for choice, title in THEMES
         )
+        languages = tuple(
+            Command(
+                f"language-{code or 'system'}",
+                title,
+                partial(self.choose_language, code),
+                icon="mdi6.translate",
+                checked=partial(self._is_spoken, code),
+            )
+            for code, title in _languages()
+        )
         return (
             Command("undo", tr("Undo"), undo.undo, "Ctrl+Z", "mdi6.undo", enabled=undo.canUndo, text=undo_text),
             Command("redo", tr("Redo"), undo.redo, "Ctrl+Shift+Z", "mdi6.redo", enabled=undo.canRedo, text=redo_text),
@@ -126,12 +136,25 @@ class ViewCommands:
             Command("quit", tr("Quit"), window.quit, "Ctrl+Q", "mdi6.exit-to-app"),
             *plots,
             *themes,
+            *languages,
         )
 
     def choose_theme(self, choice: ThemeChoice) -> None:
         self._session.preferences.theme = choice
         theme_notifier().choose(choice)
         self._commands.refresh()
+
+    def choose_language(self, code: str) -> None:
+        self._session.preferences.language = code
+
+    def _is_spoken(self, code: str) -> bool:
+        return self._session.preferences.language == code
+
+    def fill_languages(self, menu: QMenu) -> None:
+        for code, title in _languages():
+            entry = menu.addAction(title, partial(self.choose_language, code))
+            entry.setCheckable(True)
+            entry.setChecked(self._is_spoken(code))
 
     def fill_themes(self, menu: QMenu) -> None:
         for choice, title in THEMES:
@@ -147,6 +170,11 @@ class ViewCommands:
 
     def _show_shortcuts(self) -> None:
         show_shortcuts(self._commands, self._palette.window())
+
+
+def _languages() -> tuple[tuple[str, str], ...]:
+    """(code, name): the system's first; each is named in itself, so that who does not read the present one finds it."""
+    return ("", tr("Language of the system")), *LANGUAGES.items()
 
 
 def _is_chosen(choice: ThemeChoice) -> bool:
