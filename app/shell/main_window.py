@@ -44,7 +44,7 @@ STRIP_HEIGHT = 44
 
 
 @dataclass(frozen=True)
-class Look:
+class WindowState:
     """What is seen of a session: where the window is, the tab in the middle, and the filter of layers."""
 
     geometry: QRect
@@ -206,12 +206,12 @@ class MainWindow(QMainWindow):
     def quit(self) -> None:
         self.close()
 
-    def keep_look(self) -> Look:
+    def keep_look(self) -> WindowState:
         """Store the layout, and say what another window needs to look the same."""
         self._keep_layout()
-        return Look(self.geometry(), self.plots.current_title(), self.layers.filter_line.text())
+        return WindowState(self.geometry(), self.plots.current_title(), self.layers.filter_line.text())
 
-    def take_look(self, seen: Look) -> None:
+    def take_look(self, seen: WindowState) -> None:
         self.setGeometry(seen.geometry)
         self.plots.show_title(seen.tab)
         self.layers.filter_line.setText(seen.filter)

@@ -10,7 +10,7 @@ from benchvise.app.state.session import Session
 
 
 class WindowKeeper(QObject):
-    """Document, engine and jobs belong to the session and go on; only what is seen is made again."""
+    """Document, engine and jobs belong to the session and stay; only what is seen is made again."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session.client)

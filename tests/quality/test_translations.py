@@ -10,7 +10,7 @@ from benchvise.core.language import LANGUAGES
 from tests.quality.catalogue import FOLDER, ROOT, source_texts, sources, translations
 
 REMEDY = "bring the catalogue up to date with `make translations`, and translate what it names"
-FOREIGN = [code for code in LANGUAGES if code != "en"]
+TRANSLATED = [code for code in LANGUAGES if code != "en"]
 FIELD = re.compile(r"\{[^}]*\}")
 SENTENCE = re.compile(r"[A-Za-z]{2,}[^A-Za-z]* [^A-Za-z]*[a-z]{2,}")
 OUTSIDE = ("cli", "screenshot.py", "system_check.py", "__main__.py", "start.py", "appearance.py")
@@ -22,13 +22,13 @@ UNSEEN = {
 NAMES = {"Heat map", "Once upon a time", "int8 channel", "8.88 GB → 8.88 GB"}
 
 
-@pytest.mark.parametrize("code", FOREIGN)
+@pytest.mark.parametrize("code", TRANSLATED)
 def test_the_catalogue_has_what_the_sources_say_and_no_more(code):
     known, said = set(translations(code)), source_texts()
     assert (said - known, known - said) == (set(), set()), REMEDY
 
 
-@pytest.mark.parametrize("code", FOREIGN)
+@pytest.mark.parametrize("code", TRANSLATED)
 def test_everything_is_translated_with_the_same_fields(code):
     texts = translations(code)
     assert [key for key, text in texts.items() if not text] == [], REMEDY
@@ -37,7 +37,7 @@ def test_everything_is_translated_with_the_same_fields(code):
         assert set(FIELD.findall(text)) == set(FIELD.findall(source)), key
 
 
-@pytest.mark.parametrize("code", FOREIGN)
+@pytest.mark.parametrize("code", TRANSLATED)
 def test_the_window_reads_what_people_wrote(code):
     with (FOLDER / f"{code}.mo").open("rb") as file:
         compiled = gettext.GNUTranslations(file)
