@@ -9,7 +9,10 @@ from benchvise.core.methods.grouping import cells
 from benchvise.core.methods.sparse import Sparse
 
 _RANKED = 8
-"""Up to so many neighbours are ranked by comparing all pairs, which is faster than sorting them."""
+"""Up to so many neighbours the bound is found by exchanging lanes, which is faster than sorting them."""
+
+_PART = 1 << 18
+"""Neighbourhoods that are looked at together: their lanes stay in the cache, and both cores have work."""
 
 
 def kept_units(settings: Sparse, score: Tensor, start: int, columns: int) -> Tensor:
@@ -64,11 +67,33 @@ def _best_of_every(score: Tensor, kept: int, of: int) -> Tensor:
     rows, columns = score.shape
     if of > _RANKED:
         return _best_in_rows(score.reshape(-1, of), kept).view(rows, columns)
-    lanes = score.reshape(-1, of).T.contiguous()
+    best = torch.empty(rows * columns // of, of, dtype=torch.bool, device=score.device)
+    for part, chosen in zip(score.reshape(-1, of).split(_PART), best.split(_PART), strict=True):
+        lanes = part.T.contiguous()
+        better = lanes >= _largest(lanes, kept)
+        tied = (better.sum(0, dtype=torch.uint8) > kept).nonzero()[:, 0]
+        if len(tied):
+            better[:, tied] = _best_by_pairs(lanes[:, tied], kept)
+        chosen.copy_(better.T)
+    return best.view(rows, columns)
+
+
+def _largest(lanes: Tensor, place: int) -> Tensor:
+    """[n]: of each column of lanes [of, n] the value in this place, from 1 for the largest."""
+    sorting = list(lanes)
+    for last in range(len(sorting) - 1, len(sorting) - 1 - place, -1):
+        for one in range(last):
+            low, high = sorting[one], sorting[one + 1]
+            sorting[one], sorting[one + 1] = torch.minimum(low, high), torch.maximum(low, high)
+    return sorting[-place]
+
+
+def _best_by_pairs(lanes: Tensor, kept: int) -> Tensor:
+    """bool [of, n]: of each column the `kept` best, of equal ones the last."""
     better = torch.zeros_like(lanes, dtype=torch.uint8)  # how many of the others a weight gives way to
-    for one in range(of):
-        for later in range(one + 1, of):
+    for one in range(len(lanes)):
+        for later in range(one + 1, len(lanes)):
             less = lanes[one] <= lanes[later]
             better[one] += less
             better[later] += ~less
-    return (better < kept).T.reshape(rows, columns)
+    return better < kept

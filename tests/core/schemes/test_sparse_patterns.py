@@ -14,6 +14,7 @@ from benchvise.core.errors import RecipeError
 from benchvise.core.methods.solver import Nearest
 from benchvise.core.methods.sparse import Sparse
 from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.schemes.sparse_units import kept_units
 from benchvise.core.solvers.context import NULL_CONTEXT
 from benchvise.core.solvers.nearest import nearest_matrix
 from tests.core.schemes.scheme_samples import layer_in_file, solve, weights
@@ -145,3 +146,14 @@ def test_transposed_weights_and_kernels_are_taken_as_matrices(tmp_path: Path) ->
     layer = layer_in_file(tmp_path, "stem.conv.weight", weights(6, 2 * 3 * 4, "float32").reshape(6, 2, 3, 4))
     scheme = replace(TWO_OF_FOUR, storage_form="indices")
     assert scheme.fitted(layer)[0].kept_weights(*layer.matrix_shape) == 6 * 12
+
+
+@pytest.mark.parametrize(("kept", "of"), [(1, 2), (2, 4), (3, 4), (4, 8), (5, 16)])
+def test_of_equal_scores_the_later_ones_stay(kept: int, of: int) -> None:
+    score = np.random.default_rng(of).integers(0, 4, (6, 5 * of)).astype(np.float32)
+    found = kept_units(replace(TWO_OF_FOUR, kept=kept, of=of), torch.from_numpy(score), 0, score.shape[1])
+    groups = score.reshape(-1, of)
+    expected = np.zeros(groups.shape, bool)
+    for group, row in zip(groups, expected, strict=True):
+        row[sorted(range(of), key=lambda place: (group[place], place))[of - kept :]] = True
+    np.testing.assert_array_equal(found.numpy(), expected.reshape(score.shape))
