@@ -26,13 +26,18 @@ def add_against(parser: ArgumentParser) -> None:
 
 
 def add_text(parser: ArgumentParser) -> None:
-    parser.add_argument("--text", metavar="FILE", default="", help="a .txt or .jsonl file (default: the shipped text)")
+    parser.add_argument(
+        "--text", metavar="FILE", default="", help="a .txt, .jsonl or .json file (default: the shipped text)"
+    )
 
 
 def add_calibration(parser: ArgumentParser) -> None:
     """--text: the recipe's calibration text, which `chosen_recipe` puts in place."""
     parser.add_argument(
-        "--text", metavar="FILE", default="", help="calibration text, .txt or .jsonl (default: what the recipe names)"
+        "--text",
+        metavar="FILE",
+        default="",
+        help="calibration text, .txt, .jsonl or .json (default: what the recipe names)",
     )
 
 

@@ -41,7 +41,7 @@ class EvaluateDialog(QDialog):
         )
         self.shipped = QRadioButton(tr("The text that comes with Benchvise"))
         self.shipped.setChecked(True)
-        self.own = QRadioButton(tr("A text of your own (.txt or .jsonl)"))
+        self.own = QRadioButton(tr("A text of your own (.txt, .jsonl or .json)"))
         group = QButtonGroup(self)
         group.addButton(self.shipped)
         group.addButton(self.own)
@@ -78,7 +78,7 @@ class EvaluateDialog(QDialog):
 
     def _choose(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
-            self, tr("Text to evaluate on"), self.file.text(), tr("Text (*.txt *.jsonl)")
+            self, tr("Text to evaluate on"), self.file.text(), tr("Text (*.txt *.jsonl *.json)")
         )
         if path:
             self.file.setText(path)

@@ -135,7 +135,9 @@ class SensitivityChoices(QWidget):
         return menu
 
     def _choose_text(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(self, tr("Text to measure on"), self.text, tr("Text (*.txt *.jsonl)"))
+        chosen, _ = QFileDialog.getOpenFileName(
+            self, tr("Text to measure on"), self.text, tr("Text (*.txt *.jsonl *.json)")
+        )
         if chosen:
             self.text = chosen
             self._say_text()

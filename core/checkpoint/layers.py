@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchvise.core.checkpoint.records import Layer, TensorEntry
-from benchvise.core.checkpoint.roles import place_of
+from benchvise.core.checkpoint.roles import place_of, stored_turned, with_dots
 from benchvise.core.checkpoint.tree_order import OrderKey, block_of, depth_of, order_key
 from benchvise.core.checkpoint.tying import tied_head
 
@@ -26,16 +26,17 @@ def layers_of(entries: Sequence[TensorEntry], config: dict[str, object], *, by_n
     for index, entry in enumerate(entries):
         place = place_of(entry.name, entry.dtype, len(entry.shape))
         name = entry.name.removesuffix(".weight")
-        block = block_of(entry.name)
+        dotted = with_dots(entry.name)
+        block = block_of(dotted)
         layer = Layer(
             name=entry.name if not name or (name != entry.name and name in stored) else name,
             tensor=entry,
             role=place.role,
             kind=place.kind,
-            depth=depth_of(entry.name),
-            transposed=conv1d and place.kind == "linear" and name.endswith(_CONV1D_LEAVES),
+            depth=depth_of(dotted),
+            transposed=place.kind == "linear" and (stored_turned(name) or (conv1d and name.endswith(_CONV1D_LEAVES))),
         )
-        keyed.append((order_key(entry.name, place, block, index, by_name=by_name), layer))
+        keyed.append((order_key(dotted, place, block, index, by_name=by_name), layer))
     keyed.sort(key=lambda pair: pair[0])
     return _tied_by_config(_tied_by_place([layer for _, layer in keyed]), config)
 

@@ -98,16 +98,29 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 def place_of(name: str, dtype: str, rank: int) -> Place:
     """The place of the tensor `name` with `rank` dimensions."""
-    module, parameter = _split(name)
+    module, parameter = _split(with_dots(name))
     path = _NUMBER.sub("0", module)
     module_role, role, kind = _classify(path, parameter, dtype in COMPRESSIBLE_DTYPES, rank)
     return Place(role, kind, module, module_role)
 
 
+def with_dots(name: str) -> str:
+    """The name as torch would write it: TensorFlow and Keras put slashes between its parts."""
+    if "/" not in name:
+        return name
+    return name.removesuffix(":0").replace("/", ".").replace("_._", ".")
+
+
+def stored_turned(name: str) -> bool:
+    """Whether a matrix of that name is stored [in, out], as TensorFlow and Flax store their kernels."""
+    return with_dots(name).endswith(".kernel")
+
+
 def _split(name: str) -> tuple[str, str]:
     """The module a tensor belongs to, and what it is there: weight, bias, rnn, packed, other, or the module itself."""
     parent, _, leaf = name.rpartition(".")
-    if leaf in ("weight", "gamma"):
+    turned_or_norm = leaf == "kernel" or (leaf == "scale" and _NORM.search(parent.rpartition(".")[2].lower()))
+    if leaf in ("weight", "gamma") or (parent and turned_or_norm):
         return parent, "weight"
     if leaf in ("bias", "beta"):
         return parent, "bias"

@@ -33,7 +33,7 @@ def read_index(path: Path) -> dict[str, str]:
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise CheckpointError("The index has no 'weight_map' from tensors to files", where=str(path), remedy=_REMEDY)
     files = list(dict.fromkeys(weight_map.values()))
-    outside = [f"The index points outside its folder, to '{name}'" for name in files if not _is_within(name)]
+    outside = [f"The index points outside its folder, to '{name}'" for name in files if not is_within(name)]
     if outside:
         raise checkpoint_error(
             outside, where=str(path), remedy="Do not trust this checkpoint; an honest one names files beside its index."
@@ -76,7 +76,7 @@ def check_shards(headers: Mapping[str, Header], weight_map: Mapping[str, str], w
     return tuple(warnings)
 
 
-def _is_within(name: str) -> bool:
+def is_within(name: str) -> bool:
     """Whether the file name stays in the folder on every system it could be read on."""
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     if posix.is_absolute() or windows.drive or windows.root or "\0" in name:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,11 +11,16 @@ from torch import Tensor
 
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import UserError
+from benchvise.core.evaluate.records import RecordError, texts_of_array, texts_of_lines
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.tokenizer import load_tokenizer
 
 MIN_TOKENS = 32
-_REMEDY = 'Give a UTF-8 .txt file, or a .jsonl file with a "text" in each line; without one the shipped text is used.'
+_REMEDY = (
+    'Give a UTF-8 .txt file, or a .jsonl or .json file of records with a "text", "content", "messages" or '
+    '"instruction"; '
+    "without one the shipped text is used."
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Windows:
 
 
 def read_text(path: str) -> str:
-    """The text of a plain text file, or all "text" fields of a .jsonl file joined by empty lines.
+    """The text of a plain text file, or the texts of a .jsonl or .json file's records joined by empty lines.
 
     "" is the shipped evaluation text. Raises UserError when the file is missing, not text, or empty.
     """
@@ -46,7 +50,7 @@ def read_text(path: str) -> str:
         raise UserError("The file is not text in UTF-8", where=f"{path}, byte {error.start}", remedy=_REMEDY) from error
     if "\0" in content:
         raise UserError("The file is not text: it holds zero bytes", where=path, remedy=_REMEDY)
-    text = _texts_of_lines(content, path) if path.endswith(".jsonl") else content
+    text = _content_text(content, path)
     if not text.strip():
         raise UserError("The text is empty", where=path, remedy=_REMEDY)
     return text
@@ -89,18 +93,12 @@ def text_windows(checkpoint: Checkpoint, path: str, windows: int, window_tokens:
     return cut
 
 
-def _texts_of_lines(content: str, path: str) -> str:
-    texts: list[str] = []
-    for number, line in enumerate(content.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"The line is not JSON: {error.msg}", where=f"{path}, line {number}", remedy=_REMEDY
-            ) from error
-        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-            raise UserError('The line has no "text"', where=f"{path}, line {number}", remedy=_REMEDY)
-        texts.append(record["text"])
-    return "\n\n".join(texts)
+def _content_text(content: str, path: str) -> str:
+    """The text in a file, by what its name says it is."""
+    suffix = Path(path).suffix.lower()
+    try:
+        if suffix == ".jsonl":
+            return texts_of_lines(content)
+        return texts_of_array(content) if suffix == ".json" else content
+    except RecordError as error:
+        raise UserError(error.what, where=f"{path}, {error.place}", remedy=_REMEDY) from error

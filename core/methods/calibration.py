@@ -16,8 +16,8 @@ class Calibration:
     text: str = setting(
         "",
         title="Text",
-        help='A UTF-8 .txt file, or a .jsonl file with a "text" in each line. Empty: the shipped text.',
-        files=(".txt", ".jsonl"),
+        help='A UTF-8 .txt file, or .jsonl or .json of records with a "text" or "messages". Empty: the shipped text.',
+        files=(".txt", ".jsonl", ".json"),
         empty="shipped text",
     )
     windows: int = setting(

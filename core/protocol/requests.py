@@ -1,7 +1,7 @@
 """What can be asked of the core. Plain frozen records: they cross a process boundary.
 
-`source` names a folder, a file, or a run of the workspace ("run:ID"). `text` is a path to .txt or .jsonl, or "" for the
-shipped text.
+`source` names a folder, a file, or a run of the workspace ("run:ID"). `text` is a path to .txt, .jsonl or .json, or ""
+for the shipped text.
 """
 
 from __future__ import annotations

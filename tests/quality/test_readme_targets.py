@@ -9,7 +9,7 @@ from benchvise.core.export.targets.registry import targets
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- targets -->\n", "<!-- /targets -->"
-OPENED = "Opened by their content, whatever they are called: "
+OPENED = "Opened by their content, whatever they are called:\n\n| kind | what it is | needs |\n|---|---|---|\n"
 
 
 def table() -> str:
@@ -17,7 +17,11 @@ def table() -> str:
         f"| `{each.key}` | {each.summary} | {each.loaded_by} | {each.verified_with or 'its own bytes alone'} |"
         for each in targets()
     )
-    opened = f"{OPENED}{', '.join(f'`{kind}`' for kind in READERS)}.\n"
+    kinds = (
+        f"| `{kind}` | {each.holds} | {f'`benchvise[{each.package}]`' if each.package else '—'} |\n"
+        for kind, each in READERS.items()
+    )
+    opened = OPENED + "".join(kinds)
     heads = ("| target | what is written | loaded by | verified with |", "|---|---|---|---|")
     return opened + "\n" + "\n".join((*heads, *rows)) + "\n"
 

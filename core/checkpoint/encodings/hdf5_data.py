@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchvise.core.checkpoint.encodings.file_part import FilePart
 from benchvise.core.checkpoint.read import raw_dtype
 from benchvise.core.checkpoint.records import TensorEntry
 from benchvise.core.errors import CheckpointError
@@ -16,11 +18,13 @@ from benchvise.core.errors import CheckpointError
 class Hdf5Data:
     """One line is a row of dimension 0; a scalar is one line.
 
-    path: of the array within the file.
+    path: of the array within the HDF5 file, which is the whole file, or `size` bytes at `start` of an archive.
     """
 
     path: str
     width: int
+    start: int = 0
+    size: int = 0
     scheme: str = ""
 
     @property
@@ -32,7 +36,8 @@ class Hdf5Data:
         import h5py
 
         try:
-            with h5py.File(entry.file, "r") as file:
+            part = FilePart(entry.file, self.start, self.size) if self.size else None
+            with part or nullcontext(), h5py.File(part or entry.file, "r") as file:
                 data = file[self.path]
                 values = np.asarray(data[first:last] if entry.shape else data[()])
         except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:

@@ -53,11 +53,6 @@ UNREADABLE: dict[str, Unreadable] = {
     "zstandard": Unreadable("This is a file packed by Zstandard", _UNPACK),
     "7z": Unreadable("This is a 7z archive", _UNPACK),
     "rar": Unreadable("This is a RAR archive", _UNPACK),
-    "onnx": Unreadable("This is a model of ONNX", _CONVERT),
-    "keras": Unreadable("This is a model of Keras", "Unpack it, and open the `model.weights.h5` inside."),
-    "msgpack": Unreadable(
-        "This is a MessagePack file, as Flax writes", "Save its arrays with `numpy.savez`, and open that."
-    ),
     "tflite": Unreadable("This is a model of TensorFlow Lite", _CONVERT),
     "ort": Unreadable("This is a model in the format of ONNX Runtime (.ort)", "Open the .onnx file it was made from."),
     "tensorrt": Unreadable("This is an engine of TensorRT", _CONVERT),
@@ -137,7 +132,7 @@ def _kind_of_archive(names: list[str]) -> str:
 
 def _starts_like_onnx(head: bytes) -> bool:
     """The field 1 (the version of the format) as a small number, then the producer, the graph, or the opset."""
-    return head[:1] == b"\x08" and 1 <= head[1:2][0] <= 20 and head[2:3] in (b"\x12", b"\x1a", b"\x3a", b"\x42")
+    return head[:1] == b"\x08" and b"\x01" <= head[1:2] <= b"\x14" and head[2:3] in (b"\x12", b"\x1a", b"\x3a", b"\x42")
 
 
 def _starts_like_msgpack(head: bytes) -> bool:

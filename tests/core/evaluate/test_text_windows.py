@@ -35,9 +35,38 @@ def test_lines_of_json_are_joined(tmp_path: Path) -> None:
     assert read_text(str(file)) == "one\n\nzwei ü"
 
 
+SAID = {
+    "text": ({"text": "one"}, "one"),
+    "content": ({"content": "one", "url": "x"}, "one"),
+    "messages": (
+        {"messages": [{"role": "user", "content": "one"}, {"content": [{"text": "two"}, {"image": 1}]}]},
+        "one\ntwo",
+    ),
+    "conversations": ({"conversations": [{"from": "human", "value": "one"}, {"value": "two"}]}, "one\ntwo"),
+    "instruction": ({"instruction": "one", "input": "", "output": "two"}, "one\ntwo"),
+}
+
+
+@pytest.mark.parametrize("key", SAID)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_records_of_data_sets(tmp_path: Path, key: str, mark: str) -> None:
+    record, said = SAID[key]
+    written = {
+        "a.jsonl": "\r\n".join([json.dumps(record), json.dumps({"text": "last\u2028line"}, ensure_ascii=False)]),
+        "a.json": json.dumps([record, "last\u2028line"]),
+        "b.json": json.dumps({"version": 1, "data": [record, {"text": "last\u2028line"}]}),
+    }
+    for name, content in written.items():
+        (tmp_path / name).write_text(mark + content, encoding="utf-8")
+        assert read_text(str(tmp_path / name)) == f"{said}\n\nlast\u2028line", name
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
+        ("broken.json", b'[{"text": "a"},', "not JSON"),
+        ("numbers.json", b"[1, 2]", 'no "text"'),
+        ("silent.jsonl", b'{"messages": []}', 'no "text"'),
         ("missing.txt", None, "No such file"),
         ("empty.txt", b" \n\t", "empty"),
         ("empty.jsonl", b"\n", "empty"),
