@@ -123,6 +123,14 @@ def short_windows(tokens: int, asked: int) -> str:
     )
 
 
+def less_at_once(title: str, samples: int) -> str:
+    """That a step of training ran out of memory, and with how many samples at once it goes on."""
+    return (
+        f"Out of memory: {title.lower()} goes on with {samples} samples at once, and adds up their gradients (sums may "
+        "differ in their last digits from those of a run with enough memory)"
+    )
+
+
 def about_layers(phrase: str, names: Sequence[str]) -> str:
     """A phrase and the layers it is about, as one line."""
     count = counted(len(names), "{count} layer", "{count} layers")

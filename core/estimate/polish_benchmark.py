@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,12 @@ from benchvise.core.evaluate.divergence import kl_divergence, log_probabilities
 from benchvise.core.memory import PeakMemory, release_freed, rss_bytes
 from benchvise.core.methods.tuning import Tuning
 from benchvise.core.recipe.plan import PlanRow
-from benchvise.core.tuning.polished_network import PolishedNetwork, Tuned
+from benchvise.core.tuning.polished_network import PolishedNetwork
 from benchvise.core.tuning.registry import trainee_of
+from benchvise.core.tuning.trained_part import TrainedPart
 from benchvise.core.weights.weights import OriginalWeights, RunWeights
 
-PartOf = Callable[[nn.Module, RunWeights, Layer], Tuned | None]
+PartOf = Callable[[nn.Module, RunWeights, Layer], TrainedPart | None]
 
 LOGIT_BYTES = 64 << 20
 OPTIMISER_COPIES = 6
@@ -35,7 +37,7 @@ WORKING_COPIES = 3
 def part_of(settings: Tuning) -> PartOf | None:
     """What a tuning step tunes of a layer; None where it cannot be told, as it is no kind of polish."""
     trainee = trainee_of(settings)
-    return trainee.part_of if issubclass(trainee, PolishedNetwork) else None
+    return partial(trainee.part_of, settings) if issubclass(trainee, PolishedNetwork) else None
 
 
 def benchmark_block(
@@ -60,7 +62,7 @@ def benchmark_block(
     each = max(0.0, (all_of_it - one) / (batch - 1)) if batch > 1 else one
     with torch.no_grad():
         forward = _seconds(lambda: block.run(hidden)) / batch
-    tuned = sum(layer.parameters for layer in layers if any(p.tunable and p.layer is layer for p in parts))
+    tuned = sum(layer.parameters for layer in layers if any(p.decodes and p.layer is layer for p in parts))
     kept = sum(change.numel() for part in parts for change in part.change.values())
     saved = block.saved(hidden) // batch
     network.drop(index)
@@ -109,7 +111,7 @@ def benchmark_loss(network: Network, vocabulary: int, tokens: int) -> PolishRate
 class _TunedBlock:
     """A block that computes with what is tuned of its layers."""
 
-    def __init__(self, network: Network, index: int, parts: Sequence[Tuned]) -> None:
+    def __init__(self, network: Network, index: int, parts: Sequence[TrainedPart]) -> None:
         self.run: BlockRun = network.run(index)
         self._parts = [(network.name_inside(index, part.parameter), part) for part in parts]
         self._changes = [change.requires_grad_() for part in parts for change in part.change.values()]

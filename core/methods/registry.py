@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchvise.core.methods.codebook import Codebook
+from benchvise.core.methods.distil import Distil
 from benchvise.core.methods.drop_blocks import DropBlocks
 from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.floating import Floating
@@ -52,7 +53,7 @@ SOLVERS: Registry[Solver] = Registry(
 )
 TRANSFORMS: Registry[Transform] = Registry("benchvise.transforms", Transform, (Fold, Rotate, Smooth, Scale))
 SURGERIES: Registry[Surgery] = Registry("benchvise.surgeries", Surgery, (DropBlocks,))
-TUNINGS: Registry[Tuning] = Registry("benchvise.tunings", Tuning, (Polish,))
+TUNINGS: Registry[Tuning] = Registry("benchvise.tunings", Tuning, (Polish, Distil))
 
 Method = Scheme | Solver | Transform | Surgery | Tuning
 AXES: dict[type[Any], Registry[Any]] = {

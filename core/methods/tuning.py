@@ -26,3 +26,37 @@ class Tuning(ABC):
     learning_rate: float = setting(
         1e-3, title="Learning rate", help="Relative to the size of what is tuned.", minimum=1e-8, maximum=1.0
     )
+
+    def rate(self, step: int) -> float:
+        """The learning rate of the step of that number, counted from 0: it falls to zero in a straight line."""
+        return self.learning_rate * (1 - step / self.steps)
+
+    @property
+    def samples(self) -> int | None:
+        """How many samples of the text are cut for it; None for those of the recipe's calibration."""
+        return None
+
+    @property
+    def most_held_out(self) -> int | None:
+        """How many samples at most are not learned from, but judged on; None for one in so many, however many."""
+        return None
+
+    @property
+    def at_once(self) -> int:
+        """Samples that go through the network together; the gradients of a step's parts are added up."""
+        return self.batch_windows
+
+    @property
+    def judged_every(self) -> int:
+        """Steps between two looks at the samples that are not learned from; 0 for none but the first and the last."""
+        return 0
+
+    @property
+    def patience(self) -> int:
+        """So many looks one after the other without a new best end the training; 0 for never."""
+        return 0
+
+    @property
+    def halves(self) -> bool:
+        """Whether products of the trained network may be taken in bfloat16 where the processor does that faster."""
+        return False

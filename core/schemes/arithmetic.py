@@ -17,6 +17,7 @@ from benchvise.core.schemes.clip_search import ClipSearch
 from benchvise.core.schemes.grid import Grid
 from benchvise.core.schemes.learning import Learnable
 from benchvise.core.schemes.matrix import Matrix, SolvedRows
+from benchvise.core.schemes.training import Trainable, of_learnable
 
 S = TypeVar("S", bound=Scheme)
 
@@ -162,6 +163,15 @@ class SchemeArithmetic(ABC, Generic[S]):
         target: float32 [rows, columns], the values that the codes stand for.
         """
         return None
+
+    @classmethod
+    def trainable(cls, settings: S, stored: Mapping[str, Tensor], target: Tensor) -> Trainable | None:
+        """All of a whole stored matrix as things to train end to end; None where only `tunable` serves.
+
+        target: float32 [rows, columns], the values that the codes stand for.
+        """
+        found = cls.learnable(settings, stored, target)
+        return None if found is None else of_learnable(found)
 
     @classmethod
     def levels(cls, settings: S, stored: Mapping[str, Tensor]) -> Tensor | None:  # noqa: ARG003 - subclasses look

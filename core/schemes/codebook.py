@@ -12,9 +12,11 @@ from benchvise.core.methods.codebook import Codebook
 from benchvise.core.schemes.arithmetic import Tunable
 from benchvise.core.schemes.clip_search import ClipSearch
 from benchvise.core.schemes.codebook_grid import CodebookGrid, distinct_sorted
+from benchvise.core.schemes.codebook_training import trainable
 from benchvise.core.schemes.grid import Grid
 from benchvise.core.schemes.grid_arithmetic import GridArithmetic
 from benchvise.core.schemes.normal_float import NormalFloatGrid, normal_float_levels
+from benchvise.core.schemes.training import Trainable
 
 
 class CodebookArithmetic(GridArithmetic[Codebook]):
@@ -46,6 +48,17 @@ class CodebookArithmetic(GridArithmetic[Codebook]):
         codes = unpack_rows(stored["weight_packed"], settings.bits, columns)
         name = _parameter(settings)
         return Tunable({name: stored[name].float()}, lambda p: _weight(settings, codes, p[name]))
+
+    @classmethod
+    def trainable(cls, settings: Codebook, stored: Mapping[str, Tensor], target: Tensor) -> Trainable:
+        table = torch.tensor(normal_float_levels(settings.bits)) if settings.kind == "normal_float" else None
+
+        def books(parameter: Tensor) -> Tensor:
+            if table is not None:
+                return parameter.reshape(len(parameter), -1, 1) * table
+            return parameter.reshape(len(parameter), -1, settings.levels).sort(-1).values
+
+        return trainable(settings, stored, _parameter(settings), books, target)
 
     @classmethod
     def levels(cls, settings: Codebook, stored: Mapping[str, Tensor]) -> Tensor:

@@ -18,8 +18,10 @@ from benchvise.core.schemes.grid import Grid
 from benchvise.core.schemes.grid_arithmetic import GridArithmetic
 from benchvise.core.schemes.integer_grid import IntegerGrid, pack_columns, scale_dtype, unpack_columns
 from benchvise.core.schemes.integer_learning import learnable, spread_rows
+from benchvise.core.schemes.integer_training import trainable
 from benchvise.core.schemes.learning import Learnable
 from benchvise.core.schemes.matrix import SolvedRows
+from benchvise.core.schemes.training import Trainable
 
 
 class IntegerArithmetic(GridArithmetic[Integer]):
@@ -153,6 +155,11 @@ class IntegerArithmetic(GridArithmetic[Integer]):
     def learnable(cls, settings: Integer, stored: Mapping[str, Tensor], target: Tensor) -> Learnable:
         scale, zero = cls.stored_grid(settings, stored)
         return learnable(settings, stored, scale, None if zero is None else _origin(settings, zero), target)
+
+    @classmethod
+    def trainable(cls, settings: Integer, stored: Mapping[str, Tensor], target: Tensor) -> Trainable:
+        scale, zero = cls.stored_grid(settings, stored)
+        return trainable(settings, stored, scale, None if zero is None else _origin(settings, zero), target)
 
     @classmethod
     def levels(cls, settings: Integer, stored: Mapping[str, Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ from benchvise.core.kernels.packing import pack_rows, unpack_rows
 from benchvise.core.methods.integer import Integer
 from benchvise.core.schemes.learning import Learnable, as_stored, rounded
 
-_INSIDE = 0.45
+INSIDE = 0.45
 """How near to the border of its code a weight may begin, in steps: at the border the least offset would flip it."""
 
 
@@ -34,7 +34,7 @@ def learnable(
     first = scale.float()
     origin = over(torch.full_like(first, (greatest + 1) / 2) if zero is None else zero.float())
     wanted = target.float().view(shape) / over(first) + origin
-    begin = codes + (wanted - codes).clamp_(-_INSIDE, _INSIDE)
+    begin = codes + (wanted - codes).clamp_(-INSIDE, INSIDE)
 
     def scaled(scales: Tensor) -> Tensor:
         return as_stored(first * scales.exp(), scale.dtype)

@@ -15,6 +15,7 @@ from benchvise.core.schemes.integer import IntegerArithmetic
 from benchvise.core.schemes.matrix import SolvedRows
 from benchvise.core.schemes.outlier_columns import WithoutColumns, kept_values, largest_columns, magnitude_score
 from benchvise.core.schemes.outlier_grid import OutlierGrid
+from benchvise.core.schemes.training import Trainable, of_values
 
 
 class OutliersArithmetic(SchemeArithmetic[Outliers]):
@@ -63,6 +64,20 @@ class OutliersArithmetic(SchemeArithmetic[Outliers]):
         return Tunable(
             {**rest.parameters, "outlier_values": stored["outlier_values"].float()},
             lambda p: rest.weight(p).index_copy(1, kept, p["outlier_values"]),
+        )
+
+    @classmethod
+    def trainable(cls, settings: Outliers, stored: Mapping[str, Tensor], target: Tensor) -> Trainable:
+        rest = IntegerArithmetic.trainable(settings.integer, stored, target)
+        kept, values = stored["outlier_columns"].long(), stored["outlier_values"]
+        aside = of_values({"outlier_values": values.float()}, lambda v: v["outlier_values"], stored)
+        return Trainable(
+            rest.first | aside.first,
+            rest.unit | aside.unit,
+            lambda v: rest.weight(v).index_copy(1, kept, aside.weight(v)),
+            lambda v: {**rest.stored(v), "outlier_values": aside.stored(v)["outlier_values"]},
+            rest.fine,
+            aside.loose,
         )
 
     @classmethod

@@ -16,6 +16,8 @@ from benchvise.core.schemes.element import Element
 from benchvise.core.schemes.matrix import SolvedRows
 from benchvise.core.schemes.scale_rule import ScaleRule, stored_steps
 from benchvise.core.schemes.scaled_grid import ScaledGrid, spread
+from benchvise.core.schemes.scaled_training import trainable
+from benchvise.core.schemes.training import Trainable
 
 S = TypeVar("S", bound=Scheme)
 
@@ -90,6 +92,17 @@ class ScaledArithmetic(SchemeArithmetic[S], Generic[S]):
         return Tunable(
             {name: stored[name].float()},
             lambda parameters: elements * spread(stored_steps(fixed | dict(parameters)), cell, rows, columns),
+        )
+
+    @classmethod
+    def trainable(cls, settings: S, stored: Mapping[str, Tensor], target: Tensor) -> Trainable:
+        rows, cell, columns = range(len(target)), cls.cell(settings), target.shape[1]
+        return trainable(
+            cls.element(settings),
+            stored,
+            cls.tuned(settings),
+            lambda parameters: spread(stored_steps(parameters), cell, rows, columns),
+            target,
         )
 
     @classmethod

@@ -15,6 +15,8 @@ from benchvise.core.schemes.magnitude import kth_magnitude, passes
 from benchvise.core.schemes.matrix import Matrix, SolvedRows
 from benchvise.core.schemes.sparse_grid import SparseGrid
 from benchvise.core.schemes.sparse_storage import decoded_rows, stored_mask, stored_rows
+from benchvise.core.schemes.sparse_training import trainable_integers
+from benchvise.core.schemes.training import Trainable, of_values
 
 
 class SparseArithmetic(SchemeArithmetic[Sparse]):
@@ -128,6 +130,18 @@ class SparseArithmetic(SchemeArithmetic[Sparse]):
             {"weight_values": stored["weight_values"].float()},
             lambda p: zeros.to(p["weight_values"].device).masked_scatter(mask.to(zeros.device), p["weight_values"]),
         )
+
+    @classmethod
+    def trainable(cls, settings: Sparse, stored: Mapping[str, Tensor], target: Tensor) -> Trainable | None:
+        if settings.integer is not None:
+            return trainable_integers(settings, stored, target)
+        tunable = cls.tunable(settings, stored, target.shape[1])
+        if tunable is None:
+            return None
+        found = of_values(tunable.parameters, tunable.weight, stored)
+        if "weight" in found.unit:  # stored dense, zeros among the others
+            found.unit["weight"] = found.unit["weight"] * (stored["weight"] != 0)
+        return found
 
 
 def _streams(settings: Sparse) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from benchvise.core.errors import Cancelled
-from benchvise.core.evaluate.divergence import kl_divergence, log_probabilities
+from benchvise.core.evaluate.divergence import Diverged, kl_divergence, log_probabilities
 from benchvise.core.evaluate.forward import batches
+from benchvise.core.memory import ran_out_of_memory
 from benchvise.core.methods.tuning import Tuning
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import TuningStep
@@ -22,19 +24,38 @@ from benchvise.core.tuning import state as state_file
 from benchvise.core.tuning.reference import ReferenceOutputs
 from benchvise.core.tuning.state import TuningState, TuningStateFile
 from benchvise.core.tuning.trainee import Trainee
+from benchvise.core.wording import less_at_once
 
 HELD_OUT = 8
 """One sample in so many is not learned from, but judged on."""
 
 MOMENTS = (0.9, 0.95)
 
+RISEN = 10.0
+"""Held-out KL of so many times what it was before the first step, and of NOTICEABLE nats at least, has diverged."""
+
+NOTICEABLE = 0.1
+
+
+def held_out(windows: int, settings: Tuning) -> list[int]:
+    """The samples, of so many, that a step does not learn from: spread evenly."""
+    most = settings.most_held_out
+    apart = HELD_OUT if most is None else max(HELD_OUT, -(-windows // most))
+    return list(range(0, windows, apart)) if windows > 1 else [0]
+
 
 @dataclass(frozen=True)
 class Trained:
-    """Mean KL to the original, in nats per token, on the samples that were not learned from."""
+    """Mean KL to the original, in nats per token, on the samples that were not learned from.
+
+    ended: the last step, 0 when none was done. kept: the step whose state is kept. why: what ended it before its time.
+    """
 
     before: float
     after: float
+    ended: int
+    kept: int
+    why: Literal["", "diverged", "no gain"] = ""
 
     @property
     def gained(self) -> bool:
@@ -42,8 +63,25 @@ class Trained:
         return self.after < self.before
 
 
+@dataclass
+class _Best:
+    """The least KL that was seen, after which step, and the values then; none while nothing is better than before."""
+
+    kl: float
+    step: int = 0
+    values: list[Tensor] | None = None
+    waited: int = 0
+
+    def seen(self, kl: float, step: int, values: list[Tensor]) -> None:
+        if kl < self.kl:
+            self.kl, self.step, self.waited = kl, step, 0
+            self.values = [value.detach().clone() for value in values]
+        else:
+            self.waited += 1
+
+
 class TuningLoop:
-    """One step of a recipe's tuning on calibration ids int64 [windows, tokens]."""
+    """One step of a recipe's tuning on ids int64 [windows, tokens]."""
 
     def __init__(
         self,
@@ -62,76 +100,136 @@ class TuningLoop:
         self._seed = seed
         self._state = state
         self._progress = progress
-        self._held = list(range(0, len(ids), HELD_OUT)) if len(ids) > 1 else [0]
-        self._learned = [window for window in range(len(ids)) if window not in self._held] or self._held
+        self._held = held_out(len(ids), settings)
+        held = set(self._held)
+        self._learned = [window for window in range(len(ids)) if window not in held] or self._held
+        self._held_reference = reference.of_few(len(self._held))
+        self._at_once = settings.at_once
 
     def run(self) -> Trained:
         """Train, from the last saved state where there is one. Progress is in steps, each is told as `TuningStep`.
 
-        Raises Diverged when the network's outputs are no numbers, OutputError when the state cannot be saved.
+        Raises Diverged when the original's outputs are no numbers, or the network's before the first step, and
+        OutputError when the state cannot be saved.
         """
         values = [value.requires_grad_() for value in self._trainee.parameters]
         optimiser = Adam(values, *MOMENTS)
         found = self._state.load(values)
         if found is None:
             start, before = 0, self._judged()
+            best = _Best(before)
         else:
-            start, before = self._restored(found, values, optimiser)
+            start, before, best = self._restored(found, values, optimiser)
         self._tell(start, None, before)
-        self._train(values, optimiser, start, before)
-        after = self._judged()
-        self._tell(self._settings.steps, None, after)
-        return Trained(before, after)
+        ended, why = self._train(values, optimiser, start, before, best)
+        after = math.inf if why == "diverged" else self._looked(ended)
+        if best.values is not None and best.kl < after:
+            with torch.no_grad():
+                for value, kept in zip(values, best.values, strict=True):
+                    value.copy_(kept)
+            return Trained(before, best.kl, ended, best.step, why)
+        return Trained(before, after, ended, ended, why)
 
-    def _restored(self, found: TuningState, values: list[Tensor], optimiser: Adam) -> tuple[int, float]:
+    def _restored(self, found: TuningState, values: list[Tensor], optimiser: Adam) -> tuple[int, float, _Best]:
         with torch.no_grad():
             for value, kept in zip(values, found.values, strict=True):
                 value.copy_(kept)
         optimiser.restore(found.step, found.means, found.squares)
-        for windows in self._held_batches():
-            self._reference.pass_over(windows)
-        return found.step, found.before
+        best = _Best(found.least, found.best_step, None if found.best is None else list(found.best), found.waited)
+        return found.step, found.before, best
 
-    def _train(self, values: list[Tensor], optimiser: Adam, start: int, before: float) -> None:
+    def _train(
+        self, values: list[Tensor], optimiser: Adam, start: int, before: float, best: _Best
+    ) -> tuple[int, Literal["", "diverged", "no gain"]]:
+        """The last step that was done, and what ended it before all were."""
         if not values:
-            return
+            return start, ""
         settings = self._settings
         drawn = batches_of_windows(len(self._learned), settings.batch_windows, self._seed)
         self._progress.start(settings.steps, "steps")
         for _ in range(start):
-            self._reference.pass_over([self._learned[window] for window in next(drawn)])
+            for part in self._parts(next(drawn)):
+                self._reference.pass_over(part)
         self._progress.advance(start)
         saved = time.monotonic()
         for number in range(start, settings.steps):
-            windows = [self._learned[window] for window in next(drawn)]
-            loss = self._step(values, optimiser, windows, settings.learning_rate * (1 - number / settings.steps))
+            loss = self._step(values, optimiser, next(drawn), settings.rate(number))
             self._tell(number + 1, loss, None)
+            if not math.isfinite(loss) or not self._look(number + 1, before, best, values):
+                return number + 1, "diverged"
+            if settings.patience and best.waited >= settings.patience:
+                return number + 1, "no gain"
             try:
                 self._progress.advance(1)
             except Cancelled:
-                self._save(number + 1, before, values, optimiser)
+                self._save(number + 1, before, best, values, optimiser)
                 raise
             if time.monotonic() - saved >= state_file.SAVE_SECONDS:
-                self._save(number + 1, before, values, optimiser)
+                self._save(number + 1, before, best, values, optimiser)
                 saved = time.monotonic()
+        return settings.steps, ""
 
-    def _step(self, values: list[Tensor], optimiser: Adam, windows: list[int], rate: float) -> float:
-        wanted = self._reference.log_probabilities(windows)
-        with torch.enable_grad():
-            loss = self._trainee.loss(self._ids[windows], wanted)
-        gradients = torch.autograd.grad(loss, values)
+    def _look(self, step: int, before: float, best: _Best, values: list[Tensor]) -> bool:
+        """Look at samples that are not learned from, when it is time; False when it has diverged."""
+        every = self._settings.judged_every
+        if not every or step % every or step == self._settings.steps:
+            return True
+        kl = self._looked(step)
+        best.seen(kl, step, values)
+        return kl <= RISEN * max(before, NOTICEABLE / RISEN)
+
+    def _step(self, values: list[Tensor], optimiser: Adam, drawn: list[int], rate: float) -> float:
+        while True:
+            try:
+                loss, gradients = self._gradients(values, drawn)
+                break
+            except (MemoryError, OSError, RuntimeError) as error:
+                if not ran_out_of_memory(error) or self._at_once == 1:
+                    raise
+                self._at_once = -(-min(self._at_once, len(drawn)) // 2)
+                self._progress.note(less_at_once(self._settings.title, self._at_once))
         with torch.no_grad():
             for value, direction in zip(values, optimiser(gradients), strict=True):
                 value.sub_(direction, alpha=rate)
             self._trainee.after_step()
-        return float(loss.detach())
+        return loss
 
-    def _save(self, step: int, before: float, values: list[Tensor], optimiser: Adam) -> None:
-        self._state.save(TuningState(step, before, values, optimiser.means, optimiser.squares))
+    def _gradients(self, values: list[Tensor], drawn: list[int]) -> tuple[float, Sequence[Tensor]]:
+        """The loss of a step, and its gradients."""
+        total, gradients = 0.0, list[Tensor]()
+        for part in self._parts(drawn):
+            wanted = self._reference.log_probabilities(part)
+            with torch.enable_grad():
+                loss = self._trainee.loss(self._ids[part], wanted) * (len(part) / len(drawn))
+            found = torch.autograd.grad(loss, values)
+            gradients = [a.add_(b) for a, b in zip(gradients, found, strict=True)] if gradients else list(found)
+            total += float(loss.detach())
+        return total, gradients
+
+    def _parts(self, drawn: list[int]) -> Iterator[list[int]]:
+        """Windows of the numbers drawn, as many at once as go through the network together."""
+        for start in range(0, len(drawn), self._at_once):
+            yield [self._learned[window] for window in drawn[start : start + self._at_once]]
+
+    def _save(self, step: int, before: float, best: _Best, values: list[Tensor], optimiser: Adam) -> None:
+        self._state.save(
+            TuningState(
+                step, before, values, optimiser.means, optimiser.squares, best.kl, best.step, best.waited, best.values
+            )
+        )
 
     def _tell(self, step: int, loss: float | None, held_out: float | None) -> None:
         settings = self._settings
         self._progress.result(TuningStep(settings.key, step, settings.steps, loss, held_out))
+
+    def _looked(self, step: int) -> float:
+        """Mean KL on samples that are not learned from, which is told; infinite when outputs are no numbers."""
+        try:
+            found = self._judged()
+        except Diverged:
+            return math.inf
+        self._tell(step, None, found)
+        return found
 
     def _held_batches(self) -> Iterator[list[int]]:
         numbers = torch.tensor(self._held)[:, None].expand(-1, self._ids.shape[1])
@@ -142,7 +240,7 @@ class TuningLoop:
         """Mean KL in nats per token over the samples that are not learned from."""
         total, tokens = 0.0, 0
         for windows in self._held_batches():
-            wanted = self._reference.log_probabilities(windows).flatten(0, 1)
+            wanted = self._held_reference.log_probabilities(windows).flatten(0, 1)
             found = log_probabilities(self._trainee.logits(self._ids[windows])).flatten(0, 1)
             kl = kl_divergence(wanted, found)
             total += float(kl.double().sum())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.func import functional_call
 from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.checkpoint.tensors import torch_dtype
-from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.tuning import Tuning
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.runtime.build import compute_device, load_model
@@ -23,6 +24,7 @@ from benchvise.core.runtime.replace import parameter_name
 from benchvise.core.schemes.arithmetic import Tunable
 from benchvise.core.schemes.learning import as_stored
 from benchvise.core.schemes.registry import arithmetic_of
+from benchvise.core.tuning.trained_part import TrainedPart
 from benchvise.core.tuning.trainee import Rewritten, Trainee
 from benchvise.core.weights.weights import RunWeights
 
@@ -31,21 +33,21 @@ _MIN_UNIT = 1e-3
 
 
 @dataclass
-class Tuned:
-    """Part of a model under tuning: value = first + change · unit, rounded to the dtype it is stored in.
+class Tuned(TrainedPart):
+    """Part of a model whose codes stay: value = first + change · unit, rounded to the dtype it is stored in.
 
     tunable: of a treated layer; None for a vector that is kept (a norm's weight, a bias).
-    stored:  what the layer's record holds; change and first by the names of stored tensors ("weight" for vectors).
+    stored:  what the layer's record holds; the others go by its names ("weight" for vectors).
     """
 
-    layer: Layer
-    treatment: Treatment
-    parameter: str
     stored: dict[str, Tensor]
     first: dict[str, Tensor]
     unit: dict[str, Tensor]
-    change: dict[str, Tensor]
     tunable: Tunable | None
+
+    @property
+    def decodes(self) -> bool:
+        return self.tunable is not None
 
     def values(self) -> dict[str, Tensor]:
         """The tuned tensors rounded as they will be stored, float32, of the same shape as in `stored`.
@@ -72,17 +74,17 @@ class Tuned:
         return {**self.stored, **values}
 
 
-class PolishedNetwork(Trainee[Polish]):
+class PolishedNetwork(Trainee[Any]):
     """The network of a run in float32, with `parts` to tune; all of it is in memory."""
 
-    def __init__(self, weights: RunWeights, settings: Polish, progress: Progress) -> None:
+    def __init__(self, weights: RunWeights, settings: Tuning, progress: Progress) -> None:
         """Load the network. Raises CheckpointError as `load_model` does."""
         self.model = load_model(weights, progress=progress)
         self.device = compute_device()
-        self.parts: list[Tuned] = []
+        self.parts: list[TrainedPart] = []
         left: list[str] = []
         for layer in weights.checkpoint.layers:
-            part = self.part_of(self.model, weights, layer)
+            part = self.part_of(settings, self.model, weights, layer)
             if part is not None:
                 self.parts.append(part)
             elif not weights.treatment(layer).keeps:
@@ -91,7 +93,13 @@ class PolishedNetwork(Trainee[Polish]):
         self._parameters = [change for part in self.parts for change in part.change.values()]
 
     @classmethod
-    def part_of(cls, model: nn.Module, weights: RunWeights, layer: Layer) -> Tuned | None:
+    def part_of(
+        cls,
+        settings: Any,  # noqa: ARG003 - those of its own kind of step
+        model: nn.Module,
+        weights: RunWeights,
+        layer: Layer,
+    ) -> TrainedPart | None:
         """What is tuned of the layer; None for nothing. What a step costs is tried out on what this gives."""
         return tuned_part(model, weights, layer)
 
@@ -108,14 +116,17 @@ class PolishedNetwork(Trainee[Polish]):
         return (Rewritten(part.layer, part.treatment, part.result()) for part in self.parts)
 
 
-def tuned_part(model: nn.Module, weights: RunWeights, layer: Layer) -> Tuned | None:
-    """The layer of a model with `weights`, ready to be tuned; None when nothing in it can be."""
+def tuned_part(model: nn.Module, weights: RunWeights, layer: Layer, *, matrices: bool = False) -> Tuned | None:
+    """The layer of a model with `weights`, ready to be tuned; None when nothing in it can be.
+
+    matrices: whether kept matrices are tuned as vectors are.
+    """
     name, treatment = parameter_name(model, layer), weights.treatment(layer)
     if name is None:
         return None
     if treatment.keeps:
         values = model.get_parameter(name)
-        if values.dim() != 1 or not torch_dtype(layer.dtype).is_floating_point:
+        if (values.dim() != 1 and not matrices) or not torch_dtype(layer.dtype).is_floating_point:
             return None
         return _tuned(layer, treatment, name, weights.stored(layer), {"weight": values.detach().clone()}, None)
     stored = weights.stored(layer)
@@ -133,7 +144,7 @@ def _tuned(
 ) -> Tuned:
     unit = {name: _unit(name, values) for name, values in first.items()}
     change = {name: torch.zeros_like(values) for name, values in first.items()}
-    return Tuned(layer, treatment, parameter, stored, first, unit, change, tunable)
+    return Tuned(layer, treatment, parameter, change, stored, first, unit, tunable)
 
 
 def _unit(name: str, values: Tensor) -> Tensor:

@@ -26,6 +26,12 @@ class ReferenceOutputs:
         self._kept: dict[int, Tensor] | None = {} if ids.numel() * self.vocabulary * 4 <= CACHE_BYTES else None
         self._passed: dict[int, tuple[int, ...]] = {}
 
+    def of_few(self, windows: int) -> ReferenceOutputs:
+        """The same original and samples, of which so many are asked for and kept as far as those fit the cache."""
+        few = ReferenceOutputs(self._original, self._ids)
+        few._kept = {} if windows * self._ids.shape[1] * self.vocabulary * 4 <= CACHE_BYTES else None
+        return few
+
     def log_probabilities(self, windows: list[int]) -> Tensor:
         """float32 [windows, tokens, vocabulary] of the samples of those numbers.
 

@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 
 from benchvise.core.blockwise.blockwise_run import job_identity
-from benchvise.core.blockwise.calibration import CalibrationText
+from benchvise.core.blockwise.calibration import CalibrationText, calibration_text
 from benchvise.core.blockwise.recorder import Recorder
 from benchvise.core.checkpoint.matrix_shape import as_matrix
 from benchvise.core.compress.quality import Quality
@@ -40,10 +41,13 @@ MARKER = "tuning.json"
 
 @dataclass(frozen=True)
 class _Step:
+    """text: what it learns from."""
+
     number: int
     settings: Tuning
     identity: str
     recorder: Recorder
+    text: CalibrationText
 
 
 class TuningStage:
@@ -65,8 +69,17 @@ class TuningStage:
         self._steps = [self._step(number, settings, workspace) for number, settings in enumerate(plan.recipe.tuning)]
 
     def _step(self, number: int, settings: Tuning, workspace: Workspace) -> _Step:
-        identity = hashlib.sha256(f"{self._job} tuned {number}".encode()).hexdigest()
-        return _Step(number, settings, identity, Recorder(self._run, workspace, identity, self._progress))
+        text = self._text_of(settings)
+        own = "" if text is self._text else f" {text.digest}"
+        identity = hashlib.sha256(f"{self._job} tuned {number}{own}".encode()).hexdigest()
+        return _Step(number, settings, identity, Recorder(self._run, workspace, identity, self._progress), text)
+
+    def _text_of(self, settings: Tuning) -> CalibrationText:
+        """The calibration text, of which a step may ask for other samples. Raises UserError."""
+        if settings.samples is None or self._plan.calibration is None:
+            return self._text
+        asked = replace(self._plan.calibration, windows=settings.samples)
+        return calibration_text(self._plan.checkpoint, asked, self._plan.recipe.seed)
 
     def earlier(self) -> tuple[LayerCompressed, ...] | None:
         """The treated layers as an earlier process left them when it came to this stage, or was through with it.
@@ -103,10 +116,16 @@ class TuningStage:
 
     def _carried_out(self, step: _Step, results: dict[str, LayerCompressed]) -> dict[str, LayerCompressed]:
         """What the step changed, by the names of the layers."""
-        plan, progress, ids = self._plan, self._progress, self._text.ids
+        plan, progress, ids = self._plan, self._progress, step.text.ids
         treatments = {row.layer.name: row.treatment for row in plan.treated_rows}
         files = {name: self._file(entry) for name, entry in self._entries_before(step.number).items()}
-        weights = RunWeights(plan.source.path, weights_of(plan.operated), treatments, files)
+        weights = RunWeights(
+            plan.source.path,
+            weights_of(plan.operated),
+            treatments,
+            files,
+            transformed=bool(plan.recipe.transforms),
+        )
         trainee = trainee_of(step.settings)(weights, step.settings, progress)
         original = load_model(OriginalWeights(plan.source), progress=progress)
         reference = ReferenceOutputs(original, ids)
@@ -169,6 +188,16 @@ class TuningStage:
 
 def _outcome(settings: Tuning, trained: Trained) -> str:
     kl = f"KL on held-out calibration text {trained.before:.5f}"
+    ended = _ENDED[trained.why].format(trained.ended, settings.steps)
     if trained.gained:
-        return f"{settings.title}: {settings.steps} steps, {kl} → {trained.after:.5f}"
-    return f"{settings.title} did not pay: {kl} before, {trained.after:.5f} after; undone"
+        kept = f"; the state after step {trained.kept} is kept" if trained.kept != trained.ended else ""
+        return f"{settings.title}: {ended}, {kl} → {trained.after:.5f}{kept}"
+    after = f"{trained.after:.5f} after" if isfinite(trained.after) else "nothing better after"
+    return f"{settings.title} did not pay: {ended}, {kl} before, {after}; undone"
+
+
+_ENDED = {
+    "": "{0} steps",
+    "diverged": "training diverged at step {0} of {1} (a lower learning rate may not)",
+    "no gain": "ended at step {0} of {1}, as held-out text no longer gained",
+}

@@ -21,13 +21,15 @@ SAVE_SECONDS = 20.0
 
 PREFIX = "tuning-"
 _GROUPS = ("value", "mean", "square")
+_BEST = "best"
 
 
 @dataclass(frozen=True)
 class TuningState:
     """After `step` optimiser steps: what is trained, and the optimiser's two moments, float32 each.
 
-    before: KL on held-out samples before the first step.
+    before: KL on held-out samples before the first step. least: the least since, after `best_step` steps, with what was
+    trained then (`best`, None while nothing was better than before), and so many looks ago (`waited`).
     """
 
     step: int
@@ -35,6 +37,10 @@ class TuningState:
     values: Sequence[Tensor]
     means: Sequence[Tensor]
     squares: Sequence[Tensor]
+    least: float
+    best_step: int = 0
+    waited: int = 0
+    best: Sequence[Tensor] | None = None
 
 
 class TuningStateFile:
@@ -45,8 +51,12 @@ class TuningStateFile:
 
     def save(self, state: TuningState) -> None:
         """Replace the last state in one step. Raises OutputError."""
-        tensors = {"step": torch.tensor([state.step]), "before": torch.tensor([state.before], dtype=torch.float64)}
-        for group, parts in zip(_GROUPS, (state.values, state.means, state.squares), strict=True):
+        counts = torch.tensor([state.step, state.best_step, state.waited])
+        tensors = {"counts": counts, "kl": torch.tensor([state.before, state.least], dtype=torch.float64)}
+        groups = dict(zip(_GROUPS, (state.values, state.means, state.squares), strict=True))
+        if state.best is not None:
+            groups[_BEST] = state.best
+        for group, parts in groups.items():
             tensors |= {f"{group}.{index}": part.detach().cpu().contiguous() for index, part in enumerate(parts)}
         declared = [
             StoredTensor(name, str(values.dtype).removeprefix("torch."), tuple(values.shape))
@@ -63,13 +73,16 @@ class TuningStateFile:
             return None
         try:
             found = {entry.name: load_tensor(entry) for entry in read_header(self._path).entries}
-            groups = [[found[f"{group}.{index}"] for index in range(len(like))] for group in _GROUPS]
-            step, before = int(found["step"]), float(found["before"])
+            names = (*_GROUPS, _BEST) if f"{_BEST}.0" in found else _GROUPS
+            groups = [[found[f"{group}.{index}"] for index in range(len(like))] for group in names]
+            step, best_step, waited = found["counts"].tolist()
+            before, least = found["kl"].tolist()
         except (CheckpointError, KeyError):
             return None
         if any(part.shape != wanted.shape for group in groups for part, wanted in zip(group, like, strict=True)):
             return None
-        return TuningState(step, before, *groups)
+        values, means, squares, *rest = groups
+        return TuningState(step, before, values, means, squares, least, best_step, waited, rest[0] if rest else None)
 
     def remove(self) -> None:
         """The step is done: nothing of its state stays."""

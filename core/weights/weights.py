@@ -101,14 +101,24 @@ class RunWeights:
     """A checkpoint whose layers a run compressed; the others are as they were, or as the run changed them."""
 
     def __init__(
-        self, source: str, original: Weights, treatments: Mapping[str, Treatment], files: Mapping[str, Path]
+        self,
+        source: str,
+        original: Weights,
+        treatments: Mapping[str, Treatment],
+        files: Mapping[str, Path],
+        *,
+        transformed: bool = False,
     ) -> None:
-        """original: what the run compressed, surgery done. treatments, files: by the names of its layers."""
+        """original: what the run compressed, surgery done. treatments, files: by the names of its layers.
+
+        transformed: whether transforms changed what was compressed.
+        """
         self.source = source
         self.checkpoint = original.checkpoint
         self.original = original
         self._treatments = treatments
         self._files = files
+        self._transformed = transformed
 
     @property
     def stored_bytes(self) -> int:
@@ -127,6 +137,11 @@ class RunWeights:
         if self.treatment(layer).keeps and not self.changed(layer):
             return self.original.stored(layer)
         return {name: load_tensor(entry) for name, entry in self._entries(layer).items()}
+
+    def solved_from(self, layer: Layer) -> Tensor:
+        """What the codes stand for, [*layer.shape] in the layer's dtype; where transforms changed that, and nobody
+        knows it any more, what they decode to."""
+        return self.dense(layer) if self._transformed else self.original.dense(layer)
 
     def input_scale(self, layer: Layer) -> Tensor | None:
         if self.treatment(layer).keeps:

@@ -38,8 +38,9 @@ from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.solvers import learned_rounding
 from benchvise.core.solvers.learned_rounding import probes
 from benchvise.core.tuning import reference
-from benchvise.core.tuning.polished_network import PolishedNetwork, Tuned
+from benchvise.core.tuning.polished_network import PolishedNetwork
 from benchvise.core.tuning.registry import TRAINEES
+from benchvise.core.tuning.trained_part import TrainedPart
 from benchvise.core.tuning.trainee import Trainee
 from benchvise.core.weights.weights import RunWeights
 from benchvise.core.workspace.workspace import Workspace
@@ -223,8 +224,8 @@ class TuneNorms(Tuning):
 
 class Norms(PolishedNetwork):
     @classmethod
-    def part_of(cls, model: nn.Module, weights: RunWeights, layer: Layer) -> Tuned | None:
-        return super().part_of(model, weights, layer) if weights.treatment(layer).keeps else None
+    def part_of(cls, settings: Tuning, model: nn.Module, weights: RunWeights, layer: Layer) -> TrainedPart | None:
+        return super().part_of(settings, model, weights, layer) if weights.treatment(layer).keeps else None
 
 
 def test_each_kind_of_tuning_has_rates_of_its_own(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from benchvise.core.job.job import compress
+from benchvise.core.methods.distil import Distil
 from benchvise.core.methods.drop_blocks import DropBlocks
 from benchvise.core.methods.polish import Polish
 from benchvise.core.progress import NullProgress
@@ -53,11 +54,12 @@ class Steps(NullProgress):
 
 
 def run(checkpoint: Path, workspace: Path, progress: Steps) -> None:
-    """Resume the job, or begin it: one block of three leaves, the others are learned from text, then polished twice.
+    """Resume the job, or begin it: one block of three leaves, the others are learned from text, distilled and polished.
 
     What it gave is written to WORKSPACE.json.
     """
-    twice = (Polish(steps=STEPS, batch_windows=2), Polish(steps=3, batch_windows=3, learning_rate=5e-4))
+    distil = Distil(steps=STEPS, batch_windows=2, parts=2, text_samples=9, look_every=2, precision="float32")
+    twice = (distil, Polish(steps=3, batch_windows=3, learning_rate=5e-4))
     asked = replace(recipe(), surgery=(DropBlocks((1,)),), tuning=twice)
     found = compress(Compress(str(checkpoint), asked, str(workspace), resume=True), progress)
     workspace.with_suffix(".json").write_text(json.dumps(asdict(timeless(found))), encoding="utf-8")

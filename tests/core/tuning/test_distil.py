@@ -1,0 +1,189 @@
+"""Distillation: codes move, the divergence falls further than by polish, and what does not gain is undone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchvise.core.evaluate.divergence import score_batch
+from benchvise.core.job.job import compress
+from benchvise.core.methods.calibration import Calibration
+from benchvise.core.methods.distil import Distil
+from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.methods.sparse import Sparse
+from benchvise.core.methods.tuning import Tuning
+from benchvise.core.progress import NullProgress
+from benchvise.core.protocol.requests import Compress
+from benchvise.core.protocol.results import Run, TuningStep
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.tuning.distillation_loss import distillation_loss
+from benchvise.core.tuning.distilled_network import DistilledNetwork
+from benchvise.core.weights.open import open_weights
+from tests.core.blockwise.calibrated_models import SAMPLE, tiny
+
+TWO_BITS = Integer(bits=2, symmetric=False, granularity="group", group_size=4)
+DISTIL = Distil(steps=20, batch_windows=4, learning_rate=0.02, text_samples=120, look_every=10)
+
+
+class Listener(NullProgress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.steps: list[TuningStep] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def result(self, record: object) -> None:
+        if isinstance(record, TuningStep):
+            self.steps.append(record)
+
+    @property
+    def held_out(self) -> list[float]:
+        return [step.held_out for step in self.steps if step.held_out is not None]
+
+
+def carried_out(checkpoint: Path, space: Path, scheme: Scheme, *tuning: Tuning) -> tuple[Run, Listener]:
+    text = Calibration(windows=16, window_tokens=32)
+    asked = Recipe(rules=(Rule(("linears",), Treatment(scheme)),), tuning=tuning, calibration=text)
+    listener = Listener()
+    return compress(Compress(str(checkpoint), asked, str(space)), listener), listener
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny("llama", tmp_path_factory.mktemp("distil") / "llama", num_hidden_layers=2)
+
+
+def test_goes_further_than_polish_in_the_same_bytes(tmp_path: Path) -> None:
+    polished, before = carried_out(SAMPLE, tmp_path, TWO_BITS, Polish(steps=20, batch_windows=4))
+    distilled, listener = carried_out(SAMPLE, tmp_path, TWO_BITS, DISTIL)
+    assert listener.held_out[-1] < 0.95 * before.held_out[-1]
+    assert [step.step for step in listener.steps if step.held_out is not None] == [0, 10, 20]
+    assert distilled.bytes_after == polished.bytes_after
+    assert all("tuned by distil" in layer.notes for layer in distilled.layers)
+    ours, theirs = (open_weights(f"run:{run.run}", str(tmp_path)) for run in (distilled, polished))
+    for layer in ours.checkpoint.layers:
+        found, other = ours.stored(layer), theirs.stored(layer)
+        assert {name: (v.shape, v.dtype) for name, v in found.items()} == {
+            n: (v.shape, v.dtype) for n, v in other.items()
+        }
+        if "weight_packed" in found:
+            assert not torch.equal(found["weight_packed"], other["weight_packed"])
+
+
+def test_zeros_stay_and_what_lies_between_them_is_trained(tmp_path: Path, folder: Path) -> None:
+    half = Sparse(criterion="n_of_m", storage_form="indices")
+    plain, _ = carried_out(folder, tmp_path, half)
+    trained, listener = carried_out(folder, tmp_path, half, replace(DISTIL, trains="all"))
+    assert listener.held_out[-1] < listener.held_out[0]
+    ours, theirs = (open_weights(f"run:{run.run}", str(tmp_path)) for run in (trained, plain))
+    originals = open_weights(str(folder))
+    for layer in ours.checkpoint.layers:
+        found, other = ours.stored(layer), theirs.stored(layer)
+        if "weight_indices" in found:
+            assert torch.equal(found["weight_indices"], other["weight_indices"])
+            assert not torch.equal(found["weight_values"], other["weight_values"])
+        else:
+            assert not torch.equal(ours.dense(layer), originals.dense(layer)), layer.name
+
+
+def test_scales_alone_leave_codes_as_they_are(tmp_path: Path, folder: Path) -> None:
+    plain, _ = carried_out(folder, tmp_path, TWO_BITS)
+    tuned, _ = carried_out(folder, tmp_path, TWO_BITS, replace(DISTIL, trains="scales", scale_rate=1.0))
+    ours, theirs = (open_weights(f"run:{run.run}", str(tmp_path)) for run in (tuned, plain))
+    packed = [layer for layer in ours.checkpoint.layers if "weight_packed" in ours.stored(layer)]
+    assert packed
+    for layer in packed:
+        assert torch.equal(ours.stored(layer)["weight_packed"], theirs.stored(layer)["weight_packed"])
+        assert not torch.equal(ours.stored(layer)["weight_scale"], theirs.stored(layer)["weight_scale"])
+
+
+def test_training_that_diverges_stops_and_is_undone(tmp_path: Path, folder: Path) -> None:
+    wild = replace(DISTIL, learning_rate=1.0, scale_rate=10.0, look_every=2, warm_up=0.0)
+    eight = Integer(bits=8, granularity="channel")
+    run, listener = carried_out(folder, tmp_path, eight, wild)
+    assert max(step.step for step in listener.steps) < wild.steps
+    assert any("diverged at step" in note and "undone" in note for note in listener.notes)
+    assert not any("tuned by" in note for layer in run.layers for note in layer.notes)
+    plain, _ = carried_out(folder, tmp_path / "plain", eight)
+    ours, theirs = (
+        open_weights(f"run:{run.run}", str(tmp_path)),
+        open_weights(f"run:{plain.run}", str(tmp_path / "plain")),
+    )
+    assert all(torch.equal(ours.dense(layer), theirs.dense(layer)) for layer in ours.checkpoint.layers)
+
+
+def test_a_loss_that_is_no_number_returns_to_the_best_state(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss, calls = DistilledNetwork.loss, []
+
+    def broken(self: DistilledNetwork, ids: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        calls.append(len(ids))
+        return loss(self, ids, wanted) * (float("nan") if len(calls) > 15 else 1.0)
+
+    monkeypatch.setattr(DistilledNetwork, "loss", broken)
+    run, listener = carried_out(folder, tmp_path, TWO_BITS, DISTIL)
+    assert any("diverged at step 16 of 20" in note and "after step 10 is kept" in note for note in listener.notes)
+    assert any("tuned by distil" in layer.notes for layer in run.layers)
+
+
+def test_training_ends_when_held_out_text_no_longer_gains(tmp_path: Path, folder: Path) -> None:
+    idle = replace(DISTIL, learning_rate=1e-8, look_every=2, patience=2)
+    _, listener = carried_out(folder, tmp_path, Integer(bits=8, granularity="channel"), idle)
+    assert max(step.step for step in listener.steps) < idle.steps
+    assert any("no longer gained" in note for note in listener.notes)
+
+
+def test_out_of_memory_halves_what_goes_through_at_once(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, whole = carried_out(folder, tmp_path / "whole", TWO_BITS, replace(DISTIL, steps=4, precision="float32"))
+    loss, seen = DistilledNetwork.loss, []
+
+    def scarce(self: DistilledNetwork, ids: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        if len(ids) > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+        seen.append(len(ids))
+        return loss(self, ids, wanted)
+
+    monkeypatch.setattr(DistilledNetwork, "loss", scarce)
+    run, listener = carried_out(folder, tmp_path / "scarce", TWO_BITS, replace(DISTIL, steps=4, precision="float32"))
+    assert seen == [1] * 16
+    assert next(note for note in listener.notes if "samples at once" in note).startswith("Out of memory: distil")
+    assert listener.held_out[-1] == pytest.approx(whole.held_out[-1], rel=0.02)
+    assert run.bytes_after == plain.bytes_after
+
+
+def test_the_loss_is_what_the_judge_measures() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.randn(3, 5, 11, generator=generator) for _ in range(2))
+    ids = torch.randint(0, 11, (3, 5), generator=generator)
+    judged = score_batch(ours, ids, theirs)
+    assert judged.kl is not None
+    wanted = theirs.log_softmax(-1)
+    soft = distillation_loss(Distil(), ours, ids, wanted)
+    assert float(soft) == pytest.approx(float(np.mean(judged.kl)), rel=1e-5)
+    hard = distillation_loss(Distil(hard_labels=1.0), ours, ids, wanted)
+    assert float(hard) == pytest.approx(judged.nll / judged.predicted, rel=1e-5)
+    both = distillation_loss(Distil(hard_labels=0.25), ours, ids, wanted)
+    assert float(both) == pytest.approx(0.25 * float(hard) + 0.75 * float(soft), rel=1e-5)
+    warm = distillation_loss(Distil(temperature=2.0), ours, ids, wanted)
+    flat = score_batch(ours / 2, ids, theirs / 2).kl
+    assert flat is not None
+    assert float(warm) == pytest.approx(4 * float(np.mean(flat)), rel=1e-5)
+
+
+def test_rates_rise_then_fall_to_zero() -> None:
+    settings = Distil(steps=100, learning_rate=0.1, warm_up=0.1)
+    rates = [settings.rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(0.1, rel=0.05)
+    assert rates.index(max(rates)) in (8, 9)
+    assert rates[-1] < 1e-4
