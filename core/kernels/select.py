@@ -26,6 +26,7 @@ class MatmulKind(Enum):
     INT8_CPU = "int8 weights, bfloat16 activations"
     INT8_GROUPS_CPU = "int8 weights in groups, as two int4 halves, bfloat16 activations"
     TRITON = "Triton: packed weights, half-precision activations"
+    FACTORS = "two factors, one after the other"
     DENSE = "decoded once, then dense"
 
 
@@ -90,6 +91,18 @@ def choose_matmul(
     if group_size == cols:
         return MatmulRoute(MatmulKind.INT8_CPU, f"one scale a row{width}")
     return MatmulRoute(MatmulKind.INT8_GROUPS_CPU, f"a scale for {group_size} weights{width}")
+
+
+def factored_linear(left: Tensor, right: Tensor, dtype: torch.dtype, device: torch.device) -> PreparedLinear:
+    """Lay out the factors [rows, rank] and [rank, cols] of a weight: two products with dense matrices of `dtype`."""
+    first, second = (part.to(device=device, dtype=dtype).contiguous() for part in (right, left))
+    linear = torch.nn.functional.linear
+    return PreparedLinear(
+        MatmulRoute(MatmulKind.FACTORS, f"rank {len(right)}"),
+        len(left),
+        (first, second),
+        lambda x: linear(linear(x.to(dtype), first), second),
+    )
 
 
 def prepare_linear(packed: Packed, bits: int, cols: int, dtype: torch.dtype, device: torch.device) -> PreparedLinear:

@@ -139,6 +139,8 @@ class ErrorFeedback(Solver):
     def refusal(self, scheme: Scheme) -> str:
         if scheme.shared:
             return f"error feedback goes layer by layer, and '{scheme.tag}' is counted over several layers together"
+        if "factors" in scheme.capabilities:
+            return f"error feedback finds weights one by one, not factors as '{scheme.key}' has: take 'whitened_svd'"
         return ""
 
     def searches(self, scheme: Scheme) -> bool:  # noqa: ARG002 - sums decide every code

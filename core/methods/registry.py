@@ -15,6 +15,7 @@ from benchvise.core.methods.half_quadratic import HalfQuadratic
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.keep import Keep
 from benchvise.core.methods.learned_rounding import LearnedRounding
+from benchvise.core.methods.low_rank import LowRank
 from benchvise.core.methods.microscaling import Microscaling, NvFloat4
 from benchvise.core.methods.nonlinear import NonLinear
 from benchvise.core.methods.outliers import Outliers
@@ -29,6 +30,7 @@ from benchvise.core.methods.surgery import Surgery
 from benchvise.core.methods.transform import Transform
 from benchvise.core.methods.tuning import Tuning
 from benchvise.core.methods.vector_codebook import VectorCodebook
+from benchvise.core.methods.whitened_svd import WhitenedSvd
 from benchvise.core.plugins import Origin, Registry
 
 SCHEMES: Registry[Scheme] = Registry(
@@ -45,11 +47,12 @@ SCHEMES: Registry[Scheme] = Registry(
         Microscaling,
         NvFloat4,
         Sparse,
+        LowRank,
         Gguf,
     ),
 )
 SOLVERS: Registry[Solver] = Registry(
-    "benchvise.solvers", Solver, (Nearest, ErrorFeedback, HalfQuadratic, LearnedRounding)
+    "benchvise.solvers", Solver, (Nearest, ErrorFeedback, HalfQuadratic, LearnedRounding, WhitenedSvd)
 )
 TRANSFORMS: Registry[Transform] = Registry("benchvise.transforms", Transform, (Fold, Rotate, Smooth, Scale))
 SURGERIES: Registry[Surgery] = Registry("benchvise.surgeries", Surgery, (DropBlocks,))

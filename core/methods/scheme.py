@@ -31,7 +31,7 @@ class Scheme(ABC):
     """How a layer's weight is represented. Subclasses are frozen settings classes.
 
     capabilities: what solvers may ask for; "scale" when the scheme has scales that a clip search can shrink;
-                  "mask" when weights that are zero have to be chosen.
+                  "mask" when weights that are zero have to be chosen; "factors" when the weight is a product.
     phrases: what its settings are called in a short text; without any it goes by its key.
     fallback: the value of its setting `indivisible` that falls back instead of refusing; "" without that setting.
     shared: True when one value is found over all layers of a rule together (a global threshold).
@@ -99,6 +99,15 @@ class Scheme(ABC):
     def weighs(self) -> bool:
         """Whether the layer's inputs decide what the scheme can hold (which weights stay), whatever the solver."""
         return False
+
+    @property
+    def factored(self) -> bool:
+        """Whether the weight is the product of two factors, with which a layer multiplies one after the other."""
+        return False
+
+    def inner_width(self, rows: int, columns: int) -> int:  # noqa: ARG002 - products have one
+        """Columns of the first factor of a weight [rows, columns], and rows of the second; 0 where there are none."""
+        return 0
 
     @property
     def searched(self) -> bool:

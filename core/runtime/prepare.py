@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchvise.core.checkpoint.records import Layer, TensorEntry
 from benchvise.core.checkpoint.tensors import torch_dtype
-from benchvise.core.kernels.select import MatmulKind, PreparedLinear, choose_matmul, prepare_linear
+from benchvise.core.kernels.select import MatmulKind, PreparedLinear, choose_matmul, factored_linear, prepare_linear
 from benchvise.core.methods.grouping import KERNEL_GROUPS
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.schemes.registry import arithmetic_of
@@ -36,6 +36,8 @@ def route_of(
     scheme = treatment.scheme
     if treatment.keeps:
         return f"{scheme.tag}: no kernel reads this faster than a dense weight"
+    if scheme.factored:
+        return MatmulKind.FACTORS
     arithmetic = arithmetic_of(scheme)
     refused = arithmetic.kernel_refusal(scheme)
     if refused:
@@ -58,18 +60,23 @@ def prepare(
     dtype: of the model around it. Raises ValueError for a treatment that `refusal` refuses.
     """
     scheme, arithmetic = treatment.scheme, arithmetic_of(treatment.scheme)
+    if scheme.factored:
+        return factored_linear(*arithmetic.factors(scheme, stored, rows, columns), dtype, device)
     codes = arithmetic.kernel_codes(scheme, stored, rows)
     return prepare_linear(codes, arithmetic.kernel_form(scheme, columns).bits, columns, dtype, device)
 
 
 def reads_codes(treatment: Treatment) -> bool:
-    """Whether the treatment's codes are such as some kernel reads."""
-    return not treatment.keeps and not arithmetic_of(treatment.scheme).kernel_refusal(treatment.scheme)
+    """Whether some kernel reads the treatment's codes or factors as they are."""
+    scheme = treatment.scheme
+    return scheme.factored or (not treatment.keeps and not arithmetic_of(scheme).kernel_refusal(scheme))
 
 
 def running_bytes(treatment: Treatment, rows: int, columns: int, dtype: torch.dtype, route: MatmulKind) -> int:
     """Bytes that one multiplication by a weight [rows, columns] reads in the form that `route` keeps it in."""
     scheme = treatment.scheme
+    if route is MatmulKind.FACTORS:
+        return scheme.inner_width(rows, columns) * (rows + columns) * dtype.itemsize
     if route is MatmulKind.DENSE or not reads_codes(treatment):
         return rows * columns * dtype.itemsize
     if route is MatmulKind.INT8_CPU:

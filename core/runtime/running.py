@@ -42,7 +42,7 @@ class RunningModel:
 
 
 def load_running(weights: Weights, device: torch.device, progress: Progress) -> RunningModel:
-    """Load `weights` for decoding; layers with integer codes are never decoded where a kernel takes them.
+    """Load `weights` for decoding; layers with integer codes or factors are never decoded where a kernel takes them.
 
     Raises CheckpointError as `load_model` does.
     """

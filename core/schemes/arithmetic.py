@@ -14,6 +14,7 @@ from benchvise.core.kernels.quantise import Packed
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.progress import NULL_PROGRESS, Progress
 from benchvise.core.schemes.clip_search import ClipSearch
+from benchvise.core.schemes.factors import FactorPair
 from benchvise.core.schemes.grid import Grid
 from benchvise.core.schemes.learning import Learnable
 from benchvise.core.schemes.matrix import Matrix, SolvedRows
@@ -142,6 +143,22 @@ class SchemeArithmetic(ABC, Generic[S]):
         raise ValueError(
             f"'{settings.tag}' has no codes that a kernel could read in {rows} rows, beside {list(stored)}"
         )
+
+    @classmethod
+    def factors(cls, settings: S, stored: Mapping[str, Tensor], rows: int, columns: int) -> tuple[Tensor, Tensor]:
+        """The factors [rows, inner width] and [inner width, columns], of any floating dtype, of a `factored` scheme.
+
+        stored: the tensors of the scheme's storage. Raises TypeError for schemes without factors.
+        """
+        raise TypeError(f"{settings.key} stores no factors of [{rows}, {columns}], but {list(stored)}")
+
+    @classmethod
+    def stored(cls, settings: S, factors: FactorPair, dtype: torch.dtype) -> dict[str, Tensor]:
+        """The tensors of the scheme's storage for the factors of a weight in `dtype`.
+
+        Raises TypeError for schemes without factors.
+        """
+        raise TypeError(f"{settings.key} stores no factors of rank {factors.left.shape[1]} in {dtype}")
 
     @classmethod
     def tunable(cls, settings: S, stored: Mapping[str, Tensor], columns: int) -> Tunable | None:  # noqa: ARG003

@@ -11,6 +11,7 @@ from benchvise.core.schemes.codebook import CodebookArithmetic
 from benchvise.core.schemes.floating import FloatingArithmetic
 from benchvise.core.schemes.gguf.arithmetic import GgufArithmetic
 from benchvise.core.schemes.integer import IntegerArithmetic
+from benchvise.core.schemes.low_rank import LowRankArithmetic
 from benchvise.core.schemes.microscaling import MicroscalingArithmetic, NvFloat4Arithmetic
 from benchvise.core.schemes.nonlinear import NonLinearArithmetic
 from benchvise.core.schemes.outliers import OutliersArithmetic
@@ -29,6 +30,7 @@ ARITHMETIC: dict[type[Scheme], type[SchemeArithmetic[Any]]] = {
         MicroscalingArithmetic,
         NvFloat4Arithmetic,
         SparseArithmetic,
+        LowRankArithmetic,
         GgufArithmetic,
     )
 }

@@ -26,6 +26,7 @@ from benchvise.core.runtime.quantised_inputs import linear_of
 from benchvise.core.sensitivity.treated import SEED
 from benchvise.core.solvers.context import layer_context
 from benchvise.core.solvers.moments import factor, unusable
+from benchvise.core.solvers.solution import InputStatistics
 from benchvise.core.weights.weights import Weights
 
 DENSE_SIDE = 4096
@@ -105,7 +106,9 @@ def estimated(weights: Weights, layer: Layer, treatment: Treatment, known: Facto
     compensates = treatment.solver.compensates
     stand_in = Treatment(treatment.scheme, Nearest()) if compensates else treatment
     context = layer_context(SEED, layer.name, progress, matrix.device.type)
-    lost = (solve_matrix(matrix, stand_in, None, context).decoded.float() - matrix.float()).to(known.inputs.device)
+    # Factors follow the inputs wherever they are known; nothing stands for them.
+    inputs = InputStatistics(known.inputs.cpu(), tokens=1) if treatment.scheme.factored else None
+    lost = (solve_matrix(matrix, stand_in, inputs, context).decoded.float() - matrix.float()).to(known.inputs.device)
     if compensates:
         remaining = lost.square() @ _cost_of_errors(known.inputs)
         gradients = known.gradients.diagonal() if known.gradients.dim() == 2 else known.gradients

@@ -12,6 +12,7 @@ from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.half_quadratic import HalfQuadratic
 from benchvise.core.methods.learned_rounding import LearnedRounding
 from benchvise.core.methods.solver import Nearest, Solver
+from benchvise.core.methods.whitened_svd import WhitenedSvd
 from benchvise.core.plugins import implementation
 from benchvise.core.schemes.arithmetic import SchemeArithmetic, Shared
 from benchvise.core.schemes.matrix import Matrix, SolvedRows
@@ -22,6 +23,7 @@ from benchvise.core.solvers.half_quadratic import half_quadratic
 from benchvise.core.solvers.learned_rounding import learned_rounding
 from benchvise.core.solvers.nearest import nearest_matrix, nearest_rows
 from benchvise.core.solvers.solution import InputStatistics, Solution
+from benchvise.core.solvers.whitened_svd import whitened_svd
 
 SolveRows = Callable[
     [Matrix, Any, Any, Shared | None, SolverContext], tuple[Iterator[SolvedRows], SchemeArithmetic[Any]]
@@ -65,6 +67,7 @@ FUNCTIONS: dict[type[Solver], SolverFunctions] = {
     ErrorFeedback: SolverFunctions(matrix=error_feedback),
     HalfQuadratic: SolverFunctions(matrix=half_quadratic),
     LearnedRounding: SolverFunctions(block=learned_rounding),
+    WhitenedSvd: SolverFunctions(matrix=whitened_svd),
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +17,9 @@ import transformers.tokenization_utils_tokenizers  # noqa: F401 - loaded once, b
 
 from benchvise.core.blockwise.state import PREFIX
 from benchvise.core.methods.error_feedback import ErrorFeedback
-from benchvise.core.recipe.recipe import Recipe
+from benchvise.core.methods.low_rank import LowRank
+from benchvise.core.methods.whitened_svd import WhitenedSvd
+from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.workspace.workspace import Workspace
 from tests.core.blockwise.calibrated_models import recipe
 from tests.core.job.compress_samples import Watcher, run_recipe, timeless
@@ -27,8 +29,10 @@ MAX_DEATHS = 6
 
 
 def asked() -> Recipe:
-    """Both streams are alive, and layers before and behind the blocks are treated."""
-    return recipe(ErrorFeedback(clip_search=False, passes=1), ("linears", "embeddings", "re:lm_head"))
+    """Both streams are alive, layers before and behind the blocks are treated, and some become factors."""
+    asked = recipe(ErrorFeedback(clip_search=False, passes=1), ("linears", "embeddings", "re:lm_head"))
+    factored = Rule(("re:.*(o|down)_proj",), Treatment(LowRank(share=0.6), WhitenedSvd()))
+    return replace(asked, rules=(*asked.rules, factored))
 
 
 def dies_before_state(count: int) -> Sabotage:

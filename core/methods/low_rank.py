@@ -1,0 +1,143 @@
+"""Low rank: settings, which ranks pay, and exact storage."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from benchvise.core.checkpoint.records import Layer, StoredTensor
+from benchvise.core.errors import RecipeError
+from benchvise.core.methods.grouping import words
+from benchvise.core.methods.phrases import Phrase, head, word
+from benchvise.core.methods.scheme import Scheme
+from benchvise.core.settings import setting
+
+
+@dataclass(frozen=True)
+class LowRank(Scheme):
+    """A weight [rows, columns] becomes the product of two factors, [rows, rank] and [rank, columns].
+
+    Both are stored in the layer's dtype, or as symmetric integers with a scale for each of their rows. A rank whose
+    factors are not smaller than the layer is refused.
+    """
+
+    key: ClassVar[str] = "low_rank"
+    title: ClassVar[str] = "Low rank"
+    summary: ClassVar[str] = "Replace a weight by the product of two thin factors: smaller and faster on any machine."
+    source: ClassVar[str] = "Eckart and Young 1936; SVD-LLM, arXiv 2403.07378, section 3"
+    capabilities: ClassVar[frozenset[str]] = frozenset({"factors"})
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("low rank {share%}%", criterion="share"),
+        head("rank {rank}", criterion="rank"),
+        word("int{bits}", values="integer"),
+    )
+
+    criterion: Literal["share", "rank"] = setting(
+        "share",
+        title="Rank by",
+        help="The share of the layer's parameters that its factors may have, or the rank itself.",
+        choices={"share": "Share of parameters", "rank": "Rank"},
+    )
+    share: float = setting(
+        0.8,
+        title="Parameters kept",
+        help="Parameters of both factors, as a share of the layer's; the rank is the largest within it.",
+        minimum=0.0,
+        maximum=1.0,
+        suggestions=(0.4, 0.6, 0.8),
+        when=("criterion", ("share",)),
+    )
+    rank: int = setting(
+        64,
+        title="Rank",
+        help="Columns of the first factor and rows of the second.",
+        minimum=1,
+        maximum=1 << 20,
+        suggestions=(32, 64, 128, 256),
+        when=("criterion", ("rank",)),
+    )
+    values: Literal["dtype", "integer"] = setting(
+        "dtype",
+        title="Factors",
+        help="In the layer's own dtype, or as symmetric integers with a scale for each row of a factor.",
+        choices={"dtype": "In the layer's dtype", "integer": "Integers"},
+    )
+    bits: int = setting(
+        8,
+        title="Bits",
+        help="Bits of each value of the factors.",
+        unit="bit",
+        minimum=2,
+        maximum=8,
+        when=("values", ("integer",)),
+    )
+
+    @property
+    def tag(self) -> str:
+        size = f"rank {self.rank}" if self.criterion == "rank" else f"low rank {_percent(self.share)} %"
+        return size if self.values == "dtype" else f"{size} int{self.bits}"
+
+    @property
+    def factored(self) -> bool:
+        return True
+
+    def inner_width(self, rows: int, columns: int) -> int:
+        if self.criterion == "rank":
+            return self.rank
+        # A share typed as 0.8 is meant exactly, which no binary number says.
+        return math.floor(round(self.share * rows * columns, 6) / (rows + columns))
+
+    @property
+    def searched(self) -> bool:
+        return True
+
+    def fitted(self, layer: Layer) -> tuple[LowRank, tuple[str, ...]]:
+        rows, columns = layer.matrix_shape
+        rank, most = self.inner_width(rows, columns), self.largest_rank(layer)
+        if not most:
+            raise _refused(layer, "no rank makes it smaller", "Leave it out: name it in the rule's 'ignore'.")
+        if rank < 1:
+            raise _refused(layer, f"a share of {self.share:g} leaves no rank", f"Ranks 1 to {most} make it smaller.")
+        if rank > most:
+            short = min(rows, columns)
+            why = f"its rank is at most {short}" if rank > short else "the factors would not be smaller than the layer"
+            raise _refused(layer, f"rank {rank} does not pay: {why}", f"The largest rank that does is {most}.")
+        return self, ()
+
+    def largest_rank(self, layer: Layer) -> int:
+        """The largest rank whose factors take fewer bytes than the layer; 0 where none does."""
+        low, high = 0, min(layer.matrix_shape)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self._bytes(layer, middle) < layer.nbytes else (low, middle - 1)
+        return low
+
+    def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:
+        return self._stored(layer, self.inner_width(*layer.matrix_shape))
+
+    def _bytes(self, layer: Layer, rank: int) -> int:
+        return sum(stored.nbytes for stored in self._stored(layer, rank))
+
+    def _stored(self, layer: Layer, rank: int) -> tuple[StoredTensor, ...]:
+        rows, columns = layer.matrix_shape
+        shapes = {"weight_left": (rows, rank), "weight_right": (rank, columns)}
+        if self.values == "dtype":
+            return tuple(StoredTensor(name, layer.dtype, shape) for name, shape in shapes.items())
+        scales = "float32" if layer.dtype == "float64" else layer.dtype
+        return tuple(
+            stored
+            for name, (down, across) in shapes.items()
+            for stored in (
+                StoredTensor(f"{name}_packed", "int32", (down, words(across, self.bits))),
+                StoredTensor(f"{name}_scale", scales, (down, 1)),
+            )
+        )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.6g}"
+
+
+def _refused(layer: Layer, why: str, remedy: str) -> RecipeError:
+    return RecipeError(f"'{layer.name}' (shape {list(layer.shape)}): {why}", where=layer.name, remedy=remedy)
