@@ -18,6 +18,7 @@ import transformers.tokenization_utils_tokenizers  # noqa: F401 - loaded once, b
 from benchvise.core.blockwise.state import PREFIX
 from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.low_rank import LowRank
+from benchvise.core.methods.sparse import Sparse
 from benchvise.core.methods.whitened_svd import WhitenedSvd
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
 from benchvise.core.workspace.workspace import Workspace
@@ -29,10 +30,12 @@ MAX_DEATHS = 6
 
 
 def asked() -> Recipe:
-    """Both streams are alive, layers before and behind the blocks are treated, and some become factors."""
-    asked = recipe(ErrorFeedback(clip_search=False, passes=1), ("linears", "embeddings", "re:lm_head"))
+    """Both streams are alive, layers before and behind the blocks are treated, some become factors or lose weights."""
+    solver = ErrorFeedback(clip_search=False, passes=1)
+    asked = recipe(solver, ("linears", "embeddings", "re:lm_head"))
     factored = Rule(("re:.*(o|down)_proj",), Treatment(LowRank(share=0.6), WhitenedSvd()))
-    return replace(asked, rules=(*asked.rules, factored))
+    two_of_four = Sparse(criterion="n_of_m", storage_form="indices", values="integer", group_size=8)
+    return replace(asked, rules=(*asked.rules, factored, Rule(("role:mlp.up",), Treatment(two_of_four, solver))))
 
 
 def dies_before_state(count: int) -> Sabotage:
