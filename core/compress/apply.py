@@ -79,7 +79,8 @@ def solve_layer(
         return _whole(layer, treatment, reader, context, shared)
     matrix = LayerMatrix(layer, reader, progress, context.device, searched=_searched(treatment))
     rows, arithmetic = solve(matrix, treatment.scheme, treatment.solver, shared, context)
-    return LayerSolution(rows, arithmetic.tail, context.device)
+    notes = [shared.note] if shared is not None and shared.note else []
+    return LayerSolution(rows, arithmetic.tail, context.device, notes=notes)
 
 
 def _whole(

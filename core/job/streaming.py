@@ -100,9 +100,7 @@ def shared_fits(rows: tuple[PlanRow, ...], reader: LayerReader, progress: Progre
         scheme = group[0].treatment.scheme
         progress.note(f"Finding one threshold over {len(group)} layers for {scheme.tag}")
         matrices = [LayerMatrix(row.layer, reader, progress, advances=True) for row in group]
-        arithmetic = arithmetic_of(scheme)
-        progress.start(arithmetic.share_passes(matrices) * sum(row.layer.nbytes for row in group), "bytes")
-        shares = arithmetic.share(scheme, matrices)
+        shares = arithmetic_of(scheme).share(scheme, matrices, progress)
         found |= {row.layer.name: shared for row, shared in zip(group, shares, strict=True)}
     return found
 

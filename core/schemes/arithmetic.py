@@ -27,11 +27,12 @@ S = TypeVar("S", bound=Scheme)
 class Shared:
     """What one global fit says to one layer: zero are all weights below `threshold` and, of those at it, `ties`.
 
-    digest: names it in the layer's record.
+    digest: names it in the layer's record. note: where this layer is an exception, why; "" else.
     """
 
     threshold: float
     ties: int
+    note: str = ""
 
     @property
     def digest(self) -> str:
@@ -199,13 +200,8 @@ class SchemeArithmetic(ABC, Generic[S]):
         return None
 
     @classmethod
-    def share_passes(cls, matrices: Sequence[Matrix]) -> int:  # noqa: ARG003 - subclasses look
-        """How often `share` reads every matrix."""
-        return 0
-
-    @classmethod
-    def share(cls, settings: S, matrices: Sequence[Matrix]) -> list[Shared]:
-        """What a global fit says to each matrix, after `share_passes` over all of them.
+    def share(cls, settings: S, matrices: Sequence[Matrix], progress: Progress = NULL_PROGRESS) -> list[Shared]:  # noqa: ARG003
+        """What a global fit says to each matrix; starts `progress` in bytes read, which the matrices advance.
 
         Raises TypeError for schemes whose `shared` is false.
         """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from benchvise.core.methods.sparse import Sparse
+from benchvise.core.progress import NULL_PROGRESS, Progress
 from benchvise.core.schemes.arithmetic import SchemeArithmetic, Shared, Tunable
 from benchvise.core.schemes.clip_search import ClipSearch
 from benchvise.core.schemes.grid import Grid
@@ -17,6 +19,9 @@ from benchvise.core.schemes.sparse_grid import SparseGrid
 from benchvise.core.schemes.sparse_storage import decoded_rows, stored_mask, stored_rows
 from benchvise.core.schemes.sparse_training import trainable_integers
 from benchvise.core.schemes.training import Trainable, of_values
+
+_FLOOR = 0.01
+"""Of a layer's weights: what one threshold over many leaves of each at least; an empty layer cuts the network."""
 
 
 class SparseArithmetic(SchemeArithmetic[Sparse]):
@@ -92,24 +97,25 @@ class SparseArithmetic(SchemeArithmetic[Sparse]):
         return SparseGrid(settings, rows, columns, dtype)
 
     @classmethod
-    def share_passes(cls, matrices: Sequence[Matrix]) -> int:
-        return passes(matrices) + 1
-
-    @classmethod
-    def share(cls, settings: Sparse, matrices: Sequence[Matrix]) -> list[Shared]:
-        """Exactly round(fraction · n) of all n weights together become zero."""
-        total = sum(matrix.rows * matrix.columns for matrix in matrices)
-        k = round(settings.fraction * total)
-        if k == 0:
-            return [Shared(0.0, 0) for _ in matrices]
-        threshold, below = kth_magnitude(matrices, k)
-        left = k - below
-        shares = []
-        for matrix in matrices:
-            here = sum(int((block.double().abs() == threshold).sum()) for _, block in matrix.blocks())
-            shares.append(Shared(threshold, min(left, here)))
-            left -= shares[-1].ties
-        return shares
+    def share(cls, settings: Sparse, matrices: Sequence[Matrix], progress: Progress = NULL_PROGRESS) -> list[Shared]:
+        """Exactly round(fraction · n) of all n weights together become zero; no matrix loses nearly all of its own."""
+        sizes = [matrix.rows * matrix.columns for matrix in matrices]
+        pruned = round(settings.fraction * sum(sizes))
+        least = _least_kept(sizes, settings.fraction, sum(sizes) - pruned)
+        floored: dict[int, Shared] = {}
+        while True:
+            common = [index for index in range(len(matrices)) if index not in floored]
+            found = _smallest([matrices[index] for index in common], pruned, progress)
+            starved = [i for i, (_, zeros) in zip(common, found, strict=True) if sizes[i] - zeros < least[i]]
+            if not starved:
+                shares = floored | {index: shared for index, (shared, _) in zip(common, found, strict=True)}
+                return [shares[index] for index in range(len(matrices))]
+            for index in starved:
+                zeros = sizes[index] - least[index]
+                ((shared, _),) = _smallest([matrices[index]], zeros, progress)
+                kept = f"the threshold over all layers would leave next to nothing: {least[index]} weights are kept"
+                floored[index] = replace(shared, note=kept)
+                pruned -= zeros
 
     @classmethod
     def tunable(cls, settings: Sparse, stored: Mapping[str, Tensor], columns: int) -> Tunable | None:
@@ -149,3 +155,30 @@ def _streams(settings: Sparse) -> bool:
     return settings.criterion == "threshold" or (
         settings.criterion == "fraction" and plain and settings.storage_form == "dense" and not settings.weighs
     )
+
+
+def _least_kept(sizes: Sequence[int], fraction: float, kept: int) -> list[int]:
+    """How many weights of each matrix stay at least, when `kept` of all do: as many as asked where that is less."""
+    least = [max(1, int(min(_FLOOR, 1 - fraction) * size)) for size in sizes]
+    return least if sum(least) <= kept else [0] * len(sizes)
+
+
+def _smallest(matrices: Sequence[Matrix], k: int, progress: Progress) -> list[tuple[Shared, int]]:
+    """The k smallest magnitudes of all matrices together, and how many of them each has; of equal ones the first."""
+    if k == 0:
+        return [(Shared(0.0, 0), 0) for _ in matrices]
+    weights = sum(matrix.rows * matrix.columns * matrix.dtype.itemsize for matrix in matrices)
+    progress.start((passes(matrices) + 1) * weights, "bytes")
+    threshold, below = kth_magnitude(matrices, k)
+    left = k - below
+    found = []
+    for matrix in matrices:
+        smaller, at = 0, 0
+        for _, block in matrix.blocks():
+            magnitude = block.double().abs()
+            smaller += int((magnitude < threshold).sum())
+            at += int((magnitude == threshold).sum())
+        ties = min(left, at)
+        found.append((Shared(threshold, ties), smaller + ties))
+        left -= ties
+    return found

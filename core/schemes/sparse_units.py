@@ -68,13 +68,14 @@ def _best_of_every(score: Tensor, kept: int, of: int) -> Tensor:
     if of > _RANKED:
         return _best_in_rows(score.reshape(-1, of), kept).view(rows, columns)
     best = torch.empty(rows * columns // of, of, dtype=torch.bool, device=score.device)
-    for part, chosen in zip(score.reshape(-1, of).split(_PART), best.split(_PART), strict=True):
-        lanes = part.T.contiguous()
+    groups = score.reshape(-1, of)
+    for start in range(0, len(groups), _PART):
+        lanes = groups[start : start + _PART].T.contiguous()
         better = lanes >= _largest(lanes, kept)
         tied = (better.sum(0, dtype=torch.uint8) > kept).nonzero()[:, 0]
         if len(tied):
             better[:, tied] = _best_by_pairs(lanes[:, tied], kept)
-        chosen.copy_(better.T)
+        best[start : start + _PART] = better.T
     return best.view(rows, columns)
 
 
@@ -85,7 +86,8 @@ def _largest(lanes: Tensor, place: int) -> Tensor:
         for one in range(last):
             low, high = sorting[one], sorting[one + 1]
             sorting[one], sorting[one + 1] = torch.minimum(low, high), torch.maximum(low, high)
-    return sorting[-place]
+    largest: Tensor = sorting[-place]
+    return largest
 
 
 def _best_by_pairs(lanes: Tensor, kept: int) -> Tensor:
@@ -96,4 +98,5 @@ def _best_by_pairs(lanes: Tensor, kept: int) -> Tensor:
             less = lanes[one] <= lanes[later]
             better[one] += less
             better[later] += ~less
-    return better < kept
+    best: Tensor = better < kept
+    return best
