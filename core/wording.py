@@ -25,6 +25,10 @@ _OBSTACLES = {
         "fixed scales come from calibration text, and no config.json says how the network computes"
     ),
 }
+_IDLE = {
+    "surgery": message("The surgery '{asked}' changes nothing: it names nothing to leave out"),
+    "tuning": message("The tuning step '{asked}' trains norms and biases alone: the recipe compresses no layer"),
+}
 _LOST = {
     "transform": message("the transform '{title}' is not carried out"),
     "tuning": message("the tuning step '{title}' is not carried out"),
@@ -92,7 +96,7 @@ def reason(warning: PlanWarning) -> str:
                 hint=hint,
             )
         case "idle":
-            return message("The surgery '{asked}' changes nothing: it names nothing to leave out", asked=warning.asked)
+            return message(_IDLE[warning.cause or "surgery"], asked=warning.asked)
         case "lost":
             return message("Without an architecture (no config.json names one) {lost}", lost=_lost(warning))
         case "adapted":
@@ -128,6 +132,17 @@ def less_at_once(title: str, samples: int) -> str:
     return (
         f"Out of memory: {title.lower()} goes on with {samples} samples at once, and adds up their gradients (sums may "
         "differ in their last digits from those of a run with enough memory)"
+    )
+
+
+def learned_often(title: str, samples: int, times: float) -> str:
+    """That the text is short for a step of training, which learns from each of so many samples so many times."""
+    return message(
+        "{title} learns from each of the text's {samples} samples about {times} times: a longer text gains more than "
+        "more steps",
+        title=title,
+        samples=samples,
+        times=round(times),
     )
 
 

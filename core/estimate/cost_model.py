@@ -147,7 +147,7 @@ class BlockwiseCostModel:
 
     def _tuning(self, settings: Tuning) -> tuple[Parts, Bytes]:
         tried, network = self._tried, self._tried.network_rates
-        work = tuning_workload(settings, self._calibrating, self._vocabulary)
+        work = tuning_workload(settings, self._text.of_samples(settings.samples), self._vocabulary)
         windows = max(1, min(work.step_windows, tried.scale.windows))
         head = tried.of_loss(self._vocabulary)
         found = [head, *(tried.of_tuning(settings, index, windows) for index in range(len(tried.blocks)))]
@@ -156,12 +156,15 @@ class BlockwiseCostModel:
         forwards += sum(each.decode for each in found) * work.batches
         loads = 2 * network.seconds + sum(2 * each.load + each.record for each in found)
         parameters = self._plan.checkpoint.parameters
+        outside = tried.kept_outside if settings.trains_kept else 0
+        each_value = 4 * (polish_benchmark.OPTIMISER_COPIES + work.copies)
+        tuned = sum(each.parts + 4 * work.copies * each.trained for each in found) + each_value * outside
         memory = (
             ("what stays loaded", network.warm_bytes if tried.fresh else 0),
             ("the original and the compressed network", 2 * 4 * parameters),
-            ("what is tuned", sum(each.parts for each in found)),
+            ("what is tuned", tuned),
             ("weights decoded for a step", sum(each.working for each in found)),
-            ("kept for the way back", sum(each.saved for each in found) * work.step_windows),
+            ("kept for the way back", sum(each.saved for each in found) * work.at_once),
             ("the original's outputs", work.cached),
             ("left from reading the text", self._text.left),
         )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from benchvise.core.blockwise.block_run import BlockRun, hidden_of
+from benchvise.core.blockwise.half_precision import multiplies_halves
 from benchvise.core.blockwise.network import Network
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.estimate.block_benchmark import BlockBenchmark
@@ -41,9 +42,19 @@ def part_of(settings: Tuning) -> PartOf | None:
 
 
 def benchmark_block(
-    benchmark: BlockBenchmark, network: Network, index: int, rows: Sequence[PlanRow], batch: int, part_of: PartOf
+    benchmark: BlockBenchmark,
+    network: Network,
+    index: int,
+    rows: Sequence[PlanRow],
+    batch: int,
+    part_of: PartOf,
+    *,
+    halves: bool = False,
 ) -> PolishRates:
-    """Block `index`, whose treated layers are `rows`, with so many windows in a step. part_of: what is tuned."""
+    """Block `index`, whose treated layers are `rows`, with so many windows in a step.
+
+    part_of: what is tuned. halves: whether products are taken in bfloat16 where the processor does that faster.
+    """
     started = time.perf_counter()
     run = benchmark.recorded(network, index, rows)
     record = time.perf_counter() - started
@@ -55,7 +66,7 @@ def benchmark_block(
     load = time.perf_counter() - started
     layers = [layer for layer in checkpoint.layers if network.inside.get(layer.name) == index]
     parts = [part for layer in layers if (part := part_of(network.model, weights, layer)) is not None]
-    block = _TunedBlock(network, index, parts)
+    block = _TunedBlock(network, index, parts, halves=halves and multiplies_halves(network.device))
     hidden = torch.randn(batch, benchmark.scale.tokens, _width(network), generator=torch.Generator().manual_seed(0))
     block.step(hidden[:1])
     one, all_of_it = _seconds(lambda: block.step(hidden[:1])), _seconds(lambda: block.step(hidden))
@@ -75,6 +86,7 @@ def benchmark_block(
         working=4 * WORKING_COPIES * tuned,
         load=load,
         record=record,
+        trained=kept,
     )
 
 
@@ -111,7 +123,8 @@ def benchmark_loss(network: Network, vocabulary: int, tokens: int) -> PolishRate
 class _TunedBlock:
     """A block that computes with what is tuned of its layers."""
 
-    def __init__(self, network: Network, index: int, parts: Sequence[TrainedPart]) -> None:
+    def __init__(self, network: Network, index: int, parts: Sequence[TrainedPart], *, halves: bool) -> None:
+        self._products = partial(torch.autocast, network.device.type, torch.bfloat16, enabled=halves)
         self.run: BlockRun = network.run(index)
         self._parts = [(network.name_inside(index, part.parameter), part) for part in parts]
         self._changes = [change.requires_grad_() for part in parts for change in part.change.values()]
@@ -145,7 +158,8 @@ class _TunedBlock:
     def _output(self, hidden: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         given = self.run.arguments(hidden.shape[0], hidden.shape[1])
         values = self._weights() if weights is None else weights
-        return hidden_of(functional_call(self.run.module, values, (hidden, *given.args), given.kwargs))
+        with self._products():
+            return hidden_of(functional_call(self.run.module, values, (hidden, *given.args), given.kwargs))
 
 
 def _width(network: Network) -> int:

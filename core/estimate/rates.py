@@ -69,7 +69,7 @@ class PolishRates:
     step: seconds per window for the model that is tuned, forward and back; decode: seconds a step for its weights.
     forward: seconds per window of the original. saved: bytes kept per window for the way back. parts: bytes of what is
     tuned, for good; working: of decoded weights and their gradients in a step. load, record: seconds to read the block
-    and to write what became of it.
+    and to write what became of it. trained: values that are trained.
     """
 
     step: float
@@ -80,6 +80,7 @@ class PolishRates:
     working: int
     load: float
     record: float
+    trained: int = 0
 
 
 @dataclass(frozen=True)

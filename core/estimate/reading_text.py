@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +43,14 @@ class ReadingText:
         tokens = min(settings.window_tokens, limit) if isinstance(limit, int) and limit > 0 else settings.window_tokens
         there = int(self._rates.tokens * len(self._text)) // tokens
         return Calibrating(max(1, min(settings.windows, there)), tokens, width)
+
+    def of_samples(self, samples: int | None) -> Calibrating:
+        """The same text cut into so many windows, as far as it reaches; None for those of the recipe's calibration."""
+        found = self.calibrating
+        if samples is None or self._plan.calibration is None:
+            return found
+        there = int(self._rates.tokens * len(self._text)) // found.tokens
+        return replace(found, windows=max(1, min(samples, there)))
 
     @property
     def seconds(self) -> float:

@@ -116,6 +116,12 @@ class TriedBlocks:
         return sum(layer.parameters for layer in layers if whole or layer.name not in self._inside)
 
     @property
+    def kept_outside(self) -> int:
+        """Values of the layers outside the blocks that the plan keeps."""
+        rows = (row for row in self._plan.rows() if row.layer.name not in self._inside)
+        return sum(row.layer.parameters for row in rows if row.treatment.keeps)
+
+    @property
     def fresh(self) -> bool:
         """Whether this process has not yet loaded what it takes to run the network."""
         return self._model not in _RUN
@@ -151,13 +157,19 @@ class TriedBlocks:
         """Rates of a tuning step in block `index`; what has none of its own is taken as polish."""
         kind, tried = self._like(index)
         part_of = polish_benchmark.part_of(settings)
-        step = settings.key if part_of is not None else Polish.key
+        step = f"{settings.key} {settings.way}".rstrip() if part_of is not None else Polish.key
         self._progress.check_cancelled()
         return self._rates.get(
             PolishRates,
             f"{step} {self._model} {kind} {windows} of {self._calibrating.tokens}",
             lambda: polish_benchmark.benchmark_block(
-                self._benchmark, self._network, tried, self.blocks[tried], windows, part_of or tuned_part
+                self._benchmark,
+                self._network,
+                tried,
+                self.blocks[tried],
+                windows,
+                part_of or tuned_part,
+                halves=settings.halves,
             ),
         )
 

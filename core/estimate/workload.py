@@ -9,7 +9,6 @@ from benchvise.core.blockwise.blockwise_run import compares
 from benchvise.core.methods.tuning import Tuning
 from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.solvers.learned_rounding import probed_windows, probes
-from benchvise.core.tuning.loop import HELD_OUT
 from benchvise.core.tuning.reference import CACHE_BYTES
 
 
@@ -67,34 +66,42 @@ def learning_of(rows: Sequence[PlanRow], windows: int) -> tuple[Learning, ...]:
 
 @dataclass(frozen=True)
 class TuningWorkload:
-    """What polish does. forwards: windows through the original; cached: bytes of its outputs that are kept.
+    """What a tuning step does. forwards: windows through the original; cached: bytes of its outputs that are kept.
 
-    judged: windows through the tuned model without a way back; batches: how often its weights are decoded for them.
+    at_once: windows of a step that go through together. judged: windows through the tuned model without a way back;
+    batches: how often its weights are decoded for them. copies: of what is tuned, kept beside what the optimiser needs.
     """
 
     steps: int
     step_windows: int
+    at_once: int
     forwards: int
     judged: int
     batches: int
     cached: int
+    copies: int
 
 
 def tuning_workload(settings: Tuning, calibrating: Calibrating, vocabulary: int) -> TuningWorkload:
-    """Counted as `core.tuning.loop` goes: one window in `HELD_OUT` is judged on before and after."""
+    """Counted as `core.tuning.loop` goes: samples that are held out are judged on at every look."""
     windows = calibrating.windows
-    held = -(-windows // HELD_OUT)
+    held = len(settings.held_out(windows))
     learned = max(1, windows - held)
     batch = min(settings.batch_windows, learned)
     drawn = settings.steps * batch
     outputs = 4 * calibrating.tokens * vocabulary
+    looks = 2 + ((settings.steps - 1) // settings.judged_every if settings.judged_every else 0)
+    of_held = held if held * outputs <= CACHE_BYTES else looks * held
     keeps = windows * outputs <= CACHE_BYTES
-    seen = held + min(learned, drawn)
+    seen = min(learned, drawn)
+    cached = (held if of_held == held else 0) + (seen if keeps else 0)
     return TuningWorkload(
         steps=settings.steps,
         step_windows=batch,
-        forwards=seen if keeps else 2 * held + drawn,
-        judged=2 * held,
-        batches=2 * -(-held // 8),
-        cached=seen * outputs if keeps else 0,
+        at_once=min(batch, settings.at_once),
+        forwards=of_held + (seen if keeps else drawn),
+        judged=looks * held,
+        batches=looks * -(-held // 8),
+        cached=cached * outputs,
+        copies=1 if settings.judged_every else 0,
     )

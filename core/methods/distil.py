@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from benchvise.core.language import message
 from benchvise.core.methods.tuning import Tuning
 from benchvise.core.settings import setting
 
@@ -117,6 +118,12 @@ class Distil(Tuning):
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
     @property
+    def refusal(self) -> str:
+        if self.trains == "scales" and self.scale_rate == 0:
+            return message("Nothing is left to train: 'trains' names scales and norms alone, and their rate is 0")
+        return ""
+
+    @property
     def samples(self) -> int | None:
         return self.text_samples or self.steps * self.batch_windows + MOST_HELD_OUT
 
@@ -131,6 +138,14 @@ class Distil(Tuning):
     @property
     def judged_every(self) -> int:
         return self.look_every
+
+    @property
+    def trains_kept(self) -> bool:
+        return self.trains == "all"
+
+    @property
+    def way(self) -> str:
+        return f"{self.trains} {self.precision}"
 
     @property
     def halves(self) -> bool:

@@ -8,6 +8,12 @@ from typing import ClassVar
 
 from benchvise.core.settings import setting
 
+HELD_OUT = 8
+"""One sample in so many is not learned from, but judged on."""
+
+MAX_PASSES = 8
+"""So often may each sample be learned from before it is said that the text is short."""
+
 
 @dataclass(frozen=True)
 class Tuning(ABC):
@@ -41,6 +47,21 @@ class Tuning(ABC):
         """How many samples at most are not learned from, but judged on; None for one in so many, however many."""
         return None
 
+    def held_out(self, windows: int) -> list[int]:
+        """The numbers of the samples, of so many, that the step does not learn from: spread evenly."""
+        most = self.most_held_out
+        apart = HELD_OUT if most is None else max(HELD_OUT, -(-windows // most))
+        return list(range(0, windows, apart)) if windows > 1 else [0]
+
+    def passes(self, windows: int) -> float:
+        """How often each sample, of so many, is learned from on average."""
+        return self.steps * self.batch_windows / max(1, windows - len(self.held_out(windows)))
+
+    @property
+    def refusal(self) -> str:
+        """Why the step cannot be carried out with these settings, as a sentence without its full stop; "" if it can."""
+        return ""
+
     @property
     def at_once(self) -> int:
         """Samples that go through the network together; the gradients of a step's parts are added up."""
@@ -55,6 +76,16 @@ class Tuning(ABC):
     def patience(self) -> int:
         """So many looks one after the other without a new best end the training; 0 for never."""
         return 0
+
+    @property
+    def trains_kept(self) -> bool:
+        """Whether matrices that the recipe keeps are trained too."""
+        return False
+
+    @property
+    def way(self) -> str:
+        """What decides, beside the network and the samples in a step, how long one takes; "" where nothing does."""
+        return ""
 
     @property
     def halves(self) -> bool:

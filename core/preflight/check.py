@@ -17,7 +17,7 @@ from benchvise.core.preflight.refused import refused_recipe
 from benchvise.core.preflight.resources import disk_findings, memory_findings, time_findings
 from benchvise.core.preflight.runtimes import Runtime, runtime_of
 from benchvise.core.preflight.speed import dense_findings, speed_findings
-from benchvise.core.preflight.text import surprise_findings, text_findings
+from benchvise.core.preflight.text import surprise_findings, text_findings, training_findings
 from benchvise.core.protocol.requests import CheckRecipe
 from benchvise.core.protocol.results import Checked, Finding, Fix
 from benchvise.core.recipe.plan import Plan, make_plan
@@ -81,6 +81,7 @@ def _of_runtime(plan: Plan, export_plan: ExportPlan, runtime: Runtime | None) ->
 def _of_job(plan: Plan, export_plan: ExportPlan, facts: Facts, request: CheckRecipe) -> Iterator[Finding]:
     yield from size_findings(plan, export_plan)
     yield from text_findings(plan, facts)
+    yield from training_findings(plan, facts)
     yield from surprise_findings(plan, facts)
     yield from trial_findings(export_plan, facts)
     if not request.runtime:  # who names another runtime does not ask about this one

@@ -50,7 +50,7 @@ class Facts:
     """modules: what the network's loader makes of the layers, None where that is not known.
 
     tried: why loaders do not take what targets would write, by the target's key, "" where they do; only what was tried.
-    text: None when nothing reads any.
+    text: None when nothing reads any. tuning_texts: the same of each tuning step, None where it reads no other samples.
 
     memory_free, memory_total: of this machine, in bytes; gpu_free: of its GPU, 0 without one.
     own_output: whether what lies at the output may be of the run that is resumed, which compares it.
@@ -61,6 +61,7 @@ class Facts:
     modules: NetworkModules | None = None
     tried: Mapping[str, str] = field(default_factory=dict)
     text: TextFound | None = None
+    tuning_texts: tuple[TextFound | None, ...] = ()
     surprises: tuple[Surprise, ...] = ()
     dense: tuple[RunsDense, ...] = ()
     linear_bytes: int = 0

@@ -20,6 +20,12 @@ from benchvise.core.wording import reason
 DEFAULT_GROUPS = (128, 64, 32)
 
 
+_IDLE = {
+    "surgery": message("A surgery changes nothing"),
+    "tuning": message("A tuning step finds nothing that was compressed"),
+}
+
+
 def fallback_findings(plan: Plan, export_plan: ExportPlan) -> Iterator[Finding]:
     """One finding for each warning of the plan and of the export plan."""
     for plan_warning in plan.plan_warnings:
@@ -95,7 +101,8 @@ def _of_plan(plan: Plan, plan_warning: PlanWarning) -> Finding:
             fixes = tuple(_unnamed(plan, plan_warning))
             return Finding("unmatched", "warns", message("A pattern matches no layer"), detail, fixes=fixes)
         case "idle":
-            return Finding("unmatched", "warns", message("A surgery changes nothing"), detail)
+            title = _IDLE[plan_warning.cause or "surgery"]
+            return Finding("unmatched", "warns", title, detail)
     return Finding(
         "lost", "warns", message("Without an architecture, part of the recipe cannot be done"), detail, names
     )

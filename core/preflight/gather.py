@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -68,6 +68,7 @@ def gather(plan: Plan, request: CheckRecipe) -> Facts:
         modules=modules,
         tried=tried,
         text=_text(plan),
+        tuning_texts=tuple(_text(plan, step.samples) if step.samples else None for step in plan.recipe.tuning),
         surprises=tuple(_surprises(plan)),
         dense=_dense(plan),
         linear_bytes=sum(row.layer.nbytes for row in plan.treated_rows if row.layer.kind == "linear"),
@@ -110,12 +111,15 @@ def _dense(plan: Plan) -> tuple[RunsDense, ...]:
     )
 
 
-def _text(plan: Plan) -> TextFound | None:
+def _text(plan: Plan, samples: int | None = None) -> TextFound | None:
+    """What the text gives, cut into as many samples as the recipe's calibration or a tuning step asks for."""
     if plan.calibration is None:
         return None
-    text = plan.calibration.text
+    asked, text = plan.calibration, plan.calibration.text
+    if samples is not None:
+        asked = replace(asked, windows=samples)
     stamp = Path(text).stat().st_mtime_ns if text and Path(text).is_file() else 0
-    return _read(plan.checkpoint.path, plan.calibration, plan.recipe.seed, stamp)
+    return _read(plan.checkpoint.path, asked, plan.recipe.seed, stamp)
 
 
 @lru_cache(maxsize=8)  # a panel asks again at every edit, and tokenising takes its time

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Literal
 
 from benchvise.core.language import message
+from benchvise.core.methods.tuning import MAX_PASSES
 from benchvise.core.preflight import changes
 from benchvise.core.preflight.facts import Facts, Surprise
 from benchvise.core.protocol.results import Finding, Fix
 from benchvise.core.recipe.editing import set_transforms
 from benchvise.core.recipe.plan import Plan
-from benchvise.core.wording import few_windows, short_windows
+from benchvise.core.wording import few_windows, learned_often, short_windows
 
 Level = Literal["warns", "tells", "blocks"]
 
@@ -59,6 +60,17 @@ def text_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "calibration", "fine", title, message("{tokens:,} tokens from {where}.", tokens=tokens, where=where)
         )
+
+
+def training_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:
+    """Where a tuning step learns from the same samples again and again."""
+    for step, found in zip(plan.recipe.tuning, facts.tuning_texts, strict=True) if facts.tuning_texts else ():
+        if found is None or found.refusal is not None:
+            continue
+        times = step.passes(found.windows)
+        if times > MAX_PASSES:
+            title = message("The text is short for {title}", title=step.title)
+            yield Finding("calibration", "warns", title, f"{learned_often(step.title, found.windows, times)}.")
 
 
 def surprise_findings(plan: Plan, facts: Facts) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.errors import CheckpointError, RecipeError
+from benchvise.core.language import message
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.recipe.fitting import fitted, treatment_name
 from benchvise.core.recipe.layer_matcher import WORDS
@@ -142,6 +143,10 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
         raise already_quantised(checkpoint)
     for number, rule in enumerate(recipe.rules, start=1):
         rule.treatment.refuse_mismatch(f"rule {number}")
+    for number, step in enumerate(recipe.tuning, start=1):
+        if step.refusal:
+            remedy = message("Change the step's settings, or leave it out.")
+            raise RecipeError(step.refusal, where=f"tuning step {number} ({step.title})", remedy=remedy)
     resolved = resolve(recipe.rules, layers)
     plan_warnings = [_unmatched(each, checkpoint) for each in resolved.unmatched]
     operated = operate(checkpoint, recipe.surgery)
@@ -154,13 +159,21 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
             remedy=" ".join(sentences(plan.plan_warnings[:3]))
             or "Add a rule with targets, for example 'targets: [linears]'.",
         )
-    return replace(plan, plan_warnings=(*plan.plan_warnings, *_lost_without_architecture(plan)))
+    return replace(plan, plan_warnings=(*plan.plan_warnings, *_lost_without_architecture(plan), *_untreated(plan)))
+
+
+def _untreated(plan: Plan) -> Iterator[PlanWarning]:
+    """Tuning steps that train what is compressed, where nothing is."""
+    if plan.checkpoint.architecture and not plan.treated_rows:
+        for step in plan.recipe.tuning:
+            if not step.trains_kept:
+                yield PlanWarning("idle", cause="tuning", asked=step.title)
 
 
 def _idle(operated: Operated, recipe: Recipe) -> Iterator[PlanWarning]:
     for step, surgery in zip(operated.steps, recipe.surgery, strict=True):
         if step.checkpoint is step.source:
-            yield PlanWarning("idle", asked=surgery.title)
+            yield PlanWarning("idle", cause="surgery", asked=surgery.title)
 
 
 def _lost_without_architecture(plan: Plan) -> Iterator[PlanWarning]:

@@ -24,7 +24,7 @@ class PlanWarning:
         "larger"      the layers need more bytes than before; asked: the tag of the treatment.
         "unmatched"   a pattern matches no layer; rule: index of its rule; cause: "target" or "ignore"; asked: the
                       pattern; got: the nearest pattern that matches, "" when none is near.
-        "idle"        a surgery changes nothing; asked: its title.
+        "idle"        a step finds nothing that it is for; cause: "surgery" or "tuning"; asked: its title.
         "lost"        there is no architecture to run; cause: "calibration", "transform" or "tuning"; asked: the title
                       of the transform or step.
         "dense"       layers are written dense; treatments: the tag of each; cause: why, in the target's own words.

@@ -96,7 +96,7 @@ def _trained(settings: Distil, model: nn.Module, weights: RunWeights, layer: Lay
 
 def _tuned(settings: Distil, model: nn.Module, weights: RunWeights, layer: Layer) -> Tuned | None:
     """What is no code: scales where codes stay, vectors, and with `trains: all` matrices that are kept."""
-    part = tuned_part(model, weights, layer, matrices=settings.trains == "all")
+    part = tuned_part(model, weights, layer, matrices=settings.trains_kept)
     if part is None:
         return None
     share = _LOOSE if part.treatment.keeps and len(layer.shape) > 1 else settings.scale_rate

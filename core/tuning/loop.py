@@ -26,9 +26,6 @@ from benchvise.core.tuning.state import TuningState, TuningStateFile
 from benchvise.core.tuning.trainee import Trainee
 from benchvise.core.wording import less_at_once
 
-HELD_OUT = 8
-"""One sample in so many is not learned from, but judged on."""
-
 MOMENTS = (0.9, 0.95)
 
 RISEN = 10.0
@@ -36,12 +33,8 @@ RISEN = 10.0
 
 NOTICEABLE = 0.1
 
-
-def held_out(windows: int, settings: Tuning) -> list[int]:
-    """The samples, of so many, that a step does not learn from: spread evenly."""
-    most = settings.most_held_out
-    apart = HELD_OUT if most is None else max(HELD_OUT, -(-windows // most))
-    return list(range(0, windows, apart)) if windows > 1 else [0]
+SAVE_SHARE = 30
+"""A state is saved again after so many times what saving it took, where that is longer than `SAVE_SECONDS`."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,7 @@ class TuningLoop:
         self._seed = seed
         self._state = state
         self._progress = progress
-        self._held = held_out(len(ids), settings)
+        self._held = settings.held_out(len(ids))
         held = set(self._held)
         self._learned = [window for window in range(len(ids)) if window not in held] or self._held
         self._held_reference = reference.of_few(len(self._held))
@@ -151,7 +144,7 @@ class TuningLoop:
             for part in self._parts(next(drawn)):
                 self._reference.pass_over(part)
         self._progress.advance(start)
-        saved = time.monotonic()
+        due = time.monotonic() + state_file.SAVE_SECONDS
         for number in range(start, settings.steps):
             loss = self._step(values, optimiser, next(drawn), settings.rate(number))
             self._tell(number + 1, loss, None)
@@ -164,9 +157,11 @@ class TuningLoop:
             except Cancelled:
                 self._save(number + 1, before, best, values, optimiser)
                 raise
-            if time.monotonic() - saved >= state_file.SAVE_SECONDS:
+            if time.monotonic() >= due:
+                began = time.monotonic()
                 self._save(number + 1, before, best, values, optimiser)
-                saved = time.monotonic()
+                took = time.monotonic() - began
+                due = began + took + max(state_file.SAVE_SECONDS, SAVE_SHARE * took if state_file.SAVE_SECONDS else 0)
         return settings.steps, ""
 
     def _look(self, step: int, before: float, best: _Best, values: list[Tensor]) -> bool:

@@ -9,15 +9,19 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
+import torch
+
 from benchvise.core.blockwise.blockwise_run import job_identity
 from benchvise.core.blockwise.calibration import CalibrationText, calibration_text
 from benchvise.core.blockwise.recorder import Recorder
 from benchvise.core.checkpoint.matrix_shape import as_matrix
 from benchvise.core.compress.quality import Quality
 from benchvise.core.compress.record import is_whole
+from benchvise.core.errors import CheckpointError
 from benchvise.core.evaluate.divergence import Diverged
 from benchvise.core.evaluate.forward import diverged
-from benchvise.core.methods.tuning import Tuning
+from benchvise.core.language import message
+from benchvise.core.methods.tuning import MAX_PASSES, Tuning
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import LayerCompressed
 from benchvise.core.recipe.plan import Plan
@@ -31,6 +35,7 @@ from benchvise.core.tuning.state import TuningStateFile
 from benchvise.core.tuning.trainee import Rewritten
 from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.weights.weights import OriginalWeights, RunWeights
+from benchvise.core.wording import learned_often
 from benchvise.core.workspace.atomic_files import write_text
 from benchvise.core.workspace.journal import JournalEntry
 from benchvise.core.workspace.run_record import RunRecord
@@ -129,6 +134,15 @@ class TuningStage:
         trainee = trainee_of(step.settings)(weights, step.settings, progress)
         original = load_model(OriginalWeights(plan.source), progress=progress)
         reference = ReferenceOutputs(original, ids)
+        with torch.no_grad():
+            known = trainee.logits(ids[:1, :2]).shape[-1]
+        _refuse_other_words(known, reference.vocabulary, plan.source.path)
+        if not trainee.parameters:
+            progress.note(message("{title} finds nothing to train", title=step.settings.title))
+            return {}
+        times = step.settings.passes(len(ids))
+        if step.text is not self._text and times > MAX_PASSES:
+            progress.note(learned_often(step.settings.title, len(ids), times))
         try:
             loop = TuningLoop(trainee, reference, ids, step.settings, plan.recipe.seed, self._state(step), progress)
             trained = loop.run()
@@ -194,6 +208,16 @@ def _outcome(settings: Tuning, trained: Trained) -> str:
         return f"{settings.title}: {ended}, {kl} → {trained.after:.5f}{kept}"
     after = f"{trained.after:.5f} after" if isfinite(trained.after) else "nothing better after"
     return f"{settings.title} did not pay: {ended}, {kl} before, {after}; undone"
+
+
+def _refuse_other_words(ours: int, theirs: int, where: str) -> None:
+    """Raises CheckpointError where the trained network has another vocabulary than the original."""
+    if ours != theirs:
+        raise CheckpointError(
+            message("The network to train has {ours} tokens and the original {theirs}", ours=ours, theirs=theirs),
+            where=where,
+            remedy=message("Outputs can be compared only over the same vocabulary: leave the tuning steps out."),
+        )
 
 
 _ENDED = {

@@ -23,6 +23,7 @@ from benchvise.core.estimate.rates import BlockRates
 from benchvise.core.estimate.workload import Calibrating, held_streams, learning_of, streams_of, tuning_workload
 from benchvise.core.evaluate import forward
 from benchvise.core.job.job import compress
+from benchvise.core.methods.distil import Distil
 from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.learned_rounding import LearnedRounding
@@ -132,8 +133,18 @@ def test_steps_and_looks_are_those_of_the_job(llama: Path, tmp_path: Path, monke
     assert set(looks) == {counted.look_windows}
 
 
-def test_polish_pushes_as_many_windows_as_counted(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = recipe(ErrorFeedback(), windows=10, tuning=(Polish(steps=3, batch_windows=4),))
+@pytest.mark.parametrize(
+    ("step", "looks"),
+    [
+        (Polish(steps=3, batch_windows=4), 2),
+        (Distil(steps=3, batch_windows=4, parts=2, text_samples=10, look_every=1), 4),
+    ],
+    ids=["polish", "distil"],
+)
+def test_tuning_pushes_as_many_windows_as_counted(
+    step: Tuning, looks: int, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = recipe(ErrorFeedback(), windows=10, tuning=(step,))
     pushed: list[int] = []
     logits = forward.logits_of
 
@@ -150,7 +161,7 @@ def test_polish_pushes_as_many_windows_as_counted(llama: Path, tmp_path: Path, m
         work = tuning_workload(asked.tuning[0], Calibrating(10, 32, 32), 512)
         assert sum(pushed) == work.forwards
         # 10 windows, every eighth is judged on: 2; 8 are learned from, 4 in a step, all of them within 2 steps.
-        assert (work.judged, work.step_windows, work.steps) == (4, 4, 3)
+        assert (work.judged, work.step_windows, work.steps) == (2 * looks, 4, 3)
         assert work.cached == (10 * 32 * 512 * 4 if cache else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchvise.core.checkpoint.open import open_checkpoint
+from benchvise.core.checkpoint.safetensors_writer import SafetensorsWriter
+from benchvise.core.errors import OutputError, RecipeError
 from benchvise.core.evaluate.divergence import score_batch
 from benchvise.core.job.job import compress
 from benchvise.core.methods.calibration import Calibration
@@ -18,14 +22,21 @@ from benchvise.core.methods.polish import Polish
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.sparse import Sparse
 from benchvise.core.methods.tuning import Tuning
+from benchvise.core.preflight.check import check_recipe
+from benchvise.core.preflight.gather import gather
 from benchvise.core.progress import NullProgress
-from benchvise.core.protocol.requests import Compress
+from benchvise.core.protocol.requests import CheckRecipe, Compress
 from benchvise.core.protocol.results import Run, TuningStep
+from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
+from benchvise.core.tuning import state
 from benchvise.core.tuning.distillation_loss import distillation_loss
 from benchvise.core.tuning.distilled_network import DistilledNetwork
+from benchvise.core.tuning.state import TuningState, TuningStateFile
 from benchvise.core.weights.open import open_weights
+from benchvise.core.wording import sentence
 from tests.core.blockwise.calibrated_models import SAMPLE, tiny
+from tests.core.job.compress_samples import records
 
 TWO_BITS = Integer(bits=2, symmetric=False, granularity="group", group_size=4)
 DISTIL = Distil(steps=20, batch_windows=4, learning_rate=0.02, text_samples=120, look_every=10)
@@ -48,11 +59,13 @@ class Listener(NullProgress):
         return [step.held_out for step in self.steps if step.held_out is not None]
 
 
-def carried_out(checkpoint: Path, space: Path, scheme: Scheme, *tuning: Tuning) -> tuple[Run, Listener]:
+def carried_out(
+    checkpoint: Path, space: Path, scheme: Scheme, *tuning: Tuning, resume: bool = False
+) -> tuple[Run, Listener]:
     text = Calibration(windows=16, window_tokens=32)
     asked = Recipe(rules=(Rule(("linears",), Treatment(scheme)),), tuning=tuning, calibration=text)
     listener = Listener()
-    return compress(Compress(str(checkpoint), asked, str(space)), listener), listener
+    return compress(Compress(str(checkpoint), asked, str(space), resume=resume), listener), listener
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +200,70 @@ def test_rates_rise_then_fall_to_zero() -> None:
     assert max(rates) == pytest.approx(0.1, rel=0.05)
     assert rates.index(max(rates)) in (8, 9)
     assert rates[-1] < 1e-4
+
+
+def test_a_text_that_is_short_for_the_steps_is_said_before_and_in_the_run(tmp_path: Path, folder: Path) -> None:
+    often = replace(DISTIL, steps=40, batch_windows=8, text_samples=9, look_every=100)
+    asked = Recipe(
+        rules=(Rule(("linears",), Treatment(TWO_BITS)),),
+        tuning=(often,),
+        calibration=Calibration(windows=9, window_tokens=32),
+    )
+    request = CheckRecipe(str(folder), asked, workspace=str(tmp_path))
+    checked = check_recipe(open_checkpoint(str(folder)), request, lambda plan: gather(plan, request))
+    (short,) = (finding for finding in checked.findings if "short for Distil" in finding.title)
+    assert short.level == "warns"
+    assert "9 samples about 46 times" in short.detail
+    _, listener = carried_out(folder, tmp_path, TWO_BITS, replace(often, steps=1))
+    assert not any("about" in note for note in listener.notes)
+
+
+def test_nothing_to_train_is_refused(tmp_path: Path, folder: Path) -> None:
+    frozen = replace(DISTIL, trains="scales", scale_rate=0.0)
+    with pytest.raises(RecipeError, match="Nothing is left to train") as caught:
+        carried_out(folder, tmp_path, TWO_BITS, frozen)
+    assert "tuning step 1 (Distil)" in str(caught.value.where)
+
+
+def test_a_step_that_finds_no_compressed_layer_is_told() -> None:
+    checkpoint = open_checkpoint(str(SAMPLE))
+    found = {
+        trains: [
+            sentence(warning)
+            for warning in make_plan(
+                checkpoint, Recipe(tuning=(replace(DISTIL, trains=trains),)), allow_empty=True
+            ).plan_warnings
+        ]
+        for trains in ("treated", "all")
+    }
+    assert found["all"] == []
+    assert "'Distil' trains norms and biases alone" in found["treated"][0]
+
+
+def test_a_disk_that_is_full_leaves_the_last_state(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "SAVE_SECONDS", 0.0)
+    save, saved = TuningStateFile.save, []
+
+    def full(self: TuningStateFile, kept: TuningState) -> None:
+        saved.append(kept.step)
+        if len(saved) == 4:
+            with monkeypatch.context() as patch:
+                patch.setattr(SafetensorsWriter, "write", refused)
+                save(self, kept)
+        save(self, kept)
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(TuningStateFile, "save", full)
+    step = replace(DISTIL, steps=6, look_every=2)
+    with pytest.raises(OutputError):
+        carried_out(folder, tmp_path / "cut", TWO_BITS, step)
+    assert not list(tmp_path.rglob("*.partial"))
+    run, _ = carried_out(folder, tmp_path / "cut", TWO_BITS, step, resume=True)
+    assert saved == [1, 2, 3, 4, 4, 5, 6]
+    assert run.layers
+    carried_out(folder, tmp_path / "whole", TWO_BITS, step)
+    assert records(tmp_path / "cut") == records(tmp_path / "whole")
