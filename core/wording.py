@@ -43,7 +43,7 @@ def sentence(warning: PlanWarning) -> str:
     """The warning with the layers that it is about, in one line."""
     names, why = warning.layers, reason(warning)
     match warning.kind:
-        case "fitted" | "inputs" | "skipped" | "larger":
+        case "fitted" | "inputs" | "skipped" | "larger" | "shared out":
             return about_layers(why, names)
         case "dense":
             treated = [f"{name} ({tag})" for name, tag in zip(names, warning.treatments, strict=True)]
@@ -76,13 +76,19 @@ def sentence(warning: PlanWarning) -> str:
     return why
 
 
+_FIXED = {
+    "skipped": message("kept as they are, being no floating-point matrices"),
+    "shared out": message("the run finds their ranks, within the bytes that are planned for all of them"),
+}
+
+
 def reason(warning: PlanWarning) -> str:
     """Why, as a phrase that names no layers; for kinds that are about none, the whole sentence."""
+    if warning.kind in _FIXED:
+        return _FIXED[warning.kind]
     match warning.kind:
         case "inputs":
             return message("inputs are not quantised: {cause}", cause=_OBSTACLES[warning.cause])
-        case "skipped":
-            return message("kept as they are, being no floating-point matrices")
         case "larger":
             return message("{asked} takes more bytes than the layer has now", asked=warning.asked)
         case "unmatched":

@@ -13,6 +13,7 @@ from benchvise.core.blockwise.calibration import CalibrationText, calibration_te
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.safetensors_header import read_header
 from benchvise.core.errors import Cancelled, OutputError
+from benchvise.core.job.ranks import decided
 from benchvise.core.job.streaming import compress_streaming, one_thread_left, shared_fits
 from benchvise.core.job.surgery_proof import prove_surgery
 from benchvise.core.memory import PeakMemory, release_freed
@@ -39,12 +40,13 @@ def compress(request: Compress, progress: Progress) -> Run:
     plan = make_plan(open_checkpoint(request.path), request.recipe)
     prove_surgery(plan.operated)
     workspace = Workspace(request.workspace)
+    text = _text(plan)
+    planned, plan = plan, decided(plan, text, workspace, progress)
     earlier = workspace.resumable(plan) or (workspace.at_work(plan) if request.resume else None)
     _check_space(plan, workspace, earlier if request.resume else None)
-    text = _text(plan)
     # Cutting a text into tokens takes a hundred times its size, which else counted as the job's.
     release_freed()
-    for warning in (*sentences(plan.plan_warnings), *(text.notes if text is not None else ())):
+    for warning in (*sentences(planned.plan_warnings), *(text.notes if text is not None else ())):
         progress.note(warning)
     nbytes = float(plan.bytes_after)
     workspace.keep_forecast(plan.source, plan.recipe, "bytes", Estimate(nbytes, nbytes, nbytes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from benchvise.core.checkpoint.records import Layer, StoredTensor
@@ -11,7 +11,7 @@ from benchvise.core.errors import RecipeError
 from benchvise.core.methods.grouping import words
 from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
-from benchvise.core.settings import setting
+from benchvise.core.settings import setting, settled
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class LowRank(Scheme):
     phrases: ClassVar[tuple[Phrase, ...]] = (
         head("low rank {share%}%", criterion="share"),
         head("rank {rank}", criterion="rank"),
+        word("global", scope="global"),
         word("int{bits}", values="integer"),
     )
 
@@ -57,6 +58,14 @@ class LowRank(Scheme):
         suggestions=(32, 64, 128, 256),
         when=("criterion", ("rank",)),
     )
+    scope: Literal["layer", "global"] = setting(
+        "layer",
+        title="Share of",
+        help="Each layer by itself; or all layers of the rule together, and the run gives each the rank that helps the "
+        "network's outputs most, or leaves it whole, by one backward pass on calibration text.",
+        choices={"layer": "Each layer", "global": "All layers of the rule"},
+        when=("criterion", ("share",)),
+    )
     values: Literal["dtype", "integer"] = setting(
         "dtype",
         title="Factors",
@@ -76,7 +85,15 @@ class LowRank(Scheme):
     @property
     def tag(self) -> str:
         size = f"rank {self.rank}" if self.criterion == "rank" else f"low rank {_percent(self.share)} %"
+        size = f"{size} global" if self.allocated else size
         return size if self.values == "dtype" else f"{size} int{self.bits}"
+
+    @property
+    def allocated(self) -> bool:
+        return self.criterion == "share" and self.scope == "global"
+
+    def with_inner_width(self, width: int) -> LowRank:
+        return settled(replace(self, criterion="rank", rank=width))
 
     @property
     def factored(self) -> bool:
@@ -94,7 +111,7 @@ class LowRank(Scheme):
 
     def fitted(self, layer: Layer) -> tuple[LowRank, tuple[str, ...]]:
         rows, columns = layer.matrix_shape
-        rank, most = self.inner_width(rows, columns), self.largest_rank(layer)
+        rank, most = self.inner_width(rows, columns), self.largest_inner_width(layer)
         if not most:
             raise _refused(layer, "no rank makes it smaller", "Leave it out: name it in the rule's 'ignore'.")
         if rank < 1:
@@ -105,8 +122,7 @@ class LowRank(Scheme):
             raise _refused(layer, f"rank {rank} does not pay: {why}", f"The largest rank that does is {most}.")
         return self, ()
 
-    def largest_rank(self, layer: Layer) -> int:
-        """The largest rank whose factors take fewer bytes than the layer; 0 where none does."""
+    def largest_inner_width(self, layer: Layer) -> int:
         low, high = 0, min(layer.matrix_shape)
         while low < high:
             middle = (low + high + 1) // 2

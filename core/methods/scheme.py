@@ -101,6 +101,19 @@ class Scheme(ABC):
         return False
 
     @property
+    def allocated(self) -> bool:
+        """Whether the run shares the planned bytes of a rule out over its layers, by `with_inner_width`."""
+        return False
+
+    def with_inner_width(self, width: int) -> Scheme:  # noqa: ARG002 - products have one
+        """This scheme with factors of so many columns and rows between them; itself where there are none."""
+        return self
+
+    def largest_inner_width(self, layer: Layer) -> int:  # noqa: ARG002 - products have one
+        """The widest factors that take fewer bytes than the layer; 0 where there are none."""
+        return 0
+
+    @property
     def factored(self) -> bool:
         """Whether the weight is the product of two factors, with which a layer multiplies one after the other."""
         return False

@@ -140,6 +140,11 @@ class Nearest(Solver):
     def needs(self, scheme: Scheme) -> Need:
         return "inputs" if scheme.weighs or (self.importance and self.searches(scheme)) else "weights"
 
+    def refusal(self, scheme: Scheme) -> str:
+        if scheme.allocated:
+            return f"'{scheme.tag}' goes by what the layers' outputs lose: take 'whitened_svd'"
+        return ""
+
     def tag(self, scheme: Scheme) -> str:
         if not self.searches(scheme):
             return ""

@@ -223,6 +223,8 @@ def _resolve(operated: Operated, recipe: Recipe, decided: list[int], plan_warnin
             treatments.append(treatment)
         choice.append(places[treatment])
         sizes.append(layer.nbytes if treatment.keeps else treatment.bytes_after(layer))
+        if treatment.scheme.allocated:
+            findings.setdefault(PlanWarning("shared out", rule=decided[index]), []).append(layer.name)
         if sizes[-1] > layer.nbytes:
             findings.setdefault(PlanWarning("larger", asked=treatment.tag), []).append(layer.name)
     if problems:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 WarningKind = Literal[
-    "fitted", "inputs", "skipped", "larger", "unmatched", "idle", "lost",
+    "fitted", "inputs", "skipped", "larger", "shared out", "unmatched", "idle", "lost",
     "dense", "adapted", "run inputs", "left out", "tokenizer", "everything", "sentence",
 ]  # fmt: skip
 
@@ -22,6 +22,7 @@ class PlanWarning:
         "inputs"      inputs are not quantised; cause: an `InputObstacle`.
         "skipped"     layers that are no floating-point matrices are kept.
         "larger"      the layers need more bytes than before; asked: the tag of the treatment.
+        "shared out"  the run shares the planned bytes out over the layers, each of which is shown with an even share.
         "unmatched"   a pattern matches no layer; rule: index of its rule; cause: "target" or "ignore"; asked: the
                       pattern; got: the nearest pattern that matches, "" when none is near.
         "idle"        a step finds nothing that it is for; cause: "surgery" or "tuning"; asked: its title.

@@ -69,17 +69,21 @@ def nearest_factors(weight: Tensor, rank: int, progress: Progress, moments: Tens
     return FactorPair(left.float(), (left.T @ weight.to(left.dtype)).float(), target, moments, kept, exact)
 
 
-def singular_values(weight: Tensor, moments: Tensor | None = None) -> Tensor:
-    """float64 [min(rows, columns)], descending: of a weight [rows, columns], or of its outputs for inputs with such
-    moments, float32 [columns, columns]."""
+def singular_values(weight: Tensor, moments: Tensor | None = None, gradients: Tensor | None = None) -> Tensor:
+    """float64 [min(rows, columns)], descending: of a weight [rows, columns], or of its outputs.
+
+    moments:   of the inputs, float32 [columns, columns]. gradients: second moments of the outputs' gradients, float32
+               [rows, rows] or their diagonal [rows]. Half the sum of the squares of those left out is then what a
+               product of that rank adds to the KL, to second order.
+    """
     values = weight.double()
-    if len(values) > values.shape[1]:
-        gram = values.T @ values
-        if moments is not None:
-            root = _root(moments.double())
-            gram = root.T @ gram @ root
-    else:
-        gram = _outputs(values, moments)
+    across = None if moments is None else _root(moments.double())
+    if gradients is not None:
+        down = gradients.double()
+        values = down.clamp(min=0).sqrt()[:, None] * values if down.dim() == 1 else _root(down).T @ values
+    if across is not None:
+        values = values @ across
+    gram = values.T @ values if len(values) > values.shape[1] else values @ values.T
     lengths: Tensor = torch.linalg.eigvalsh(gram)
     return lengths.clamp(min=0).sqrt().flip(0)
 

@@ -172,6 +172,10 @@ class Workspace:
                 written.append((file.stat().st_mtime_ns, file))
         return tuple(file for _, file in sorted(written, reverse=True))
 
+    def decision_file(self, key: str) -> Path:
+        """Where the recipe of that key is kept as a run decided it; the folder exists."""
+        return self._file("decided", f"{key}.yaml")
+
     def profile_file(self) -> Path:
         """Where the micro-benchmarks of this machine are kept; the folder exists."""
         return self._file("profiles", "kernels.json")
