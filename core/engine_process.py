@@ -37,6 +37,8 @@ from benchvise.core.protocol.events import (
 from benchvise.core.protocol.requests import JOBS, READS_WEIGHTS, CheckRecipe, Compress, Request, WarmUp
 
 ADVANCES_PER_SECOND = 10
+THREADS_VARIABLE = "BENCHVISE_THREADS"
+"""How many threads jobs of the window use."""
 
 
 class Lane(Enum):
@@ -249,7 +251,11 @@ class PipeProgress:
 
 
 def main(connection: Connection, threads: int = 0) -> None:
-    """Entry of the child process. threads: for torch, 0 for all cores but one, so that the window stays quick."""
+    """Entry of the child process.
+
+    threads: for torch; 0 for what the variable says, else all cores but one, so that the window stays quick.
+    """
+    threads = threads or int(os.environ.get(THREADS_VARIABLE) or 0)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 2) - 1)))
     if hasattr(os, "nice"):
         os.nice(5)

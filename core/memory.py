@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
+import os
 import sys
 import threading
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Self
 import psutil
 
 SAMPLE_SECONDS = 0.02
+LIMIT_VARIABLE = "BENCHVISE_MEMORY_GB"
 
 OUT_OF_MEMORY = "The memory ran out"
 FREE_MEMORY = "Close other programs, or choose smaller settings."
@@ -31,6 +33,13 @@ _SIGNS = (
 def rss_bytes() -> int:
     """Resident memory of this process now."""
     return int(psutil.Process().memory_info().rss)
+
+
+def machine_memory() -> tuple[int, int]:
+    """(free, total) bytes that jobs may use: what the machine has, and no more than $BENCHVISE_MEMORY_GB."""
+    memory = psutil.virtual_memory()
+    limit = float(os.environ.get(LIMIT_VARIABLE) or 0) * 1e9 or memory.total
+    return int(min(memory.available, limit)), int(min(memory.total, limit))
 
 
 def ran_out_of_memory(error: BaseException | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from math import floor, isinf, isnan, log10
 
@@ -11,6 +12,8 @@ NOTHING = "—"
 MINUS = "\u2212"
 
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_CHOSEN = threading.local()
 _COUNT_UNITS = ("", "k", "M", "B", "T")
 _SI_UNITS = ("", "k", "M", "G", "T", "P", "E")
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -27,9 +30,16 @@ QUALITY_WORDS = (
 
 
 def byte_text(count: float) -> str:
-    """Decimal units, three significant digits: "0 B", "16.1 GB", "−1.50 kB"."""
-    value, unit = _scaled(count, len(_BYTE_UNITS))
-    return _signed(f"{value:.0f} B" if unit == 0 else f"{_three_digits(value)} {_BYTE_UNITS[unit]}")
+    """Three significant digits: "0 B", "16.1 GB", "−1.50 kB"; in powers of 1000 unless `use_sizes` said otherwise."""
+    binary = getattr(_CHOSEN, "binary", False)
+    units = _BINARY_UNITS if binary else _BYTE_UNITS
+    value, unit = _scaled(count, len(units), 1024 if binary else 1000)
+    return _signed(f"{value:.0f} B" if unit == 0 else f"{_three_digits(value)} {units[unit]}")
+
+
+def use_sizes(*, binary: bool) -> None:
+    """Count bytes in powers of 1024, "15.0 GiB", in this thread from now on, or in powers of 1000."""
+    _CHOSEN.binary = binary
 
 
 def count_text(count: float) -> str:
@@ -139,11 +149,11 @@ def _estimated(text: Callable[[float], str], value: float, low: float, high: flo
     return f"≈ {text(value)} ({text(low)} to {text(high)})"
 
 
-def _scaled(value: float, units: int) -> tuple[float, int]:
+def _scaled(value: float, units: int, base: int = 1000) -> tuple[float, int]:
     """The value in thousands to the power of the second number, so that it rounds to at most 999."""
     scaled, unit = float(value), 0
     while abs(scaled) >= 999.5 and unit < units - 1:
-        scaled, unit = scaled / 1000, unit + 1
+        scaled, unit = scaled / base, unit + 1
     return scaled, unit
 
 

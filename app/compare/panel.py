@@ -268,7 +268,7 @@ class ComparePanel(PlotPanel):
         document.active_run_changed.connect(self._follow_active)
 
     def refresh(self) -> None:
-        own = self._own_runs()
+        own = self.document.own_runs()
         if not own and not (self.document.runs and self.all_models.isChecked()):
             others = tr("Show the runs of other models") if self.document.runs else ""
             self.say_empty(
@@ -289,11 +289,6 @@ class ComparePanel(PlotPanel):
             records = track_record(track.comparison for track in tracks)
             self.track_summary.setText(f"{summary_text(records)}." if records else tr(NO_RECORD))
         self._follow_active()
-
-    def _own_runs(self) -> tuple[RunSummary, ...]:
-        """Runs of the open checkpoint; sizes and divergences of different models cannot be compared."""
-        checkpoint = self.document.checkpoint
-        return tuple(run for run in self.document.runs if checkpoint is not None and run.checkpoint == checkpoint.path)
 
     def _make_track_record(self) -> None:
         self.track_model = RecordTable(TRACK_COLUMNS, self)
@@ -327,7 +322,7 @@ class ComparePanel(PlotPanel):
         cost_title, kl_increase_title = self.cost.currentText(), self.kl_increase.currentText()
         cost, kl_increase = self.cost.currentData(), self.kl_increase.currentData()
         points = []
-        for run in self._own_runs():
+        for run in self.document.own_runs():
             x, y = cost(run), kl_increase(run)
             if x is not None and y is not None:
                 points.append(Point(run.run, run.recipe_name or run.run, x, y))
@@ -361,7 +356,7 @@ class ComparePanel(PlotPanel):
         if not selected.indexes():
             return
         run = self.model.records[self.sorted.mapToSource(selected.indexes()[0]).row()]
-        own = run in self._own_runs()
+        own = run in self.document.own_runs()
         if own:
             self.document.set_active_run(run.run)
         for button in self.buttons.values():

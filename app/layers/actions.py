@@ -44,6 +44,7 @@ class LayerActions:
                 "Ctrl+Shift+K",
                 "mdi6.shield-outline",
                 enabled=chosen,
+                needs=tr("Select layers in the tree first"),
             ),
             Command(
                 "lock-selected",
@@ -53,6 +54,7 @@ class LayerActions:
                 "mdi6.lock-outline",
                 tr("Leave their treatments to no budget"),
                 enabled=chosen,
+                needs=tr("Select layers in the tree first"),
                 text=self.lock_text,
             ),
         )

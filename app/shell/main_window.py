@@ -7,7 +7,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QRect, QSize, QTimer
+from PySide6.QtCore import QByteArray, QCoreApplication, QEvent, QRect, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QMainWindow, QMessageBox, QStackedWidget, QToolBar, QWidget
 
@@ -25,6 +25,7 @@ from benchvise.app.shell.commands.view import ViewCommands
 from benchvise.app.shell.docks import BOTTOM, LEFT, RIGHT, Docks, focus_inside
 from benchvise.app.shell.menus import Submenu, fill_menu_bar, make_toolbar
 from benchvise.app.shell.notifications import SHOWN_MS, Notices
+from benchvise.app.shell.palette_entries import palette_entries
 from benchvise.app.shell.plot_tabs import PlotTabs
 from benchvise.app.shell.scoreboard import Scoreboard
 from benchvise.app.shell.start_page import Choosers, Purpose, StartPage
@@ -61,8 +62,8 @@ class MainWindow(QMainWindow):
         self.setObjectName("benchvise")
         self.setAcceptDrops(True)
         self.setWindowIcon(icon("mdi6.package-variant-closed", current_theme().accent))
-        self.commands = Commands(self)
-        self.palette_popup = CommandPalette(self.commands, self)
+        self.commands = Commands(self, session.preferences.shortcut)
+        self.palette_popup = CommandPalette(self.commands, self, partial(palette_entries, self))
         self.opening = FileCommands(session, self)
         self.work = JobCommands(
             session,
@@ -114,7 +115,7 @@ class MainWindow(QMainWindow):
             self.docks.add(name, tr(panel.title), panel, BOTTOM)
         self.bottom = BottomBar(session, self.docks, lambda: self.problems.count)
         self.setStatusBar(self.bottom)
-        self.notices = Notices(session.jobs, self, self.bottom.say)
+        self.notices = Notices(session.jobs, self, self.bottom.say, lambda: session.preferences.choices.notify)
 
     def _make_commands(self) -> None:
         copy_names = self.layers.layer_actions.copy_names
@@ -199,6 +200,24 @@ class MainWindow(QMainWindow):
 
     def show_dock(self, name: str) -> None:
         self.docks.show(name)
+
+    def edit_setting(self, name: str) -> None:
+        """Bring a setting of the selected layers to the front, ready to be edited."""
+        self.docks.show("treatment")
+        self.inspector.edit_setting(name)
+
+    def show_run(self, run: str) -> None:
+        self.session.document.set_active_run(run)
+        self._show_result()
+
+    def show_preferences(self, label: str) -> None:
+        """Open the preferences, at the field of that label where one is named."""
+        from benchvise.app.shell.preferences_dialog import PreferencesDialog
+
+        dialog = PreferencesDialog(self.session, self.commands, self.opening.choose_workspace, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+        dialog.focus_on(label)
 
     def toggle_below(self) -> None:
         self.docks.toggle_below()

@@ -32,7 +32,7 @@ MENUS: tuple[tuple[str, str], ...] = (
         message("File"),
         "open-folder open-file open-sample >recent - load-recipe save-recipe export - workspace close-checkpoint quit",
     ),
-    (message("Edit"), "undo redo - filter copy-names keep-selected lock-selected - clear-finished"),
+    (message("Edit"), "undo redo - filter copy-names keep-selected lock-selected - clear-finished - preferences"),
     (message("View"), ">theme >language >docks below - next-dock >plots - reset-layout"),
     (message("Recipe"), ">presets - load-recipe save-recipe - clear-recipe"),
     (

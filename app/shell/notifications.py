@@ -18,11 +18,14 @@ SHOWN_MS = 8000
 class Notices(QObject):
     """Flashes the window's entry in the task bar, and uses the system's notifications where there are any."""
 
-    def __init__(self, jobs: Jobs, window: QMainWindow, say: Callable[[str, int], object]) -> None:
+    def __init__(
+        self, jobs: Jobs, window: QMainWindow, say: Callable[[str, int], object], wanted: Callable[[], bool]
+    ) -> None:
         super().__init__(window)
         self._jobs = jobs
         self._window = window
         self._say = say
+        self._wanted = wanted
         self._tray: QSystemTrayIcon | None = None
         jobs.ended.connect(self._job_ended)
 
@@ -34,7 +37,7 @@ class Notices(QObject):
             "{title}: {state} after {seconds}", title=job.title, state=tr(job.state), seconds=duration_text(job.seconds)
         )
         self._say(said, SHOWN_MS)
-        if job.seconds < LONG_SECONDS or self._window.isActiveWindow():
+        if job.seconds < LONG_SECONDS or self._window.isActiveWindow() or not self._wanted():
             return
         QApplication.alert(self._window)
         if QSystemTrayIcon.isSystemTrayAvailable():

@@ -12,7 +12,7 @@ from benchvise.core.language import tr
 
 def shortcut_lines(commands: Commands) -> list[tuple[str, str]]:
     """(shortcut, title) of every command that has one."""
-    return [(c.shortcut, c.title.rstrip(" …")) for c in commands.all() if c.shortcut]
+    return [(keys, c.title.rstrip(" …")) for c in commands.all() if (keys := commands.keys(c.id))]
 
 
 def show_shortcuts(commands: Commands, parent: QWidget) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,13 +15,14 @@ from PySide6.QtWidgets import QApplication
 from benchvise.app.engine.client import EngineClient
 from benchvise.app.shell.main_window import MainWindow
 from benchvise.app.shell.window_keeper import WindowKeeper
+from benchvise.app.state.choices import Choices
 from benchvise.app.state.document import Document
 from benchvise.app.state.jobs import Jobs
 from benchvise.app.state.preferences import Preferences
 from benchvise.app.state.problems import Problems
 from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import apply_theme, tabular
-from benchvise.app.theme.theme import ThemeChoice
+from benchvise.app.theme.theme import ThemeChoice, theme_choice
 
 
 def make_application() -> QApplication:
@@ -53,8 +55,9 @@ def run_window(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     application = make_application()
     preferences = Preferences()
-    theme: ThemeChoice = options.theme or preferences.theme
+    theme: ThemeChoice = options.theme or theme_choice(preferences.choices.theme)
     apply_theme(application, theme)
+    _limit_engine(preferences.choices)
     session = make_session(preferences, workspace=options.workspace, in_process=options.in_process)
     sys.excepthook = session.problems.report_fault
     window = show_window(session)
@@ -65,6 +68,16 @@ def run_window(arguments: Sequence[str]) -> int:
     finally:
         sys.excepthook = sys.__excepthook__
         session.client.close()
+
+
+def _limit_engine(choices: Choices) -> None:
+    """Hand on what the engine's process reads when it starts; what was set from outside stays."""
+    for variable, value in (
+        ("BENCHVISE_THREADS", choices.threads),
+        ("BENCHVISE_DEVICE", choices.device),
+        ("BENCHVISE_MEMORY_GB", choices.memory_gb),
+    ):
+        os.environ.setdefault(variable, str(value))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -143,7 +143,7 @@ class StartPage(QWidget):
         form = QVBoxLayout()
         form.setSpacing(UNIT)
         form.addLayout(_line(tr("Fit into"), self.gigabytes, tr("of {whole:.0f} GB here", whole=whole)))
-        form.addLayout(_line("at", self.tokens, tr("of context")))
+        form.addLayout(_line(tr("at"), self.tokens, tr("of context")))
         form.addWidget(QLabel(tr("Then choose: smaller or better.")))
         form.setContentsMargins(0, 0, 0, 0)
         content = QWidget()

@@ -150,6 +150,10 @@ class Document(QObject):
         """All runs of the workspace, the newest first."""
         return self.finished.summaries
 
+    def own_runs(self) -> tuple[RunSummary, ...]:
+        """Runs of the open checkpoint; sizes and divergences of different models cannot be compared."""
+        return tuple(run for run in self.runs if self.checkpoint is not None and run.checkpoint == self.checkpoint.path)
+
     @property
     def recipe_title(self) -> str:
         """The recipe's name, marked where it was edited; "" where it has none."""

@@ -8,8 +8,9 @@ from pathlib import Path
 from platformdirs import user_config_path
 from PySide6.QtCore import QByteArray, QObject, QSettings, Signal
 
-from benchvise.app.theme.theme import ThemeChoice
-from benchvise.core.language import LANGUAGES
+from benchvise.app.state.choices import Choices
+from benchvise.core.errors import RecipeError
+from benchvise.core.settings import Setting, Value, parse_settings, settings_of, to_mapping
 
 MAX_RECENT = 12
 LAYOUT_VERSION = 1
@@ -22,37 +23,66 @@ def settings_file() -> Path:
     return Path(named) if named else user_config_path("benchvise", appauthor=False) / "window.ini"
 
 
+def _as_kind(declared: Setting, stored: str) -> Value:
+    """A stored text as the kind of value that the setting takes. Raises ValueError."""
+    match declared.kind:
+        case "boolean":
+            return stored.lower() == "true"
+        case "integer":
+            return int(stored)
+        case "number":
+            return float(stored)
+    return stored
+
+
 class Preferences(QObject):
-    """Typed access to the settings file."""
+    """Typed access to the settings file.
+
+    chosen: (choices before, choices now).
+    """
 
     recent_changed = Signal()
-    language_changed = Signal()
+    chosen = Signal(object, object)
 
     def __init__(self, file: Path | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = QSettings(str(file or settings_file()), QSettings.Format.IniFormat, self)
 
     @property
-    def theme(self) -> ThemeChoice:
-        stored = self._store.value("theme", "system")
-        choices: tuple[ThemeChoice, ...] = ("system", "light", "dark")
-        return next((choice for choice in choices if choice == stored), "system")
+    def choices(self) -> Choices:
+        """What was chosen; a value that does not fit counts as not chosen."""
+        values = {}
+        for declared in settings_of(Choices):
+            stored = self._store.value(declared.name)
+            if stored is not None:
+                try:
+                    values[declared.name] = getattr(
+                        parse_settings(Choices, {declared.name: _as_kind(declared, str(stored))}, where=""),
+                        declared.name,
+                    )
+                except (RecipeError, ValueError):
+                    continue
+        return Choices(**values)
 
-    @theme.setter
-    def theme(self, choice: ThemeChoice) -> None:
-        self._store.setValue("theme", choice)
+    def choose(self, **values: Value) -> None:
+        """Store choices, by name. Raises RecipeError for a value that is out of bounds."""
+        before = self.choices
+        now = parse_settings(Choices, {**to_mapping(before), **values}, where="")
+        for name, value in to_mapping(now).items():
+            self._store.setValue(name, value)
+        if now != before:
+            self.chosen.emit(before, now)
 
-    @property
-    def language(self) -> str:
-        """Code of the chosen language; "" for the system's."""
-        stored = str(self._store.value("language", "") or "")
-        return stored if stored in LANGUAGES else ""
+    def shortcut(self, command: str) -> str | None:
+        """The keys that were given to a command, "" for none; None where its own are kept."""
+        stored = self._store.value(f"shortcuts/{command}")
+        return None if stored is None else str(stored)
 
-    @language.setter
-    def language(self, code: str) -> None:
-        if code != self.language:
-            self._store.setValue("language", code)
-            self.language_changed.emit()
+    def set_shortcut(self, command: str, keys: str | None) -> None:
+        if keys is None:
+            self._store.remove(f"shortcuts/{command}")
+        else:
+            self._store.setValue(f"shortcuts/{command}", keys)
 
     @property
     def workspace(self) -> str:

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication
 from benchvise.app.theme.theme import Theme, ThemeChoice, current_theme, theme_notifier
 
 _FOLLOWS = "benchviseFollowsTheme"
+_SYSTEM_SIZE = "benchviseSystemFontSize"
 UNIT = 8
 """The rhythm of all distances, in pixels."""
 
@@ -27,6 +28,18 @@ def apply_theme(application: QApplication, choice: ThemeChoice) -> None:
         application.setProperty(_FOLLOWS, True)
         notifier.changed.connect(partial(_dress, application))
         application.styleHints().colorSchemeChanged.connect(notifier.follow)
+
+
+def set_font_size(percent: int) -> None:
+    """All texts that are made from now on, compared with the system's font."""
+    application = QApplication.instance()
+    assert isinstance(application, QApplication)
+    size = application.property(_SYSTEM_SIZE) or application.font().pointSizeF()
+    application.setProperty(_SYSTEM_SIZE, size)
+    font = tabular(application.font())
+    if size > 0:
+        font.setPointSizeF(size * percent / 100)
+        application.setFont(font)
 
 
 def tabular(font: QFont) -> QFont:

@@ -118,6 +118,12 @@ def _of_system() -> Theme:
     return DARK if QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark else LIGHT
 
 
+def theme_choice(name: str) -> ThemeChoice:
+    """The choice of that name, the system's for an unknown one."""
+    choices: tuple[ThemeChoice, ...] = ("system", "light", "dark")
+    return next((choice for choice in choices if choice == name), "system")
+
+
 @cache
 def theme_notifier() -> ThemeNotifier:
     """The one source of theme changes in the process."""

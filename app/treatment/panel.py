@@ -278,6 +278,20 @@ class InspectorPanel(FormPanel):
 
         self._edit(change, tr("Quantise inputs to 8 bits") if quantised else tr("Leave inputs as they come"))
 
+    def setting_labels(self) -> dict[str, str]:
+        """Titles of the settings that the form shows now, by what `edit_setting` takes."""
+        return {
+            f"{number} {name}": tr(editor.declared.title)
+            for number, form in enumerate((self.scheme_form, self.solver_form, self.inputs_form))
+            for name, editor in form.editors.items()
+            if name in form.shown_fields
+        }
+
+    def edit_setting(self, name: str) -> None:
+        """Put the keyboard on the field of a setting."""
+        number, _, field = name.partition(" ")
+        (self.scheme_form, self.solver_form, self.inputs_form)[int(number)].editors[field].setFocus()
+
     def _set_scheme_field(self, name: str, value: object) -> None:
         kind = type(self._treatments[0].scheme)
         self._edit(

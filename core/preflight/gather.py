@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import psutil
 import torch
 
 from benchvise.core.blockwise.calibration import calibration_text
@@ -28,6 +27,7 @@ from benchvise.core.export.targets.registry import target_of
 from benchvise.core.job.job import walks
 from benchvise.core.job.surgery_proof import prove_surgery
 from benchvise.core.language import capital, counted, message
+from benchvise.core.memory import machine_memory
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.methods.surgery import Surgery
 from benchvise.core.preflight.facts import Facts, RunsDense, Surprise, TextFound
@@ -59,7 +59,7 @@ _PROVED: Recent[tuple[str, str, tuple[Surgery, ...]], _Proved] = Recent(8)
 def gather(plan: Plan, request: CheckRecipe) -> Facts:
     """The facts for the plan of a request on a checkpoint that has files."""
     checkpoint = plan.checkpoint
-    memory = psutil.virtual_memory()
+    memory_free, memory_total = machine_memory()
     forecasts = _forecasts(plan, request.workspace)
     modules = modules_of(checkpoint)
     key = key_for(request.target, request.out, request.runtime)
@@ -72,8 +72,8 @@ def gather(plan: Plan, request: CheckRecipe) -> Facts:
         surprises=tuple(_surprises(plan)),
         dense=_dense(plan),
         linear_bytes=sum(row.layer.nbytes for row in plan.treated_rows if row.layer.kind == "linear"),
-        memory_free=memory.available,
-        memory_total=memory.total,
+        memory_free=memory_free,
+        memory_total=memory_total,
         gpu_free=torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 0,
         peak_bytes=forecasts.get("peak_bytes"),
         seconds=forecasts.get("seconds"),

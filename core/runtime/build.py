@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from types import EllipsisType
@@ -18,11 +19,13 @@ from benchvise.core.runtime.quantised_inputs import quantise_inputs
 from benchvise.core.weights.weights import Weights
 
 MAX_NAMED = 4
+DEVICE_VARIABLE = "BENCHVISE_DEVICE"
 
 
 def compute_device() -> torch.device:
-    """Where models run: the first NVIDIA GPU, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Where models run: the first NVIDIA GPU, else the CPU; the CPU where $BENCHVISE_DEVICE is "cpu"."""
+    wanted = os.environ.get(DEVICE_VARIABLE, "")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def load_model(

@@ -52,7 +52,7 @@ class Workspace:
     def runs(self) -> tuple[RunSummary, ...]:
         """All runs that can be read, newest first. A damaged one does not hide the others; it is logged once."""
         found = []
-        for record in self._records():
+        for record in self.records():
             try:
                 found.append(record.summary())
             except UserError as error:
@@ -88,7 +88,7 @@ class Workspace:
     def _runs_of(self, plan: Plan) -> list[RunRecord]:
         named = (checkpoint_identity(plan.source), plan.recipe.digest)
         return [
-            run for run in self._records() if (run.manifest.checkpoint_identity, run.manifest.recipe_digest) == named
+            run for run in self.records() if (run.manifest.checkpoint_identity, run.manifest.recipe_digest) == named
         ]
 
     def new_run(self, plan: Plan) -> RunRecord:
@@ -155,7 +155,7 @@ class Workspace:
     ) -> tuple[float, int]:
         """Median of measured ÷ forecast over past runs, and their number: as `core.workspace.forecasts.bias` says."""
         runs = []
-        for record in self._records():
+        for record in self.records():
             with suppress(UserError):
                 runs.append(record.measured())
         return bias(self.forecasts, runs, kind, checkpoint, machine=machine, about=about)
@@ -192,7 +192,8 @@ class Workspace:
             raise cannot_write(folder, error) from error
         return folder / name
 
-    def _records(self) -> list[RunRecord]:
+    def records(self) -> list[RunRecord]:
+        """Every run whose manifest can be read, by name. Raises UserError when the folder cannot be read."""
         folder = self.path / "runs"
         try:
             entries = sorted(folder.iterdir()) if folder.is_dir() else []

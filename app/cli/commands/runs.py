@@ -15,21 +15,38 @@ from benchvise.core.protocol.requests import ListRuns
 from benchvise.core.protocol.results import Comparison, RunList, RunSummary
 from benchvise.core.text import byte_text, number_text
 from benchvise.core.workspace.forecasts import Record, track_record
+from benchvise.core.workspace.housekeeping import clean_up, remove_runs, usage_of
+from benchvise.core.workspace.workspace import Workspace
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--track-record", action="store_true", help="what was forecast before each run, beside what was measured"
     )
+    parser.add_argument(
+        "--remove", metavar="RUN", nargs="+", default=[], help="remove these runs, and what no other run refers to"
+    )
+    parser.add_argument("--clean", action="store_true", help="remove unfinished runs, and what no run refers to")
     add_workspace(parser)
 
 
 def _run(arguments: Namespace) -> Reply:
+    if arguments.remove or arguments.clean:
+        return _remove(arguments)
     listed = carry_out(ListRuns(arguments.workspace), RunList, arguments)
     workspace, runs = listed.workspace, listed.runs
     if arguments.track_record:
         return _track_record(workspace, runs)
     return Reply({"workspace": workspace, "runs": runs}, _lines(workspace, runs))
+
+
+def _remove(arguments: Namespace) -> Reply:
+    workspace = Workspace(arguments.workspace)
+    freed = remove_runs(workspace, arguments.remove) if arguments.remove else 0
+    if arguments.clean:
+        freed += clean_up(workspace)
+    data = {"workspace": str(workspace.path), "freed_bytes": freed}
+    return Reply(data, [f"{byte_text(freed)} freed in {workspace.path}"])
 
 
 def _lines(workspace: str, runs: tuple[RunSummary, ...]) -> Iterator[str]:
@@ -48,7 +65,9 @@ def _lines(workspace: str, runs: tuple[RunSummary, ...]) -> Iterator[str]:
         )
         yield from table(columns, (_row(run) for run in runs))
         yield ""
-    yield f"{len(runs)} runs in {workspace}"
+    usage = usage_of(Workspace(workspace))
+    loose = f", {byte_text(usage.unfinished_bytes)} of it unfinished (--clean)" if usage.unfinished_bytes else ""
+    yield f"{len(runs)} runs in {workspace}: {byte_text(usage.nbytes)}{loose}"
 
 
 def _track_record(workspace: str, runs: tuple[RunSummary, ...]) -> Reply:

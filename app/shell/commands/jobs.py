@@ -12,7 +12,7 @@ from benchvise.app.compare.export_dialog import ExportDialog
 from benchvise.app.preflight.controller import Preflight
 from benchvise.app.state.jobs import PAUSED
 from benchvise.app.state.session import Session
-from benchvise.app.widgets.command import Command
+from benchvise.app.widgets.command import NETWORK_FIRST, OPEN_FIRST, RUN_FIRST, Command
 from benchvise.core.language import tr
 from benchvise.core.protocol.requests import Compress, Evaluate, Export, MakeReport, MeasureLatency
 from benchvise.core.protocol.results import Exported, Reported, Run
@@ -59,6 +59,9 @@ class JobCommands:
                 "mdi6.play",
                 tr("Carry out the recipe"),
                 enabled=self.can_run,
+                needs=tr(
+                    "The recipe has to treat something that can be carried out, and no other run may be under way"
+                ),
             ),
             Command(
                 "check",
@@ -68,11 +71,27 @@ class JobCommands:
                 "mdi6.clipboard-check-outline",
                 tr("See what hinders a run, and fix it"),
                 enabled=self._is_open,
+                needs=tr(OPEN_FIRST),
             ),
             Command(
-                "pause", tr("Pause"), jobs.toggle_pause, "Ctrl+P", "mdi6.pause", enabled=is_running, text=pause_text
+                "pause",
+                tr("Pause"),
+                jobs.toggle_pause,
+                "Ctrl+P",
+                "mdi6.pause",
+                enabled=is_running,
+                needs=tr("No job is running"),
+                text=pause_text,
             ),
-            Command("cancel", tr("Cancel the job"), self.cancel, "Ctrl+.", "mdi6.stop", enabled=is_running),
+            Command(
+                "cancel",
+                tr("Cancel the job"),
+                self.cancel,
+                "Ctrl+.",
+                "mdi6.stop",
+                enabled=is_running,
+                needs=tr("No job is running"),
+            ),
             Command(
                 "sensitivity",
                 tr("Measure sensitivity"),
@@ -81,6 +100,7 @@ class JobCommands:
                 "mdi6.pulse",
                 tr("Measure which layers are fragile"),
                 enabled=self._is_network,
+                needs=tr(NETWORK_FIRST),
             ),
             Command(
                 "fit",
@@ -90,6 +110,7 @@ class JobCommands:
                 "mdi6.gauge",
                 tr("Choose a size, memory, time or bits: the best treatment of each layer follows"),
                 enabled=self._is_network,
+                needs=tr(NETWORK_FIRST),
             ),
             Command(
                 "evaluate",
@@ -99,6 +120,7 @@ class JobCommands:
                 "mdi6.scale-balance",
                 tr("Measure perplexity and divergence of the active run, or of the checkpoint"),
                 enabled=self._is_network,
+                needs=tr(NETWORK_FIRST),
             ),
             Command(
                 "latency",
@@ -108,6 +130,7 @@ class JobCommands:
                 "mdi6.timer-outline",
                 tr("Measure the decode speed of the active run against the original"),
                 enabled=self._is_network,
+                needs=tr(NETWORK_FIRST),
             ),
             Command(
                 "forecast",
@@ -115,6 +138,7 @@ class JobCommands:
                 self._forecast,
                 icon="mdi6.speedometer",
                 enabled=self._can_forecast,
+                needs=tr(NETWORK_FIRST),
             ),
             Command(
                 "export",
@@ -124,6 +148,7 @@ class JobCommands:
                 "mdi6.export-variant",
                 tr("Write the active run as a checkpoint"),
                 enabled=lambda: bool(self._session.document.active_run),
+                needs=tr(RUN_FIRST),
             ),
             Command(
                 "report",
@@ -132,6 +157,7 @@ class JobCommands:
                 icon="mdi6.file-chart-outline",
                 help=tr("Write what the active run made of what, with everything measured, as one page"),
                 enabled=lambda: bool(self._session.document.active_run),
+                needs=tr(RUN_FIRST),
             ),
             Command("clear-finished", tr("Clear finished jobs"), jobs.clear_ended, icon="mdi6.notification-clear-all"),
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
 
 from benchvise.app.state.session import Session
-from benchvise.app.widgets.command import Command
+from benchvise.app.widgets.command import OPEN_FIRST, RECIPE_FIRST, Command
 from benchvise.app.widgets.preset_menu import fill_preset_menu
 from benchvise.core.errors import OutputError, UserError
 from benchvise.core.language import message, tr
@@ -55,6 +55,7 @@ class FileCommands:
                 "Ctrl+L",
                 "mdi6.file-import-outline",
                 enabled=is_open,
+                needs=tr(OPEN_FIRST),
             ),
             Command(
                 "save-recipe",
@@ -63,8 +64,16 @@ class FileCommands:
                 "Ctrl+S",
                 "mdi6.content-save-outline",
                 enabled=has_recipe,
+                needs=tr(RECIPE_FIRST),
             ),
-            Command("clear-recipe", tr("Clear the recipe"), self.clear_recipe, icon="mdi6.broom", enabled=has_recipe),
+            Command(
+                "clear-recipe",
+                tr("Clear the recipe"),
+                self.clear_recipe,
+                icon="mdi6.broom",
+                enabled=has_recipe,
+                needs=tr(RECIPE_FIRST),
+            ),
             Command("workspace", tr("Where results are kept …"), self.choose_workspace, icon="mdi6.folder-cog-outline"),
             Command(
                 "close-checkpoint",
@@ -73,6 +82,7 @@ class FileCommands:
                 "Ctrl+W",
                 "mdi6.close-box-outline",
                 enabled=is_open,
+                needs=tr(OPEN_FIRST),
             ),
         )
 

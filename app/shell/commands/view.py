@@ -13,7 +13,7 @@ from benchvise.app.shell.command_palette import CommandPalette
 from benchvise.app.shell.shortcuts import show_shortcuts
 from benchvise.app.state.session import Session
 from benchvise.app.theme.theme import ThemeChoice, theme_notifier
-from benchvise.app.widgets.command import Command, Commands
+from benchvise.app.widgets.command import OPEN_FIRST, Command, Commands
 from benchvise.core.language import LANGUAGES, message, tr
 
 THEMES: tuple[tuple[ThemeChoice, str], ...] = (
@@ -42,6 +42,8 @@ class Viewed(Protocol):
     def show_dock(self, name: str) -> None: ...
 
     def toggle_below(self) -> None: ...
+
+    def show_preferences(self, label: str) -> None: ...
 
 
 class ViewCommands:
@@ -74,6 +76,7 @@ class ViewCommands:
                 str(n),
                 "mdi6.chart-box-outline",
                 enabled=is_open,
+                needs=tr(OPEN_FIRST),
             )
             for n in range(1, PLOT_TABS + 1)
         )
@@ -98,11 +101,43 @@ class ViewCommands:
             for code, title in _languages()
         )
         return (
-            Command("undo", tr("Undo"), undo.undo, "Ctrl+Z", "mdi6.undo", enabled=undo.canUndo, text=undo_text),
-            Command("redo", tr("Redo"), undo.redo, "Ctrl+Shift+Z", "mdi6.redo", enabled=undo.canRedo, text=redo_text),
-            Command("filter", tr("Filter layers"), filter_layers, "Ctrl+F", "mdi6.magnify", enabled=is_open),
             Command(
-                "copy-names", tr("Copy layer names"), copy_names, "Ctrl+Shift+C", "mdi6.content-copy", enabled=is_open
+                "undo",
+                tr("Undo"),
+                undo.undo,
+                "Ctrl+Z",
+                "mdi6.undo",
+                enabled=undo.canUndo,
+                needs=tr("There is nothing to undo"),
+                text=undo_text,
+            ),
+            Command(
+                "redo",
+                tr("Redo"),
+                undo.redo,
+                "Ctrl+Shift+Z",
+                "mdi6.redo",
+                enabled=undo.canRedo,
+                needs=tr("There is nothing to redo"),
+                text=redo_text,
+            ),
+            Command(
+                "filter",
+                tr("Filter layers"),
+                filter_layers,
+                "Ctrl+F",
+                "mdi6.magnify",
+                enabled=is_open,
+                needs=tr(OPEN_FIRST),
+            ),
+            Command(
+                "copy-names",
+                tr("Copy layer names"),
+                copy_names,
+                "Ctrl+Shift+C",
+                "mdi6.content-copy",
+                enabled=is_open,
+                needs=tr(OPEN_FIRST),
             ),
             Command("next-dock", tr("Next panel"), window.next_dock, "F6", "mdi6.arrow-right-bold-box-outline"),
             Command("reset-layout", tr("Reset the layout"), window.reset_layout, icon="mdi6.view-dashboard-outline"),
@@ -115,6 +150,7 @@ class ViewCommands:
                 "mdi6.dock-bottom",
                 tr("Open or close jobs, log and problems"),
                 enabled=is_open,
+                needs=tr(OPEN_FIRST),
             ),
             Command("log", tr("Show the log"), lambda: window.show_dock("log"), icon="mdi6.text-box-outline"),
             Command(
@@ -125,6 +161,14 @@ class ViewCommands:
                 "mdi6.magnify",
                 tr("Find any command"),
                 palette=False,
+            ),
+            Command(
+                "preferences",
+                tr("Preferences …"),
+                partial(window.show_preferences, ""),
+                "Ctrl+,",
+                "mdi6.cog-outline",
+                tr("Language, theme, font size, keys, threads, workspace"),
             ),
             Command("shortcuts", tr("Keyboard shortcuts"), self._show_shortcuts, "F1", "mdi6.keyboard-outline"),
             Command(
@@ -140,15 +184,15 @@ class ViewCommands:
         )
 
     def choose_theme(self, choice: ThemeChoice) -> None:
-        self._session.preferences.theme = choice
+        self._session.preferences.choose(theme=choice)
         theme_notifier().choose(choice)
         self._commands.refresh()
 
     def choose_language(self, code: str) -> None:
-        self._session.preferences.language = code
+        self._session.preferences.choose(language=code)
 
     def _is_spoken(self, code: str) -> bool:
-        return self._session.preferences.language == code
+        return self._session.preferences.choices.language == code
 
     def fill_languages(self, menu: QMenu) -> None:
         for code, title in _languages():

@@ -33,7 +33,7 @@ def english_afterwards():
 @pytest.fixture
 def keeper(qtbot, qapp, session, request):
     apply_theme(qapp, "light")
-    session.preferences.language = getattr(request, "param", "en")
+    session.preferences.choose(language=getattr(request, "param", "en"))
     made = WindowKeeper(session)
     made.window.resize(1280, 800)
     made.window.show()

@@ -317,7 +317,7 @@ def test_theme_changes_everything(filled, qapp):
     filled.commands.action("theme-dark").trigger()
     assert current_theme().name == "dark"
     assert qapp.palette().window().color().lightness() < 60
-    assert filled.session.preferences.theme == "dark"
+    assert filled.session.preferences.choices.theme == "dark"
     filled.commands.action("theme-light").trigger()
     theme_notifier().choose("light")
 
