@@ -55,9 +55,9 @@ def _recent(window: MainWindow) -> Iterator[Found]:
 
 
 def _settings(window: MainWindow) -> Iterator[Found]:
-    from benchvise.app.state.choices import Choices
+    from benchvise.app.state.preference_values import PreferenceValues
 
-    for declared in settings_of(Choices):
+    for declared in settings_of(PreferenceValues):
         title = tr(declared.title)
         shown = tr("Preferences: {title}", title=title)
         yield Found(shown, partial(window.show_preferences, title), "mdi6.cog-outline", HELP, tr(declared.help))

@@ -15,9 +15,9 @@ from PySide6.QtWidgets import QApplication
 from benchvise.app.engine.client import EngineClient
 from benchvise.app.shell.main_window import MainWindow
 from benchvise.app.shell.window_keeper import WindowKeeper
-from benchvise.app.state.choices import Choices
 from benchvise.app.state.document import Document
 from benchvise.app.state.jobs import Jobs
+from benchvise.app.state.preference_values import PreferenceValues
 from benchvise.app.state.preferences import Preferences
 from benchvise.app.state.problems import Problems
 from benchvise.app.state.session import Session
@@ -70,7 +70,7 @@ def run_window(arguments: Sequence[str]) -> int:
         session.client.close()
 
 
-def _limit_engine(choices: Choices) -> None:
+def _limit_engine(choices: PreferenceValues) -> None:
     """Hand on what the engine's process reads when it starts; what was set from outside stays."""
     for variable, value in (
         ("BENCHVISE_THREADS", choices.threads),

@@ -6,14 +6,14 @@ from PySide6.QtCore import QObject, Qt
 
 from benchvise.app.shell.main_window import MainWindow
 from benchvise.app.shell.speech import speak
-from benchvise.app.state.choices import Choices
+from benchvise.app.state.preference_values import PreferenceValues
 from benchvise.app.state.session import Session
 from benchvise.app.theme.appearance import set_font_size
 from benchvise.app.theme.theme import theme_choice, theme_notifier
 from benchvise.core.text import use_sizes
 
 _BUILT_IN = ("language", "sizes", "font_percent")
-"""Choices that texts and widths are made of as a window is built."""
+"""Preferences that texts and widths are made of as a window is built."""
 
 
 class WindowKeeper(QObject):
@@ -33,7 +33,7 @@ class WindowKeeper(QObject):
         use_sizes(binary=choices.sizes == "binary")
         set_font_size(choices.font_percent)
 
-    def _follow(self, before: Choices, now: Choices) -> None:
+    def _follow(self, before: PreferenceValues, now: PreferenceValues) -> None:
         theme_notifier().choose(theme_choice(now.theme))
         if any(getattr(before, name) != getattr(now, name) for name in _BUILT_IN):
             self.renew()

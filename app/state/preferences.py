@@ -8,7 +8,7 @@ from pathlib import Path
 from platformdirs import user_config_path
 from PySide6.QtCore import QByteArray, QObject, QSettings, Signal
 
-from benchvise.app.state.choices import Choices
+from benchvise.app.state.preference_values import PreferenceValues
 from benchvise.core.errors import RecipeError
 from benchvise.core.settings import Setting, Value, parse_settings, settings_of, to_mapping
 
@@ -49,25 +49,25 @@ class Preferences(QObject):
         self._store = QSettings(str(file or settings_file()), QSettings.Format.IniFormat, self)
 
     @property
-    def choices(self) -> Choices:
+    def choices(self) -> PreferenceValues:
         """What was chosen; a value that does not fit counts as not chosen."""
         values = {}
-        for declared in settings_of(Choices):
+        for declared in settings_of(PreferenceValues):
             stored = self._store.value(declared.name)
             if stored is not None:
                 try:
                     values[declared.name] = getattr(
-                        parse_settings(Choices, {declared.name: _as_kind(declared, str(stored))}, where=""),
+                        parse_settings(PreferenceValues, {declared.name: _as_kind(declared, str(stored))}, where=""),
                         declared.name,
                     )
                 except (RecipeError, ValueError):
                     continue
-        return Choices(**values)
+        return PreferenceValues(**values)
 
     def choose(self, **values: Value) -> None:
         """Store choices, by name. Raises RecipeError for a value that is out of bounds."""
         before = self.choices
-        now = parse_settings(Choices, {**to_mapping(before), **values}, where="")
+        now = parse_settings(PreferenceValues, {**to_mapping(before), **values}, where="")
         for name, value in to_mapping(now).items():
             self._store.setValue(name, value)
         if now != before:

@@ -15,7 +15,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 import benchvise.core.methods
-from benchvise.app.state.choices import Choices
+from benchvise.app.state.preference_values import PreferenceValues
 from benchvise.core.export.targets.registry import TARGETS
 from benchvise.core.methods.registry import AXES
 from benchvise.core.preflight.runtimes import RUNTIMES
@@ -69,7 +69,7 @@ def _declared() -> Iterator[str]:
         for form in runtime.forms:
             yield from (form.name, form.faster, form.why, form.caveat, form.unaligned)
     yield from (load_preset(name).description for name in preset_names())
-    for declared in settings_of(Choices):
+    for declared in settings_of(PreferenceValues):
         yield from _of_setting(declared)
 
 

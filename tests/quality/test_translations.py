@@ -17,7 +17,7 @@ OUTSIDE = ("cli", "screenshot.py", "system_check.py", "__main__.py", "start.py",
 SAID = {"tr", "message", "counted", "plural"}
 UNSEEN = {
     "ValueError", "TypeError", "KeyError", "RuntimeError", "UnknownTitleError", "setObjectName", "setStyleSheet",
-    "compile", "Data", "setTitle", "_edit", "set_recipe", "getSaveFileName",
+    "compile", "Data", "setTitle", "_edit", "set_recipe", "getSaveFileName", "setting",
 }  # fmt: skip
 NAMES = {"Heat map", "Once upon a time", "int8 channel", "8.88 GB → 8.88 GB"}
 

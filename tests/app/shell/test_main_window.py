@@ -120,7 +120,9 @@ def test_every_command_has_a_place_and_shortcuts_are_unique(window):
     placed = set()
     for menu in window.menuBar().actions():
         placed |= {action.objectName() for action in menu.menu().actions()}
-    hidden = {"close-topmost"} | {c.id for c in window.commands.all() if c.id.startswith(("plot-", "theme-"))}
+    hidden = {"close-topmost"} | {
+        c.id for c in window.commands.all() if c.id.startswith(("plot-", "theme-", "language-"))
+    }
     assert {command.id for command in window.commands.all()} - hidden <= placed
     shortcuts = [command.shortcut for command in window.commands.all() if command.shortcut]
     assert len(shortcuts) == len(set(shortcuts))

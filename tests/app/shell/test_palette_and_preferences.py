@@ -7,11 +7,10 @@ from PySide6.QtWidgets import QApplication
 
 from benchvise.app.shell.preferences_dialog import PreferencesDialog
 from benchvise.app.shell.window_keeper import WindowKeeper
-from benchvise.app.state.choices import Choices
+from benchvise.app.state.preference_values import PreferenceValues
 from benchvise.app.state.preferences import Preferences
 from benchvise.core.text import byte_text, use_sizes
-from tests.app.shell.test_main_window import filled, window  # noqa: F401 - fixtures
-from tests.app.shell.test_main_window import finish
+from tests.app.shell.test_main_window import filled, finish, window  # noqa: F401 - fixtures
 
 
 def titles(palette):
@@ -88,13 +87,13 @@ def test_every_choice_has_a_field_and_is_kept(filled, session, qtbot):  # noqa: 
     dialog.form.edited.emit("threads", 3)
     dialog.form.edited.emit("notify", False)
     dialog.form.edited.emit("memory_gb", 12.5)
-    assert Preferences().choices == Choices(threads=3, notify=False, memory_gb=12.5)
+    assert Preferences().choices == PreferenceValues(threads=3, notify=False, memory_gb=12.5)
 
 
 def test_a_settings_file_with_nonsense_counts_as_not_chosen(tmp_path):
     file = tmp_path / "settings.ini"
     file.write_text("[General]\nfont_percent=9000\nthreads=many\nlanguage=xx\ntheme=dark\n")
-    assert Preferences(file).choices == Choices(theme="dark")
+    assert Preferences(file).choices == PreferenceValues(theme="dark")
 
 
 def test_sizes_and_fonts_are_followed_while_the_window_runs(qtbot, session):

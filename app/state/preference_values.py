@@ -9,7 +9,7 @@ from benchvise.core.settings import setting
 
 
 @dataclass(frozen=True)
-class Choices:
+class PreferenceValues:
     """Names of the fields are keys of the settings file."""
 
     language: str = setting(
