@@ -8,6 +8,7 @@ everywhere, and a message from there carries its fields along, so that the windo
 from __future__ import annotations
 
 import gettext
+import re
 import threading
 from functools import cache
 from importlib.resources import files
@@ -16,6 +17,8 @@ from typing import Any
 LANGUAGES = {"en": "English", "zh_CN": "简体中文"}
 """By code, each in its own words."""
 _PLACE = threading.local()
+_PO_LINE = re.compile(r'(?:(msg\S+) )?"(.*)"')
+_PLURAL_RULE = re.compile(r"plural=([^;]+);")
 
 
 class Message(str):
@@ -64,13 +67,13 @@ def counted(count: int, one: str, many: str) -> str:
 
 def tr(text: str, /, **fields: object) -> str:
     """A text in the language of this thread, its fields filled in; in English, and unknown, as it is."""
-    catalogue = getattr(_PLACE, "catalogue", None)
+    catalogue: Catalogue | None = getattr(_PLACE, "catalogue", None)
     if catalogue is None:
         return text.format(**_shown(fields)) if fields else text
     if isinstance(text, Message):
         count = text.fields.get("count")
         if text.many and isinstance(count, int):
-            found = str(catalogue.ngettext(text.template, text.many, count))
+            found = catalogue.ngettext(text.template, text.many, count)
         else:
             found = _found(catalogue, text.template)
         return found.format(**_shown({name: _said(value) for name, value in text.fields.items()}))
@@ -99,13 +102,13 @@ def nearest_language(wanted: list[str]) -> str:
     return "en"
 
 
-def _found(catalogue: gettext.GNUTranslations, text: str) -> str:
+def _found(catalogue: Catalogue, text: str) -> str:
     """The catalogue's text; a phrase that begins a sentence is found under the phrase."""
-    found = str(catalogue.gettext(text)) if text else text
+    found = catalogue.gettext(text) if text else text
     if found != text or not text[:1].isupper():
         return found
     phrase = text[0].lower() + text[1:]
-    said = str(catalogue.gettext(phrase))
+    said = catalogue.gettext(phrase)
     return found if said == phrase else said
 
 
@@ -127,7 +130,40 @@ class _Grouped(int):
         return format(int(self), form or ",").replace("-", "\N{MINUS SIGN}")
 
 
+class Catalogue:
+    """Texts by their keys, as a .po file of gettext holds them."""
+
+    def __init__(self, text: str) -> None:
+        self.texts: dict[str, tuple[str, ...]] = {}
+        for entry in text.split("\n\n"):
+            said = _said_in(entry)
+            if "msgid" not in said:
+                continue
+            self.texts[said.pop("msgid")] = tuple(said[key] for key in sorted(said) if key.startswith("msgstr"))
+        rule = _PLURAL_RULE.search(self.texts[""][0])
+        self._form_of = gettext.c2py(rule[1] if rule else "n != 1")
+
+    def gettext(self, text: str) -> str:
+        return self.texts.get(text, ("",))[0] or text
+
+    def ngettext(self, one: str, many: str, count: int) -> str:
+        forms = self.texts.get(one, ())
+        form = int(self._form_of(count))
+        return forms[form] if form < len(forms) and forms[form] else one if count == 1 else many
+
+
+def _said_in(entry: str) -> dict[str, str]:
+    """Keyword → text of one entry, its lines joined."""
+    found: dict[str, str] = {}
+    key = ""
+    for line in entry.splitlines():
+        match = _PO_LINE.fullmatch(line)
+        if match:
+            key = match[1] or key
+            found[key] = found.get(key, "") + match[2].encode("latin-1", "backslashreplace").decode("unicode_escape")
+    return found
+
+
 @cache
-def _catalogue(code: str) -> gettext.GNUTranslations:
-    with (files("benchvise.resources") / "translations" / f"{code}.mo").open("rb") as file:
-        return gettext.GNUTranslations(file)
+def _catalogue(code: str) -> Catalogue:
+    return Catalogue((files("benchvise.resources") / "translations" / f"{code}.po").read_text(encoding="utf-8"))

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
-from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 import benchvise.core.methods
@@ -105,15 +104,13 @@ def translations(code: str) -> dict[Key, str]:
 
 
 def write_catalogue(code: str, texts: dict[Key, str]) -> None:
-    """The .po file for people, and beside it the .mo file that the window reads."""
+    """The .po file that people edit and the window reads."""
     catalogue = Catalog(locale=code, project="Benchvise", fuzzy=False, creation_date=_WRITTEN, revision_date=_WRITTEN)
     for key in sorted(texts, key=lambda each: each if isinstance(each, str) else each[0]):
         catalogue.add(key, (texts[key],) if isinstance(key, tuple) else texts[key])
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / f"{code}.po").open("wb") as file:
         write_po(file, catalogue, width=0, omit_header=False)
-    with (FOLDER / f"{code}.mo").open("wb") as file:
-        write_mo(file, catalogue)
 
 
 def update(code: str) -> list[Key]:

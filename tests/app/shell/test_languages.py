@@ -105,7 +105,8 @@ def test_nothing_is_cut_on_a_small_screen(keeper, client, document, checkpoint, 
     window = keeper.window
     if language.language() != "en":
         spoken = language._PLACE.catalogue
-        monkeypatch.setattr(spoken, "_catalog", {k: CHINESE.sub("W", v) for k, v in spoken._catalog.items()})
+        wide = {key: tuple(CHINESE.sub("W", form) for form in forms) for key, forms in spoken.texts.items()}
+        monkeypatch.setattr(spoken, "texts", wide)
         keeper.renew()
         window = keeper.window
     window.resize(1280, 800)
