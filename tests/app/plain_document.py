@@ -99,6 +99,9 @@ class PlainDocument(QObject):
         self.treated: list[tuple[tuple[int, ...], tuple[Treatment, ...]]] = []
 
     @property
+    def own_runs(self):
+        return tuple(run for run in self.runs if self.checkpoint is not None and run.checkpoint == self.checkpoint.path)
+
     def current(self) -> Layer | None:
         return self.checkpoint.layers[self.selection[0]] if self.checkpoint and self.selection else None
 
