@@ -18,7 +18,8 @@ MOST_HELD_OUT = 24
 class Distil(Tuning):
     """The compressed network learns from the original as a whole; rounding passes gradients straight through.
 
-    L = α·CE + (1 − α)·T²·KL. Codes may move; bytes stay as they are, and zeros of a sparse layer where they are.
+    L = α·CE + (1 − α)·T²·KL, and the error of the hidden states behind the blocks. Codes may move; bytes stay as they
+    are, and zeros of a sparse layer where they are.
     """
 
     key: ClassVar[str] = "distil"
@@ -70,6 +71,14 @@ class Distil(Tuning):
     )
     temperature: float = setting(
         1.0, title="Temperature", help="T: both distributions are flattened by it.", minimum=0.1, maximum=100.0
+    )
+    hidden_states: float = setting(
+        0.0,
+        title="Hidden states",
+        help="How much the hidden states behind the blocks count beside the distribution: their squared error, as a "
+        "share of the original's squares.",
+        minimum=0.0,
+        maximum=1000.0,
     )
     text_samples: int = setting(
         0,
@@ -145,7 +154,7 @@ class Distil(Tuning):
 
     @property
     def way(self) -> str:
-        return f"{self.trains} {self.precision}"
+        return f"{self.trains} {self.precision}" + (" hidden states" if self.hidden_states else "")
 
     @property
     def halves(self) -> bool:

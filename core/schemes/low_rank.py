@@ -15,6 +15,7 @@ from benchvise.core.schemes.arithmetic import SchemeArithmetic, Tunable
 from benchvise.core.schemes.factors import FactorPair, nearest_factors
 from benchvise.core.schemes.integer_grid import scale_dtype
 from benchvise.core.schemes.matrix import SolvedRows
+from benchvise.core.schemes.training import Trainable, of_values
 
 LEFT, RIGHT = "weight_left", "weight_right"
 
@@ -83,6 +84,14 @@ class LowRankArithmetic(SchemeArithmetic[LowRank]):
         left = _unpacked(units, LEFT, settings.bits, len(right))
         scales = {name: stored[name].float() for name in names}
         return Tunable(scales, lambda p: (left * p[names[0]]) @ (right * p[names[1]]))
+
+    @classmethod
+    def trainable(cls, settings: LowRank, stored: Mapping[str, Tensor], target: Tensor) -> Trainable | None:
+        """Both factors; integers stay, and their scales are tuned."""
+        if settings.values != "dtype":
+            return None
+        tunable = cls.tunable(settings, stored, target.shape[1])
+        return of_values(tunable.parameters, tunable.weight, stored)
 
 
 def _right(settings: LowRank, stored: Mapping[str, Tensor], columns: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -26,3 +28,17 @@ def distillation_loss(settings: Distil, logits: Tensor, ids: Tensor, wanted: Ten
         following = ids[:, 1:].to(logits.device).flatten()
         loss = loss + alpha * cross_entropy(logits[:, :-1].flatten(0, 1), following)
     return loss
+
+
+def hidden_error(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
+    """The squared error of hidden states as a share of the original's squares, a scalar: the mean over our blocks.
+
+    ours, theirs: float32 [windows, tokens, width] behind each block. Where the original has more blocks, each of ours
+    is held against the one that is as far on the way. Raises ValueError for widths that differ.
+    """
+    widths = {states.shape[-1] for states in (*ours, *theirs)}
+    if len(widths) > 1:
+        raise ValueError(f"hidden states of the widths {sorted(widths)} cannot be compared")
+    pairs = [(states, theirs[(at + 1) * len(theirs) // len(ours) - 1]) for at, states in enumerate(ours)]
+    errors = [(own - other).square().mean() / other.square().mean() for own, other in pairs]
+    return sum(errors[1:], errors[0]) / len(errors)

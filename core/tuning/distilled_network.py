@@ -6,6 +6,7 @@ gradients straight through, as in arXiv 1902.08153.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,7 +22,7 @@ from benchvise.core.runtime.replace import parameter_name
 from benchvise.core.schemes.learning import as_stored
 from benchvise.core.schemes.registry import arithmetic_of
 from benchvise.core.schemes.training import Trainable
-from benchvise.core.tuning.distillation_loss import distillation_loss
+from benchvise.core.tuning.distillation_loss import distillation_loss, hidden_error
 from benchvise.core.tuning.polished_network import PolishedNetwork, Tuned, tuned_part
 from benchvise.core.tuning.trained_part import TrainedPart
 from benchvise.core.weights.weights import RunWeights
@@ -63,6 +64,7 @@ class DistilledNetwork(PolishedNetwork):
         """Load the network. Raises CheckpointError as `load_model` does."""
         super().__init__(weights, settings, progress)
         self._settings = settings
+        self.hidden = settings.hidden_states > 0
         self._halves = settings.halves and multiplies_halves(self.device)
 
     @classmethod
@@ -70,10 +72,14 @@ class DistilledNetwork(PolishedNetwork):
         found = None if settings.trains == "scales" else _trained(settings, model, weights, layer)
         return found or _tuned(settings, model, weights, layer)
 
-    def loss(self, ids: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, ids: Tensor, wanted: Tensor, hidden: Sequence[Tensor] = ()) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._halves):
-            logits = self.logits(ids)
-        return distillation_loss(self._settings, logits.float(), ids, wanted)
+            found = self.outputs(ids, output_hidden_states=self.hidden)
+        loss = distillation_loss(self._settings, found.logits.float(), ids, wanted)
+        if self.hidden:
+            states = [each.float() for each in found.hidden_states[1:]]
+            loss = loss + self._settings.hidden_states * hidden_error(states, hidden)
+        return loss
 
 
 def _trained(settings: Distil, model: nn.Module, weights: RunWeights, layer: Layer) -> DistilledPart | None:

@@ -195,11 +195,16 @@ class TuningLoop:
         for part in self._parts(drawn):
             wanted = self._reference.log_probabilities(part)
             with torch.enable_grad():
-                loss = self._trainee.loss(self._ids[part], wanted) * (len(part) / len(drawn))
+                loss = self._loss(part, wanted) * (len(part) / len(drawn))
             found = torch.autograd.grad(loss, values)
             gradients = [a.add_(b) for a, b in zip(gradients, found, strict=True)] if gradients else list(found)
             total += float(loss.detach())
         return total, gradients
+
+    def _loss(self, part: list[int], wanted: Tensor) -> Tensor:
+        if not self._trainee.hidden:
+            return self._trainee.loss(self._ids[part], wanted)
+        return self._trainee.loss(self._ids[part], wanted, self._reference.hidden_states(part))
 
     def _parts(self, drawn: list[int]) -> Iterator[list[int]]:
         """Windows of the numbers drawn, as many at once as go through the network together."""

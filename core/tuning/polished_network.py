@@ -108,9 +108,14 @@ class PolishedNetwork(Trainee[Any]):
         return self._parameters
 
     def logits(self, ids: Tensor) -> Tensor:
+        logits: Tensor = self.outputs(ids).logits
+        return logits
+
+    def outputs(self, ids: Tensor, **options: bool) -> Any:
+        """What the model gives for ids int64 [windows, tokens], with gradients to `parameters`; options: its own."""
         weights: Mapping[str, Tensor] = {part.parameter: part.weight() for part in self.parts}
-        found: Tensor = functional_call(self.model, dict(weights), (ids.to(self.device),), {"use_cache": False}).logits
-        return found
+        given = {"use_cache": False, **options}
+        return functional_call(self.model, dict(weights), (ids.to(self.device),), given)
 
     def rewritten(self) -> Iterator[Rewritten]:
         return (Rewritten(part.layer, part.treatment, part.result()) for part in self.parts)

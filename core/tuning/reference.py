@@ -51,6 +51,13 @@ class ReferenceOutputs:
                 self._compute_again(self._passed[window])
         return torch.stack([kept[window] for window in windows])
 
+    def hidden_states(self, windows: list[int]) -> list[Tensor]:
+        """float32 [windows, tokens, width] behind each block, of the samples of those numbers; none are kept."""
+        device = next(self._original.parameters()).device
+        with torch.no_grad():
+            found = self._original(self._ids[windows].to(device), use_cache=False, output_hidden_states=True)
+        return [states.float() for states in found.hidden_states[1:]]
+
     def pass_over(self, windows: list[int]) -> None:
         """An earlier process asked for these: what it would have kept of them is computed when it is needed."""
         if self._kept is not None and not all(window in self._passed for window in windows):

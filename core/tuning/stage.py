@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from benchvise.core.blockwise.blockwise_run import job_identity
 from benchvise.core.blockwise.calibration import CalibrationText, calibration_text
@@ -32,7 +34,7 @@ from benchvise.core.tuning.loop import Trained, TuningLoop
 from benchvise.core.tuning.reference import ReferenceOutputs
 from benchvise.core.tuning.registry import trainee_of
 from benchvise.core.tuning.state import TuningStateFile
-from benchvise.core.tuning.trainee import Rewritten
+from benchvise.core.tuning.trainee import Rewritten, Trainee
 from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.weights.weights import OriginalWeights, RunWeights
 from benchvise.core.wording import learned_often
@@ -134,9 +136,7 @@ class TuningStage:
         trainee = trainee_of(step.settings)(weights, step.settings, progress)
         original = load_model(OriginalWeights(plan.source), progress=progress)
         reference = ReferenceOutputs(original, ids)
-        with torch.no_grad():
-            known = trainee.logits(ids[:1, :2]).shape[-1]
-        _refuse_other_words(known, reference.vocabulary, plan.source.path)
+        _refuse_strangers(trainee, original, ids[:1, :2], plan.source.path)
         if not trainee.parameters:
             progress.note(message("{title} finds nothing to train", title=step.settings.title))
             return {}
@@ -210,14 +210,27 @@ def _outcome(settings: Tuning, trained: Trained) -> str:
     return f"{settings.title} did not pay: {ended}, {kl} before, {after}; undone"
 
 
-def _refuse_other_words(ours: int, theirs: int, where: str) -> None:
-    """Raises CheckpointError where the trained network has another vocabulary than the original."""
+@torch.no_grad()
+def _refuse_strangers(trainee: Trainee[Any], original: nn.Module, ids: Tensor, where: str) -> None:
+    """Raises CheckpointError where the network to train and the original give nothing that can be compared."""
+    reference = ReferenceOutputs(original, ids)
+    ours, theirs = trainee.logits(ids).shape[-1], reference.vocabulary
     if ours != theirs:
         raise CheckpointError(
             message("The network to train has {ours} tokens and the original {theirs}", ours=ours, theirs=theirs),
             where=where,
             remedy=message("Outputs can be compared only over the same vocabulary: leave the tuning steps out."),
         )
+    if not trainee.hidden:
+        return
+    try:
+        trainee.loss(ids, reference.log_probabilities([0]), reference.hidden_states([0]))
+    except ValueError as error:
+        raise CheckpointError(
+            message("Hidden states of the network to train and of the original have different widths"),
+            where=where,
+            remedy=message("Set 'hidden_states' to 0: outputs alone can be compared."),
+        ) from error
 
 
 _ENDED = {

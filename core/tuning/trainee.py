@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -31,10 +31,11 @@ class Rewritten:
 class Trainee(ABC, Generic[S]):
     """Made once for a step, from what the job left so far. The loop owns optimiser, order of samples and state.
 
-    notes: what is not trained, and why, as sentences.
+    notes: what is not trained, and why, as sentences. hidden: whether the loss looks at the original's hidden states.
     """
 
     notes: tuple[str, ...] = ()
+    hidden: bool = False
 
     @abstractmethod
     def __init__(self, weights: RunWeights, settings: S, progress: Progress) -> None:
@@ -49,9 +50,12 @@ class Trainee(ABC, Generic[S]):
     def logits(self, ids: Tensor) -> Tensor:
         """Logits [windows, tokens, vocabulary] for ids int64 [windows, tokens], with gradients to `parameters`."""
 
-    def loss(self, ids: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, ids: Tensor, wanted: Tensor, hidden: Sequence[Tensor] = ()) -> Tensor:  # noqa: ARG002 - asked for by `hidden`
         """What a step lowers, a scalar: the mean KL from the original's log-probabilities `wanted`, float32 [windows,
-        tokens, vocabulary], for ids int64 [windows, tokens]."""
+        tokens, vocabulary], for ids int64 [windows, tokens].
+
+        hidden: the original's hidden states behind its blocks, float32 [windows, tokens, width]; none unless asked for.
+        """
         found = self.logits(ids).float().log_softmax(-1)
         return kl_divergence(wanted.flatten(0, 1), found.flatten(0, 1)).mean()
 

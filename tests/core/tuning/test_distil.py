@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.safetensors_writer import SafetensorsWriter
-from benchvise.core.errors import OutputError, RecipeError
+from benchvise.core.errors import CheckpointError, OutputError, RecipeError
 from benchvise.core.evaluate.divergence import score_batch
 from benchvise.core.job.job import compress
 from benchvise.core.methods.calibration import Calibration
@@ -29,12 +30,14 @@ from benchvise.core.protocol.requests import CheckRecipe, Compress
 from benchvise.core.protocol.results import Run, TuningStep
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
-from benchvise.core.tuning import state
-from benchvise.core.tuning.distillation_loss import distillation_loss
+from benchvise.core.runtime.build import load_model
+from benchvise.core.tuning import stage, state
+from benchvise.core.tuning.distillation_loss import distillation_loss, hidden_error
 from benchvise.core.tuning.distilled_network import DistilledNetwork
 from benchvise.core.tuning.state import TuningState, TuningStateFile
 from benchvise.core.weights.open import open_weights
 from benchvise.core.wording import sentence
+from tests.core.blockwise import calibrated_models
 from tests.core.blockwise.calibrated_models import SAMPLE, tiny
 from tests.core.job.compress_samples import records
 
@@ -137,9 +140,11 @@ def test_a_loss_that_is_no_number_returns_to_the_best_state(
 ) -> None:
     loss, calls = DistilledNetwork.loss, []
 
-    def broken(self: DistilledNetwork, ids: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    def broken(
+        self: DistilledNetwork, ids: torch.Tensor, wanted: torch.Tensor, hidden: Sequence[torch.Tensor] = ()
+    ) -> torch.Tensor:
         calls.append(len(ids))
-        return loss(self, ids, wanted) * (float("nan") if len(calls) > 15 else 1.0)
+        return loss(self, ids, wanted, hidden) * (float("nan") if len(calls) > 15 else 1.0)
 
     monkeypatch.setattr(DistilledNetwork, "loss", broken)
     run, listener = carried_out(folder, tmp_path, TWO_BITS, DISTIL)
@@ -160,11 +165,13 @@ def test_out_of_memory_halves_what_goes_through_at_once(
     plain, whole = carried_out(folder, tmp_path / "whole", TWO_BITS, replace(DISTIL, steps=4, precision="float32"))
     loss, seen = DistilledNetwork.loss, []
 
-    def scarce(self: DistilledNetwork, ids: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    def scarce(
+        self: DistilledNetwork, ids: torch.Tensor, wanted: torch.Tensor, hidden: Sequence[torch.Tensor] = ()
+    ) -> torch.Tensor:
         if len(ids) > 1:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
         seen.append(len(ids))
-        return loss(self, ids, wanted)
+        return loss(self, ids, wanted, hidden)
 
     monkeypatch.setattr(DistilledNetwork, "loss", scarce)
     run, listener = carried_out(folder, tmp_path / "scarce", TWO_BITS, replace(DISTIL, steps=4, precision="float32"))
@@ -193,6 +200,30 @@ def test_the_loss_is_what_the_judge_measures() -> None:
     assert float(warm) == pytest.approx(4 * float(np.mean(flat)), rel=1e-5)
 
 
+def test_hidden_states_are_held_against_those_as_far_on_the_way() -> None:
+    generator = torch.Generator().manual_seed(0)
+    theirs = [torch.randn(2, 3, 4, generator=generator) for _ in range(4)]
+    assert float(hidden_error([theirs[1], theirs[3]], theirs)) == 0
+    assert float(hidden_error([theirs[1], 1.5 * theirs[3]], theirs)) == pytest.approx(0.25 / 2)
+    with pytest.raises(ValueError, match="widths"):
+        hidden_error([torch.zeros(2, 3, 5)], theirs)
+
+
+def test_hidden_states_come_nearer_when_they_count(tmp_path: Path, folder: Path) -> None:
+    def error(run: Run, space: Path) -> float:
+        original, model = (load_model(open_weights(name, str(space))) for name in (str(folder), f"run:{run.run}"))
+        ids = torch.arange(64)[None]
+        with torch.no_grad():
+            states = [each(ids, output_hidden_states=True).hidden_states[1:] for each in (model, original)]
+        return float(hidden_error(*states))
+
+    found = {}
+    for weight in (0.0, 10.0):
+        step = replace(DISTIL, hidden_states=weight, steps=10)
+        found[weight] = error(carried_out(folder, tmp_path, TWO_BITS, step)[0], tmp_path)
+    assert found[10.0] < found[0.0]
+
+
 def test_rates_rise_then_fall_to_zero() -> None:
     settings = Distil(steps=100, learning_rate=0.1, warm_up=0.1)
     rates = [settings.rate(step) for step in range(100)]
@@ -216,6 +247,19 @@ def test_a_text_that_is_short_for_the_steps_is_said_before_and_in_the_run(tmp_pa
     assert "9 samples about 46 times" in short.detail
     _, listener = carried_out(folder, tmp_path, TWO_BITS, replace(often, steps=1))
     assert not any("about" in note for note in listener.notes)
+
+
+@pytest.mark.parametrize("what", ["vocabulary", "width"])
+def test_a_network_of_another_kind_is_refused(
+    what: str, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {} if what == "vocabulary" else {"hidden_size": 64, "head_dim": 16}
+    monkeypatch.setattr(calibrated_models, "VOCABULARY", 600 if what == "vocabulary" else 512)
+    stranger = load_model(open_weights(str(tiny("llama", tmp_path / "other", num_hidden_layers=2, **other))))
+    monkeypatch.setattr(stage, "load_model", lambda *_, **__: stranger)
+    said = "512 tokens and the original 600" if what == "vocabulary" else "different widths"
+    with pytest.raises(CheckpointError, match=said):
+        carried_out(folder, tmp_path / "space", TWO_BITS, replace(DISTIL, hidden_states=1.0))
 
 
 def test_nothing_to_train_is_refused(tmp_path: Path, folder: Path) -> None:
