@@ -98,10 +98,10 @@ class PlainDocument(QObject):
         self.plan_is_current = False
         self.treated: list[tuple[tuple[int, ...], tuple[Treatment, ...]]] = []
 
-    @property
     def own_runs(self):
         return tuple(run for run in self.runs if self.checkpoint is not None and run.checkpoint == self.checkpoint.path)
 
+    @property
     def current(self) -> Layer | None:
         return self.checkpoint.layers[self.selection[0]] if self.checkpoint and self.selection else None
 
