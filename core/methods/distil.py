@@ -29,7 +29,7 @@ class Distil(Tuning):
     )
     source: ClassVar[str] = (
         "Hinton et al., arXiv 1503.02531, section 2; quantisation-aware as in LSQ, arXiv 1902.08153, section 2, and "
-        "QAD, arXiv 2601.20088"
+        "QAD, arXiv 2601.20088; adapters: arXiv 2106.09685, section 4.1"
     )
 
     steps: int = setting(
@@ -52,12 +52,27 @@ class Distil(Tuning):
         minimum=0.0,
         maximum=10.0,
     )
-    trains: Literal["treated", "scales", "all"] = setting(
+    trains: Literal["treated", "adapters", "scales", "all"] = setting(
         "treated",
         title="Trains",
-        help="What may change: codes, values and scales of compressed layers, and norms; scales and norms alone; or "
-        "all, with the embeddings and heads that are kept.",
-        choices={"treated": "Compressed layers and norms", "scales": "Scales and norms", "all": "Everything"},
+        help="What may change: codes, values and scales of compressed layers, and norms; the same with changes of low "
+        "rank, which take less memory and are folded into the codes; scales and norms alone; or all, with the "
+        "embeddings and heads that are kept.",
+        choices={
+            "treated": "Compressed layers and norms",
+            "adapters": "Folded adapters (LoRA) and norms",
+            "scales": "Scales and norms",
+            "all": "Everything",
+        },
+    )
+    rank: int = setting(
+        16,
+        title="Adapter rank",
+        help="Of the changes of each weight.",
+        minimum=1,
+        maximum=4096,
+        suggestions=(8, 16, 64),
+        when=("trains", ("adapters",)),
     )
     warm_up: float = setting(
         0.02, title="Warm-up", help="Part of the steps over which the rate rises.", minimum=0.0, maximum=0.9
@@ -154,7 +169,8 @@ class Distil(Tuning):
 
     @property
     def way(self) -> str:
-        return f"{self.trains} {self.precision}" + (" hidden states" if self.hidden_states else "")
+        kind = f"{self.trains} {self.rank}" if self.trains == "adapters" else self.trains
+        return f"{kind} {self.precision}" + (" hidden states" if self.hidden_states else "")
 
     @property
     def halves(self) -> bool:

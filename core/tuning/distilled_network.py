@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
@@ -33,10 +34,14 @@ _LOOSE = 0.1
 
 @dataclass
 class DistilledPart(TrainedPart):
-    """Part of a model of which codes, values and scales are trained: value = first + change · unit."""
+    """Part of a model of which codes, values and scales are trained: value = first + change · unit.
+
+    adapted: names whose change is a product of two factors, which are trained: "NAME.left" and "NAME.right".
+    """
 
     trainable: Trainable
     unit: dict[str, Tensor]
+    adapted: frozenset[str] = frozenset()
 
     @property
     def decodes(self) -> bool:
@@ -51,10 +56,12 @@ class DistilledPart(TrainedPart):
             return {name: values.cpu() for name, values in self.trainable.stored(self._values()).items()}
 
     def _values(self) -> dict[str, Tensor]:
-        return {
-            name: first + self.change[name] * self.unit[name] if name in self.change else first
-            for name, first in self.trainable.first.items()
-        }
+        return {name: self._value(name, first) for name, first in self.trainable.first.items()}
+
+    def _value(self, name: str, first: Tensor) -> Tensor:
+        if name in self.adapted:
+            return first + self.change[f"{name}.left"] @ self.change[f"{name}.right"] * self.unit[name]
+        return first + self.change[name] * self.unit[name] if name in self.change else first
 
 
 class DistilledNetwork(PolishedNetwork):
@@ -95,9 +102,26 @@ def _trained(settings: Distil, model: nn.Module, weights: RunWeights, layer: Lay
         each: values * (settings.scale_rate if each in trainable.fine else _LOOSE if each in trainable.loose else 1.0)
         for each, values in trainable.unit.items()
     }
-    frozen = trainable.fine if settings.scale_rate == 0 else ()
-    change = {each: torch.zeros_like(values) for each, values in trainable.first.items() if each not in frozen}
-    return DistilledPart(layer, treatment, name, change, trainable, unit) if change else None
+    frozen = trainable.fine if settings.scale_rate == 0 else frozenset[str]()
+    adapted = frozenset[str]()
+    if settings.trains == "adapters":
+        wide = {each for each, values in trainable.first.items() if values.dim() == 2 and each not in trainable.fine}
+        adapted = frozenset(wide)
+    change: dict[str, Tensor] = {}
+    for each, values in trainable.first.items():
+        if each in adapted:
+            change |= _factors(f"{layer.name} {each}", values, settings.rank, each)
+        elif each not in frozen:
+            change[each] = torch.zeros_like(values)
+    return DistilledPart(layer, treatment, name, change, trainable, unit, adapted) if change else None
+
+
+def _factors(seed: str, values: Tensor, rank: int, name: str) -> dict[str, Tensor]:
+    """Two factors whose product is zero at first, and moves by about one where all of the first move by one."""
+    rows, columns = values.shape
+    generator = torch.Generator().manual_seed(crc32(seed.encode()))
+    right = torch.randn(min(rank, rows, columns), columns, generator=generator).mul_(min(rank, rows, columns) ** -0.5)
+    return {f"{name}.left": torch.zeros(rows, len(right)), f"{name}.right": right.to(values.device)}
 
 
 def _tuned(settings: Distil, model: nn.Module, weights: RunWeights, layer: Layer) -> Tuned | None:

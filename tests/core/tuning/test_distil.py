@@ -6,6 +6,7 @@ import errno
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ from benchvise.core.tuning.distillation_loss import distillation_loss, hidden_er
 from benchvise.core.tuning.distilled_network import DistilledNetwork
 from benchvise.core.tuning.state import TuningState, TuningStateFile
 from benchvise.core.weights.open import open_weights
+from benchvise.core.weights.weights import RunWeights
 from benchvise.core.wording import sentence
 from tests.core.blockwise import calibrated_models
 from tests.core.blockwise.calibrated_models import SAMPLE, tiny
@@ -107,6 +109,29 @@ def test_zeros_stay_and_what_lies_between_them_is_trained(tmp_path: Path, folder
             assert not torch.equal(found["weight_values"], other["weight_values"])
         else:
             assert not torch.equal(ours.dense(layer), originals.dense(layer)), layer.name
+
+
+def test_adapters_are_folded_into_the_codes(tmp_path: Path, folder: Path) -> None:
+    plain, _ = carried_out(folder, tmp_path, TWO_BITS)
+    tuned, listener = carried_out(folder, tmp_path, TWO_BITS, replace(DISTIL, trains="adapters", rank=2))
+    assert listener.held_out[-1] < listener.held_out[0]
+    assert tuned.bytes_after == plain.bytes_after
+    ours, theirs = (open_weights(f"run:{run.run}", str(tmp_path)) for run in (tuned, plain))
+    moved = [
+        layer
+        for layer in ours.checkpoint.layers
+        if "weight_packed" in theirs.stored(layer)
+        and not torch.equal(ours.stored(layer)["weight_packed"], theirs.stored(layer)["weight_packed"])
+    ]
+    assert len(moved) == len(plain.layers)
+    assert all(ours.stored(layer).keys() == theirs.stored(layer).keys() for layer in moved)
+    weights, whole = open_weights(f"run:{plain.run}", str(tmp_path)), replace(DISTIL, trains="treated")
+    assert isinstance(weights, RunWeights)
+    trained = {
+        step.trains: sum(values.numel() for values in DistilledNetwork(weights, step, NullProgress()).parameters)
+        for step in (whole, replace(whole, trains="adapters", rank=2))
+    }
+    assert trained["adapters"] < 0.5 * trained["treated"]
 
 
 def test_scales_alone_leave_codes_as_they_are(tmp_path: Path, folder: Path) -> None:
@@ -253,7 +278,7 @@ def test_a_text_that_is_short_for_the_steps_is_said_before_and_in_the_run(tmp_pa
 def test_a_network_of_another_kind_is_refused(
     what: str, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = {} if what == "vocabulary" else {"hidden_size": 64, "head_dim": 16}
+    other: dict[str, Any] = {} if what == "vocabulary" else {"hidden_size": 64, "head_dim": 16}
     monkeypatch.setattr(calibrated_models, "VOCABULARY", 600 if what == "vocabulary" else 512)
     stranger = load_model(open_weights(str(tiny("llama", tmp_path / "other", num_hidden_layers=2, **other))))
     monkeypatch.setattr(stage, "load_model", lambda *_, **__: stranger)
