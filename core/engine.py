@@ -283,6 +283,7 @@ _HANDLERS: dict[type, Handler] = {
     requests.Look: _in("benchvise.core.analysis.look", "look"),
     requests.LookMap: _in("benchvise.core.analysis.look", "look_map"),
     requests.LookChannels: _in("benchvise.core.analysis.look", "look_channels"),
+    requests.LookSpectrum: _in("benchvise.core.sensitivity.spectrum", "look_spectrum"),
     requests.MeasureSensitivity: _in("benchvise.core.sensitivity.measure", "measure_sensitivity"),
     requests.KnownSensitivity: known_sensitivity,
     requests.Compress: _compress,

@@ -24,6 +24,7 @@ PLOT_PANELS = (
     ("Histogram", "benchvise.app.weights.histogram_panel", "HistogramPanel", LOOK),
     ("Heat map", "benchvise.app.weights.heat_map_panel", "HeatMapPanel", LOOK),
     ("Channels", "benchvise.app.weights.channels_panel", "ChannelsPanel", LOOK),
+    ("Spectrum", "benchvise.app.weights.spectrum_panel", "SpectrumPanel", LOOK),
     ("Sensitivity", "benchvise.app.sensitivity.panel", "SensitivityPanel", CHOOSE),
     ("Budget", "benchvise.app.budget.panel", "BudgetPanel", CHOOSE),
     ("Result", "benchvise.app.result.panel", "ResultPanel", AFTER),

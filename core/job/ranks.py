@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from benchvise.core.allocate.hull import ladder
 from benchvise.core.allocate.problem import ChoiceProblem, Floats
@@ -27,7 +25,7 @@ from benchvise.core.recipe.editing import treat
 from benchvise.core.recipe.plan import Plan, PlanRow, make_plan
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment, load_recipe
 from benchvise.core.runtime.build import load_model
-from benchvise.core.schemes.factors import singular_values
+from benchvise.core.schemes.factors import added_kl, singular_values
 from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.weights.weights import Weights
 from benchvise.core.workspace.atomic_files import write_text
@@ -99,8 +97,8 @@ def _within_rule(
         ranks = _ranks(row)
         treatments = [_of_rank(row, rank) for rank in ranks]
         options.append([*treatments, KEEP])
-        kl.append([*_left_out(values)[ranks], 0.0])
-        cost.append([*(treatment.bytes_after(row.layer) for treatment in treatments), row.layer.nbytes])
+        kl.append([*added_kl(values).numpy()[ranks], 0.0])
+        cost.append([*(treatment.bytes_after(row.layer) for treatment in treatments), row.layer.dense_nbytes])
     problem = ChoiceProblem(_padded(kl), _padded(cost))
     choice = solve(ladder(problem), float(sum(row.bytes_after for row in rows))).choice
     return {row.layer.name: each[option] for row, each, option in zip(rows, options, choice.tolist(), strict=True)}
@@ -118,12 +116,6 @@ def _even(row: PlanRow) -> int:
 
 def _of_rank(row: PlanRow, rank: int) -> Treatment:
     return replace(row.treatment, scheme=row.treatment.scheme.with_inner_width(rank))
-
-
-def _left_out(values: Tensor) -> Floats:
-    """KL in nats per token that is added by rank 0, 1, … of singular values float64 [n]: float64 [n + 1]."""
-    tails = values.square().flip(0).cumsum(0).flip(0)
-    return 0.5 * torch.cat([tails, tails.new_zeros(1)]).numpy()
 
 
 def _padded(rows: Sequence[Sequence[float]]) -> Floats:

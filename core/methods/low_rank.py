@@ -19,7 +19,7 @@ class LowRank(Scheme):
     """A weight [rows, columns] becomes the product of two factors, [rows, rank] and [rank, columns].
 
     Both are stored in the layer's dtype, or as symmetric integers with a scale for each of their rows. A rank whose
-    factors are not smaller than the layer is refused.
+    factors are not smaller than the layer's values, however those are stored, is refused.
     """
 
     key: ClassVar[str] = "low_rank"
@@ -126,7 +126,7 @@ class LowRank(Scheme):
         low, high = 0, min(layer.matrix_shape)
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if self._bytes(layer, middle) < layer.nbytes else (low, middle - 1)
+            low, high = (middle, high) if self._bytes(layer, middle) < layer.dense_nbytes else (low, middle - 1)
         return low
 
     def storage(self, layer: Layer) -> tuple[StoredTensor, ...]:

@@ -110,7 +110,7 @@ class Scheme(ABC):
         return self
 
     def largest_inner_width(self, layer: Layer) -> int:  # noqa: ARG002 - products have one
-        """The widest factors that take fewer bytes than the layer; 0 where there are none."""
+        """The widest factors that take fewer bytes than the layer's values; 0 where there are none."""
         return 0
 
     @property

@@ -97,6 +97,9 @@ def _of_plan(plan: Plan, plan_warning: PlanWarning) -> Finding:
             return Finding(
                 "larger", "warns", message("{layers} would become larger", layers=layers(names)), detail, names, (keep,)
             )
+        case "shared out":
+            title = message("The ranks of {layers} are found in the run", layers=layers(names))
+            return Finding("shared out", "tells", title, detail, names)
         case "unmatched":
             fixes = tuple(_unnamed(plan, plan_warning))
             return Finding("unmatched", "warns", message("A pattern matches no layer"), detail, fixes=fixes)

@@ -75,6 +75,19 @@ class LookChannels:
 
 
 @dataclass(frozen=True)
+class LookSpectrum:
+    """Singular values of the weight, and what each rank keeps. Answered by `LookedSpectrum`.
+
+    estimate: also the KL that each rank adds, by one backward pass of the whole network over `calibration`.
+    """
+
+    path: str
+    layer: str
+    estimate: bool = False
+    calibration: Calibration = field(default_factory=lambda: Calibration(windows=8))
+
+
+@dataclass(frozen=True)
 class MeasureSensitivity:
     """KL at the output for each layer × treatment. Partial results: `SensitivityCell`. Answered by `Sensitivity`.
 
@@ -398,6 +411,7 @@ Request = (
     | Look
     | LookMap
     | LookChannels
+    | LookSpectrum
     | MeasureSensitivity
     | KnownSensitivity
     | WhatIf
@@ -440,5 +454,5 @@ JOBS = (
 )
 """Requests that queue one behind the other; all others are answered beside a running job."""
 
-READS_WEIGHTS = (Look, LookMap, LookChannels, WhatIf)
+READS_WEIGHTS = (Look, LookMap, LookChannels, LookSpectrum, WhatIf)
 """Requests that read weights or text, which may take seconds: a queue of their own, so nothing quick waits for them."""

@@ -73,8 +73,7 @@ def singular_values(weight: Tensor, moments: Tensor | None = None, gradients: Te
     """float64 [min(rows, columns)], descending: of a weight [rows, columns], or of its outputs.
 
     moments:   of the inputs, float32 [columns, columns]. gradients: second moments of the outputs' gradients, float32
-               [rows, rows] or their diagonal [rows]. Half the sum of the squares of those left out is then what a
-               product of that rank adds to the KL, to second order.
+               [rows, rows] or their diagonal [rows].
     """
     values = weight.double()
     across = None if moments is None else _root(moments.double())
@@ -86,6 +85,15 @@ def singular_values(weight: Tensor, moments: Tensor | None = None, gradients: Te
     gram = values.T @ values if len(values) > values.shape[1] else values @ values.T
     lengths: Tensor = torch.linalg.eigvalsh(gram)
     return lengths.clamp(min=0).sqrt().flip(0)
+
+
+def added_kl(values: Tensor) -> Tensor:
+    """KL in nats per token, to second order, of a product of rank 0, 1, …, n: float64 [n + 1].
+
+    values: float64 [n], singular values at the outputs with their gradients, as `singular_values` gives them.
+    """
+    tails = values.square().flip(0).cumsum(0).flip(0)
+    return 0.5 * torch.cat([tails, tails.new_zeros(1)])
 
 
 def _outputs(values: Tensor, moments: Tensor | None) -> Tensor:

@@ -22,12 +22,14 @@ from benchvise.app.cli.commands.report import REPORT, REPRODUCE
 from benchvise.app.cli.commands.runs import RUNS
 from benchvise.app.cli.commands.screenshot import SCREENSHOT
 from benchvise.app.cli.commands.sensitivity import SENSITIVITY
+from benchvise.app.cli.commands.spectrum import SPECTRUM
 
 COMMANDS: dict[str, Subcommand] = {
     command.name: command
     for command in (
         INSPECT,
         HISTOGRAM,
+        SPECTRUM,
         SENSITIVITY,
         PRESETS,
         METHODS,

@@ -34,6 +34,8 @@ from benchvise.core.protocol.results.looking import (
     Looked,
     LookedChannels,
     LookedMap,
+    LookedSpectrum,
+    SameInBits,
     Statistics,
 )
 from benchvise.core.protocol.results.opening import LayersOpened, Opened, Planned
@@ -82,6 +84,7 @@ __all__ = [
     "Looked",
     "LookedChannels",
     "LookedMap",
+    "LookedSpectrum",
     "MachineProfile",
     "Opened",
     "Planned",
@@ -98,6 +101,7 @@ __all__ = [
     "RunContent",
     "RunList",
     "RunSummary",
+    "SameInBits",
     "Sensitivity",
     "SensitivityCell",
     "Statistics",
@@ -114,6 +118,7 @@ Result = (
     | Looked
     | LookedMap
     | LookedChannels
+    | LookedSpectrum
     | SensitivityCell
     | Sensitivity
     | WhatIfAnswer

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from benchvise.core.protocol.results.basis import Counts, Floats, Floats32
 
 
@@ -109,6 +111,57 @@ class LookedChannels:
     layer: str
     outputs: ChannelRanges
     inputs: ChannelRanges
+
+
+@dataclass(frozen=True)
+class SameInBits:
+    """A layer as integers: the tag of the treatment, its exact bytes, and the KL it adds, estimated."""
+
+    tag: str
+    nbytes: int
+    kl: float
+
+
+@dataclass(frozen=True)
+class LookedSpectrum:
+    """shape: rows and columns of the weight as a matrix. nbytes: of the layer; of_rank: of the factors for each rank.
+
+    largest: the largest rank whose factors are smaller than the layer's values; 0 where none is.
+    values:  singular values, float64 [n], descending. kl: that rank 0, 1, … n adds, estimated, float64 [n + 1]; None
+             where it was not asked for. bits: the layer in integers instead, by rising bytes, likewise.
+    """
+
+    layer: str
+    shape: tuple[int, int]
+    nbytes: int
+    of_rank: int
+    largest: int
+    values: Floats
+    kl: Floats | None = None
+    bits: tuple[SameInBits, ...] = ()
+
+    @property
+    def energy(self) -> Floats:
+        """The share of the sum of squares that the first 0, 1, … n values have, float64 [n + 1]."""
+        sums = np.concatenate(([0.0], np.cumsum(np.square(self.values))))
+        found: Floats = sums / sums[-1] if sums[-1] > 0 else np.ones_like(sums)
+        return found
+
+    def rank_of(self, energy: float) -> int:
+        """The least rank that keeps so much of the energy, from 0 to 1."""
+        return int(np.argmax(self.energy >= min(energy, float(self.energy[-1])) - 1e-12))
+
+    @property
+    def effective_rank(self) -> float:
+        """exp of the entropy of the singular values as shares (Roy and Vetterli 2007); 0 for a weight of zeros."""
+        total = float(self.values.sum())
+        shares = self.values[self.values > 0] / total if total > 0 else self.values[:0]
+        return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
+
+    def same_bytes(self, rank: int) -> SameInBits | None:
+        """The layer in as many bits as the bytes of that rank pay for; None where that is not known or too few."""
+        within = [each for each in self.bits if each.nbytes <= rank * self.of_rank]
+        return max(within, key=lambda each: each.nbytes) if within else None
 
 
 @dataclass(frozen=True)

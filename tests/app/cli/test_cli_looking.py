@@ -33,6 +33,33 @@ def test_inspect_lists_every_tensor(shell: Shell) -> None:
     assert by_name["model.embed_tokens"]["tied"] == ["lm_head"]
 
 
+def test_a_spectrum_says_what_a_rank_keeps_weighs_and_costs(shell: Shell) -> None:
+    squares = np.square(np.linalg.svd(load_file(SAMPLE / "model.safetensors")[f"{DOWN}.weight"], compute_uv=False))
+    seen = shell.json("spectrum", SAMPLE, DOWN, "--rank", "20", "--estimate", "--windows", "2")
+    assert (seen["rank"], seen["rank_bytes"], seen["largest"]) == (20, 20 * (64 + 172) * 4, 46)
+    assert seen["energy"][20] == pytest.approx(squares[:20].sum() / squares.sum())
+    assert np.diff(seen["kl"]).max() <= 0 == seen["kl"][-1]
+    assert [each["nbytes"] for each in seen["bits"]] == sorted(each["nbytes"] for each in seen["bits"])
+    assert shell.json("spectrum", SAMPLE, DOWN, "--energy", "0.5")["rank"] == 16
+    said = shell.run("spectrum", SAMPLE, DOWN, "--share", "0.8").out
+    assert "→ 37   82.19%  34.9 kB       79.3%" in said
+    assert "largest rank that pays  46" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--rank", "65"), "Rank 65 is above the maximum of 'model.layers.0.mlp.down_proj', 64"),
+        (("--energy", "1.2"), "1.2 is no share from 0 to 1"),
+        (("--share", "-0.1"), "-0.1 is no share from 0 to 1"),
+    ],
+)
+def test_ranks_that_there_cannot_be(shell: Shell, words: tuple[str, str], said: str) -> None:
+    found = shell.run("spectrum", SAMPLE, DOWN, *words)
+    assert found.code != 0
+    assert said in found.err
+
+
 def test_inspect_for_people_is_aligned(shell: Shell) -> None:
     said = shell.run("inspect", SAMPLE)
     assert said.code == 0

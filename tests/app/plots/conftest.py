@@ -13,6 +13,7 @@ from benchvise.app.sensitivity.table import table_of
 from benchvise.app.weights.channels_plot import ChannelsPlot
 from benchvise.app.weights.heat_map_plot import HeatMapPlot
 from benchvise.app.weights.histogram_plot import HistogramPlot, Trace
+from benchvise.app.weights.spectrum_plot import SpectrumPlot
 from benchvise.core.protocol.results import (
     ChannelRanges,
     Estimate,
@@ -21,6 +22,7 @@ from benchvise.core.protocol.results import (
     Histogram,
     LookedChannels,
     LookedMap,
+    LookedSpectrum,
     SensitivityCell,
     TuningStep,
 )
@@ -54,6 +56,13 @@ def channels_plot():
     ranges = ChannelRanges(*(np.random.default_rng(2).random((4, 50)).astype(np.float32)))
     plot = ChannelsPlot()
     plot.show_channels(LookedChannels("layer", ranges, ranges), by_magnitude=False)
+    return plot
+
+
+def spectrum_plot():
+    plot = SpectrumPlot()
+    values = np.arange(1, 41) ** -0.7
+    plot.show_spectrum(LookedSpectrum("layer", (40, 60), 4800, 200, 23, values, np.linspace(0.3, 0, 41)), 12)
     return plot
 
 
@@ -96,7 +105,16 @@ def loss_plot():
 
 MAKERS = {
     maker.__name__: maker
-    for maker in (histogram_plot, heat_map_plot, channels_plot, sensitivity_plot, pareto_plot, front_plot, loss_plot)
+    for maker in (
+        histogram_plot,
+        heat_map_plot,
+        channels_plot,
+        spectrum_plot,
+        sensitivity_plot,
+        pareto_plot,
+        front_plot,
+        loss_plot,
+    )
 }
 
 

@@ -266,3 +266,10 @@ def test_little_that_runs_dense_is_not_worth_a_word(nbytes, runtime, told):
     facts = Facts(dense=(RunsDense("odd", ("a",), nbytes),), linear_bytes=100, memory_free=1 << 40)
     answer = checked(recipe(("linears", INT4)), runtime, facts=facts)
     assert ("runs dense" in {each.kind for each in answer.findings}) is told
+
+
+def test_ranks_that_the_run_finds_are_told_as_that():
+    answer = checked(load_preset("lowrank-80"), on=network(192, 384))
+    told = found(answer, "shared out")
+    assert (told.level, told.title, len(told.layers)) == ("tells", "The ranks of 14 layers are found in the run", 14)
+    assert "lost" not in {finding.kind for finding in answer.findings}
