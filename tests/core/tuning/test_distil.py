@@ -44,7 +44,7 @@ from tests.core.blockwise.calibrated_models import SAMPLE, tiny
 from tests.core.job.compress_samples import records
 
 TWO_BITS = Integer(bits=2, symmetric=False, granularity="group", group_size=4)
-DISTIL = Distil(steps=20, batch_windows=4, learning_rate=0.02, text_samples=120, look_every=10)
+DISTIL = Distil(steps=12, batch_windows=4, learning_rate=0.02, text_samples=60, look_every=6)
 
 
 class Listener(NullProgress):
@@ -78,11 +78,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny("llama", tmp_path_factory.mktemp("distil") / "llama", num_hidden_layers=2)
 
 
-def test_goes_further_than_polish_in_the_same_bytes(tmp_path: Path) -> None:
-    polished, before = carried_out(SAMPLE, tmp_path, TWO_BITS, Polish(steps=20, batch_windows=4))
-    distilled, listener = carried_out(SAMPLE, tmp_path, TWO_BITS, DISTIL)
+def test_goes_further_than_polish_in_the_same_bytes(tmp_path: Path, folder: Path) -> None:
+    polished, before = carried_out(folder, tmp_path, TWO_BITS, Polish(steps=12, batch_windows=4))
+    distilled, listener = carried_out(folder, tmp_path, TWO_BITS, DISTIL)
     assert listener.held_out[-1] < 0.95 * before.held_out[-1]
-    assert [step.step for step in listener.steps if step.held_out is not None] == [0, 10, 20]
+    assert [step.step for step in listener.steps if step.held_out is not None] == [0, 6, 12]
     assert distilled.bytes_after == polished.bytes_after
     assert all("tuned by distil" in layer.notes for layer in distilled.layers)
     ours, theirs = (open_weights(f"run:{run.run}", str(tmp_path)) for run in (distilled, polished))
@@ -169,11 +169,11 @@ def test_a_loss_that_is_no_number_returns_to_the_best_state(
         self: DistilledNetwork, ids: torch.Tensor, wanted: torch.Tensor, hidden: Sequence[torch.Tensor] = ()
     ) -> torch.Tensor:
         calls.append(len(ids))
-        return loss(self, ids, wanted, hidden) * (float("nan") if len(calls) > 15 else 1.0)
+        return loss(self, ids, wanted, hidden) * (float("nan") if len(calls) > 8 else 1.0)
 
     monkeypatch.setattr(DistilledNetwork, "loss", broken)
     run, listener = carried_out(folder, tmp_path, TWO_BITS, DISTIL)
-    assert any("diverged at step 16 of 20" in note and "after step 10 is kept" in note for note in listener.notes)
+    assert any("diverged at step 9 of 12" in note and "after step 6 is kept" in note for note in listener.notes)
     assert any("tuned by distil" in layer.notes for layer in run.layers)
 
 
