@@ -10,6 +10,9 @@ from pathlib import Path
 from benchvise.core.checkpoint.records import Checkpoint, Layer, TensorEntry
 from benchvise.core.errors import CheckpointError
 
+_SAMPLES, _SAMPLE_BYTES = 17, 1 << 16
+"""Of a file's content, spread evenly from its first to its last byte."""
+
 
 def tensor_identity(entry: TensorEntry) -> str:
     """Hex digest that changes with the tensor's place, name, dtype or shape, and with its file's size or date.
@@ -35,6 +38,26 @@ def checkpoint_identity(checkpoint: Checkpoint) -> str:
     """Hex digest that changes when any tensor's identity does."""
     files = {file: _file_identity(file) for file in {layer.tensor.file: None for layer in checkpoint.layers}}
     return _digest([[files[layer.tensor.file], _description(layer.tensor)] for layer in checkpoint.layers])
+
+
+def file_fingerprint(file: str) -> str:
+    """Hex digest of the file's size and of samples of its content: the same for copies on other machines.
+
+    Raises CheckpointError when the file is gone or cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        size = Path(file).stat().st_size
+        found.update(str(size).encode())
+        with Path(file).open("rb") as opened:
+            for number in range(_SAMPLES):
+                opened.seek(max(0, size - _SAMPLE_BYTES) * number // (_SAMPLES - 1))
+                found.update(opened.read(_SAMPLE_BYTES))
+    except OSError as error:
+        raise CheckpointError(
+            f"The file cannot be read: {error.strerror}", where=file, remedy="Put the checkpoint where it was."
+        ) from error
+    return found.hexdigest()
 
 
 def _description(entry: TensorEntry) -> list[object]:

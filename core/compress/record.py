@@ -64,6 +64,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def place_record(path: Path, record: bytes) -> None:
+    """Put the bytes of a record, written elsewhere, under its name. Raises OutputError; nothing is left behind then."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(record)
+
+
 def write_record(
     path: Path, layer: Layer, treatment: Treatment, parts: Iterator[SolvedRows], tail: Callable[[], dict[str, Tensor]]
 ) -> str:

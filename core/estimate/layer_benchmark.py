@@ -6,13 +6,15 @@ import time
 from dataclasses import replace
 
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.compress.compressed_layer import compress_layer
 from benchvise.core.compress.whole_matrix import streams
 from benchvise.core.estimate.rates import LayerRates
-from benchvise.core.job.streaming import compress_layer, one_thread_left, shared_fits
+from benchvise.core.job.streaming import one_thread_left, shared_fits
 from benchvise.core.memory import PeakMemory, release_freed, rss_bytes
 from benchvise.core.progress import NullProgress
 from benchvise.core.recipe.plan import PlanRow
 from benchvise.core.weights.weights import OriginalWeights, Weights
+from benchvise.core.workspace.run_record import record_file
 from benchvise.core.workspace.workspace import Workspace
 
 PIECE_BYTES = 8 << 20
@@ -48,7 +50,8 @@ def benchmark_layer(row: PlanRow, weights: Weights, workspace: Workspace) -> Lay
         for number in range(2):
             started = time.perf_counter()
             shared = shared_fits((cut,), reader, progress).get(piece.name)
-            compress_layer(cut, reader, shared, workspace, f"{number:02}{'0' * 62}", progress, 0)
+            path = record_file(workspace.layers, f"{number:02}{'0' * 62}")
+            compress_layer(cut, reader, shared, path, progress, 0)
             seconds = time.perf_counter() - started
             if seconds > _QUICK_SECONDS:  # what is done for the first time in a process counts for little then
                 break

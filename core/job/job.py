@@ -54,7 +54,7 @@ def compress(request: Compress, progress: Progress) -> Run:
     finished = run.manifest.state == "done"
     try:
         with PeakMemory() as peak:
-            layers = _carry_out(plan, run, workspace, text, progress, finished=finished)
+            layers = _carry_out(plan, run, workspace, text, progress, request.cluster, finished=finished)
         earlier_seconds = sum(layer.seconds for layer in layers if layer.resumed)
         seconds = time.monotonic() - started + earlier_seconds
         run.update(state="done", seconds=seconds, peak_rss_bytes=peak.bytes, stored_bytes=stored_bytes(plan, run))
@@ -87,6 +87,7 @@ def _carry_out(
     workspace: Workspace,
     text: CalibrationText | None,
     progress: Progress,
+    cluster: str,
     *,
     finished: bool,
 ) -> tuple[LayerCompressed, ...]:
@@ -96,6 +97,8 @@ def _carry_out(
         tuning = TuningStage(plan, run, workspace, text, progress)
     blockwise = BlockwiseRun(plan, run, workspace, text if learns(plan) else None, progress) if walks(plan) else None
     layers = tuning.earlier() if tuning is not None else None
+    if cluster and blockwise is not None:
+        progress.note("The recipe goes block by block: all of it is computed on this machine, nothing on the cluster.")
     if layers is None and blockwise is not None:
         results = blockwise.carry_out(
             shared_fits(plan.treated_rows, weights_of(plan.operated), progress), finished=finished
@@ -103,7 +106,7 @@ def _carry_out(
         layers = tuple(results[row.layer.name] for row in plan.treated_rows)
     elif layers is None:
         with one_thread_left():
-            layers = compress_streaming(plan, run, workspace, progress)
+            layers = compress_streaming(plan, run, workspace, progress, cluster)
     if tuning is not None:
         layers = tuning.carry_out(layers)
     if blockwise is not None:

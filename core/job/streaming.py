@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 
-from benchvise.core.compress.apply import LayerSolution, solve_layer
+from benchvise.core.cluster.layer_task import LayerTask, job_of
+from benchvise.core.cluster.ray_workers import RayWorkers
+from benchvise.core.compress.compressed_layer import compress_layer
 from benchvise.core.compress.layer_matrix import LayerMatrix, LayerReader
-from benchvise.core.compress.record import is_whole, record_key, write_record
+from benchvise.core.compress.record import is_whole, place_record, record_key
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import LayerCompressed
 from benchvise.core.recipe.plan import Plan, PlanRow
 from benchvise.core.schemes.arithmetic import Shared
-from benchvise.core.schemes.matrix import SolvedRows
 from benchvise.core.schemes.registry import arithmetic_of
 from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.workspace.run_record import RunRecord, record_file
@@ -24,13 +24,17 @@ from benchvise.core.workspace.workspace import Workspace
 
 
 def compress_streaming(
-    plan: Plan, run: RunRecord, workspace: Workspace, progress: Progress
+    plan: Plan, run: RunRecord, workspace: Workspace, progress: Progress, cluster: str = ""
 ) -> tuple[LayerCompressed, ...]:
-    """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed."""
+    """Compress what the run has not finished; returns all its layers, with those that it had marked as resumed.
+
+    cluster: as in `Compress`; the result is the same, byte for byte.
+    """
     rows, reader = plan.treated_rows, weights_of(plan.operated)
     shares = shared_fits(rows, reader, progress)
     finished = {entry.key: entry for entry in run.entries()}
-    layers: list[LayerCompressed] = []
+    layers: dict[str, LayerCompressed] = {}
+    missing: list[tuple[PlanRow, str]] = []
     progress.start(sum(row.layer.nbytes for row in rows), "bytes")
     for row in rows:
         progress.check_cancelled()
@@ -38,55 +42,42 @@ def compress_streaming(
         key = record_key(row.layer, row.treatment, shared, plan.recipe.seed)
         path = record_file(workspace.layers, key)
         if key in finished and is_whole(path, row.layer, row.treatment, finished[key].sha256):
-            layers.append(replace(finished[key].result, resumed=True))
+            layers[row.layer.name] = replace(finished[key].result, resumed=True)
             progress.advance(row.layer.nbytes)
+        elif cluster:
+            missing.append((row, key))
+            continue
         else:
-            layer, sha256 = compress_layer(row, reader, shared, workspace, key, progress, plan.recipe.seed)
-            layers.append(layer)
-            run.append(key, layer, sha256)
-        progress.result(layers[-1])
-    return tuple(layers)
+            layers[row.layer.name], sha256 = compress_layer(row, reader, shared, path, progress, plan.recipe.seed)
+            run.append(key, layers[row.layer.name], sha256)
+        progress.result(layers[row.layer.name])
+    if missing:
+        for layer in _on_cluster(cluster, plan, missing, shares, run, workspace, progress):
+            layers[layer.name] = layer
+            progress.result(layer)
+    return tuple(layers[row.layer.name] for row in rows)
 
 
-def compress_layer(
-    row: PlanRow,
-    reader: LayerReader,
-    shared: Shared | None,
+def _on_cluster(
+    cluster: str,
+    plan: Plan,
+    rows: Sequence[tuple[PlanRow, str]],
+    shares: Mapping[str, Shared],
+    run: RunRecord,
     workspace: Workspace,
-    key: str,
     progress: Progress,
-    seed: int,
-) -> tuple[LayerCompressed, str]:
-    """Solve the layer and write its record under `key`; returns what came of it and the record's sha256 (hex).
-
-    `progress` advances by the layer's bytes. seed: the recipe's.
-    Raises CheckpointError for weights that are not finite, and OutputError.
-    """
-    started = time.monotonic()
-    solution = solve_layer(row.layer, row.treatment, reader, progress, shared, seed=seed)
-    path = record_file(workspace.layers, key)
-    sha256 = write_record(path, row.layer, row.treatment, _advancing(solution, progress), solution.tail)
-    layer = LayerCompressed(
-        name=row.layer.name,
-        treatment=row.treatment.tag,
-        key=row.treatment.key,
-        sqnr_db=solution.quality.sqnr_db,
-        max_error=solution.quality.max_error,
-        zeros=solution.quality.zeros,
-        bytes_before=row.layer.nbytes,
-        bytes_after=row.bytes_after,
-        bits_per_weight=row.bits_per_weight,
-        seconds=time.monotonic() - started,
-        notes=(f"on {solution.device}", *solution.notes),
-        source=row.source,
-    )
-    return layer, sha256
-
-
-def _advancing(solution: LayerSolution, progress: Progress) -> Iterator[SolvedRows]:
-    for part in solution.measured_rows():
-        yield part
-        progress.advance(part.original.nbytes)
+) -> Iterator[LayerCompressed]:
+    """The layers as workers finish them; records and journal are written here alone."""
+    by_name = {row.layer.name: (row, key) for row, key in rows}
+    tasks = [LayerTask(name, shares.get(name)) for name in by_name]
+    with RayWorkers(cluster, progress) as workers:
+        progress.note(f"{len(tasks)} layers are shared out over {workers.processors} processors of the cluster.")
+        for task, solved in workers.solve(job_of(plan.source.path, plan), tasks):
+            row, key = by_name[task.layer]
+            place_record(record_file(workspace.layers, key), solved.record)
+            run.append(key, solved.result, solved.sha256)
+            progress.advance(row.layer.nbytes)
+            yield solved.result
 
 
 def shared_fits(rows: tuple[PlanRow, ...], reader: LayerReader, progress: Progress) -> dict[str, Shared]:

@@ -9,6 +9,7 @@ from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError, UserError
 from benchvise.core.export.choose_target import key_for, plan_export
 from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.preflight.cluster import cluster_findings
 from benchvise.core.preflight.export_targets import target_findings, trial_findings
 from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.fallbacks import effect_findings, fallback_findings, size_findings
@@ -86,6 +87,7 @@ def _of_job(plan: Plan, export_plan: ExportPlan, facts: Facts, request: CheckRec
     yield from trial_findings(export_plan, facts)
     if not request.runtime:  # who names another runtime does not ask about this one
         yield from dense_findings(facts)
+    yield from cluster_findings(facts, request)
     if request.path:
         yield from disk_findings(plan, export_plan, request, facts)
         yield from memory_findings(plan, facts)

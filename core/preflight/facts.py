@@ -53,6 +53,7 @@ class Facts:
     text: None when nothing reads any. tuning_texts: the same of each tuning step, None where it reads no other samples.
 
     memory_free, memory_total: of this machine, in bytes; gpu_free: of its GPU, 0 without one.
+    walks: whether the job goes block by block through the network.
     own_output: whether what lies at the output may be of the run that is resumed, which compares it.
     dense: treated layers that no kernel of this machine takes; linear_bytes: of all treated linear layers, before.
     peak_bytes, seconds: forecasts of the job, None where there are none yet.
@@ -70,4 +71,5 @@ class Facts:
     gpu_free: int = 0
     peak_bytes: Estimate | None = None
     seconds: Estimate | None = None
+    walks: bool = False
     own_output: bool = False

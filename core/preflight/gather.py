@@ -77,6 +77,7 @@ def gather(plan: Plan, request: CheckRecipe) -> Facts:
         gpu_free=torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 0,
         peak_bytes=forecasts.get("peak_bytes"),
         seconds=forecasts.get("seconds"),
+        walks=walks(plan),
         own_output=request.resume and _own_output(plan, request, modules),
     )
 

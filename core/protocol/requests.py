@@ -172,6 +172,7 @@ class CheckRecipe:
     target:  the export target the result is meant for; runtime: who is to load it ("vllm", …), "" for nobody yet.
     out:     a folder that is to be written, "" for none.
     resume:  whether an interrupted run is resumed, which may have written `out` already.
+    cluster: as in `Compress`.
     """
 
     path: str
@@ -181,6 +182,7 @@ class CheckRecipe:
     out: str = ""
     workspace: str = ""
     resume: bool = False
+    cluster: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,8 @@ class Compress:
     out: also export to this folder when finished ("" for none); `target` is an export target or "auto".
     dense: beside `out`, a folder for the same layers written dense, when `target` packs them; "" for none.
     resume: take up finished layers of an interrupted run instead of computing them again.
+    cluster: where layers that stand for themselves are computed: "" for this process, "auto" for the Ray cluster of
+             this machine, else a cluster's address. The bytes are the same.
     """
 
     path: str
@@ -199,6 +203,7 @@ class Compress:
     target: str = "auto"
     resume: bool = False
     dense: str = ""
+    cluster: str = ""
 
 
 @dataclass(frozen=True)

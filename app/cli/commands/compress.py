@@ -44,6 +44,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
     add_calibration(parser)
     parser.add_argument("--resume", action="store_true", help="take up the finished layers of an interrupted run")
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        default="",
+        help="compute layers that stand for themselves on a Ray cluster, by its address, or 'auto' for this machine's",
+    )
     add_workspace(parser)
 
 
@@ -56,6 +62,7 @@ def _run(arguments: Namespace) -> Reply:
         target=chosen_target(arguments),
         resume=arguments.resume,
         dense=_beside(arguments.out) if arguments.dense else "",
+        cluster=arguments.cluster,
     )
     if not arguments.json:
         sys.stderr.writelines(f"{line}\n" for line in _estimated(request, arguments))
@@ -72,6 +79,7 @@ def _estimated(request: Compress, arguments: Namespace) -> Iterator[str]:
         out=request.out,
         workspace=request.workspace,
         resume=request.resume,
+        cluster=request.cluster,
     )
     checked = carry_out(ask, Checked, arguments)
     for finding in checked.findings if checked.may_run else ():
