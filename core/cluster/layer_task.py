@@ -57,7 +57,9 @@ class SolvedLayer:
 def job_of(path: str, plan: Plan) -> ClusterJob:
     """Raises CheckpointError when a file of the checkpoint is gone."""
     files = sorted({layer.tensor.file for layer in plan.source.layers})
-    return ClusterJob(path, plan.recipe, tuple((file, file_fingerprint(file)) for file in files), tuple(versions().items()))
+    return ClusterJob(
+        path, plan.recipe, tuple((file, file_fingerprint(file)) for file in files), tuple(versions().items())
+    )
 
 
 def versions() -> Mapping[str, str]:
