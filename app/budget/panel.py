@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout
 from benchvise.app.budget.allocator import AllocationRequests
 from benchvise.app.budget.candidates import Candidates
 from benchvise.app.budget.controls import BudgetControls
+from benchvise.app.budget.fit_cards import FitCards
 from benchvise.app.budget.forecast_menu import ForecastMenu
 from benchvise.app.budget.front_plot import FrontPlot
 from benchvise.app.budget.kinds import budget_at, equivalent, range_of
@@ -57,6 +58,8 @@ class BudgetPanel(PlotPanel):
         self.controls.measure.clicked.connect(self._measure_or_cancel)
         self.empty.button.clicked.connect(self._measure_or_cancel)
         self._make_labels()
+        self.cards = FitCards()
+        self.cards.chosen.connect(self._go_to)
         self.plot = FrontPlot()
         self.plot.point_chosen.connect(self._go_to)
         self.plot.run_clicked.connect(document.set_active_run)
@@ -91,6 +94,7 @@ class BudgetPanel(PlotPanel):
         line.addWidget(self.said, 1)
         line.addWidget(self.table.filter_line, 0, Qt.AlignmentFlag.AlignTop)
         layout.addWidget(self.controls)
+        layout.addWidget(self.cards)
         layout.addWidget(self.problem)
         layout.addLayout(line)
         layout.addWidget(split, 1)
@@ -307,6 +311,8 @@ class BudgetPanel(PlotPanel):
         self.controls.show_locks(len(self.document.locked))
         found = self.allocation
         self._show_in_place()
+        before = self.document.checkpoint.nbytes if self.document.checkpoint is not None else 0
+        self.cards.show_choices(found.allocated if found is not None else None, self.candidates.choices, before)
         if found is None:
             self.plot.show_front(None)
             self.table.model.show(None)

@@ -34,7 +34,7 @@ MENUS: tuple[tuple[str, str], ...] = (
     ),
     (message("Edit"), "undo redo - filter copy-names keep-selected lock-selected - clear-finished - preferences"),
     (message("View"), ">theme >language >docks below - next-dock >plots - reset-layout"),
-    (message("Recipe"), ">presets - load-recipe save-recipe - clear-recipe"),
+    (message("Recipe"), ">presets presets - load-recipe save-recipe - clear-recipe"),
     (
         message("Run"),
         "run check pause cancel - fit sensitivity evaluate latency forecast - export report - clear-finished",

@@ -7,9 +7,12 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
 
+from benchvise.app.shell.preset_gallery import PresetGallery
 from benchvise.app.state.session import Session
+from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.command import OPEN_FIRST, RECIPE_FIRST, Command
 from benchvise.app.widgets.preset_menu import fill_preset_menu
 from benchvise.core.errors import OutputError, UserError
@@ -65,6 +68,16 @@ class FileCommands:
                 "mdi6.content-save-outline",
                 enabled=has_recipe,
                 needs=tr(RECIPE_FIRST),
+            ),
+            Command(
+                "presets",
+                tr("All presets …"),
+                self.show_presets,
+                "Ctrl+Shift+P",
+                "mdi6.tune-variant",
+                tr("Presets as cards, with what each takes on this model"),
+                enabled=is_open,
+                needs=tr(OPEN_FIRST),
             ),
             Command(
                 "clear-recipe",
@@ -179,6 +192,10 @@ class FileCommands:
     def fill_presets(self, menu: QMenu) -> None:
         checkpoint = self._session.document.checkpoint
         layers = checkpoint.layers if checkpoint is not None else ()
+        menu.addAction(icon("mdi6.view-grid-outline"), tr("All presets …"), self.show_presets).setEnabled(
+            checkpoint is not None
+        )
+        menu.addSeparator()
         fill_preset_menu(menu, self.use_preset, layers=layers, enabled=checkpoint is not None)
 
     def fill_recent(self, menu: QMenu) -> None:
@@ -190,6 +207,12 @@ class FileCommands:
             return
         menu.addSeparator()
         menu.addAction(tr("Forget these"), self._session.preferences.clear_recent)
+
+    def show_presets(self) -> None:
+        """The presets as cards."""
+        gallery = PresetGallery(self._session.document, self.use_preset, self._window)
+        gallery.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        gallery.open()
 
     def fill_open(self, menu: QMenu) -> None:
         menu.addAction(tr("Open folder …"), self.choose_folder)

@@ -1,9 +1,12 @@
 """The budget panel: teaches, looks without touching, puts in place what is dragged to, and says why."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 
+from benchvise.app.budget.fit_cards import fit_choices
 from benchvise.app.budget.kinds import budget_title, front_of
 from benchvise.app.budget.panel import BudgetPanel
 from benchvise.app.state.candidate_treatments import ladder
@@ -13,7 +16,7 @@ from benchvise.core.methods.integer import Integer
 from benchvise.core.protocol.budget import BITS, BYTES, DIVERGENCE, LATENCY, MEMORY, Budget
 from benchvise.core.protocol.events import Failed, Finished, Started, Stopped
 from benchvise.core.protocol.requests import Allocate, ForecastCosts, MakePlan, MeasureSensitivity, SizeCandidates
-from benchvise.core.protocol.results import Estimate, LayerCosts
+from benchvise.core.protocol.results import Estimate, Front, LayerCosts
 from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment
 from benchvise.core.text import kl_text
 from tests.app.allocations import RUNGS, allocate, linears, measurement, sensitivity
@@ -373,3 +376,28 @@ def test_another_checkpoint_starts_anew(panel, opened, client, checkpoint, qtbot
     qtbot.waitUntil(lambda: panel.empty.heading == "No checkpoint is open")
     answer(client, checkpoint)
     assert panel.allocation is None
+
+
+def test_three_choices_are_the_smallest_of_three_qualities(panel):
+    allocated = panel.allocation.allocated
+    more = allocated.planned.total_after - allocated.cost
+    front = Front("bytes", np.array([100.0, 200, 300, 400, 500]), np.array([0.6, 0.09, 0.05, 0.019, 0.0005]))
+    found = fit_choices(replace(allocated, front=front))
+    assert [(one.title, one.place, one.nbytes - more) for one in found] == [
+        ("Smaller", 1, 200),
+        ("Balanced", 3, 400),
+        ("Better", 4, 500),
+    ]
+    poor = Front("bytes", np.array([100.0, 200]), np.array([2.0, 0.6]))
+    assert [one.place for one in fit_choices(replace(allocated, front=poor))] == [1]
+    assert fit_choices(replace(allocated, front=Front("ms", np.array([1.0]), np.array([0.1])))) == ()
+
+
+def test_a_card_puts_its_choice_in_place(panel, client, checkpoint):
+    cards = [card for card in panel.cards.cards if card.isVisibleTo(panel)]
+    assert cards
+    asked = len(client.numbers(Allocate))
+    cards[-1].click()
+    assert len(client.numbers(Allocate)) > asked
+    answer(client, checkpoint)
+    assert panel.cards.cards[len(cards) - 1].isChecked()
