@@ -81,7 +81,12 @@ class Preflight(QObject):
             self.dialog.show_waiting()
         document = self._session.document
         request = CheckRecipe(
-            checkpoint.path, document.recipe, self._target, self._runtime, workspace=document.workspace
+            checkpoint.path,
+            document.recipe,
+            self._target,
+            self._runtime,
+            workspace=document.workspace,
+            cluster=self._session.preferences.choices.cluster,
         )
 
         def done(checked: Checked) -> None:

@@ -57,3 +57,9 @@ class PreferenceValues:
         minimum=0.0,
         maximum=100_000.0,
     )
+    cluster: str = setting(
+        "",
+        title="Cluster",
+        help="The Ray cluster that computes layers which stand for themselves: its address, or auto for that of this "
+        "machine; nothing for this program alone.",
+    )

@@ -175,7 +175,8 @@ class JobCommands:
         """Carry out the recipe without a check; an interrupted run of the same recipe is taken up where it stopped."""
         document = self._session.document
         assert document.checkpoint is not None
-        request = Compress(document.checkpoint.path, document.recipe, document.workspace, resume=True)
+        cluster = self._session.preferences.choices.cluster
+        request = Compress(document.checkpoint.path, document.recipe, document.workspace, resume=True, cluster=cluster)
         self._session.client.ask(request, done=self._carry_on, owner=document)
 
     def _carry_on(self, run: Run) -> None:

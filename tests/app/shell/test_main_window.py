@@ -116,6 +116,15 @@ def test_run_asks_for_the_recipe_and_takes_up_what_was_interrupted(filled, clien
     assert request == Compress(checkpoint.path, load_preset("int8-channel"), document.workspace, resume=True)
 
 
+def test_a_run_goes_where_the_preferences_say(filled, session, client, checkpoint, qtbot):
+    session.preferences.choose(cluster="10.0.0.1:6379")
+    use_preset(filled, client, checkpoint, qtbot)
+    filled.commands.action("run").trigger()
+    assert client.requests[client.last(CheckRecipe)].cluster == "10.0.0.1:6379"
+    find_nothing(client)
+    assert client.requests[client.last(Compress)].cluster == "10.0.0.1:6379"
+
+
 def test_every_command_has_a_place_and_shortcuts_are_unique(window):
     placed = set()
     for menu in window.menuBar().actions():

@@ -83,7 +83,7 @@ def test_keys_are_changed_taken_and_kept(filled, session, qtbot):  # noqa: F811
 def test_every_choice_has_a_field_and_is_kept(filled, session, qtbot):  # noqa: F811
     dialog = PreferencesDialog(session, filled.commands, lambda: None, filled)
     qtbot.addWidget(dialog)
-    assert len(dialog.labels()) == 8
+    assert len(dialog.labels()) == 9
     dialog.form.edited.emit("threads", 3)
     dialog.form.edited.emit("notify", False)
     dialog.form.edited.emit("memory_gb", 12.5)
