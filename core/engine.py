@@ -280,7 +280,7 @@ _HANDLERS: dict[type, Handler] = {
     requests.CheckRecipe: _check,
     requests.Allocate: _allocate,
     requests.WhatIf: _in("benchvise.core.sensitivity.what_if", "what_if"),
-    requests.Look: _in("benchvise.core.analysis.look", "look"),
+    requests.Look: _in("benchvise.core.analysis.plain_look", "look"),
     requests.LookMap: _in("benchvise.core.analysis.look", "look_map"),
     requests.LookChannels: _in("benchvise.core.analysis.look", "look_channels"),
     requests.LookSpectrum: _in("benchvise.core.sensitivity.spectrum", "look_spectrum"),

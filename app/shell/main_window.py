@@ -307,9 +307,7 @@ class MainWindow(QMainWindow):
             self.session.client.ask(WarmUp())
 
     def _may_close(self) -> bool:
-        if self.session.jobs.would_lose and not self._lets_jobs_go():
-            return False
-        return self.opening.may_discard()
+        return not self.session.jobs.would_lose or self._lets_jobs_go()
 
     def _lets_jobs_go(self) -> bool:
         box = QMessageBox(self)
@@ -411,6 +409,7 @@ class MainWindow(QMainWindow):
         self.layers.focus_filter()
 
     def _keep_layout(self) -> None:
+        self.opening.kept.flush()
         self.session.preferences.keep_layout("geometry", self.saveGeometry())
         if self.session.document.checkpoint is not None:
             self.docks.keep(self.session.preferences)

@@ -49,6 +49,11 @@ class Preferences(QObject):
         self._store = QSettings(str(file or settings_file()), QSettings.Format.IniFormat, self)
 
     @property
+    def recipes(self) -> Path:
+        """The folder of recipes that are kept without being asked for."""
+        return Path(self._store.fileName()).parent / "recipes"
+
+    @property
     def choices(self) -> PreferenceValues:
         """What was chosen; a value that does not fit counts as not chosen."""
         values = {}

@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
+from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from benchvise.app.shell.preset_gallery import PresetGallery
+from benchvise.app.state.kept_recipes import KeptRecipes
 from benchvise.app.state.session import Session
 from benchvise.app.theme.icons import icon
 from benchvise.app.widgets.command import OPEN_FIRST, RECIPE_FIRST, Command
@@ -35,6 +36,7 @@ class FileCommands:
     def __init__(self, session: Session, window: QWidget) -> None:
         self._session = session
         self._window = window
+        self.kept = KeptRecipes(session.document, session.preferences.recipes, window)
 
     def commands(self) -> tuple[Command, ...]:
         document = self._session.document
@@ -123,31 +125,16 @@ class FileCommands:
         self.open(sample_path())
 
     def open(self, path: str) -> None:
-        """Open a checkpoint, or load a recipe; asks first when an unsaved recipe would be lost."""
+        """Open a checkpoint, or load a recipe. Nothing is lost: the recipe of each model is kept."""
         if Path(path).suffix in (".yaml", ".yml"):
             self.load_recipe(path)
-        elif self.may_discard():
+        else:
             whole = os.path.abspath(path)  # noqa: PTH100 - pathlib's keeps ".."
             self._session.preferences.last_folder = str(Path(whole).parent)
             self._session.document.open(whole)
 
-    def may_discard(self) -> bool:
-        """True when the recipe is saved, or the person lets it go."""
-        if not self._session.document.modified:
-            return True
-        buttons = QMessageBox.StandardButton
-        answer = QMessageBox.question(
-            self._window,
-            tr("Unsaved recipe"),
-            tr("The recipe has changes that are not saved."),
-            buttons.Save | buttons.Discard | buttons.Cancel,
-            buttons.Save,
-        )
-        return answer == buttons.Discard or (answer == buttons.Save and self.save_recipe())
-
     def close_checkpoint(self) -> None:
-        if self.may_discard():
-            self._session.document.close_checkpoint()
+        self._session.document.close_checkpoint()
 
     def choose_recipe(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self._window, tr("Load a recipe"), self._start_folder(), tr(RECIPE_FILES))

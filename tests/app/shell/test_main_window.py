@@ -394,7 +394,6 @@ def test_long_texts_do_not_widen_the_window(filled, client, document, qtbot):
     long = "a" * 2000
     recipe = replace(load_preset("int8-channel"), name=long)
     document.set_recipe(recipe, "Load")
-    filled.opening.may_discard = lambda: True
     number = client.ask(Compress(f"/models/{long}", recipe))
     client.say(Started(number))
     client.say(Note(number, long))

@@ -292,7 +292,7 @@ def test_a_run_is_read_by_the_engine_and_no_file_by_the_window(opened, client, q
     def refuse(*_):
         pytest.fail("the window read a run's folder")
 
-    for name in ("runs", "run", "_records"):
+    for name in ("runs", "run", "records"):
         monkeypatch.setattr(Workspace, name, refuse)
     monkeypatch.setattr(RunRecord, "__init__", refuse)
     opened.refresh_runs()
