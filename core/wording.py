@@ -125,6 +125,11 @@ def few_windows(where: str, found: int, asked: int, tokens: int) -> str:
     )
 
 
+def few_samples(where: str, found: int, asked: int) -> str:
+    """That `where` holds fewer samples to calibrate on than are asked for."""
+    return message("{where} holds only {found} of {asked} samples", where=where, found=found, asked=asked)
+
+
 def short_windows(tokens: int, asked: int) -> str:
     return message(
         "Calibration windows of {tokens} tokens instead of {asked}: the model knows no more positions",

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from benchvise.core.runtime.given import judged
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -57,12 +59,14 @@ class BlockRun:
     index:     which block.
     arguments: for hidden states of so many windows and tokens.
     dtype:     of floating tensors among the arguments; None for what the model's own forward makes them.
+    following: more arguments, which are made of the hidden state itself.
     """
 
     module: nn.Module
     index: int
     arguments: Callable[[int, int], Arguments]
     dtype: torch.dtype | None = None
+    following: Callable[[Tensor], dict[str, Any]] | None = None
 
     def __call__(self, hidden: Tensor) -> Tensor:
         given = self._given(hidden)
@@ -75,6 +79,8 @@ class BlockRun:
 
     def _given(self, hidden: Tensor) -> Arguments:
         given = self.arguments(hidden.shape[0], hidden.shape[1])
+        if self.following is not None:
+            given = Arguments(given.args, {**given.kwargs, **self.following(hidden)})
         if self.dtype is None:
             return given
         return Arguments(_cast(given.args, self.dtype), _cast(given.kwargs, self.dtype))
@@ -86,8 +92,7 @@ class BlockRun:
 
 def hidden_of(output: Any) -> Tensor:
     """The hidden state, float32 [windows, tokens, width], in what a block returned; of a whole model the logits."""
-    found: Tensor = output if isinstance(output, Tensor) else output[0]
-    return found
+    return judged(output)
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:

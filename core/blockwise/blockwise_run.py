@@ -53,7 +53,8 @@ class BlockwiseRun:
         """
         if finished and self._all_there():
             return {row.layer.name: self._recorder.earlier(row) for row in self._rows}
-        network = Network(weights_of(self._plan.operated), self._progress)
+        sample = None if self._text is None else self._text.ids[:1]
+        network = Network(weights_of(self._plan.operated), self._progress, sample)
         for note in network.notes:
             self._progress.note(note)
         job = BlockwiseJob(self._plan.recipe, network, self._recorder, shares, self._progress)

@@ -11,21 +11,31 @@ from torch import Tensor
 
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError, UserError
+from benchvise.core.evaluate.inputs import inputs_of
 from benchvise.core.evaluate.text import read_text
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.runtime.architecture import architecture_of
-from benchvise.core.runtime.tokenizer import load_tokenizer
-from benchvise.core.wording import few_windows, short_windows
+from benchvise.core.runtime.tokenizer import tokens_of
+from benchvise.core.wording import few_samples, few_windows, short_windows
+
+OTHER_TOKENS = 256
+"""As many tokens as a sample of images or sound is taken to have when samples are put into batches."""
 
 SHIPPED = "the shipped calibration text"
 
 
 @dataclass(frozen=True)
 class CalibrationText:
-    """Token ids int64 [windows, tokens], and what had to be departed from, as sentences."""
+    """Token ids int64 [windows, tokens], or other inputs float32 [samples, …]; and what had to be departed from, as
+    sentences."""
 
     ids: Tensor
     notes: tuple[str, ...] = ()
+
+    @property
+    def window_tokens(self) -> int:
+        """Tokens of a window; for a sample of another kind, about as many as take its place."""
+        return OTHER_TOKENS if self.ids.is_floating_point() else self.ids.shape[1]
 
     @property
     def digest(self) -> str:
@@ -40,6 +50,10 @@ def calibration_text(checkpoint: Checkpoint, settings: Calibration, seed: int) -
     Raises UserError for a text that is missing, no text, empty, or shorter than one window, and CheckpointError for a
     checkpoint without architecture or tokenizer, or with one whose ids the model does not know.
     """
+    given = inputs_of(checkpoint, settings.text, settings.windows)
+    if given is not None:
+        short = () if len(given) == settings.windows else (few_samples(settings.text, len(given), settings.windows),)
+        return CalibrationText(given, short)
     config = architecture_of(checkpoint).config.get_text_config()
     limit = getattr(config, "max_position_embeddings", None)
     length = min(settings.window_tokens, limit) if isinstance(limit, int) and limit > 0 else settings.window_tokens
@@ -47,9 +61,10 @@ def calibration_text(checkpoint: Checkpoint, settings: Calibration, seed: int) -
     if length < settings.window_tokens:
         notes.append(short_windows(length, settings.window_tokens))
     where = settings.text or SHIPPED
-    ids = torch.tensor(load_tokenizer(checkpoint)(_text(settings), verbose=False)["input_ids"], dtype=torch.int64)
-    _check_vocabulary(ids, getattr(config, "vocab_size", None), checkpoint)
-    windows = spread_windows(ids, settings.windows, length, seed, where=where)
+    read = tokens_of(checkpoint, _text(settings))
+    _check_vocabulary(read.ids, getattr(config, "vocab_size", None), checkpoint)
+    inner = max(1, length - read.around)
+    windows = read.framed(spread_windows(read.ids, settings.windows, inner, seed, where=where))
     if len(windows) < settings.windows:
         notes.append(few_windows(where, len(windows), settings.windows, length))
     return CalibrationText(windows, tuple(notes))

@@ -29,7 +29,7 @@ class EmbeddingAndHead:
     def __init__(self, job: BlockwiseJob, rows: Sequence[PlanRow], text: CalibrationText | None) -> None:
         self._job = job
         self._ids = None if text is None else text.ids.to(job.network.device)
-        self.batching = Batching(1 if text is None else text.ids.shape[1], job.progress)
+        self.batching = Batching(1 if text is None else text.window_tokens, job.progress)
         self.nbytes = sum(row.layer.nbytes for row in rows)
         self._entrance = EndRun(job.network.model, job.network.enter)
         self._exit = EndRun(job.network.model, job.network.leave)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchvise.core.blockwise.block_run import Arguments, BlockRun, hidden_of
+from benchvise.core.blockwise.block_run import Arguments, BlockRun
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.evaluate.blocks import find_blocks
 from benchvise.core.memory import release_freed
@@ -18,6 +19,7 @@ from benchvise.core.progress import Progress
 from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import compute_device, load_model
 from benchvise.core.runtime.experts import expert_place, experts_one_by_one, write_expert
+from benchvise.core.runtime.given import further_arguments, judged
 from benchvise.core.runtime.replace import holder_name, is_mixed, parameter_name
 from benchvise.core.weights.weights import Weights
 
@@ -33,8 +35,10 @@ class Network:
     Raises CheckpointError as `load_model` does.
     """
 
-    def __init__(self, weights: Weights, progress: Progress) -> None:
+    def __init__(self, weights: Weights, progress: Progress, sample: Tensor | None = None) -> None:
+        """sample: what calibration gives the network, where that are no ids: float [samples, …]."""
         self.weights = weights
+        self._sample = sample if sample is not None and sample.is_floating_point() else None
         self.device = compute_device()
         self.notes: tuple[str, ...] = ()
         self._arguments: dict[tuple[int, int], list[Arguments]] = {}
@@ -63,7 +67,8 @@ class Network:
     def run(self, index: int) -> BlockRun:
         """The call of block `index`, whose weights are those that it has at the time."""
         if self.whole:
-            return BlockRun(self.model, index, lambda _windows, _tokens: Arguments((), {"use_cache": False}))
+            following = partial(further_arguments, self.model)
+            return BlockRun(self.model, index, lambda _windows, _tokens: Arguments((), {}), following=following)
         return BlockRun(self.blocks[index], index, lambda windows, tokens: self._given(windows, tokens)[index])
 
     def parameter_inside(self, index: int, layer: Layer) -> str | None:
@@ -116,7 +121,7 @@ class Network:
     def leave(self, hidden: Tensor) -> Tensor:
         """Logits, float32 [windows, tokens, vocabulary], for what the last block gave, [windows, tokens, width]."""
         with self._standing_in(result=lambda index, given: hidden if index == self.count - 1 else given):
-            return hidden_of(self._forward(self._any_ids(*hidden.shape[:2])).logits)
+            return judged(self._forward(self._any_input(*hidden.shape[:2])))
 
     def _load(self, path: str) -> None:
         placeholders = () if self._resident else self.inside
@@ -173,16 +178,25 @@ class Network:
         if key not in self._arguments:
             while len(self._arguments) >= KEPT_ARGUMENTS:
                 del self._arguments[next(iter(self._arguments))]
-            self._arguments[key] = [given for _, given in self._pass_through(self._any_ids(windows, tokens))]
+            self._arguments[key] = [given for _, given in self._pass_through(self._any_input(windows, tokens))]
         return self._arguments[key]
 
-    def _any_ids(self, windows: int, tokens: int) -> Tensor:
-        """Ids that are all equal: what they are was found to make no difference."""
+    def _any_input(self, windows: int, tokens: int) -> Tensor:
+        """Ids that are all equal, or zeros: what they are was found to make no difference."""
+        if self._sample is not None:
+            return self._sample.new_zeros(windows, *self._sample.shape[1:])
         return torch.ones(windows, tokens, dtype=torch.int64)
 
-    def _forward(self, ids: Tensor) -> Any:
+    def _other_input(self) -> Tensor:
+        """Something else."""
+        if self._sample is not None:
+            return torch.linspace(-1, 1, self._sample[:1].numel()).reshape(self._sample[:1].shape)
+        return torch.arange(_TRIED_TOKENS)[None] % 7
+
+    def _forward(self, given: Tensor) -> Any:
+        on_device = given.to(self.device)
         try:
-            return self.model(ids.to(self.device), use_cache=False)
+            return self.model(on_device, **further_arguments(self.model, on_device))
         except _Stopped:
             return None
 
@@ -201,19 +215,46 @@ class Network:
         or on the text. Found by trying."""
         try:
             self._as_tuple = self._rest_of_output()
-            plain = self._pass_through(torch.ones(1, _TRIED_TOKENS, dtype=torch.int64))
-            other = self._pass_through(torch.arange(_TRIED_TOKENS)[None] % 7, step=1.0)
+            plain = self._pass_through(self._any_input(1, _TRIED_TOKENS))
+            other = self._pass_through(self._other_input(), step=1.0)
+            if self._handed_on(plain) or not self._shapes_stay(plain):
+                return False
         except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError):
             return False
         chained = all(torch.equal(after, before + 1.0) for (before, _), (after, _) in pairwise(other))
         equal = all(_equal(a, b) for (_, a), (_, b) in zip(plain, other, strict=True))
         return len(plain) == self.count and chained and equal
 
+    def _handed_on(self, given: list[tuple[Tensor, Arguments]]) -> bool:
+        """Whether what the first block returns beside its hidden state is given to another one."""
+        beside = {id(part) for part in self._as_tuple or () if isinstance(part, Tensor)}
+        return any(
+            id(part) in beside
+            for _, arguments in given
+            for part in (*arguments.args, *arguments.kwargs.values())
+            if isinstance(part, Tensor)
+        )
+
+    def _shapes_stay(self, given: list[tuple[Tensor, Arguments]]) -> bool:
+        """Whether a block of each make gives hidden states of the shape that it is given."""
+        tried: set[tuple[object, ...]] = set()
+        for block, (hidden, arguments) in zip(self.blocks, given, strict=True):
+            make = tuple((name, parameter.shape) for name, parameter in block.named_parameters())
+            if make not in tried and self._called(block, hidden, arguments).shape != hidden.shape:
+                return False
+            tried.add(make)
+        return True
+
+    def _called(self, block: nn.Module, hidden: Tensor, given: Arguments) -> Any:
+        with torch.no_grad(), experts_one_by_one(self.model):  # the block has no weights yet
+            output = block(hidden, *given.args, **given.kwargs)
+        return output[0] if isinstance(output, tuple) else output
+
     def _rest_of_output(self) -> tuple[Any, ...] | None:
         """What a block returns after its hidden state; None when it returns nothing but that."""
         with torch.no_grad():
             with self._standing_in(lambda index: index == 0) as seen:
-                self._forward(torch.ones(1, _TRIED_TOKENS, dtype=torch.int64))
+                self._forward(self._any_input(1, _TRIED_TOKENS))
             hidden, given = seen[0]
             with experts_one_by_one(self.model):  # the block has no weights yet
                 output = self.blocks[0](hidden, *given.args, **given.kwargs)

@@ -87,7 +87,8 @@ _NOT_WEIGHTS = re.compile(
     r"|weight_shape|weight_g_idx|input_scale|output_scale|SCB|absmax|quant_map|quant_state.*|position_ids)$"
 )
 _NO_MATRIX = re.compile(
-    r"(^|\.)(a_log|log_a|a_logs|time_(decay|first|faaaa|maa\w*|mix\w*)|(correction|prediction)_coefs"
+    r"(^|\.)((mask|cls|class|register|distillation)_tokens?|(cls|mask)_embedding|probe"
+    r"|a_log|log_a|a_logs|time_(decay|first|faaaa|maa\w*|mix\w*)|(correction|prediction)_coefs"
     r"|relative_position_(index|bias_table)|(rotary|rope)\w*(freqs?|cos|sin|cache\w*|table|emb)?|freqs_cis|cos_cached|sin_cached)$"
 )
 """Modules and parameters that are no matrices to multiply with, although they have two dimensions."""

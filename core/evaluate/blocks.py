@@ -117,11 +117,11 @@ def first_affected(model: nn.Module, blocks: Blocks, layer: Layer) -> int:
     if name.startswith(f"{blocks.path}."):
         return int(name[len(blocks.path) + 1 :].split(".", 1)[0])
     head = model.get_output_embeddings()  # type: ignore[operator]
-    entrance = model.get_input_embeddings()  # type: ignore[operator]
     changed = model.get_parameter(name) if name else None
-    if changed is not None and head is not None and changed is head.weight and changed is not entrance.weight:
-        return len(blocks.modules)
-    return 0
+    if head is None or changed is None or changed is not head.weight:
+        return 0
+    entrance = model.get_input_embeddings()  # type: ignore[operator]
+    return 0 if changed is entrance.weight else len(blocks.modules)
 
 
 @contextmanager

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from benchvise.core.errors import UserError
 from benchvise.core.evaluate.divergence import Diverged, Score, judge, score_batch
 from benchvise.core.evaluate.forward import all_logits, diverged, vocabulary_of
+from benchvise.core.evaluate.outputs import evaluate_outputs
 from benchvise.core.evaluate.text import text_windows
 from benchvise.core.memory import PeakMemory, release_freed
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import Evaluate
 from benchvise.core.protocol.results import Evaluation
+from benchvise.core.runtime.architecture import architecture_of
 from benchvise.core.runtime.build import load_model
 from benchvise.core.weights.open import open_weights
 from benchvise.core.weights.weights import Weights
@@ -26,6 +28,8 @@ KEPT_LOGIT_BYTES = 1 << 30
 def evaluate(request: Evaluate, progress: Progress) -> Evaluation:
     """Judge `request.source` on its text, against `request.against` when given. Progress is in tokens.
 
+    Networks that predict no next tokens are judged as `evaluate_outputs` does.
+
     Raises CheckpointError when a checkpoint cannot be run or its outputs are not numbers, UserError for a bad text.
     """
     started = time.perf_counter()
@@ -34,6 +38,8 @@ def evaluate(request: Evaluate, progress: Progress) -> Evaluation:
     windows = text_windows((original or weights).checkpoint, request.text, request.windows, request.window_tokens)
     for note in windows.notes:
         progress.note(note)
+    if not architecture_of((original or weights).checkpoint).predicts_tokens:
+        return evaluate_outputs(request, weights, original, windows, progress)
     progress.start((1 if original is None else 2) * windows.tokens, "tokens")
     before: _Judged | None = None
     if original is None:

@@ -15,7 +15,7 @@ from benchvise.core.evaluate.pieces import text_pieces
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import Generate
 from benchvise.core.protocol.results import Generation, Generations
-from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.architecture import language_model_of
 from benchvise.core.runtime.build import load_model
 from benchvise.core.runtime.decode import cached_step
 from benchvise.core.runtime.tokenizer import load_tokenizer
@@ -79,7 +79,7 @@ def greedy(
 
 def end_tokens(weights: Weights) -> frozenset[int]:
     """The ids after which a text is over."""
-    end = getattr(architecture_of(weights.checkpoint).config.get_text_config(), "eos_token_id", None)
+    end = getattr(language_model_of(weights.checkpoint).config.get_text_config(), "eos_token_id", None)
     if isinstance(end, int):
         return frozenset({end})
     return frozenset(end) if isinstance(end, list | tuple) else frozenset()
@@ -96,7 +96,7 @@ def _continue(weights: Weights, prompt: list[int], tokens: int, progress: Progre
 
 
 def _fitting(prompt: int, tokens: int, weights: Weights, progress: Progress) -> int:
-    limit = architecture_of(weights.checkpoint).max_positions
+    limit = language_model_of(weights.checkpoint).max_positions
     if limit is None or prompt + tokens <= limit:
         return tokens
     if prompt >= limit:

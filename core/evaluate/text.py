@@ -11,9 +11,10 @@ from torch import Tensor
 
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import UserError
+from benchvise.core.evaluate.inputs import inputs_of
 from benchvise.core.evaluate.records import RecordError, texts_of_array, texts_of_lines
 from benchvise.core.runtime.architecture import architecture_of
-from benchvise.core.runtime.tokenizer import load_tokenizer
+from benchvise.core.runtime.tokenizer import tokens_of
 
 MIN_TOKENS = 32
 _REMEDY = (
@@ -25,7 +26,7 @@ _REMEDY = (
 
 @dataclass(frozen=True)
 class Windows:
-    """Token ids int64 [windows, tokens] to judge on, and what had to be departed from, as sentences."""
+    """Token ids int64 [windows, tokens], or other inputs [samples, …]; and what had to be departed from."""
 
     ids: Tensor
     notes: tuple[str, ...] = ()
@@ -81,12 +82,17 @@ def cut_windows(ids: Tensor, windows: int, window_tokens: int, *, where: str = "
 def text_windows(checkpoint: Checkpoint, path: str, windows: int, window_tokens: int) -> Windows:
     """`path` in the checkpoint's own tokens; windows are no longer than the positions its model knows.
 
-    Raises UserError for a bad text and CheckpointError for a checkpoint without tokenizer or architecture.
+    For a network that reads something else, and for arrays, the samples of `inputs_of`. Raises UserError for a bad text
+    and CheckpointError for a checkpoint without tokenizer or architecture.
     """
+    given = inputs_of(checkpoint, path, max(windows, 1))
+    if given is not None:
+        return Windows(given)
     limit = architecture_of(checkpoint).max_positions
     length = min(window_tokens, limit) if limit else window_tokens
-    ids = torch.tensor(load_tokenizer(checkpoint)(read_text(path), verbose=False)["input_ids"], dtype=torch.int64)
-    cut = cut_windows(ids, max(windows, 1), max(length, 2), where=path or "the shipped text")
+    read = tokens_of(checkpoint, read_text(path))
+    cut = cut_windows(read.ids, max(windows, 1), max(length - read.around, 2), where=path or "the shipped text")
+    cut = Windows(read.framed(cut.ids), cut.notes)
     if length < window_tokens:
         note = f"Windows of {length} tokens instead of {window_tokens}: the model knows no more positions"
         return Windows(cut.ids, (note, *cut.notes))

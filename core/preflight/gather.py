@@ -18,6 +18,7 @@ from benchvise.core.checkpoint.identity import checkpoint_identity
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError, UserError
+from benchvise.core.evaluate.inputs import inputs_of
 from benchvise.core.export.choose_target import key_for, plan_export
 from benchvise.core.export.export import may_be_written_by
 from benchvise.core.export.loadable_plan import tried_plan
@@ -129,7 +130,7 @@ def _read(path: str, calibration: Calibration, seed: int, stamp: int) -> TextFou
         found = calibration_text(open_checkpoint(path), calibration, seed)
     except UserError as error:
         return TextFound(refusal=error)
-    return TextFound(found.ids.shape[0], found.ids.shape[1])
+    return TextFound(len(found.ids), calibration.window_tokens if found.ids.is_floating_point() else found.ids.shape[1])
 
 
 def _surprises(plan: Plan) -> Iterator[Surprise]:
@@ -152,7 +153,7 @@ def _surprises(plan: Plan) -> Iterator[Surprise]:
             )
             return
         yield from _of_network(plan)
-    except CheckpointError as error:
+    except UserError as error:
         yield Surprise("calibration", error.what, error.remedy, refuses=True)
 
 
@@ -209,7 +210,9 @@ def _in_general(plan: Plan) -> Iterator[Surprise]:
 
 def _of_network(plan: Plan) -> Iterator[Surprise]:
     said = _Notes()
-    network = Network(weights_of(plan.operated), said)
+    asked = plan.calibration
+    sample = None if asked is None else inputs_of(plan.checkpoint, asked.text, 1)
+    network = Network(weights_of(plan.operated), said, sample)
     for note in network.notes:
         yield Surprise("network", note)
     try:

@@ -20,7 +20,10 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
     if evaluation is None:
         rows.append(("Quality", NOT_MEASURED))
     else:
-        rows.append(("Perplexity", _pair(evaluation.perplexity_against, evaluation.perplexity, ".3f")))
+        if evaluation.perplexity is not None:
+            rows.append(("Perplexity", _pair(evaluation.perplexity_against, evaluation.perplexity, ".3f")))
+        if evaluation.cosine is not None:
+            rows.append(("Cosine to the original's outputs", f"{evaluation.cosine:.5f}"))
         if evaluation.kl_mean is not None:
             rows.append(("KL divergence", f"{evaluation.kl_mean:.5f} nats per token, {evaluation.tokens:,} tokens"))
         if evaluation.top1_agreement is not None:

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoModelForCausalLM, logging
+from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel, logging
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError
+from benchvise.core.runtime.given import IDS, main_input
 from benchvise.core.settings import did_you_mean
 
 WHAT_STILL_WORKS = "Everything that looks at weights alone still works: inspect, histogram, plan, compress, export."
@@ -25,13 +27,15 @@ _DROPPED_KEYS = frozenset({
     "experts_implementation", "_experts_implementation", "transformers_weights", "fusion_config", "kernel_config",
 })  # fmt: skip
 
+_LANGUAGE_MODELS = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A causal language model as `transformers` knows it: its parsed config and its class."""
+    """A network as `transformers` knows it: its parsed config and its class."""
 
     config: Any
     model_class: Any
@@ -42,6 +46,17 @@ class Architecture:
         found = getattr(self.config.get_text_config(), "max_position_embeddings", None)
         return found if isinstance(found, int) and found > 0 else None
 
+    @property
+    def main_input(self) -> str:
+        """The name of its first argument: "input_ids", "pixel_values", "input_features", …"""
+        return main_input(self.model_class)
+
+    @property
+    def predicts_tokens(self) -> bool:
+        """Whether it reads a text and predicts each next token of it."""
+        generates = bool(self.model_class.can_generate()) and not getattr(self.config, "is_encoder_decoder", False)
+        return generates and self.main_input == IDS
+
     def on_meta(self) -> torch.nn.Module:
         """The modules with shapes and names but no values."""
         with torch.device("meta"):
@@ -50,10 +65,11 @@ class Architecture:
 
 
 def architecture_of(checkpoint: Checkpoint) -> Architecture:
-    """The causal language model that the checkpoint's config names.
+    """The network that the checkpoint's config names.
 
-    Raises CheckpointError for plain tensors, for model types that this `transformers` does not know, for other tasks
-    than predicting the next token, and for configs with impossible values.
+    Without a name, or with one that this `transformers` does not know, it is the language model of that type, or what
+    all networks of that type have in common. Raises CheckpointError for plain tensors, for model types that this
+    `transformers` does not know, and for configs with impossible values.
     """
     model_type = checkpoint.config.get("model_type")
     if not isinstance(model_type, str):
@@ -69,14 +85,6 @@ def architecture_of(checkpoint: Checkpoint) -> Architecture:
             where=checkpoint.path,
             remedy=f"{_nearest(model_type)}{WHAT_STILL_WORKS}",
         )
-    named = checkpoint.architecture if checkpoint.config.get("architectures") else ""
-    causal = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-    if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or (named and named not in causal):
-        raise CheckpointError(
-            f"'{named or model_type}' does not predict a next token, so it cannot be evaluated on text",
-            where=checkpoint.path,
-            remedy=WHAT_STILL_WORKS,
-        )
     try:
         config = CONFIG_MAPPING[model_type].from_dict(own_keys(checkpoint.config))
     except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -85,7 +93,42 @@ def architecture_of(checkpoint: Checkpoint) -> Architecture:
             where=checkpoint.path,
             remedy="Take config.json from where the weights came from.",
         ) from error
-    return Architecture(config, AutoModelForCausalLM._model_mapping[type(config)])
+    return Architecture(config, _class_of(checkpoint, config))
+
+
+def language_model_of(checkpoint: Checkpoint) -> Architecture:
+    """The network that the checkpoint's config names, which predicts each next token of a text.
+
+    Raises CheckpointError as `architecture_of`, and for networks that do something else.
+    """
+    found = architecture_of(checkpoint)
+    if not found.predicts_tokens:
+        raise CheckpointError(
+            f"'{found.model_class.__name__}' does not predict the next token of a text",
+            where=checkpoint.path,
+            remedy="It can be compressed with calibration, exported, and evaluated against its original by its "
+            f"outputs. {WHAT_STILL_WORKS}",
+        )
+    return found
+
+
+def _class_of(checkpoint: Checkpoint, config: Any) -> Any:
+    named = checkpoint.architecture if checkpoint.config.get("architectures") else ""
+    known: Any = getattr(transformers, named, None) if named else None
+    if isinstance(known, type) and issubclass(known, PreTrainedModel):
+        own: Any = known
+        if isinstance(config, own.config_class):
+            return own
+    language = not named or named in _LANGUAGE_MODELS or named.endswith(("ForCausalLM", "LMHeadModel"))
+    for mapping in (AutoModelForCausalLM._model_mapping,) * language + (AutoModel._model_mapping,):
+        if type(config) in mapping:
+            found = mapping[type(config)]
+            return found[0] if isinstance(found, tuple) else found
+    raise CheckpointError(
+        f"The installed transformers has no network for '{named or config.model_type}'",
+        where=checkpoint.path,
+        remedy=WHAT_STILL_WORKS,
+    )
 
 
 def model_folder(checkpoint: Checkpoint) -> Path:

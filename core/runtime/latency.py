@@ -11,7 +11,7 @@ from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import MeasureLatency
 from benchvise.core.protocol.results import Latency, Timing
 from benchvise.core.runtime.added_memory import AddedMemory
-from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.architecture import language_model_of
 from benchvise.core.runtime.build import compute_device
 from benchvise.core.runtime.decode import DecodingTimes, decode, random_prompt
 from benchvise.core.runtime.machine import device_name
@@ -44,7 +44,7 @@ def measure_latency(request: MeasureLatency, progress: Progress) -> Latency:
     tokens = max(1, request.tokens)
     most = request.repetitions or MAX_REPETITIONS
     progress.start(len(opened) * (most * tokens + WARM_UP_TOKENS), "tokens")
-    vocabulary = int(architecture_of(weights.checkpoint).config.get_text_config().vocab_size)
+    vocabulary = int(language_model_of(weights.checkpoint).config.get_text_config().vocab_size)
     batch = max(1, request.batch)
     prompt = random_prompt(vocabulary, request.context, device, batch)
     models: list[RunningModel] = []
@@ -110,7 +110,7 @@ def speed_up(before: list[float], after: list[float]) -> float:
 
 
 def _check_positions(weights: Weights, request: MeasureLatency) -> None:
-    limit = architecture_of(weights.checkpoint).max_positions
+    limit = language_model_of(weights.checkpoint).max_positions
     if limit is not None and request.context + request.tokens > limit:
         raise UserError(
             f"{request.context} tokens of context and {request.tokens} decoded ones are more than the {limit} "

@@ -14,7 +14,7 @@ from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import UserError
 from benchvise.core.kernels.select import MatmulKind
 from benchvise.core.recipe.recipe import KEEP, Treatment
-from benchvise.core.runtime.architecture import Architecture, architecture_of
+from benchvise.core.runtime.architecture import Architecture, language_model_of
 from benchvise.core.runtime.decode import computes_last_alone
 from benchvise.core.runtime.linear_layers import LinearModule, linear_modules, running_dtype
 from benchvise.core.runtime.prepare import dense_route, refusal, route_of, running_bytes
@@ -112,7 +112,7 @@ class LatencyTarget:
 
 def latency_target_of(checkpoint: Checkpoint, device: torch.device, *, triton: bool | None = None) -> LatencyTarget:
     """Raises CheckpointError when the checkpoint has no architecture that runs."""
-    architecture = architecture_of(checkpoint)
+    architecture = language_model_of(checkpoint)
     model = architecture.on_meta()
     linears = linear_modules(model, checkpoint)
     config = json.dumps(checkpoint.config, sort_keys=True, default=str)

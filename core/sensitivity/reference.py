@@ -15,10 +15,13 @@ from benchvise.core.checkpoint.records import Layer
 from benchvise.core.errors import CheckpointError
 from benchvise.core.evaluate.blocks import Blocks, Captured, capture, find_blocks, first_affected, resumable, resume
 from benchvise.core.evaluate.divergence import Diverged, kl_divergence, log_probabilities
-from benchvise.core.evaluate.forward import batches, diverged, logits_of, vocabulary_of
+from benchvise.core.evaluate.forward import batches, diverged, gives_logits, logits_of, vocabulary_of
 from benchvise.core.methods.activations import Activations
 from benchvise.core.runtime.quantised_inputs import InputQuantiser, linear_of, quantised_input
 from benchvise.core.runtime.replace import replaced_weight
+
+_WIDE = 4096
+"""The width of hidden states where the config does not say it."""
 
 Changes = Mapping[Layer, tuple[Tensor, Activations | None]]
 """By layer the weight it gets and how its inputs are quantised meanwhile."""
@@ -37,6 +40,12 @@ class Reference:
         self._blocks = find_blocks(model)
         self._captured: list[Captured] = []
         self._log_probabilities: list[Tensor] = []
+        if not gives_logits(model, ids[:1]):
+            raise CheckpointError(
+                f"'{type(model).__name__}' gives hidden states, and no logits of which a KL increase could be measured",
+                where=source,
+                remedy="Compress it as a whole, and evaluate it against its original.",
+            )
         for batch in batches(ids, vocabulary_of(model)):
             logits = self._first_pass(batch, ids.numel())
             try:
@@ -79,7 +88,7 @@ class Reference:
         if self._blocks is None:
             self._captured.append(Captured(batch, ()))
             return logits_of(self.model, batch)
-        hidden = int(self.model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
+        hidden = int(getattr(self.model.config.get_text_config(), "hidden_size", _WIDE))  # type: ignore[union-attr, operator]
         captured, logits = capture(self.model, self._blocks, batch, tokens * hidden * 4)
         if not self._captured and not resumable(self.model, self._blocks, captured, logits):
             self._blocks = None

@@ -16,7 +16,7 @@ from benchvise.core.text import byte_text, duration_text, number_text
 
 _COMPARED = (
     "kl_mean", "kl_p99", "top1_agreement", "against",
-    "perplexity_against", "weight_bytes_against", "peak_rss_bytes_against",
+    "perplexity_against", "weight_bytes_against", "peak_rss_bytes_against", "cosine", "relative_error",
 )  # fmt: skip
 
 
@@ -45,11 +45,19 @@ def _run(arguments: Namespace) -> Reply:
 
 
 def _lines(evaluation: Evaluation) -> Iterator[str]:
-    rows = [("perplexity", number_text(evaluation.perplexity, 6))]
+    rows = []
+    if evaluation.perplexity is not None:
+        rows.append(("perplexity", number_text(evaluation.perplexity, 6)))
+    if evaluation.perplexity_against is not None:
+        rows.append(("perplexity of the original", number_text(evaluation.perplexity_against, 6)))
+    if evaluation.cosine is not None:
+        rows += [
+            ("cosine to the original's outputs", number_text(evaluation.cosine, 6)),
+            ("relative error of the outputs", number_text(evaluation.relative_error)),
+        ]
     if evaluation.kl_mean is not None:
         agreement = evaluation.top1_agreement
         rows += [
-            ("perplexity of the original", number_text(evaluation.perplexity_against, 6)),
             ("KL divergence, mean", f"{number_text(evaluation.kl_mean)} nats/token"),
             ("KL divergence, 99th percentile", f"{number_text(evaluation.kl_p99)} nats/token"),
             ("same most likely token", "—" if agreement is None else f"{agreement:.2%}"),
@@ -67,4 +75,9 @@ def _both(byte_count: int, original: int | None) -> str:
     return byte_text(byte_count) + ("" if original is None else f" (original {byte_text(original)})")
 
 
-EVALUATE = Subcommand("evaluate", "perplexity on a text, and the divergence from an original", _add_arguments, _run)
+EVALUATE = Subcommand(
+    "evaluate",
+    "perplexity on a text, and the divergence from an original; encoders by their outputs",
+    _add_arguments,
+    _run,
+)

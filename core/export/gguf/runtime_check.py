@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchvise.core.errors import CheckpointError
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.progress import NullProgress, Progress
-from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.architecture import language_model_of
 from benchvise.core.runtime.build import load_model
 from benchvise.core.runtime.llama_cpp import ask
 from benchvise.core.runtime.tokenizer import load_tokenizer
@@ -74,7 +74,7 @@ def _sequences(weights: Weights, told: ask.Told) -> tuple[list[list[int]], bool 
 
 
 def _our_logits(weights: Weights, sequences: list[list[int]]) -> list[torch.Tensor]:
-    architecture_of(weights.checkpoint)
+    language_model_of(weights.checkpoint)
     model = load_model(weights, device=torch.device("cpu"), progress=NullProgress())
     with torch.no_grad():
         return [model(torch.tensor([each])).logits[0].float() for each in sequences]

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Judged on held-out text. kl_* in nats per token; None without an original to compare with.
+    """Judged on held-out text, or other samples. kl_* in nats per token; None without an original to compare with.
+
+    perplexity: None for a network that predicts no next tokens. cosine: the mean over positions of that between its
+    output and the original's, relative_error: ‖output − original‖ ÷ ‖original‖; None for one that predicts tokens,
+    whose KL divergence says more.
 
     weight_bytes: of the checkpoint as stored. peak_rss_bytes: of the process while it was judged, for which every
     layer is decoded; what a compressed model takes while it runs is in `Timing`. *_against: the same of the original.
     """
 
     source: str
-    perplexity: float
+    perplexity: float | None
     tokens: int
     weight_bytes: int
     peak_rss_bytes: int
@@ -26,6 +30,8 @@ class Evaluation:
     perplexity_against: float | None = None
     weight_bytes_against: int | None = None
     peak_rss_bytes_against: int | None = None
+    cosine: float | None = None
+    relative_error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,6 @@ def _edited(tmp_path: Path, **changes: object) -> Path:
     ("changes", "says"),
     [
         ({"model_type": "lama"}, "'lama' is not known"),
-        ({"model_type": "bert", "architectures": ["BertModel"]}, "does not predict a next token"),
-        ({"architectures": ["LlamaForSequenceClassification"]}, "does not predict a next token"),
         ({"hidden_size": "many"}, "config.json does not describe"),
         ({"num_hidden_layers": 5}, "needs tensors that the checkpoint does not have"),
         ({"intermediate_size": 64}, "do not fit the architecture"),
