@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchvise.core.methods.phrases import Phrase, head
+from benchvise.core.methods.phrases import Phrase, head, word
 from benchvise.core.methods.scheme import Scheme
 from benchvise.core.methods.solver import Need, Solver
 from benchvise.core.settings import setting
@@ -22,7 +22,11 @@ class WhitenedSvd(Solver):
         "SVD-LLM, arXiv 2403.07378, section 3.1; by the outputs' covariance: Swift-SVD, arXiv 2604.01609; "
         "target: GPTAQ, arXiv 2504.02692"
     )
-    phrases: ClassVar[tuple[Phrase, ...]] = (head("whitened"),)
+    phrases: ClassVar[tuple[Phrase, ...]] = (
+        head("whitened"),
+        word("target {original_target}"),
+        word("damping {damping}"),
+    )
 
     original_target: float = setting(
         0.5,
@@ -36,7 +40,8 @@ class WhitenedSvd(Solver):
     damping: float = setting(
         0.01,
         title="Damping",
-        help="Added to the inputs' second moments where a layer's target moves, as a share of their mean.",
+        help="Added to the diagonal of the inputs' second moments, as a share of its mean: little text tells little of "
+        "most directions.",
         minimum=0.0,
         maximum=1.0,
         suggestions=(0.001, 0.01, 0.1),

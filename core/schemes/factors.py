@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from benchvise.core.progress import Progress
+from benchvise.core.progress import NULL_PROGRESS, Progress
 
 EXACT_SIZE = 1024
 """Of the shorter side: up to it all singular vectors are found, in float64."""
@@ -42,6 +42,10 @@ class FactorPair:
     moments: Tensor | None
     kept: float
     exact: bool
+
+    def of(self, target: Tensor) -> FactorPair:
+        """The nearest factors of the same rank of another target float32 [rows, columns]."""
+        return nearest_factors(target, self.left.shape[1], NULL_PROGRESS, self.moments)
 
     def refitted(self, right: Tensor) -> FactorPair:
         """With another second factor float32 [rank, columns], and the first that goes best with it."""

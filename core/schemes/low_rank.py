@@ -12,12 +12,20 @@ from benchvise.core.kernels.quantise import decode as decode_codes
 from benchvise.core.kernels.quantise import quantise_pack
 from benchvise.core.methods.low_rank import LowRank
 from benchvise.core.schemes.arithmetic import SchemeArithmetic, Tunable
+from benchvise.core.schemes.clip_search import ClipSearch
 from benchvise.core.schemes.factors import FactorPair, nearest_factors
-from benchvise.core.schemes.integer_grid import scale_dtype
+from benchvise.core.schemes.grid_arithmetic import STREAMED
+from benchvise.core.schemes.integer import IntegerArithmetic
+from benchvise.core.schemes.integer_grid import IntegerGrid, scale_dtype
 from benchvise.core.schemes.matrix import SolvedRows
 from benchvise.core.schemes.training import Trainable, of_values
 
 LEFT, RIGHT = "weight_left", "weight_right"
+
+_TURNS = 3
+"""Of rounding what the factors leave, and fitting them to what rounding leaves: more gain next to nothing."""
+
+_CLIP = ClipSearch(20, 0.6)
 
 
 class LowRankArithmetic(SchemeArithmetic[LowRank]):
@@ -33,17 +41,36 @@ class LowRankArithmetic(SchemeArithmetic[LowRank]):
         self._decoded = self.decode(self.settings, self._stored, 0, rows, columns).to(values.dtype)
 
     def project(self, start: int, block: Tensor) -> SolvedRows:
-        return SolvedRows(start, block, {}, self._decoded[start : start + len(block)])
+        rows = slice(start, start + len(block))
+        streamed = {name: values[rows] for name, values in self._stored.items() if name in STREAMED}
+        return SolvedRows(start, block, streamed, self._decoded[rows])
 
     def tail(self) -> dict[str, Tensor]:
-        return self._stored
+        return {name: values for name, values in self._stored.items() if name not in STREAMED}
 
     @classmethod
     def stored(cls, settings: LowRank, factors: FactorPair, dtype: torch.dtype) -> dict[str, Tensor]:
         """The tensors of `LowRank.storage` for a weight in `dtype`.
 
-        Of integers, the second factor is rounded first, and the first is fitted to what that leaves.
+        Of integers, the second factor is rounded first, and the first is fitted to what that leaves. Where the rest is
+        kept, rest and factors are found in turns, each to what the other leaves of the target.
         """
+        rest: dict[str, Tensor] = {}
+        if settings.integer is not None:
+            importance = None if factors.moments is None else factors.moments.diagonal()
+            target = factors.target
+            rows, columns = target.shape
+            for _ in range(_TURNS):
+                grid = IntegerGrid(settings.integer, rows, columns, dtype, clip=_CLIP)
+                left = target - factors.left @ factors.right
+                grid.fit(0, left, importance)
+                codes = grid.encode(0, left)
+                rest = grid.stored(codes)
+                factors = factors.of(target - grid.decode(0, codes))
+        return cls._stored_factors(settings, factors, dtype) | rest
+
+    @classmethod
+    def _stored_factors(cls, settings: LowRank, factors: FactorPair, dtype: torch.dtype) -> dict[str, Tensor]:
         if settings.values == "dtype":
             limit = torch.finfo(dtype).max if dtype == torch.float16 else torch.inf
             values = {LEFT: factors.left, RIGHT: factors.right}
@@ -70,11 +97,22 @@ class LowRankArithmetic(SchemeArithmetic[LowRank]):
             part = {name: value[start:stop] for name, value in stored.items() if name.startswith(LEFT)}
             left = _unpacked(part, LEFT, settings.bits, len(right))
         # In float64, so that a row does not depend on the rows beside it.
-        return (left.double() @ right.double()).to(dtype)
+        product = left.double() @ right.double()
+        if settings.integer is not None:
+            product += IntegerArithmetic.decode(settings.integer, stored, start, stop, columns)
+        return product.to(dtype)
 
     @classmethod
     def tunable(cls, settings: LowRank, stored: Mapping[str, Tensor], columns: int) -> Tunable:
-        """Both factors, or the scales of their integers."""
+        """Both factors, or the scales of their integers, and those of the rest."""
+        product = cls._tunable_product(settings, stored, columns)
+        if settings.integer is None:
+            return product
+        rest = IntegerArithmetic.tunable(settings.integer, stored, columns)
+        return Tunable({**product.parameters, **rest.parameters}, lambda p: product.weight(p) + rest.weight(p))
+
+    @classmethod
+    def _tunable_product(cls, settings: LowRank, stored: Mapping[str, Tensor], columns: int) -> Tunable:
         if settings.values == "dtype":
             parameters = {name: stored[name].float() for name in (LEFT, RIGHT)}
             return Tunable(parameters, lambda p: p[LEFT] @ p[RIGHT])

@@ -38,7 +38,7 @@ def estimated(weights: Weights, layer: Layer, treatment: Treatment, known: Facto
     stand_in = Treatment(treatment.scheme, Nearest()) if compensates else treatment
     context = layer_context(SEED, layer.name, progress, matrix.device.type)
     # Factors follow the inputs wherever they are known; nothing stands for them.
-    inputs = InputStatistics(known.inputs.cpu(), tokens=1) if treatment.scheme.factored else None
+    inputs = InputStatistics(known.inputs.cpu(), tokens=1) if "factors" in treatment.scheme.capabilities else None
     lost = (solve_matrix(matrix, stand_in, inputs, context).decoded.float() - matrix.float()).to(known.inputs.device)
     if compensates:
         remaining = lost.square() @ _cost_of_errors(known.inputs)

@@ -29,15 +29,17 @@ def whitened_svd(
     missing = "no calibration inputs" if statistics is None or not statistics.tokens else unusable(statistics.hessian)
     target, moments = weight, None
     if not missing and statistics is not None:
-        moments = statistics.hessian
+        moments = statistics.hessian.clone()
+        moments.diagonal().add_(solver.damping * float(moments.diagonal().mean()))
         if statistics.drift is not None and solver.original_target:
-            factored = factor(moments, torch.arange(columns), 1, solver.damping, context.progress)
+            factored = factor(statistics.hessian, torch.arange(columns), 1, solver.damping, context.progress)
             there = weight.T.float()
             target = there.lerp(original_target(there, statistics.drift, factored), solver.original_target).T
     arithmetic = arithmetic_of(scheme)
     found = nearest_factors(target, scheme.inner_width(rows, columns), context.progress, moments)
     stored = arithmetic.stored(scheme, found, weight.dtype)
-    note = f"{found.kept:.2%} of the {'weight' if missing else 'outputs'}' energy kept"
+    whose = "weight's" if missing else "outputs'"
+    note = f"{found.kept:.2%} of the {whose} energy kept by the factors"
     alone = (f"{missing}: solved from the weight alone",) if missing else ()
     notes = (*alone, note if found.exact else f"{note}, by a randomised search")
     return Solution(stored, arithmetic.decode(scheme, stored, 0, rows, columns).to(weight.dtype), notes)

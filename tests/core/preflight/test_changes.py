@@ -11,7 +11,7 @@ from benchvise.core.methods.scheme import Scheme
 from benchvise.core.preflight.changes import to_divisors
 from benchvise.core.recipe.recipe import Treatment
 
-NEEDED = {"sparse": {"storage_form": "bitmask", "values": "integer"}}
+NEEDED = {"sparse": {"storage_form": "bitmask", "values": "integer"}, "low_rank": {"residual": "integer"}}
 """Settings without which a scheme has no groups."""
 
 

@@ -62,13 +62,13 @@ def test_nearest_is_the_truncated_decomposition(shape: tuple[int, int], rank: in
 def test_a_whitened_decomposition_is_the_best_at_the_outputs(shape: tuple[int, int]) -> None:
     values, inputs = weights(*shape, "float32"), correlated_inputs(400, shape[1])
     known, scheme = statistics_of(inputs), LowRank(criterion="rank", rank=9)
-    solved = whitened_svd(values, scheme, WhitenedSvd(original_target=0.0), known, NULL_CONTEXT)
+    solved = whitened_svd(values, scheme, WhitenedSvd(original_target=0.0, damping=0.0), known, NULL_CONTEXT)
     best = output_error(values, torch.from_numpy(at_outputs(values, inputs, 9)), known.hessian)
     assert output_error(values, solved.decoded, known.hessian) <= 1.0001 * best
     plain = solve(values, scheme).decoded
     assert best < 0.9 * output_error(values, plain, known.hessian)
     kept = 1 - best / output_error(values, torch.zeros_like(values), known.hessian)
-    assert solved.notes == (f"{kept:.2%} of the outputs' energy kept",)
+    assert solved.notes == (f"{kept:.2%} of the outputs' energy kept by the factors",)
     spectrum = np.linalg.svd(values.double().numpy() @ inputs.numpy().T / 20, compute_uv=False)
     np.testing.assert_allclose(singular_values(values, known.hessian), spectrum[:24], rtol=1e-3, atol=1e-6)
 
@@ -129,10 +129,42 @@ def test_integer_factors_are_stored_as_said_and_fitted_to_each_other(bits: int, 
     assert (solved.decoded - whole).norm() / whole.norm() < {4: 0.25, 8: 0.02}[bits]
 
 
-@pytest.mark.parametrize("values", ["dtype", "integer"])
+def test_integers_beside_factors_beat_both_alone(tmp_path: Path) -> None:
+    """Few large directions among many small ones: what the factors take away need not be rounded."""
+    generator = torch.Generator().manual_seed(7)
+    large = torch.randn(40, 3, generator=generator) @ torch.randn(3, 64, generator=generator)
+    values = (large + 0.2 * torch.randn(40, 64, generator=generator)).bfloat16()
+    layer = layer_in_file(tmp_path, "block.up.weight", values)
+    scheme = LowRank(
+        criterion="rank", rank=4, residual="integer", residual_bits=3, group_size=48, indivisible="divisor"
+    )
+    fit, notes = scheme.fitted(layer)
+    assert (fit.tag, len(notes)) == ("rank 4 + int3 g32", 1)
+    known = statistics_of(correlated_inputs(300, 64))
+    solved = whitened_svd(values, fit, WhitenedSvd(), known, NULL_CONTEXT)
+    stored = {tensor.name: (getattr(torch, tensor.dtype), tensor.shape) for tensor in fit.storage(layer)}
+    assert stored == {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in solved.stored.items()}
+    assert sum(part.nbytes for part in solved.stored.values()) == fit.bytes_after(layer)
+    rows = {name: part[5:20] if name == "weight_packed" else part for name, part in solved.stored.items()}
+    assert torch.equal(LowRankArithmetic.decode(fit, rows, 5, 20, 64), solved.decoded[5:20])
+    alone = solve(values, Integer(bits=3, symmetric=False, group_size=32), Nearest(clip_search=True)).decoded
+    factors_alone = whitened_svd(values, LowRank(criterion="rank", rank=4), WhitenedSvd(), known, NULL_CONTEXT).decoded
+    errors = [output_error(values, each, known.hessian) for each in (solved.decoded, alone, factors_alone)]
+    assert 3 * errors[0] < min(errors[1:])
+    plain = solve(values, fit, block_rows=7)
+    assert torch.equal(LowRankArithmetic.decode(fit, plain.stored, 0, 40, 64), plain.decoded)
+    assert (plain.decoded - values).norm() < 0.5 * (alone - values).norm()
+    assert not fit.factored
+    with pytest.raises(RecipeError, match="found for factors alone"):
+        LowRank(scope="global", residual="integer").fitted(layer)
+
+
+@pytest.mark.parametrize("values", ["dtype", "integer", "residual"])
 def test_tuning_starts_from_what_is_stored(values: str) -> None:
     weight = weights(20, 30, "float32")
     scheme = LowRank(criterion="rank", rank=8, values=values)  # type: ignore[arg-type]
+    if values == "residual":
+        scheme = LowRank(criterion="rank", rank=8, residual="integer", group_size=15)
     solved = solve(weight, scheme)
     tunable = LowRankArithmetic.tunable(scheme, solved.stored, 30)
     parameters = {name: value.requires_grad_() for name, value in tunable.parameters.items()}
