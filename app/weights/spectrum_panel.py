@@ -77,7 +77,7 @@ class SpectrumPanel(PlotPanel):
                 tr("Select a layer"),
                 tr(
                     "Its singular values appear here. A weight whose values fall fast is nearly the product of two "
-                    "thin factors, which are smaller and faster to multiply by."
+                    "thin factors, which take less room and fewer multiplications."
                 ),
             )
             return

@@ -26,7 +26,7 @@ class LowRank(Scheme):
 
     key: ClassVar[str] = "low_rank"
     title: ClassVar[str] = "Low rank"
-    summary: ClassVar[str] = "Replace a weight by the product of two thin factors: smaller and faster on any machine."
+    summary: ClassVar[str] = "Replace a weight by the product of two thin factors: smaller, and fewer multiplications."
     source: ClassVar[str] = (
         "Eckart and Young 1936; SVD-LLM, arXiv 2403.07378, section 3; beside integers: LQER, arXiv 2402.02446"
     )
