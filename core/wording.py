@@ -43,7 +43,7 @@ def sentence(warning: PlanWarning) -> str:
     """The warning with the layers that it is about, in one line."""
     names, why = warning.layers, reason(warning)
     match warning.kind:
-        case "fitted" | "inputs" | "skipped" | "larger" | "shared out":
+        case "fitted" | "inputs" | "skipped" | "larger" | "again" | "shared out":
             return about_layers(why, names)
         case "dense":
             treated = [f"{name} ({tag})" for name, tag in zip(names, warning.treatments, strict=True)]
@@ -76,6 +76,12 @@ def sentence(warning: PlanWarning) -> str:
     return why
 
 
+_OF_ASKED = {
+    "again": message("compressed a second time, from {asked}: the error adds to what it has"),
+    "larger": message("{asked} takes more bytes than the layer has now"),
+    "adapted": message("{asked} layers are written with {got}"),
+    "turned": message("Rule {number}: there are no linear layers, so that its convolutions are meant"),
+}
 _FIXED = {
     "skipped": message("kept as they are, being no floating-point matrices"),
     "shared out": message("the run finds their ranks, within the bytes that are planned for all of them"),
@@ -86,11 +92,12 @@ def reason(warning: PlanWarning) -> str:
     """Why, as a phrase that names no layers; for kinds that are about none, the whole sentence."""
     if warning.kind in _FIXED:
         return _FIXED[warning.kind]
+    if warning.kind in _OF_ASKED:
+        number = 1 if warning.rule is None else warning.rule + 1
+        return message(_OF_ASKED[warning.kind], asked=warning.asked, got=warning.got, number=number)
     match warning.kind:
         case "inputs":
             return message("inputs are not quantised: {cause}", cause=_OBSTACLES[warning.cause])
-        case "larger":
-            return message("{asked} takes more bytes than the layer has now", asked=warning.asked)
         case "unmatched":
             number = 1 if warning.rule is None else warning.rule + 1
             hint = message(" Did you mean '{got}'?", got=warning.got) if warning.got else ""
@@ -105,8 +112,6 @@ def reason(warning: PlanWarning) -> str:
             return message(_IDLE[warning.cause or "surgery"], asked=warning.asked)
         case "lost":
             return message("Without an architecture (no config.json names one) {lost}", lost=_lost(warning))
-        case "adapted":
-            return message("{asked} layers are written with {got}", asked=warning.asked, got=warning.got)
         case "run inputs":
             return message("a dense tensor cannot say that its inputs are quantised")
         case "fitted" | "tokenizer" | "sentence":

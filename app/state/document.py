@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
@@ -23,7 +24,7 @@ from benchvise.core.protocol.results import Allocated, Estimate, LayerCompressed
 from benchvise.core.recipe.editing import treat
 from benchvise.core.recipe.layer_matcher import block_count
 from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment
-from benchvise.core.recipe.resolve import RuleLookup
+from benchvise.core.recipe.resolve import RuleLookup, turned_to_convolutions
 
 
 class Document(QObject):
@@ -293,7 +294,10 @@ class Document(QObject):
             self.runs_changed.emit()
 
     def _looked_up(self, recipe: Recipe) -> RuleLookup:
-        return RuleLookup(recipe, block_count(self.checkpoint.layers) if self.checkpoint is not None else 0)
+        if self.checkpoint is None:
+            return RuleLookup(recipe, 0)
+        layers = self.checkpoint.layers
+        return RuleLookup(replace(recipe, rules=turned_to_convolutions(recipe.rules, layers)), block_count(layers))
 
     def _put_recipe(self, recipe: Recipe) -> None:
         self.recipe = recipe

@@ -195,3 +195,6 @@ def _by_leaf() -> dict[str, list[tuple[str, str]]]:
 
 
 _RULES = _by_leaf()
+
+ROLES = frozenset(role for _, _, role in _LEAVES) | {"norm", "bias", "conv", "linear", "rnn", "other"}
+"""All roles but those of experts."""

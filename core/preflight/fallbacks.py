@@ -97,6 +97,12 @@ def _of_plan(plan: Plan, plan_warning: PlanWarning) -> Finding:
             return Finding(
                 "larger", "warns", message("{layers} would become larger", layers=layers(names)), detail, names, (keep,)
             )
+        case "again":
+            return Finding(
+                "again", "tells", message("{layers} were compressed before", layers=layers(names)), detail, names
+            )
+        case "turned":
+            return Finding("turned", "tells", message("The recipe turns to convolutions"), detail)
         case "shared out":
             title = message("The ranks of {layers} are found in the run", layers=layers(names))
             return Finding("shared out", "tells", title, detail, names)

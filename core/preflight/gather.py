@@ -37,7 +37,7 @@ from benchvise.core.protocol.requests import CheckRecipe
 from benchvise.core.protocol.results import Estimate
 from benchvise.core.recent import Recent
 from benchvise.core.recipe.plan import Plan
-from benchvise.core.runtime.architecture import architecture_of
+from benchvise.core.runtime.architecture import architecture_of, language_model_of
 from benchvise.core.runtime.build import compute_device
 from benchvise.core.runtime.dense_layers import dense_layers
 from benchvise.core.runtime.machine import machine_key
@@ -143,7 +143,7 @@ def _surprises(plan: Plan) -> Iterator[Surprise]:
         return
     yield from _in_general(plan)
     try:
-        architecture_of(plan.checkpoint)
+        (language_model_of if plan.recipe.tuning else architecture_of)(plan.checkpoint)
         if _ends_bytes(plan.checkpoint) > ENDS_BYTES:
             detail = message(
                 "The network is large, so it is not built for a check. What it does not allow is told when it runs."

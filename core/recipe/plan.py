@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 
 from benchvise.core.checkpoint.records import Checkpoint, Layer
+from benchvise.core.checkpoint.roles import ROLES
 from benchvise.core.errors import CheckpointError, RecipeError
 from benchvise.core.language import message
 from benchvise.core.methods.calibration import Calibration
@@ -148,7 +150,8 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe, *, allow_empty: bool = Fal
             remedy = message("Change the step's settings, or leave it out.")
             raise RecipeError(step.refusal, where=f"tuning step {number} ({step.title})", remedy=remedy)
     resolved = resolve(recipe.rules, layers)
-    plan_warnings = [_unmatched(each, checkpoint) for each in resolved.unmatched]
+    plan_warnings = [_unmatched(each, checkpoint) for each in resolved.unmatched if not _needless(each)]
+    plan_warnings += [PlanWarning("turned", rule=number) for number in resolved.turned]
     operated = operate(checkpoint, recipe.surgery)
     plan_warnings += _idle(operated, recipe)
     plan = _resolve(operated, recipe, [resolved.rules[origin] for origin in operated.origins], plan_warnings)
@@ -225,6 +228,8 @@ def _resolve(operated: Operated, recipe: Recipe, decided: list[int], plan_warnin
         sizes.append(layer.nbytes if treatment.keeps else treatment.bytes_after(layer))
         if treatment.scheme.allocated:
             findings.setdefault(PlanWarning("shared out", rule=decided[index]), []).append(layer.name)
+        if layer.tensor.scheme and not treatment.keeps:
+            findings.setdefault(PlanWarning("again", asked=layer.tensor.scheme), []).append(layer.name)
         if sizes[-1] > layer.nbytes:
             findings.setdefault(PlanWarning("larger", asked=treatment.tag), []).append(layer.name)
     if problems:
@@ -240,6 +245,12 @@ def _together(problems: list[RecipeError]) -> RecipeError:
     names = ", ".join(problem.where for problem in problems[1:4])
     more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
     return RecipeError(f"{first.what}; likewise {names}{more}", where=first.where, remedy=first.remedy)
+
+
+def _needless(found: UnmatchedPattern) -> bool:
+    """Whether a rule spares a role that this network has none of: nobody has to change anything."""
+    role = found.pattern.removeprefix("role:")
+    return found.key == "ignore" and role != found.pattern and any(fnmatchcase(known, role) for known in ROLES)
 
 
 def _unmatched(found: UnmatchedPattern, checkpoint: Checkpoint) -> PlanWarning:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 WarningKind = Literal[
-    "fitted", "inputs", "skipped", "larger", "shared out", "unmatched", "idle", "lost",
+    "fitted", "inputs", "skipped", "larger", "again", "shared out", "unmatched", "turned", "idle", "lost",
     "dense", "adapted", "run inputs", "left out", "tokenizer", "everything", "sentence",
 ]  # fmt: skip
 
@@ -23,8 +23,10 @@ class PlanWarning:
         "skipped"     layers that are no floating-point matrices are kept.
         "larger"      the layers need more bytes than before; asked: the tag of the treatment.
         "shared out"  the run shares the planned bytes out over the layers, each of which is shown with an even share.
+        "again"       layers that are stored compressed are compressed anew; asked: the scheme that they have.
         "unmatched"   a pattern matches no layer; rule: index of its rule; cause: "target" or "ignore"; asked: the
                       pattern; got: the nearest pattern that matches, "" when none is near.
+        "turned"      the network has no linear layers, and a rule for them is taken for its convolutions.
         "idle"        a step finds nothing that it is for; cause: "surgery" or "tuning"; asked: its title.
         "lost"        there is no architecture to run; cause: "calibration", "transform" or "tuning"; asked: the title
                       of the transform or step.

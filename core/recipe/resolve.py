@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchvise.core.checkpoint.records import Layer
@@ -23,10 +23,22 @@ class UnmatchedPattern:
 
 @dataclass(frozen=True)
 class Resolved:
-    """rules: per layer the index of the rule that decides, -1 for none."""
+    """rules: per layer the index of the rule that decides, -1 for none.
+
+    turned: indices of the rules for linear layers that stand for convolutions, see `turned_to_convolutions`.
+    """
 
     rules: tuple[int, ...]
     unmatched: tuple[UnmatchedPattern, ...]
+    turned: tuple[int, ...] = ()
+
+
+def turned_to_convolutions(rules: Sequence[Rule], layers: Sequence[Layer]) -> tuple[Rule, ...]:
+    """The rules in which `linears` alone stands for `convolutions`, where a network has these and no linear layer."""
+    kinds = {layer.kind for layer in layers if layer.compressible}
+    if "linear" in kinds or "conv" not in kinds:
+        return tuple(rules)
+    return tuple(replace(rule, targets=("convolutions",)) if rule.targets == ("linears",) else rule for rule in rules)
 
 
 def resolve(rules: Sequence[Rule], layers: Sequence[Layer]) -> Resolved:
@@ -34,14 +46,16 @@ def resolve(rules: Sequence[Rule], layers: Sequence[Layer]) -> Resolved:
     known = LayerMatcher(layers)
     decided = [-1] * len(layers)
     unmatched: list[UnmatchedPattern] = []
-    for number, rule in enumerate(rules):
+    meant = turned_to_convolutions(rules, layers)
+    for number, rule in enumerate(meant):
         hits, missed = known.find(rule.targets)
         ignored, missed_ignores = known.find(rule.ignore)
         unmatched += [UnmatchedPattern(number, "target", pattern) for pattern in missed]
         unmatched += [UnmatchedPattern(number, "ignore", pattern) for pattern in missed_ignores]
         for index in hits - ignored:
             decided[index] = number
-    return Resolved(tuple(decided), tuple(unmatched))
+    turned = (number for number, (asked, found) in enumerate(zip(rules, meant, strict=True)) if asked is not found)
+    return Resolved(tuple(decided), tuple(unmatched), tuple(turned))
 
 
 class _Matches:

@@ -107,7 +107,7 @@ def language_model_of(checkpoint: Checkpoint) -> Architecture:
             f"'{found.model_class.__name__}' does not predict the next token of a text",
             where=checkpoint.path,
             remedy="It can be compressed with calibration, exported, and evaluated against its original by its "
-            f"outputs. {WHAT_STILL_WORKS}",
+            f"outputs; leave tuning steps out. {WHAT_STILL_WORKS}",
         )
     return found
 

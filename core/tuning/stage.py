@@ -28,6 +28,7 @@ from benchvise.core.progress import Progress
 from benchvise.core.protocol.results import LayerCompressed
 from benchvise.core.recipe.plan import Plan
 from benchvise.core.recipe.recipe import KEEP
+from benchvise.core.runtime.architecture import language_model_of
 from benchvise.core.runtime.build import load_model
 from benchvise.core.schemes.registry import arithmetic_of
 from benchvise.core.tuning.loop import Trained, TuningLoop
@@ -67,6 +68,8 @@ class TuningStage:
     def __init__(
         self, plan: Plan, run: RunRecord, workspace: Workspace, text: CalibrationText, progress: Progress
     ) -> None:
+        """Raises CheckpointError for a network that predicts no tokens: the loss is over them."""
+        language_model_of(plan.checkpoint)
         self._plan = plan
         self._run = run
         self._text = text

@@ -263,7 +263,7 @@ def sensitivity(folder: Path) -> str:
     try:
         found = answer(request, NullProgress())
     except UserError as error:
-        return f"no: {error.what[:80]}"
+        return "no logits" if "no logits" in error.what else f"no: {error.what[:80]}"
     return "yes" if found.cells else "no layer"
 
 

@@ -110,6 +110,9 @@ def test_what_a_network_does_not_read_is_refused(tmp_path: Path) -> None:
         inputs_of(open_checkpoint(source), str(tmp_path / "whole.safetensors"), 4)
     with pytest.raises(CheckpointError, match="'ViTModel' does not predict the next token"):
         language_model_of(open_checkpoint(source))
+    tuned = {**recipe("nearest", tmp_path / "given.npz"), "tuning": [{"method": "polish"}]}
+    with pytest.raises(CheckpointError, match="does not predict the next token"):
+        benchvise.compress(source, tuned, workspace=tmp_path / "ws")
     with pytest.raises(UserError, match="judged by its outputs"):
         benchvise.evaluate(source, text=tmp_path / "given.npz")
 

@@ -230,4 +230,6 @@ def test_a_quantised_folder_becomes_dense_and_takes_a_recipe(tmp_path: Path) -> 
     assert "quantization_config" not in json.loads((tmp_path / "dense" / "config.json").read_text())
     plan = make_plan(checkpoint, load_preset("int4-g128"))
     assert [row.layer.name for row in plan.treated_rows] == [NAME]
+    (again,) = [warning for warning in plan.plan_warnings if warning.kind == "again"]
+    assert (again.layers, again.asked) == ((NAME,), checkpoint.layers[0].tensor.scheme)
     assert (tmp_path / "fp8" / "model.safetensors").read_bytes() == before

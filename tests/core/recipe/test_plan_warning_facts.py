@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save_file
 
 from benchvise.core.checkpoint.open import open_checkpoint
-from benchvise.core.errors import RecipeError
 from benchvise.core.methods.integer import Integer
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.plan_warning import PlanWarning, parse_plan_warning
@@ -67,8 +66,21 @@ def test_what_is_no_warning_is_refused(damaged: object) -> None:
         parse_plan_warning(damaged)
 
 
-def test_a_network_without_linears_is_told_the_word_for_what_it_has(tmp_path: Path) -> None:
-    save_file({"a.weight": torch.ones(8, 4, 3, 3)}, tmp_path / "conv.safetensors")
-    with pytest.raises(RecipeError, match="Did you mean 'convolutions'") as caught:
-        make_plan(open_checkpoint(tmp_path / "conv.safetensors"), load_preset("int4-g128"))
-    assert "mean 'linears'" not in str(caught.value)
+def test_a_preset_on_a_network_without_linears_turns_to_its_convolutions(tmp_path: Path) -> None:
+    save_file({"a.weight": torch.ones(8, 4, 3, 3), "a.bias": torch.ones(8)}, tmp_path / "conv.safetensors")
+    plan = make_plan(open_checkpoint(tmp_path / "conv.safetensors"), load_preset("int4-g128"))
+    assert [row.layer.name for row in plan.treated_rows] == ["a"]
+    assert PlanWarning("turned", rule=0) in plan.plan_warnings
+    assert "convolutions are meant" in sentence(PlanWarning("turned", rule=0))
+    save_file({"a.weight": torch.ones(8, 4, 3, 3), "b.weight": torch.ones(8, 128)}, tmp_path / "both.safetensors")
+    plan = make_plan(open_checkpoint(tmp_path / "both.safetensors"), load_preset("int4-g128"))
+    assert [row.layer.name for row in plan.treated_rows] == ["b"]
+
+
+def test_a_rule_may_spare_a_role_that_the_network_has_none_of(tmp_path: Path) -> None:
+    save_file({"layers.0.self_attn.q_proj.weight": torch.ones(8, 128)}, tmp_path / "x.safetensors")
+    recipe = Recipe(
+        (Rule(("linears",), Treatment(Integer()), ignore=("role:mlp.gate", "role:mlp.*", "role:mlp.gaet")),)
+    )
+    found = make_plan(open_checkpoint(tmp_path / "x.safetensors"), recipe).plan_warnings
+    assert [warning.asked for warning in found if warning.kind == "unmatched"] == ["role:mlp.gaet"]
