@@ -43,12 +43,39 @@ def codes_of(settings: Activations, x: Tensor, scale: Tensor) -> Tensor:
 def quantised(settings: Activations, x: Tensor, scale: Tensor | None = None) -> Tensor:
     """Inputs [..., columns] of any floating dtype as the quantised layer computes with them, in the same dtype.
 
-    scale: float32 [1] when the settings are static, None when they are dynamic. Computed in float32.
-    Raises ValueError when the scale is missing or not asked for.
+    scale: float32 [1] when the settings are static, None when they are dynamic. Computed in float32. Gradients pass the
+    rounding straight through, but not where inputs are out of range. Raises ValueError when the scale is missing or not
+    asked for.
     """
     if (scale is None) != (settings.mode == "dynamic"):
         raise ValueError(f"{settings.tag} {'needs' if scale is None else 'takes no'} fixed scale")
     if not x.numel():
         return x
+    if x.requires_grad and torch.is_grad_enabled():
+        passed: Tensor = _StraightThrough.apply(x, settings, scale)  # type: ignore[no-untyped-call]
+        return passed
+    return _rounded(settings, x, scale)
+
+
+def _rounded(settings: Activations, x: Tensor, scale: Tensor | None) -> Tensor:
     steps = token_scales(settings, x) if scale is None else scale.to(x.device)
     return (codes_of(settings, x, steps) * steps).to(x.dtype)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Rounded inputs; the gradient passes where a fixed scale reaches. Scales of tokens always do."""
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, x: Tensor, settings: Activations, scale: Tensor | None
+    ) -> Tensor:
+        inside = torch.ones((), dtype=torch.bool, device=x.device)
+        if scale is not None:
+            inside = x.abs() <= scale.to(x.device) * _HALF_RANGE[settings.format]
+        ctx.save_for_backward(inside)
+        return _rounded(settings, x, scale)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (inside,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return gradients[0] * inside, None, None

@@ -84,3 +84,17 @@ def test_a_scale_is_given_exactly_when_it_is_fixed() -> None:
         quantised(Activations(mode="static"), torch.ones(1, 2))
     with pytest.raises(ValueError, match="takes no"):
         quantised(Activations(), torch.ones(1, 2), torch.ones(1))
+
+
+@pytest.mark.parametrize("settings", [*DYNAMIC, *STATIC], ids=lambda s: s.tag)
+def test_gradients_pass_the_rounding_where_the_scale_reaches(settings: Activations) -> None:
+    x = samples()
+    scale = torch.tensor([0.01]) if settings.mode == "static" else None
+    moving = x.clone().requires_grad_()
+    found = quantised(settings, moving, scale)
+    assert torch.equal(found, quantised(settings, x, scale))
+    upstream = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    (gradient,) = torch.autograd.grad(found, moving, upstream)
+    largest = float("inf") if scale is None else 0.01 * (127.5 if settings.format == "int8" else 448.0)
+    assert torch.equal(gradient, upstream * (x.abs() <= largest))
+    assert scale is None or (x.abs() > largest).any()

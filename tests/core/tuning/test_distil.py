@@ -17,6 +17,7 @@ from benchvise.core.checkpoint.safetensors_writer import SafetensorsWriter
 from benchvise.core.errors import CheckpointError, OutputError, RecipeError
 from benchvise.core.evaluate.divergence import score_batch
 from benchvise.core.job.job import compress
+from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.methods.distil import Distil
 from benchvise.core.methods.integer import Integer
@@ -336,3 +337,18 @@ def test_a_disk_that_is_full_leaves_the_last_state(
     assert run.layers
     carried_out(folder, tmp_path / "whole", TWO_BITS, step)
     assert records(tmp_path / "cut") == records(tmp_path / "whole")
+
+
+def test_layers_below_rounded_inputs_are_trained_too(tmp_path: Path, folder: Path) -> None:
+    asked = Recipe(rules=(Rule(("linears",), Treatment(TWO_BITS, activations=Activations("int8"))),))
+    run = compress(Compress(str(folder), asked, str(tmp_path)), NullProgress())
+    weights = open_weights(f"run:{run.run}", str(tmp_path))
+    assert isinstance(weights, RunWeights)
+    network = DistilledNetwork(weights, DISTIL, NullProgress())
+    wanted = torch.zeros(1, 8, 512).log_softmax(-1)
+    below = [part.change["weight"] for part in network.parts if "gate_proj" in part.layer.name]
+    for each in below:
+        each.requires_grad_()
+    loss = network.loss(torch.arange(8)[None], wanted)
+    for gradient in torch.autograd.grad(loss, below):  # each reaches the output through rounded inputs alone
+        assert (gradient != 0).float().mean() > 0.5
