@@ -27,6 +27,7 @@ from benchvise.core.schemes.registry import arithmetic_of
 from benchvise.core.solvers.context import NULL_CONTEXT
 from benchvise.core.solvers.whitened_svd import whitened_svd
 from benchvise.core.weights.open import open_weights
+from tests.core.compress.treated_weight import treated_weight
 from tests.core.job.compress_samples import run_recipe
 from tests.core.schemes.scheme_samples import layer_in_file, solve, weights
 from tests.core.solvers.solver_samples import correlated_inputs, output_error, statistics_of
@@ -217,3 +218,14 @@ def test_a_model_multiplies_by_both_factors_in_turn(tmp_path: Path) -> None:
     with torch.inference_mode():
         torch.testing.assert_close(running.model(ids).logits, decoded(ids).logits, rtol=1e-3, atol=1e-3)
     assert running.weight_bytes < 0.8 * run.bytes_before
+
+
+@pytest.mark.parametrize("name", ["stem.conv.weight", "h.0.attn.c_attn.weight"])
+def test_convolutions_and_transposed_weights_keep_their_shape(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}')
+    values = weights(12, 30, "float32")
+    layer = layer_in_file(tmp_path, name, values.reshape(12, 3, 2, 5) if "conv" in name else values)
+    found = treated_weight(layer, Treatment(LowRank(criterion="rank", rank=3)))
+    assert found.shape == layer.shape
+    expected = truncated(values.double().numpy(), 3)  # a matrix and its transpose have the same decomposition
+    np.testing.assert_allclose(found.reshape(12, 30).numpy(), expected, atol=2e-6)
