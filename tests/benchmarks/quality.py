@@ -1,11 +1,13 @@
 """What each method keeps of a model, at which size and in which time: the table method × bits.
 
-    python -m tests.benchmarks.quality [MODEL] [--calibration FILE] [--text FILE] [--presets NAME …] [--json]
+    python -m tests.benchmarks.quality [MODEL] [--calibration FILE] [--text FILE] [--presets NAME …] [--steps N]
+                                       [--json]
 
 Compresses MODEL (default: the yardstick beside the project) by each preset with the calibration text, and judges it on
 the held-out text: 48 windows of 256 tokens, KL divergence to the original, perplexity, top-1 agreement. Bits per weight
 are those of the treated layers, scales, zero points and code books counted. Seconds are those of the whole job; the
-process is warmed up by rounding to nearest first.
+process is warmed up by rounding to nearest first. CPU seconds are those of all its threads. With --steps, training takes
+so many instead of those of the preset.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -42,6 +45,7 @@ class Row:
     perplexity: float
     top1_agreement: float
     seconds: float
+    cpu_seconds: float
 
 
 def recipe_of(name: str, calibration: str) -> Recipe:
@@ -58,16 +62,24 @@ def recipe_of(name: str, calibration: str) -> Recipe:
     return replace(recipe, calibration=replace(recipe.calibration, text=calibration))
 
 
+def with_steps(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe whose tuning steps take so many optimiser steps; as it is for 0."""
+    return replace(recipe, tuning=tuple(replace(step, steps=steps) for step in recipe.tuning)) if steps else recipe
+
+
 def measured(name: str, recipe: Recipe, model: str, text: str) -> Row:
     """The recipe carried out in a workspace of its own, and judged on the text."""
     bits = make_plan(open_checkpoint(model), recipe).bits_per_treated_weight
     with tempfile.TemporaryDirectory() as workspace:
+        started = time.process_time()
         run = compress(Compress(model, recipe, workspace), NullProgress())
+        cpu = time.process_time() - started
         found = evaluate(Evaluate(f"run:{run.run}", text, against=model, workspace=workspace), NullProgress())
     assert found.kl_mean is not None
     assert found.kl_p99 is not None
     assert found.top1_agreement is not None
-    return Row(name, bits, found.kl_mean, found.kl_p99, found.perplexity, found.top1_agreement, run.seconds)
+    assert found.perplexity is not None
+    return Row(name, bits, found.kl_mean, found.kl_p99, found.perplexity, found.top1_agreement, run.seconds, cpu)
 
 
 def main() -> None:
@@ -76,22 +88,25 @@ def main() -> None:
     parser.add_argument("--calibration", default=str(SHARED / "data" / "wiki" / "calibration.txt"))
     parser.add_argument("--text", default=str(SHARED / "data" / "wikitext-2" / "dev.txt"))
     parser.add_argument("--presets", nargs="+", default=PRESETS)
+    parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     measured("", recipe_of(PRESETS[0], arguments.calibration), arguments.model, arguments.text)
     if not arguments.json:
         print(f"{torch.get_num_threads()} threads")
         print(
-            "| preset | bits/weight | KL mean | KL p99 | perplexity | top-1 | seconds |\n|---|---|---|---|---|---|---|"
+            "| preset | bits/weight | KL mean | KL p99 | perplexity | top-1 | seconds | CPU seconds |"
+            "\n|---|---|---|---|---|---|---|---|"
         )
     for name in arguments.presets:
-        row = measured(name, recipe_of(name, arguments.calibration), arguments.model, arguments.text)
+        recipe = with_steps(recipe_of(name, arguments.calibration), arguments.steps)
+        row = measured(name, recipe, arguments.model, arguments.text)
         if arguments.json:
             print(json.dumps(asdict(row)), flush=True)
             continue
         print(
             f"| `{row.preset}` | {row.bits_per_weight:.3f} | {row.kl_mean:.5f} | {row.kl_p99:.4f} | "
-            f"{row.perplexity:.2f} | {row.top1_agreement:.4f} | {row.seconds:.0f} |",
+            f"{row.perplexity:.2f} | {row.top1_agreement:.4f} | {row.seconds:.0f} | {row.cpu_seconds:.0f} |",
             flush=True,
         )
 
