@@ -54,8 +54,9 @@ class PackedFolderWeights:
             entry = packed.checked_entry()
             self._packed[name] = packed
             logical[entry.name] = entry
+        opened = {layer.name: layer for layer in checkpoint.layers}
         layers = layers_of(list(logical.values()), checkpoint.config, by_name=True)
-        self.checkpoint = replace(checkpoint, layers=layers)
+        self.checkpoint = replace(checkpoint, layers=tuple(opened.get(layer.name, layer) for layer in layers))
         self._original = OriginalWeights(self.checkpoint)
 
     def treatment(self, layer: Layer) -> Treatment:

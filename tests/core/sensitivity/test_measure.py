@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 from transformers import AutoModelForCausalLM
 
+import benchvise
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.errors import Cancelled, CheckpointError, RecipeError
@@ -392,3 +393,15 @@ def test_a_layer_that_breaks_the_model_has_infinite_kl(tmp_path: Path, monkeypat
     again = measure_sensitivity(request(tmp_path, INT3), NullProgress())
     assert again.cells[0].cached
     assert math.isinf(again.cells[0].kl)
+
+
+def test_a_packed_folder_is_measured_as_the_network_that_it_holds(tmp_path: Path) -> None:
+    recipe = Recipe((Rule(("linears",), INT8),))
+    found = []
+    for target in ("compressed-tensors", "dense"):
+        benchvise.compress(SAMPLE, recipe, out=tmp_path / target, to=target, workspace=tmp_path / "ws")
+        request = MeasureSensitivity(
+            str(tmp_path / target), "", (INT3,), LAYERS[:1], windows=1, window_tokens=64, workspace=str(tmp_path / "ws")
+        )
+        found.append(measure_sensitivity(request, NullProgress()).cells[0].kl)
+    assert found[0] == pytest.approx(found[1], rel=1e-4)

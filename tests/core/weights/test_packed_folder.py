@@ -114,12 +114,12 @@ def test_unpacked_codes(tmp_path: Path, strategy: str, group_size: int | None, s
 
 def test_codes_are_never_read_as_weights(tmp_path: Path) -> None:
     arguments = QuantizationArgs(num_bits=4, symmetric=True, strategy="channel")
-    stored, _ = library_layer("pack-quantized", arguments, torch.float32)
+    stored, expected = library_layer("pack-quantized", arguments, torch.float32)
     weights = open_weights(
         str(save_folder(tmp_path / "f", stored, {"num_bits": 4, "type": "int", "strategy": "channel"}))
     )
-    with pytest.raises(CheckpointError):
-        load_tensor(weights.checkpoint.layer("model.layers.0.mlp.up_proj").tensor)
+    assert torch.equal(load_tensor(weights.checkpoint.layer("model.layers.0.mlp.up_proj").tensor), expected)
+    assert not weights.checkpoint.undecoded
 
 
 @pytest.mark.parametrize(
