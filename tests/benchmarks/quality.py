@@ -6,8 +6,8 @@
 Compresses MODEL (default: the yardstick beside the project) by each preset with the calibration text, and judges it on
 the held-out text: 48 windows of 256 tokens, KL divergence to the original, perplexity, top-1 agreement. Bits per weight
 are those of the treated layers, scales, zero points and code books counted. Seconds are those of the whole job; the
-process is warmed up by rounding to nearest first. CPU seconds are those of all its threads. With --steps, training takes
-so many instead of those of the preset.
+process is warmed up by rounding to nearest first. CPU seconds are those of all its threads. With --steps, tuning takes
+that number of steps instead of the preset's.
 """
 
 from __future__ import annotations
