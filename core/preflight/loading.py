@@ -9,8 +9,7 @@ from benchvise.core.checkpoint.records import Layer
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.language import capital, message
 from benchvise.core.preflight import changes
-from benchvise.core.preflight.converters import converter_findings
-from benchvise.core.preflight.export_targets import loads, other_targets
+from benchvise.core.preflight.export_targets import loaded_targets, loads, other_targets
 from benchvise.core.preflight.fused_layers import fused_layer_findings
 from benchvise.core.preflight.runtime_match import Match, match
 from benchvise.core.preflight.runtimes import LoadedForm, Runtime
@@ -38,12 +37,11 @@ class _Group:
 def loading_findings(plan: Plan, export_plan: ExportPlan, runtime: Runtime) -> Iterator[Finding]:
     """What hinders `runtime` from loading the export, and what it takes."""
     if not loads(runtime, export_plan):
-        yield from converter_findings(plan, export_plan, runtime)
+        yield _other_format(export_plan, runtime)
         return
     packed = export_plan.packed()
     others = other_targets(export_plan)
-    # Where nothing is known of a runtime's kernels, the target's word is taken that it loads the file.
-    found = [(layer, match(runtime, layout, layer)) for layer, layout in packed] if runtime.forms else []
+    found = [(layer, match(runtime, layout, layer)) for layer, layout in packed]
     refused = _grouped((layer, each) for layer, each in found if each.hinders)
     loaded = [(layer, each) for layer, each in found if not each.hinders]
     for group in refused:
@@ -66,6 +64,17 @@ def loading_findings(plan: Plan, export_plan: ExportPlan, runtime: Runtime) -> I
         forms = {each.form.name: each.form for _, each in found}
         sources = " ".join(f"{capital(form.name)}: {form.source}." for form in forms.values())
         yield Finding("loads", "fine", title, sources)
+
+
+def _other_format(export_plan: ExportPlan, runtime: Runtime) -> Finding:
+    named = message(" or ").join(target.title for target in loaded_targets(runtime))
+    return Finding(
+        "format",
+        "blocks",
+        message("{title} does not load what is written as {target}", title=runtime.title, target=export_plan.target),
+        message("It loads {named}. Source: {source}.", named=named, source=runtime.source),
+        fixes=other_targets(export_plan),
+    )
 
 
 def _grouped(found: Iterable[tuple[Layer, Match]]) -> Iterable[_Group]:

@@ -49,22 +49,6 @@ class LoadedForm:
 
 
 @dataclass(frozen=True)
-class Held:
-    """A type of a runtime's own files.
-
-    bits_per_weight: 0 where it depends on settings. columns: what the inputs of a layer must be multiples of.
-    """
-
-    name: str
-    bits: int
-    symmetric: bool
-    group: int
-    bits_per_weight: float
-    columns: int
-    kind: str = "int"
-
-
-@dataclass(frozen=True)
 class Fused:
     """Layers of one module that a runtime computes in one piece."""
 
@@ -77,7 +61,6 @@ class Runtime:
     """A program that computes with compressed layers.
 
     forms:    the packed layers it loads, the best first. What export targets write for it, the targets declare.
-    converter: how a dense export becomes its own file, and `held` what that can hold, where no target writes it.
     fused:    computed in one piece, so that all members need the same treatment.
     experts:  whether the experts of a block need the same treatment. head: a caveat where the output head is packed.
     shared_scale: whether fused NVFP4 layers should share their global scale.
@@ -90,9 +73,6 @@ class Runtime:
     experts: bool = False
     head: str = ""
     shared_scale: bool = False
-    converter: str = ""
-    held: tuple[Held, ...] = ()
-    faster: str = ""
     source: str = ""
 
 
@@ -361,17 +341,30 @@ _ONNX_RUNTIME = Runtime(
 _OPENVINO = Runtime(
     key="openvino",
     title="OpenVINO",
-    converter="Export dense, then convert with `optimum-cli export openvino --weight-format int4` (or int8)",
-    held=(
-        Held("INT4_SYM", 4, True, 128, 0.0, 1),
-        Held("INT4_ASYM", 4, False, 128, 0.0, 1),
-        Held("INT8_SYM", 8, True, 0, 0.0, 1),
-        Held("INT8_ASYM", 8, False, 0, 0.0, 1),
-        Held("NF4", 4, True, 128, 0.0, 1, "nf"),
+    forms=(
+        LoadedForm(
+            "compressed weights",
+            frozenset({"MatMulNBits"}),
+            frozenset({2, 4, 8}),
+            frozenset({"group"}),
+            "OpenVINO 2026, src/frontends/onnx: com.microsoft.MatMulNBits; 4-bit-weight-quantization",
+            faster="while decoding",
+            why="Weights are decoded as they are multiplied. Its documentation calls 4 bits without zero points faster "
+            "than 8 bits, and 4 bits with zero points a little slower than without",
+            symmetric=False,
+        ),
+        LoadedForm(
+            "int8 products (QDQ)",
+            frozenset({"QDQ int8"}),
+            frozenset({8}),
+            frozenset({"channel"}),
+            "OpenVINO 2026, low_precision_transformations",
+            faster="at every batch, on processors with 8-bit products",
+            why="Weights and inputs are multiplied as int8, with the ranges that the run observed",
+            inputs=frozenset({"int8 static"}),
+        ),
     ),
-    faster="Its documentation calls INT4_SYM faster than INT8_ASYM, and INT4_ASYM a little slower than INT4_SYM",
-    source="OpenVINO 2025, 4-bit-weight-quantization; NNCF, CompressWeights.md: embeddings and the last layer get 8 "
-    "bits unless all_layers is set",
+    source="OpenVINO 2026, docs: weight compression; src/frontends/onnx",
 )
 
 RUNTIMES: dict[str, Runtime] = {

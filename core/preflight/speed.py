@@ -38,7 +38,7 @@ def speed_findings(export_plan: ExportPlan, runtime: Runtime) -> Iterator[Findin
         return  # what its converter makes of them is said there
     found: dict[str, tuple[LoadedForm, list[str]]] = {}
     packed = export_plan.packed()
-    for layer, layout in packed if runtime.forms else ():
+    for layer, layout in packed:
         matched = match(runtime, layout, layer)
         if not matched.hinders:
             found.setdefault(matched.form.name, (matched.form, []))[1].append(layer.name)

@@ -63,7 +63,7 @@ def _declared() -> Iterator[str]:
     for target in TARGETS.values():
         yield from (target.title, target.summary, target.loaded_by)
     for runtime in RUNTIMES.values():
-        yield from (runtime.title, runtime.converter, runtime.faster, runtime.head)
+        yield from (runtime.title, runtime.head)
         yield from (fused.title for fused in runtime.fused)
         for form in runtime.forms:
             yield from (form.name, form.faster, form.why, form.caveat, form.unaligned)

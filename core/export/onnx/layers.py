@@ -82,7 +82,7 @@ class CodedLayer(PlannedLayer):
 def coding_problem(scheme: Scheme, layer: Layer) -> str:
     """Why no operator of ONNX Runtime computes with the layer's codes, "" when one does."""
     if type(scheme) not in _SCHEMES:
-        return f"ONNX Runtime has no operator for {scheme.title.lower()} layers"
+        return f"MatMulNBits has no form for {scheme.title.lower()} layers"
     integer = cast(Integer, scheme)
     if integer.float_zero:
         return "MatMulNBits takes no zero points that are floating numbers here"

@@ -46,7 +46,7 @@ def choose_accuracy_level(folder: Path, plan: ExportPlan, weights: Weights) -> N
     graph = onnx.load(str(folder / NAME), load_external_data=False)
     if graph.graph.output[0].name != "logits" or graph.graph.input[0].name != "input_ids":
         return
-    feed = _feed(weights, [each.name for each in graph.graph.input], _cache_shapes(graph))
+    feed = given_to(weights, [each.name for each in graph.graph.input], _cache_shapes(graph))
     exact = _run(folder, feed).argmax(-1)
     _set_level(graph, 4)
     trial = folder / f"trial-{NAME}"
@@ -73,25 +73,30 @@ def checked_by_onnxruntime(folder: Path, plan: ExportPlan, weights: Weights, pro
 
     graph = onnx.load(str(folder / NAME), load_external_data=False)
     names = [each.name for each in graph.graph.input]
-    feed = _feed(weights, names, _cache_shapes(graph)) if names[0] == "input_ids" else _pictures(weights)
+    feed = given_to(weights, names, _cache_shapes(graph))
     progress.check_cancelled()
     known = {each.key: each.value for each in graph.metadata_props}
     exact = not known.get(_KEY, "").startswith("taken") and not any(each.format == QDQ for _, each in plan.packed())
-    theirs = torch.from_numpy(_run(folder, feed)).double()
-    ours = _ours(weights, feed).double()
+    theirs, ours = torch.from_numpy(_run(folder, feed)), computed_here(weights, feed)
     title = f"ONNX Runtime {onnxruntime.__version__}"
-    if graph.graph.output[0].name == "logits":
-        log, other = ours.log_softmax(-1), theirs.log_softmax(-1)
-        distance = float((log.exp() * (log - other)).sum(-1).mean())
-        found = f"{title} computes the same: mean KL {distance:.1e} over {ours[..., 0].numel()} outputs"
-    else:
-        distance = float((theirs - ours).pow(2).sum() / ours.pow(2).sum())
-        found = f"{title} computes the same: relative square error {distance:.1e}"
+    distance, words = distance_of(theirs, ours, graph.graph.output[0].name == "logits")
+    found = f"{title} computes the same: {words}"
     if exact and not distance <= MAX_KL:
         raise RuntimeError(f"{title} computes something else: {distance:.3g}")
     if not exact:
         found = found.replace("computes the same", "computes, with inputs in 8 bits")
     return f"{found}; accuracy level 4 {known[_KEY]}" if _KEY in known else found
+
+
+def distance_of(theirs: torch.Tensor, ours: torch.Tensor, logits: bool) -> tuple[float, str]:
+    """How far two float outputs [..., values] are apart, and in words: mean KL of logits, else the relative square error."""
+    theirs, ours = theirs.double(), ours.double()
+    if logits:
+        log, other = ours.log_softmax(-1), theirs.log_softmax(-1)
+        distance = float((log.exp() * (log - other)).sum(-1).mean())
+        return distance, f"mean KL {distance:.1e} over {ours[..., 0].numel()} outputs"
+    distance = float((theirs - ours).pow(2).sum() / ours.pow(2).sum())
+    return distance, f"relative square error {distance:.1e}"
 
 
 def _run(folder: Path, feed: Feed, name: str = NAME) -> NDArray[np.float32]:
@@ -110,7 +115,13 @@ def _run(folder: Path, feed: Feed, name: str = NAME) -> NDArray[np.float32]:
     return found
 
 
-def _feed(weights: Weights, names: list[str], caches: dict[str, tuple[int, int]]) -> Feed:
+def given_to(weights: Weights, names: list[str], caches: dict[str, tuple[int, int]]) -> Feed:
+    """Inputs by their names: text, or pictures where the first input takes no tokens.
+
+    caches: heads and their width of every input that holds keys or values.
+    """
+    if names[0] != "input_ids":
+        return _pictures(weights)
     ids = _ids(weights).numpy()
     feed: Feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     if "token_type_ids" in names:
@@ -152,7 +163,8 @@ def _pictures(weights: Weights) -> Feed:
 
 
 @torch.no_grad()
-def _ours(weights: Weights, feed: Feed) -> torch.Tensor:
+def computed_here(weights: Weights, feed: Feed) -> torch.Tensor:
+    """The network's first output [..., values] by torch, float32."""
     model = load_network(weights)
     known = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")
     given = {name: torch.from_numpy(feed[name]) for name in known if name in feed}

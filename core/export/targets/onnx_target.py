@@ -75,8 +75,7 @@ class Onnx(Target):
         return network_problem(plan.checkpoint) or None
 
     def samples(self, plan: ExportPlan) -> Mapping[str, str]:
-        generates = "ForCausalLM" in plan.checkpoint.architecture or "LMHead" in plan.checkpoint.architecture
-        return {"run_with_onnxruntime.py": SAMPLE} if generates else {}
+        return {"run_with_onnxruntime.py": SAMPLE} if generates_text(plan) else {}
 
     def disk_bytes(self, plan: ExportPlan) -> int:
         return 2 * plan.nbytes + _GRAPH_BYTES * (len(plan.layers) + 16)
@@ -88,14 +87,18 @@ class Onnx(Target):
 
         write_onnx(place, plan, weights, progress)
         choose_accuracy_level(place, plan, weights)
-        write_file(place / CONFIG, _config(plan))
+        write_file(place / CONFIG, config_text(plan))
 
     def verify(self, place: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> None:
         from benchvise.core.export.onnx.files import verify_onnx
 
-        if (place / CONFIG).read_text(encoding="utf-8") != _config(plan):
-            raise RuntimeError(f"'{CONFIG}' was not written as it was planned")
+        self.verify_config(place, plan)
         verify_onnx(place, plan, weights, progress)
+
+    def verify_config(self, place: Path, plan: ExportPlan) -> None:
+        """Raises RuntimeError where the config was not written as it was planned."""
+        if (place / CONFIG).read_text(encoding="utf-8") != config_text(plan):
+            raise RuntimeError(f"'{CONFIG}' was not written as it was planned")
 
     def run(self, place: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> str:
         from benchvise.core.export.onnx.runtime_check import checked_by_onnxruntime
@@ -103,5 +106,11 @@ class Onnx(Target):
         return checked_by_onnxruntime(place, plan, weights, progress)
 
 
-def _config(plan: ExportPlan) -> str:
+def generates_text(plan: ExportPlan) -> bool:
+    """Whether the network gives next tokens, so that keys and values of past ones are inputs."""
+    return "ForCausalLM" in plan.checkpoint.architecture or "LMHead" in plan.checkpoint.architecture
+
+
+def config_text(plan: ExportPlan) -> str:
+    """The checkpoint's config without what it said of quantisation."""
     return json.dumps(unquantised(plan.checkpoint.config), indent=2, ensure_ascii=False) + "\n"

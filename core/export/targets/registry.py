@@ -13,6 +13,7 @@ from benchvise.core.export.targets.dense import Dense
 from benchvise.core.export.targets.gguf import GgufTarget
 from benchvise.core.export.targets.gptq import Gptq
 from benchvise.core.export.targets.onnx_target import Onnx
+from benchvise.core.export.targets.openvino_target import OpenVino
 from benchvise.core.plugins import Registry
 from benchvise.core.settings import did_you_mean
 
@@ -26,7 +27,7 @@ AUTO_TITLE = "Automatic"
 TARGETS: Registry[Target] = Registry(
     "benchvise.targets",
     Target,
-    (CompressedTensors, CompressedTensorsVllm, Dense, GgufTarget, Gptq, Awq, Onnx),
+    (CompressedTensors, CompressedTensorsVllm, Dense, GgufTarget, Gptq, Awq, Onnx, OpenVino),
     implemented=False,
 )
 

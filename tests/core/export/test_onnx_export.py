@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     checkpoint = save_model(folder / "model", "Llama", torch.float16, **SIZES | {"num_hidden_layers": 1})
     run = make_run(checkpoint, RECIPE, folder / "work")
     exported = export_run(run, folder / "out", folder / "work", "onnx")
-    return {"checkpoint": checkpoint, "run": run, "work": folder / "work", "out": folder / "out", "exported": exported}
+    return {
+        "checkpoint": checkpoint,
+        "run": run,
+        "work": folder / "work",
+        "out": folder / "out",
+        "exported": exported,
+        "logits": workbench_logits(checkpoint, run, folder / "work").float(),
+    }
 
 
 def session_of(folder: Path) -> Any:
@@ -64,7 +72,7 @@ def feed_of(session: Any, tokens: torch.Tensor, past: dict[str, Any], at: int = 
 
 
 def test_it_computes_the_run_and_goes_on_with_its_cache(finished: dict[str, Any]) -> None:
-    expected = workbench_logits(finished["checkpoint"], finished["run"], finished["work"]).float()
+    expected = finished["logits"]
     tokens = torch.arange(24).view(2, 12) % 60
     session = session_of(finished["out"])
     whole, *_ = session.run(None, feed_of(session, tokens, {}))
@@ -182,3 +190,36 @@ def test_networks_without_a_graph_are_named_before_the_run(tmp_path: Path) -> No
 def test_the_sample_is_a_program(finished: dict[str, Any]) -> None:
     done = subprocess.run([sys.executable, "-m", "py_compile", str(finished["out"] / "run_with_onnxruntime.py")])
     assert done.returncode == 0
+
+
+def test_openvino_reads_the_same_graph_with_its_codes(finished: dict[str, Any], tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    first, second = (export_run(finished["run"], tmp_path / name, finished["work"], "openvino") for name in "ab")
+    assert re.search(r"OpenVINO [\d.]+ computes the same: mean KL", first.verified)
+    for name in first.files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    model = openvino.Core().read_model(tmp_path / "a" / "openvino_model.xml")
+    types = {
+        node.get_friendly_name(): node.get_element_type().get_type_name()
+        for node in model.get_ops()
+        if node.get_output_size()
+    }
+    assert types["model.model.layers.0.mlp.up_proj.qweight"] == "u4"
+    assert types["model.model.layers.0.self_attn.q_proj.qweight"] == "u2"
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    tokens = torch.arange(24).view(2, 12) % 60
+    feed = feed_of(session_of(finished["out"]), tokens, {})
+    expected = finished["logits"]
+    found = torch.from_numpy(compiled(feed)[compiled.outputs[0]])
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02 * float(expected.abs().max()))
+    assert second.verified == first.verified
+    weights = open_weights(f"run:{finished['run']}", str(finished["work"]))
+    from benchvise.core.export.loadable_plan import loadable_plan
+
+    plan, data = loadable_plan("openvino", weights), tmp_path / "a" / "openvino_model.bin"
+    codes = next(values for name, values in plan.layers[2].blocks(weights) if name.endswith("qweight"))
+    whole = bytearray(data.read_bytes())
+    whole[whole.index(codes.numpy().tobytes())] ^= 1
+    data.write_bytes(whole)
+    with pytest.raises(RuntimeError, match="codes"):
+        target_of("openvino").verify(tmp_path / "a", plan, weights, NullProgress())

@@ -1,0 +1,75 @@
+"""An OpenVINO file: the graph that is written for ONNX Runtime, read by OpenVINO's own converter with its codes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchvise.core.errors import CheckpointError
+from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.export.onnx.files import NAME as ONNX_NAME
+from benchvise.core.export.onnx.files import write_onnx
+from benchvise.core.export.onnx.layers import CodedLayer
+from benchvise.core.progress import Progress
+from benchvise.core.weights.weights import Weights
+
+NAME = "openvino_model.xml"
+DATA = "openvino_model.bin"
+"""As Optimum calls them, whose classes look for these names."""
+
+_OWN_NAME = re.compile(r"[A-Z]\w*_\d+")
+"""Nodes that OpenVINO names by a count of all that its process ever made."""
+
+
+def write_openvino(folder: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> None:
+    """Write `openvino_model.xml` and its data. Raises CheckpointError where the network cannot be traced or read."""
+    import openvino
+
+    between = folder / "onnx"
+    between.mkdir()
+    write_onnx(between, plan, weights, progress)
+    progress.check_cancelled()
+    try:
+        model = openvino.Core().read_model(str(between / ONNX_NAME))
+        for number, node in enumerate(model.get_ordered_ops()):
+            if _OWN_NAME.fullmatch(node.get_friendly_name()):
+                node.set_friendly_name(f"{node.get_type_name()}_{number}")
+        openvino.save_model(model, str(folder / NAME), compress_to_fp16=False)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"OpenVINO cannot read this network: {str(error).strip()[:300]}",
+            where=plan.checkpoint.path,
+            remedy="Export it as ONNX, which ONNX Runtime runs.",
+        ) from error
+    del model  # which maps the files
+    shutil.rmtree(between)
+
+
+def verify_openvino(folder: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> None:
+    """Read the file back and compare codes and scales of every packed layer.
+
+    Raises RuntimeError where the file is unsound or anything differs.
+    """
+    import openvino
+
+    model = openvino.Core().read_model(str(folder / NAME))
+    stored = {node.get_friendly_name(): node for node in model.get_ops() if node.get_type_name() == "Constant"}
+    paths = plan.modules.paths if plan.modules is not None else {}
+    for planned in plan.layers:
+        progress.check_cancelled()
+        if isinstance(planned, CodedLayer):
+            path = paths.get(planned.layer.name, planned.layer.name)
+            for name, values in planned.blocks(weights):
+                full = f"model.{path}.{name.removeprefix(f'{planned.layer.name}.')}"
+                if full in stored and not np.array_equal(_values(stored[full]), values.numpy().reshape(-1)):
+                    raise RuntimeError(f"'{full}' was not written with the codes that were computed")
+
+
+def _values(node: Any) -> np.ndarray[Any, Any]:
+    """The constant's values, codes of less than a byte as the bytes they are packed in."""
+    found: np.ndarray[Any, Any] = np.asarray(node.data).reshape(-1)
+    return found
