@@ -43,7 +43,7 @@ def sentence(warning: PlanWarning) -> str:
     """The warning with the layers that it is about, in one line."""
     names, why = warning.layers, reason(warning)
     match warning.kind:
-        case "fitted" | "inputs" | "skipped" | "larger" | "again" | "shared out":
+        case "fitted" | "inputs" | "skipped" | "larger" | "again" | "shared out" | "over budget":
             return about_layers(why, names)
         case "dense":
             treated = [f"{name} ({tag})" for name, tag in zip(names, warning.treatments, strict=True)]
@@ -77,6 +77,7 @@ def sentence(warning: PlanWarning) -> str:
 
 
 _OF_ASKED = {
+    "over budget": message("they take at least {got} bits per weight together, more than the {asked} asked for"),
     "again": message("compressed a second time, from {asked}: the error adds to what it has"),
     "larger": message("{asked} takes more bytes than the layer has now"),
     "adapted": message("{asked} layers are written with {got}"),
@@ -84,7 +85,10 @@ _OF_ASKED = {
 }
 _FIXED = {
     "skipped": message("kept as they are, being no floating-point matrices"),
-    "shared out": message("the run finds their ranks, within the bytes that are planned for all of them"),
+}
+_SHARED_OUT = {
+    "": message("the run finds their ranks, within the bytes that are planned for all of them"),
+    "bits": message("the run finds their bits, within the bytes that are planned for all of them"),
 }
 
 
@@ -98,6 +102,8 @@ def reason(warning: PlanWarning) -> str:
     match warning.kind:
         case "inputs":
             return message("inputs are not quantised: {cause}", cause=_OBSTACLES[warning.cause])
+        case "shared out":
+            return _SHARED_OUT[warning.cause]
         case "unmatched":
             number = 1 if warning.rule is None else warning.rule + 1
             hint = message(" Did you mean '{got}'?", got=warning.got) if warning.got else ""

@@ -1,4 +1,5 @@
-"""How wide the factors of each layer are, where a rule gives a share of all its layers together.
+"""What is left to the run: how wide the factors of each layer are, where a rule gives a share of all its layers
+together; and, where a rule has a budget, how many bits each layer gets (`core.job.bits`).
 
 To second order a product of rank r adds ½ Σ σᵢ² over i > r to the KL at the output, σ the singular values of the weight
 in the norm of its inputs' and its outputs' gradients' second moments. The planned bytes are shared out by that, exactly
@@ -20,10 +21,11 @@ from benchvise.core.blockwise.calibration import CalibrationText
 from benchvise.core.blockwise.curvature import Factors, factors
 from benchvise.core.checkpoint.matrix_shape import as_matrix
 from benchvise.core.checkpoint.records import Layer
+from benchvise.core.job.bits import bits_within
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.editing import treat
 from benchvise.core.recipe.plan import Plan, PlanRow, make_plan
-from benchvise.core.recipe.recipe import KEEP, Recipe, Treatment, load_recipe
+from benchvise.core.recipe.recipe import KEEP, Recipe, Rule, Treatment, load_recipe
 from benchvise.core.runtime.build import load_model
 from benchvise.core.schemes.factors import added_kl, singular_values
 from benchvise.core.weights.cut_weights import weights_of
@@ -39,12 +41,12 @@ STEPS = 128
 
 
 def decided(plan: Plan, text: CalibrationText | None, workspace: Workspace, progress: Progress) -> Plan:
-    """The plan with the rank of every layer in its recipe; itself where nothing is left to the run.
+    """The plan with the rank, or the bits, of every layer in its recipe; itself where nothing is left to the run.
 
     What was decided is kept in the workspace, so that a job that is taken up again goes on with it. Raises Cancelled,
     and CheckpointError as `load_model` does.
     """
-    rows = [row for row in plan.treated_rows if row.treatment.scheme.allocated]
+    rows = [row for row in plan.treated_rows if row.treatment.scheme.allocated or _rule(plan, row).budget is not None]
     if not rows:
         return plan
     file = workspace.decision_file(job_identity(plan, text))
@@ -59,6 +61,9 @@ def _shared_out(plan: Plan, rows: Sequence[PlanRow], text: CalibrationText | Non
     found: dict[str, Treatment] = {}
     for rule in dict.fromkeys(row.rule for row in rows):
         there = [row for row in rows if row.rule == rule]
+        if _rule(plan, there[0]).budget is not None:
+            found |= bits_within(_rule(plan, there[0]), there, weights, known, progress)
+            continue
         found |= _within_rule([row for row in there if row.layer.name in known], weights, known, progress)
         # What the backward pass does not see, such as experts, keeps its even share.
         found |= {row.layer.name: _of_rank(row, _even(row)) for row in there if row.layer.name not in known}
@@ -69,6 +74,11 @@ def _shared_out(plan: Plan, rows: Sequence[PlanRow], text: CalibrationText | Non
     return replace(recipe, name=asked.name, description=asked.description)
 
 
+def _rule(plan: Plan, row: PlanRow) -> Rule:
+    assert row.rule is not None, "a treated layer has a rule"
+    return plan.recipe.rules[row.rule]
+
+
 def _curvature(
     weights: Weights, layers: Sequence[Layer], text: CalibrationText | None, progress: Progress
 ) -> dict[str, Factors]:
@@ -77,7 +87,7 @@ def _curvature(
         return {}
     model = load_model(weights, progress=progress)
     ids = text.ids[:: max(1, len(text.ids) // WINDOWS)][:WINDOWS]
-    progress.note(f"Finding the ranks of {len(layers)} layers by one backward pass over {len(ids)} samples")
+    progress.note(f"Sharing bytes out over {len(layers)} layers by one backward pass over {len(ids)} samples")
     progress.start(ids.numel(), "tokens")
     return factors(model, ids, layers, progress)
 

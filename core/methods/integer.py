@@ -127,6 +127,9 @@ class Integer(Scheme):
     def with_bits(self, bits: int) -> Integer:
         return replace(self, bits=bits)
 
+    def without_groups(self) -> Integer:
+        return settled(replace(self, granularity="channel")) if self.granularity == "group" else self
+
     def without_zero_points(self) -> Integer:
         return settled(replace(self, symmetric=True))
 

@@ -82,6 +82,10 @@ class Scheme(ABC):
         """This scheme with integers of so many bits; itself where it has no integers."""
         return self
 
+    def without_groups(self) -> Scheme:
+        """This scheme with one scale per output channel; itself where it has no integers in groups."""
+        return self
+
     def without_zero_points(self) -> Scheme:
         """This scheme on a symmetric grid; itself where it has no integers."""
         return self

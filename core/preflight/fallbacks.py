@@ -20,6 +20,10 @@ from benchvise.core.wording import reason
 DEFAULT_GROUPS = (128, 64, 32)
 
 
+_SHARED_OUT = {
+    "": message("The ranks of {layers} are found in the run"),
+    "bits": message("The bits of {layers} are found in the run"),
+}
 _IDLE = {
     "surgery": message("A surgery changes nothing"),
     "tuning": message("A tuning step finds nothing that was compressed"),
@@ -104,8 +108,11 @@ def _of_plan(plan: Plan, plan_warning: PlanWarning) -> Finding:
         case "turned":
             return Finding("turned", "tells", message("The recipe turns to convolutions"), detail)
         case "shared out":
-            title = message("The ranks of {layers} are found in the run", layers=layers(names))
+            title = message(_SHARED_OUT[plan_warning.cause], layers=layers(names))
             return Finding("shared out", "tells", title, detail, names)
+        case "over budget":
+            title = message("{layers} take more than the budget", layers=layers(names))
+            return Finding("over budget", "warns", title, detail, names)
         case "unmatched":
             fixes = tuple(_unnamed(plan, plan_warning))
             return Finding("unmatched", "warns", message("A pattern matches no layer"), detail, fixes=fixes)

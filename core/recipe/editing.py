@@ -63,7 +63,7 @@ def _rule_that_gives(treatment: Treatment, rules: Sequence[Rule]) -> int | None:
     """The rule that layers can join without another rule deciding over them: only rules of other names come after."""
     for place in reversed(range(len(rules))):
         rule = rules[place]
-        if rule.treatment == treatment and not rule.ignore:
+        if rule.treatment == treatment and not rule.ignore and rule.budget is None:
             return place
         if not all(is_name(target) for target in rule.targets):
             return None

@@ -13,6 +13,7 @@ from benchvise.core.checkpoint.roles import ROLES
 from benchvise.core.errors import CheckpointError, RecipeError
 from benchvise.core.language import message
 from benchvise.core.methods.calibration import Calibration
+from benchvise.core.recipe.bit_choices import keep_within_budgets
 from benchvise.core.recipe.fitting import fitted, treatment_name
 from benchvise.core.recipe.layer_matcher import WORDS
 from benchvise.core.recipe.plan_warning import PlanWarning
@@ -108,7 +109,8 @@ class Plan:
         if not self.checkpoint.architecture:
             return None
         whole = self.recipe.network_needs_calibration
-        needed = whole or any(self.treatments[choice].needs_calibration for choice in set(self.choice))
+        shared_out = any(self.recipe.rules[rule].budget is not None for rule in set(self.rules) if rule >= 0)
+        needed = whole or shared_out or any(self.treatments[choice].needs_calibration for choice in set(self.choice))
         return self.recipe.calibration if needed else None
 
     @property
@@ -221,6 +223,9 @@ def _resolve(operated: Operated, recipe: Recipe, decided: list[int], plan_warnin
             continue
         for fallback in fallbacks:
             findings.setdefault(fallback, []).append(layer.name)
+        budget = recipe.rules[decided[index]].budget if decided[index] >= 0 else None
+        if budget is not None:
+            findings.setdefault(PlanWarning("shared out", rule=decided[index], cause="bits"), []).append(layer.name)
         if treatment not in places:
             places[treatment] = len(treatments)
             treatments.append(treatment)
@@ -234,7 +239,8 @@ def _resolve(operated: Operated, recipe: Recipe, decided: list[int], plan_warnin
             findings.setdefault(PlanWarning("larger", asked=treatment.tag), []).append(layer.name)
     if problems:
         raise _together(problems)
-    plan_warnings += [replace(found, layers=tuple(names)) for found, names in findings.items()]
+    beyond = keep_within_budgets(recipe.rules, checkpoint.layers, decided, sizes)
+    plan_warnings += [*(replace(found, layers=tuple(names)) for found, names in findings.items()), *beyond]
     return Plan(operated, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(plan_warnings))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 WarningKind = Literal[
-    "fitted", "inputs", "skipped", "larger", "again", "shared out", "unmatched", "turned", "idle", "lost",
+    "fitted", "inputs", "skipped", "larger", "again", "shared out", "over budget", "unmatched", "turned", "idle", "lost",
     "dense", "adapted", "run inputs", "left out", "tokenizer", "everything", "sentence",
 ]  # fmt: skip
 
@@ -22,7 +22,10 @@ class PlanWarning:
         "inputs"      inputs are not quantised; cause: an `InputObstacle`.
         "skipped"     layers that are no floating-point matrices are kept.
         "larger"      the layers need more bytes than before; asked: the tag of the treatment.
-        "shared out"  the run shares the planned bytes out over the layers, each of which is shown with an even share.
+        "shared out"  the run shares the planned bytes out over the layers, each of which is shown with an even share;
+                      cause: "bits" where it finds their bits, "" where it finds their ranks.
+        "over budget" even the fewest bytes are more than the rule's budget; asked: the budget, got: the least, in bits
+                      per weight.
         "again"       layers that are stored compressed are compressed anew; asked: the scheme that they have.
         "unmatched"   a pattern matches no layer; rule: index of its rule; cause: "target" or "ignore"; asked: the
                       pattern; got: the nearest pattern that matches, "" when none is near.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -12,6 +13,7 @@ from importlib.resources import files
 from benchvise.core.checkpoint.records import Kind, Layer, TensorEntry
 from benchvise.core.errors import RecipeError
 from benchvise.core.language import message
+from benchvise.core.recipe.bit_choices import bit_choices
 from benchvise.core.recipe.fitting import fitted
 from benchvise.core.recipe.recipe import KEEP, Recipe, parse_recipe
 from benchvise.core.recipe.resolve import resolve
@@ -34,6 +36,7 @@ _SIZES = (
     (6.5, message("About 4 bits")),
     (math.inf, message("About 8 bits")),
 )
+_LayerKind = tuple[int, tuple[int, ...], str, bool]
 _PRUNING = message("Pruning")
 _BLOCK_TYPES, _MIXES, _OF_BLOCK_TYPES = message("GGUF types"), message("GGUF mixes"), "gguf-"
 
@@ -101,25 +104,40 @@ def load_preset(name: str) -> Recipe:
 def _bits(recipe: Recipe, layers: tuple[Layer, ...]) -> tuple[float, float]:
     """Bits per weight in compressed layers and over all. A layer that a treatment does not fit counts as kept."""
     rules = resolve(recipe.rules, layers).rules
-    kinds: Counter[tuple[int, tuple[int, ...], str, bool]] = Counter()
-    samples: dict[tuple[int, tuple[int, ...], str, bool], Layer] = {}
+    kinds: Counter[_LayerKind] = Counter()
+    samples: dict[_LayerKind, Layer] = {}
     for rule, layer in zip(rules, layers, strict=True):
         kind = (rule if layer.compressible else -1, layer.shape, layer.dtype, layer.transposed)
         kinds[kind] += 1
         samples.setdefault(kind, layer)
-    compressed, overall = [0, 0], [0, 0]
+    compressed, overall = [0.0, 0.0], [0.0, 0.0]
     for kind, count in kinds.items():
         layer = samples[kind]
-        treatment = recipe.rules[kind[0]].treatment if kind[0] >= 0 else KEEP
+        decider = recipe.rules[kind[0]] if kind[0] >= 0 else None
+        treatment = decider.treatment if decider is not None else KEEP
         try:
-            nbytes = fitted(treatment, layer)[0].bytes_after(layer)
+            nbytes = float(fitted(treatment, layer)[0].bytes_after(layer))
         except RecipeError:
             treatment, nbytes = KEEP, layer.nbytes
+        else:
+            if decider is not None and decider.budget is not None:
+                nbytes = max(decider.budget, _least(recipe, kind[0], kinds, samples)) * layer.parameters / 8
         for total in (overall,) if treatment.keeps else (overall, compressed):
             total[0] += count * nbytes
             total[1] += count * layer.parameters
     every = 8 * overall[0] / max(1, overall[1])
     return (8 * compressed[0] / compressed[1] if compressed[1] else every), every
+
+
+def _least(recipe: Recipe, number: int, kinds: Counter[_LayerKind], samples: Mapping[_LayerKind, Layer]) -> float:
+    """Bits per weight of the fewest bytes that the layers of a rule can take."""
+    asked, least, weights = recipe.rules[number].treatment, 0, 0
+    for kind, count in kinds.items():
+        if kind[0] == number:
+            with suppress(RecipeError):
+                least += count * bit_choices(asked, samples[kind])[0].bytes_after(samples[kind])
+                weights += count * samples[kind].parameters
+    return 8 * least / max(1, weights)
 
 
 def _reference_layers() -> Iterator[Layer]:

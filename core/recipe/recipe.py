@@ -116,11 +116,19 @@ class Rule:
     """These layers → this treatment. A layer takes the last rule that matches it.
 
     targets, ignore: names, globs, `re:` and `role:` patterns, or the words of `core.recipe.layer_matcher`.
+    budget: bits per weight, at most, over all layers that the rule decides; the run then finds the bits of each. None
+    where each layer gets the treatment as it is written.
     """
 
     targets: tuple[str, ...]
     treatment: Treatment
     ignore: tuple[str, ...] = ()
+    budget: float | None = None
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether text has to be read, to share a budget out or to treat a layer."""
+        return self.budget is not None or self.treatment.needs_calibration
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,7 @@ class Recipe:
     @property
     def needs_calibration(self) -> bool:
         """Whether anything in the recipe learns from calibration text, on whatever checkpoint."""
-        return self.network_needs_calibration or any(rule.treatment.needs_calibration for rule in self.rules)
+        return self.network_needs_calibration or any(rule.needs_calibration for rule in self.rules)
 
     def to_mapping(self) -> dict[str, Any]:
         mapping: dict[str, Any] = {"benchvise": VERSION}
@@ -165,6 +173,7 @@ class Recipe:
         mapping["rules"] = [
             {"targets": list(rule.targets)}
             | ({"ignore": list(rule.ignore)} if rule.ignore else {})
+            | ({"budget": rule.budget} if rule.budget is not None else {})
             | rule.treatment.to_mapping()
             for rule in self.rules
         ]
@@ -224,8 +233,9 @@ def parse_recipe(text: str, *, where: str) -> Recipe:
 _STAGE_KEYS = ("surgery", "transforms", "tuning")
 _OLD_KEYS = ("polish",)
 _RECIPE_KEYS = ("benchvise", "name", "description", "seed", "calibration", *_STAGE_KEYS, "rules")
-_RULE_KEYS = ("targets", "ignore", "scheme", "solver", "activations")
+_RULE_KEYS = ("targets", "ignore", "budget", "scheme", "solver", "activations")
 _DEFAULTS = to_mapping(Calibration())
+_MAX_BUDGET = 16
 
 
 def _as_written(method: Surgery | Transform | Tuning) -> dict[str, Any]:
@@ -297,7 +307,24 @@ def _parse_rule(rule: object, where: str) -> Rule:
     targets = _patterns(rule, "targets", where)
     if not targets:
         raise RecipeError("A rule needs 'targets'", where=where, remedy="For example: targets: [linears]")
-    return Rule(targets, parse_treatment(rule, where), _patterns(rule, "ignore", where))
+    treatment = parse_treatment(rule, where)
+    return Rule(targets, treatment, _patterns(rule, "ignore", where), _budget(rule, treatment, where))
+
+
+def _budget(rule: Mapping[str, object], treatment: Treatment, where: str) -> float | None:
+    value = rule.get("budget")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MAX_BUDGET:
+        remedy = f"Give bits per weight, more than 0 and at most {_MAX_BUDGET}: budget: 3.25"
+        raise RecipeError(f"'budget' must be a number of bits per weight, not {value!r}", where=where, remedy=remedy)
+    if treatment.scheme.with_bits(2) == treatment.scheme.with_bits(3):
+        raise RecipeError(
+            f"'budget' does not apply to the scheme '{treatment.scheme.key}', which has no integers whose bits differ",
+            where=where,
+            remedy="Choose the scheme 'integer', or remove 'budget'.",
+        )
+    return float(value)
 
 
 def parse_treatment(mapping: Mapping[str, object], where: str) -> Treatment:

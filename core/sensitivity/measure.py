@@ -17,6 +17,7 @@ from torch import Tensor
 from benchvise.core.allocate.prediction import joint_effects_of, rank_correlation
 from benchvise.core.blockwise.calibration import CalibrationText, calibration_text
 from benchvise.core.blockwise.curvature import factors
+from benchvise.core.blockwise.estimated_kl import estimated
 from benchvise.core.checkpoint.identity import checkpoint_identity, tensor_identities
 from benchvise.core.checkpoint.records import Checkpoint, Layer
 from benchvise.core.errors import RecipeError
@@ -28,7 +29,6 @@ from benchvise.core.protocol.results import Sensitivity, SensitivityCell
 from benchvise.core.recipe.plan import already_quantised
 from benchvise.core.recipe.recipe import Treatment
 from benchvise.core.sensitivity.context import SensitivityContext
-from benchvise.core.sensitivity.fisher import estimated
 from benchvise.core.sensitivity.joint_effects import choices_to_measure
 from benchvise.core.sensitivity.reference import Changes, Reference
 from benchvise.core.sensitivity.tasks import Task, chosen_layers, tasks_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchvise.core.allocate.ladder import bit_ladder
 from benchvise.core.blockwise.calibration import calibration_text
 from benchvise.core.blockwise.curvature import Factors, factors
+from benchvise.core.blockwise.estimated_kl import estimated
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.checkpoint.reopen import LAST_OPENED
 from benchvise.core.compress.whole_matrix import matrix_of
@@ -16,7 +17,6 @@ from benchvise.core.protocol.results import Floats, LookedSpectrum, SameInBits
 from benchvise.core.recipe.fitting import fitted
 from benchvise.core.runtime.build import load_model
 from benchvise.core.schemes.factors import added_kl, singular_values
-from benchvise.core.sensitivity.fisher import estimated
 from benchvise.core.weights.weights import OriginalWeights
 
 SEED = 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from benchvise.core.blockwise.estimated_kl import SEED
 from benchvise.core.checkpoint.matrix_shape import from_matrix
 from benchvise.core.checkpoint.records import Layer
 from benchvise.core.compress.output_error import output_error
@@ -20,9 +21,6 @@ from benchvise.core.solvers.context import layer_context
 from benchvise.core.weights.weights import Weights
 
 KEPT_BYTES = 1 << 30
-
-SEED = 0
-"""Of randomised solvers: a treatment's sensitivity is measured outside of any recipe."""
 
 
 @dataclass(frozen=True)

@@ -273,3 +273,11 @@ def test_ranks_that_the_run_finds_are_told_as_that():
     told = found(answer, "shared out")
     assert (told.level, told.title, len(told.layers)) == ("tells", "The ranks of 14 layers are found in the run", 14)
     assert "lost" not in {finding.kind for finding in answer.findings}
+
+
+def test_bits_that_the_run_finds_are_told_as_that():
+    answer = checked(load_preset("quick-3bit"), on=network(192, 384))
+    told = found(answer, "shared out")
+    assert (told.level, told.title, len(told.layers)) == ("tells", "The bits of 14 layers are found in the run", 14)
+    over = found(checked(load_preset("quick-2bit"), on=network(64, 64)), "over budget")
+    assert (over.level, over.title) == ("warns", "14 layers take more than the budget")

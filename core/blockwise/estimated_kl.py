@@ -18,11 +18,13 @@ from benchvise.core.methods.error_feedback import ErrorFeedback
 from benchvise.core.methods.solver import Nearest
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.recipe import Treatment
-from benchvise.core.sensitivity.treated import SEED
 from benchvise.core.solvers.context import layer_context
 from benchvise.core.solvers.moments import factor, unusable
 from benchvise.core.solvers.solution import InputStatistics
 from benchvise.core.weights.weights import Weights
+
+SEED = 0
+"""Of randomised solvers: what a treatment adds to the KL is found outside of any recipe."""
 
 
 @torch.no_grad()
