@@ -21,8 +21,9 @@ DEFAULT_GROUPS = (128, 64, 32)
 
 
 _SHARED_OUT = {
-    "": message("The ranks of {layers} are found in the run"),
-    "bits": message("The bits of {layers} are found in the run"),
+    ("shared out", ""): message("The ranks of {layers} are found in the run"),
+    ("shared out", "bits"): message("The bits of {layers} are found in the run"),
+    ("over budget", ""): message("{layers} take more than the budget"),
 }
 _IDLE = {
     "surgery": message("A surgery changes nothing"),
@@ -107,12 +108,9 @@ def _of_plan(plan: Plan, plan_warning: PlanWarning) -> Finding:
             )
         case "turned":
             return Finding("turned", "tells", message("The recipe turns to convolutions"), detail)
-        case "shared out":
-            title = message(_SHARED_OUT[plan_warning.cause], layers=layers(names))
-            return Finding("shared out", "tells", title, detail, names)
-        case "over budget":
-            title = message("{layers} take more than the budget", layers=layers(names))
-            return Finding("over budget", "warns", title, detail, names)
+        case "shared out" | "over budget" as kind:
+            title = message(_SHARED_OUT[kind, plan_warning.cause], layers=layers(names))
+            return Finding(kind, "tells" if kind == "shared out" else "warns", title, detail, names)
         case "unmatched":
             fixes = tuple(_unnamed(plan, plan_warning))
             return Finding("unmatched", "warns", message("A pattern matches no layer"), detail, fixes=fixes)

@@ -48,7 +48,7 @@ def keep_within_budgets(
     """Make `sizes`, planned bytes per layer, the even share of the budget where a rule shares one out.
 
     decided: per layer the index of its rule, -1 for none. Where the fewest bytes that the layers can take together are
-    more than the budget, those are planned, and a warning says so.
+    more than the budget, those are planned. The warnings say which layers share a budget, and where it is too small.
     """
     found = []
     fewest = _fewest_bytes()
@@ -61,8 +61,10 @@ def keep_within_budgets(
         over = sum(least) > rule.budget * weights / 8
         for place, nbytes in zip(places, least, strict=True):
             sizes[place] = nbytes if over else int(rule.budget * layers[place].parameters / 8)
+        names = tuple(layers[place].name for place in places)
+        if names:
+            found.append(PlanWarning("shared out", names, number, cause="bits"))
         if over:
-            names = tuple(layers[place].name for place in places)
             bits = ceil(800 * sum(least) / weights) / 100
             found.append(PlanWarning("over budget", names, number, asked=f"{rule.budget:g}", got=f"{bits:g}"))
     return tuple(found)

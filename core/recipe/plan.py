@@ -223,9 +223,6 @@ def _resolve(operated: Operated, recipe: Recipe, decided: list[int], plan_warnin
             continue
         for fallback in fallbacks:
             findings.setdefault(fallback, []).append(layer.name)
-        budget = recipe.rules[decided[index]].budget if decided[index] >= 0 else None
-        if budget is not None:
-            findings.setdefault(PlanWarning("shared out", rule=decided[index], cause="bits"), []).append(layer.name)
         if treatment not in places:
             places[treatment] = len(treatments)
             treatments.append(treatment)
@@ -239,8 +236,8 @@ def _resolve(operated: Operated, recipe: Recipe, decided: list[int], plan_warnin
             findings.setdefault(PlanWarning("larger", asked=treatment.tag), []).append(layer.name)
     if problems:
         raise _together(problems)
-    beyond = keep_within_budgets(recipe.rules, checkpoint.layers, decided, sizes)
-    plan_warnings += [*(replace(found, layers=tuple(names)) for found, names in findings.items()), *beyond]
+    shared_out = keep_within_budgets(recipe.rules, checkpoint.layers, decided, sizes)
+    plan_warnings += [*(replace(found, layers=tuple(names)) for found, names in findings.items()), *shared_out]
     return Plan(operated, recipe, tuple(treatments), tuple(choice), tuple(sizes), tuple(decided), tuple(plan_warnings))
 
 

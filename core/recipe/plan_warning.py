@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 WarningKind = Literal[
-    "fitted", "inputs", "skipped", "larger", "again", "shared out", "over budget", "unmatched", "turned", "idle", "lost",
-    "dense", "adapted", "run inputs", "left out", "tokenizer", "everything", "sentence",
+    "fitted", "inputs", "skipped", "larger", "again", "shared out", "over budget", "unmatched", "turned", "idle",
+    "lost", "dense", "adapted", "run inputs", "left out", "tokenizer", "everything", "sentence",
 ]  # fmt: skip
 
 
