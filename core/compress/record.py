@@ -19,7 +19,7 @@ from benchvise.core.schemes.arithmetic import Shared
 from benchvise.core.schemes.matrix import SolvedRows
 from benchvise.core.workspace.atomic_files import whole_file
 
-ARITHMETIC_VERSION = 1
+ARITHMETIC_VERSION = 2
 """Raise when the same treatment gives other bytes than before, so that old records are not taken for new ones."""
 
 

@@ -89,7 +89,7 @@ def checked_by_onnxruntime(folder: Path, plan: ExportPlan, weights: Weights, pro
 
 
 def distance_of(theirs: torch.Tensor, ours: torch.Tensor, logits: bool) -> tuple[float, str]:
-    """How far two float outputs [..., values] are apart, and in words: mean KL of logits, else relative square error."""
+    """How far float outputs [..., values] are apart, also in words: mean KL of logits, else relative square error."""
     theirs, ours = theirs.double(), ours.double()
     if logits:
         log, other = ours.log_softmax(-1), theirs.log_softmax(-1)

@@ -131,7 +131,7 @@ def test_methods_are_the_declarations(shell: Shell) -> None:
     assert "only with granularity group" in said
     assert "only with clip_search true and for schemes with a scale" in said
     assert {"schemes", "solvers", "transforms", "activations", "calibration", "surgeries", "tunings"} <= data.keys()
-    assert "text: a file (.txt, .jsonl) (default the shipped text)" in said
+    assert "text: a file (.txt, .jsonl, .json) (default the shipped text)" in said
     assert [setting["name"] for setting in data["calibration"]["settings"]][:2] == ["text", "windows"]
 
 

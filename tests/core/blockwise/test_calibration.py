@@ -61,9 +61,9 @@ def test_the_shipped_text_and_json_lines(checkpoint: Checkpoint, tmp_path: Path)
 def test_a_text_that_gives_less_is_noted(checkpoint: Checkpoint) -> None:
     found = calibration_text(checkpoint, Calibration(windows=2, window_tokens=4096), 0)
     assert found.ids.shape == (2, 128)
-    assert "128 tokens instead of 4096" in found.notes[0]
+    assert "128 tokens instead of 4,096" in found.notes[0]
     found = calibration_text(checkpoint, Calibration(windows=60000, window_tokens=128), 0)
-    assert f"fills only {len(found.ids)} of 60000" in found.notes[0]
+    assert f"fills only {len(found.ids)} of 60,000" in found.notes[0]
 
 
 def test_the_digest_tells_ids_apart(checkpoint: Checkpoint) -> None:
