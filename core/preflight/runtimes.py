@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from benchvise.core.errors import UserError
+from benchvise.core.export.layouts.mlx import FORMAT as MLX_AFFINE
 from benchvise.core.export.layouts.packed_layout import FP8, MXFP4, MXFP8, NVFP4, PACKED, UNPACKED
 from benchvise.core.methods.gguf import TYPES
 from benchvise.core.settings import did_you_mean
@@ -367,6 +368,25 @@ _OPENVINO = Runtime(
     source="OpenVINO 2026, docs: weight compression; src/frontends/onnx",
 )
 
+_MLX = Runtime(
+    key="mlx",
+    title="MLX",
+    forms=(
+        LoadedForm(
+            "affine groups",
+            frozenset({MLX_AFFINE}),
+            frozenset({2, 3, 4, 5, 6, 8}),
+            frozenset({"group"}),
+            "ml-explore/mlx, mlx.core.quantize; mlx-lm, utils.py",
+            faster="while decoding",
+            why="Reading the weights is what takes the time on Apple's GPUs; not measured here",
+            groups=(32, 64, 128),
+            symmetric=False,
+        ),
+    ),
+    source="mlx-lm, utils.py: load_model quantises the modules that have scales",
+)
+
 RUNTIMES: dict[str, Runtime] = {
     runtime.key: runtime
     for runtime in (
@@ -377,6 +397,7 @@ RUNTIMES: dict[str, Runtime] = {
         _TRANSFORMERS_RUNTIME,
         _ONNX_RUNTIME,
         _OPENVINO,
+        _MLX,
     )
 }
 

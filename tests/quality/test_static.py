@@ -35,7 +35,20 @@ def test_tool_finds_nothing(tool: str) -> None:
 
 BROUGHT_ALONG = {"shiboken6": "pyside6-essentials", "tokenizers": "transformers", "huggingface-hub": "transformers"}
 """What comes with another package by the nature of the thing."""
-OPTIONAL = {"triton", "compressed-tensors", "h5py", "pillow", "onnx", "onnxruntime", "openvino", "ray"}
+OPTIONAL = {
+    "triton",
+    "compressed-tensors",
+    "h5py",
+    "pillow",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "ray",
+    "mlx",
+    "mlx-lm",
+    "mlx-cpu",
+    "mlx-metal",
+}
 """Looked for at run time, and done without."""
 
 

@@ -12,6 +12,7 @@ from benchvise.core.export.targets.compressed_tensors_vllm import CompressedTens
 from benchvise.core.export.targets.dense import Dense
 from benchvise.core.export.targets.gguf import GgufTarget
 from benchvise.core.export.targets.gptq import Gptq
+from benchvise.core.export.targets.mlx_target import Mlx
 from benchvise.core.export.targets.onnx_target import Onnx
 from benchvise.core.export.targets.openvino_target import OpenVino
 from benchvise.core.plugins import Registry
@@ -27,7 +28,7 @@ AUTO_TITLE = "Automatic"
 TARGETS: Registry[Target] = Registry(
     "benchvise.targets",
     Target,
-    (CompressedTensors, CompressedTensorsVllm, Dense, GgufTarget, Gptq, Awq, Onnx, OpenVino),
+    (CompressedTensors, CompressedTensorsVllm, Dense, GgufTarget, Gptq, Awq, Onnx, OpenVino, Mlx),
     implemented=False,
 )
 

@@ -1,4 +1,4 @@
-"""What the GPTQ and AWQ targets have in common: layers that share a form, and how they are written and read back."""
+"""What the GPTQ, AWQ and MLX targets share: layers of one form, and how they are written and read back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from benchvise.core.checkpoint.records import Checkpoint, Layer, StoredTensor
 from benchvise.core.checkpoint.tying import tied_head
@@ -19,6 +19,7 @@ from benchvise.core.export.layouts.transposed import TransposedForm, integer_of
 from benchvise.core.export.network_modules import NetworkModules
 from benchvise.core.export.targets.safetensors_target import SafetensorsTarget
 from benchvise.core.methods.integer import Integer
+from benchvise.core.methods.scheme import Scheme
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.recipe import Treatment
 
@@ -52,15 +53,28 @@ class TransposedLayer(PlannedLayer):
             yield f"{self.layer.name}.{name}", values
 
 
+class LayerForm(Protocol):
+    """What a format holds of single layers."""
+
+    def problem(self, scheme: Scheme, layer: Layer) -> str: ...
+
+    def layout(self, scheme: Integer) -> PackedLayout: ...
+
+
 class TransposedTarget(SafetensorsTarget):
     """A folder with one main setting of bits and group size. overrides: whether layers may have others."""
 
-    form: ClassVar[TransposedForm]
+    form: ClassVar[LayerForm]
     overrides: ClassVar[bool]
 
     @abstractmethod
     def less(self, packed: Sequence[PackedLayout]) -> int:
         """What zero points are stored less by, in a folder with these layouts."""
+
+    def planned_layer(self, layer: Layer, layout: PackedLayout, scheme: Integer, less: int) -> PlannedLayer:
+        """The layer as its codes will be written."""
+        assert isinstance(self.form, TransposedForm)
+        return TransposedLayer(layer, layout, scheme, self.form, less)
 
     def plan(
         self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: NetworkModules | None = None
@@ -72,7 +86,7 @@ class TransposedTarget(SafetensorsTarget):
         dense: dict[str, list[tuple[str, str]]] = {}
         for layer in checkpoint.layers:
             if layer.name in layouts:
-                planned.append(TransposedLayer(layer, *layouts[layer.name], self.form, less))
+                planned.append(self.planned_layer(layer, *layouts[layer.name], less))
                 continue
             planned.append(dense_layer(layer, head))
             if layer.name in reasons:
