@@ -15,6 +15,7 @@ from benchvise.core.export.targets.gptq import Gptq
 from benchvise.core.export.targets.mlx_target import Mlx
 from benchvise.core.export.targets.onnx_target import Onnx
 from benchvise.core.export.targets.openvino_target import OpenVino
+from benchvise.core.export.targets.torch_export_target import TorchExport
 from benchvise.core.plugins import Registry
 from benchvise.core.settings import did_you_mean
 
@@ -28,7 +29,7 @@ AUTO_TITLE = "Automatic"
 TARGETS: Registry[Target] = Registry(
     "benchvise.targets",
     Target,
-    (CompressedTensors, CompressedTensorsVllm, Dense, GgufTarget, Gptq, Awq, Onnx, OpenVino, Mlx),
+    (CompressedTensors, CompressedTensorsVllm, Dense, GgufTarget, Gptq, Awq, Onnx, OpenVino, Mlx, TorchExport),
     implemented=False,
 )
 

@@ -223,3 +223,20 @@ def test_openvino_reads_the_same_graph_with_its_codes(finished: dict[str, Any], 
     data.write_bytes(whole)
     with pytest.raises(RuntimeError, match="codes"):
         target_of("openvino").verify(tmp_path / "a", plan, weights, NullProgress())
+
+
+def test_a_program_of_torch_decodes_the_same_codes(finished: dict[str, Any], tmp_path: Path) -> None:
+    exported = export_run(finished["run"], tmp_path / "out", finished["work"], "torch-export")
+    assert re.search(r"torch [\d.]+ computes the same: mean KL", exported.verified)
+    file = tmp_path / "out" / "model.pt2"
+    assert str(Path(torch.__file__).parent).encode() not in file.read_bytes()
+    program = torch.export.load(file)
+    assert program.state_dict["model.model.layers.0.mlp.up_proj.qweight"].dtype == torch.uint8
+    tokens = torch.arange(24).view(2, 12) % 60
+    heads = torch.zeros(2, SIZES["num_key_value_heads"], 0, SIZES["hidden_size"] // SIZES["num_attention_heads"])
+    places = torch.arange(12).repeat(2, 1)
+    with torch.no_grad():
+        logits, past = program.module()(tokens[:, :7], torch.ones_like(tokens[:, :7]), places[:, :7], [(heads, heads)])
+        rest, _ = program.module()(tokens[:, 7:], torch.ones_like(tokens), places[:, 7:], past)
+    found, expected = torch.cat((logits, rest), 1), finished["logits"]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02 * float(expected.abs().max()))
