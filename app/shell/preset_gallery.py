@@ -11,7 +11,9 @@ from benchvise.app.state.document import Document
 from benchvise.app.theme.appearance import UNIT, scaled
 from benchvise.app.widgets.choice_card import ChoiceCard
 from benchvise.app.widgets.preset_menu import MAX_LAYERS
+from benchvise.core.errors import UserError
 from benchvise.core.language import tr
+from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.presets import Preset, presets
 from benchvise.core.text import byte_text, kl_text, quality_word
 
@@ -59,7 +61,7 @@ class PresetGallery(QDialog):
         card = ChoiceCard()
         kl = self._measured.get(preset.name)
         bits = tr("{bits:.2f} bits in compressed layers", bits=preset.bits_per_weight)
-        size = byte_text(preset.bits_overall * self._weights / 8) if self._weights else f"{preset.bits_per_weight:.2f}"
+        size = self._size(preset)
         lines = (
             bits,
             tr("{quality} · KL {kl}, measured", quality=tr(quality_word(kl)), kl=kl_text(kl)) if kl is not None else "",
@@ -70,6 +72,16 @@ class PresetGallery(QDialog):
         card.setChecked(self._document.recipe == preset.recipe)
         card.clicked.connect(lambda _=False: self._take(preset.name))
         return card
+
+    def _size(self, preset: Preset) -> str:
+        """Bytes on this model, exact; bits per weight while none is open, or where the preset cannot be carried out."""
+        checkpoint = self._document.checkpoint
+        if checkpoint is not None and self._weights and preset.recipe.surgery:
+            try:
+                return byte_text(make_plan(checkpoint, preset.recipe).bytes_after)
+            except UserError:
+                return f"{preset.bits_per_weight:.2f}"
+        return byte_text(preset.bits_overall * self._weights / 8) if self._weights else f"{preset.bits_per_weight:.2f}"
 
     def _take(self, name: str) -> None:
         self.accept()

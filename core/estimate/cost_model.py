@@ -72,7 +72,7 @@ class StreamingCostModel:
         return CostEstimate((("layers", solving),), (("the layer at work", added),))
 
     def _try(self, row: PlanRow) -> LayerRates:
-        return layer_benchmark.benchmark_layer(row, weights_of(self._plan.operated), self._workspace)
+        return layer_benchmark.benchmark_layer(row, weights_of(self._plan.operated.provisional), self._workspace)
 
 
 class BlockwiseCostModel:

@@ -16,6 +16,7 @@ from benchvise.core.errors import Cancelled, OutputError
 from benchvise.core.job.ranks import decided
 from benchvise.core.job.streaming import compress_streaming, one_thread_left, shared_fits
 from benchvise.core.job.surgery_proof import prove_surgery
+from benchvise.core.job.surgery_stage import carry_out_surgery
 from benchvise.core.memory import PeakMemory, release_freed
 from benchvise.core.progress import Progress
 from benchvise.core.protocol.requests import Compress
@@ -41,8 +42,13 @@ def compress(request: Compress, progress: Progress) -> Run:
     prove_surgery(plan.operated)
     workspace = Workspace(request.workspace)
     text = _text(plan)
-    planned, plan = plan, decided(plan, text, workspace, progress)
+    planned = plan
+    with PeakMemory() as before:
+        plan, surgery = carry_out_surgery(plan, text, workspace, progress)
+        plan = decided(plan, text, workspace, progress)
     earlier = workspace.resumable(plan) or (workspace.at_work(plan) if request.resume else None)
+    if earlier is not None and earlier.manifest.surgery != surgery:  # the calibration text has changed since
+        earlier = None
     _check_space(plan, workspace, earlier if request.resume else None)
     # Cutting a text into tokens takes a hundred times its size, which else counted as the job's.
     release_freed()
@@ -50,14 +56,15 @@ def compress(request: Compress, progress: Progress) -> Run:
         progress.note(warning)
     nbytes = float(plan.bytes_after)
     workspace.keep_forecast(plan.source, plan.recipe, "bytes", Estimate(nbytes, nbytes, nbytes))
-    run = _begin(plan, workspace, earlier, resume=request.resume, progress=progress)
+    run = _begin(plan, surgery, workspace, earlier, resume=request.resume, progress=progress)
     finished = run.manifest.state == "done"
     try:
         with PeakMemory() as peak:
             layers = _carry_out(plan, run, workspace, text, progress, request.cluster, finished=finished)
         earlier_seconds = sum(layer.seconds for layer in layers if layer.resumed)
         seconds = time.monotonic() - started + earlier_seconds
-        run.update(state="done", seconds=seconds, peak_rss_bytes=peak.bytes, stored_bytes=stored_bytes(plan, run))
+        most = max(before.bytes, peak.bytes)
+        run.update(state="done", seconds=seconds, peak_rss_bytes=most, stored_bytes=stored_bytes(plan, run))
     except BaseException as error:
         _mark(run, "cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed")
         raise
@@ -67,7 +74,13 @@ def compress(request: Compress, progress: Progress) -> Run:
 
 
 def _begin(
-    plan: Plan, workspace: Workspace, earlier: RunRecord | None, *, resume: bool, progress: Progress
+    plan: Plan,
+    surgery: tuple[str, ...],
+    workspace: Workspace,
+    earlier: RunRecord | None,
+    *,
+    resume: bool,
+    progress: Progress,
 ) -> RunRecord:
     if earlier is not None and resume:
         earlier.take_up()
@@ -78,7 +91,7 @@ def _begin(
         progress.note("There is no earlier run of this recipe on this checkpoint; starting from the beginning.")
     elif earlier is not None and earlier.state != "done":
         progress.note(f"Starting afresh; run {earlier.id} stays unfinished. Resume takes up its finished layers.")
-    return workspace.new_run(plan)
+    return workspace.new_run(plan, surgery)
 
 
 def _carry_out(
@@ -97,7 +110,8 @@ def _carry_out(
         tuning = TuningStage(plan, run, workspace, text, progress)
     blockwise = BlockwiseRun(plan, run, workspace, text if learns(plan) else None, progress) if walks(plan) else None
     layers = tuning.earlier() if tuning is not None else None
-    if cluster and blockwise is not None:
+    if cluster and (blockwise is not None or run.manifest.surgery):
+        cluster = ""
         progress.note("The recipe goes block by block: all of it is computed on this machine, nothing on the cluster.")
     if layers is None and blockwise is not None:
         results = blockwise.carry_out(

@@ -52,7 +52,7 @@ def decided(plan: Plan, text: CalibrationText | None, workspace: Workspace, prog
     file = workspace.decision_file(job_identity(plan, text))
     if not file.is_file():
         write_text(file, _shared_out(plan, rows, text, progress).to_yaml())
-    return make_plan(plan.source, load_recipe(file))
+    return replace(make_plan(plan.source, load_recipe(file)), operated=plan.operated)
 
 
 def _shared_out(plan: Plan, rows: Sequence[PlanRow], text: CalibrationText | None, progress: Progress) -> Recipe:

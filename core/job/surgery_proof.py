@@ -12,6 +12,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError, RecipeError
 from benchvise.core.evaluate.blocks import find_blocks
+from benchvise.core.job.channel_proof import prove_channels
 from benchvise.core.runtime.architecture import architecture_of, own_keys
 from benchvise.core.runtime.replace import holder_name
 from benchvise.core.surgery.derived import Derived, Operated
@@ -23,16 +24,18 @@ _PLAIN = (bool, int, float, str, tuple, type(None))
 def prove_surgery(operated: Operated) -> None:
     """Build the network before and after, without values, and hold one against the other.
 
-    Every tensor must have a place of its shape, every parameter a tensor, and every block that only moved must be
-    built as it was: of the same modules, shapes and settings. Raises RecipeError where that is not so, and
-    CheckpointError for a config that describes no network.
+    Every tensor must have a place of its shape, every parameter a tensor, every block that only moved must be built as
+    it was, of the same modules, shapes and settings, and channels that leave must be used by nothing else. Raises
+    RecipeError where that is not so, and CheckpointError for a config that describes no network.
     """
     for step in operated.steps:
         before, after = _built(step.source), _built(step.checkpoint)
         names_before, names_after = _names(before, step.source), _names(after, step.checkpoint)
         _refuse_gaps(step, names_before, names_after)
         _refuse_unheld(step, _unheld(after, names_after) - _unheld(before, names_before))
-        if not step.cuts:
+        if step.groups:
+            prove_channels(step, before, after, names_before)
+        elif not step.cuts:
             _refuse_differing(step, before, after, _moves(step, before, names_before, names_after))
 
 

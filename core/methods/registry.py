@@ -20,6 +20,7 @@ from benchvise.core.methods.microscaling import Microscaling, NvFloat4
 from benchvise.core.methods.nonlinear import NonLinear
 from benchvise.core.methods.outliers import Outliers
 from benchvise.core.methods.polish import Polish
+from benchvise.core.methods.prune_channels import PruneChannels
 from benchvise.core.methods.rotate import Rotate
 from benchvise.core.methods.scale import Scale
 from benchvise.core.methods.scheme import Scheme
@@ -55,7 +56,7 @@ SOLVERS: Registry[Solver] = Registry(
     "benchvise.solvers", Solver, (Nearest, ErrorFeedback, HalfQuadratic, LearnedRounding, WhitenedSvd)
 )
 TRANSFORMS: Registry[Transform] = Registry("benchvise.transforms", Transform, (Fold, Rotate, Smooth, Scale))
-SURGERIES: Registry[Surgery] = Registry("benchvise.surgeries", Surgery, (DropBlocks,))
+SURGERIES: Registry[Surgery] = Registry("benchvise.surgeries", Surgery, (DropBlocks, PruneChannels))
 TUNINGS: Registry[Tuning] = Registry("benchvise.tunings", Tuning, (Polish, Distil))
 
 Method = Scheme | Solver | Transform | Surgery | Tuning

@@ -212,7 +212,7 @@ def _of_network(plan: Plan) -> Iterator[Surprise]:
     said = _Notes()
     asked = plan.calibration
     sample = None if asked is None else inputs_of(plan.checkpoint, asked.text, 1)
-    network = Network(weights_of(plan.operated), said, sample)
+    network = Network(weights_of(plan.operated.provisional), said, sample)
     for note in network.notes:
         yield Surprise("network", note)
     try:

@@ -149,8 +149,9 @@ class Recipe:
 
     @property
     def network_needs_calibration(self) -> bool:
-        """Whether a transform or a tuning step, which concern the whole network, learns from calibration text."""
-        return bool(self.tuning) or any(transform.reach == "block" for transform in self.transforms)
+        """Whether a surgery, transform or tuning step, which concern the whole network, learns from text."""
+        operated = any(surgery.needs_calibration for surgery in self.surgery)
+        return operated or bool(self.tuning) or any(transform.reach == "block" for transform in self.transforms)
 
     @property
     def needs_calibration(self) -> bool:

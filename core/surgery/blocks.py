@@ -42,11 +42,16 @@ class Stack:
         return f"{self.prefix}{number}.{rest}"
 
 
-def stack_of(checkpoint: Checkpoint) -> Stack:
-    """The one stack of blocks that the checkpoint's config counts. Raises RecipeError where there is no such one."""
+def stack_of(checkpoint: Checkpoint, surgery: str) -> Stack:
+    """The one stack of blocks that the checkpoint's config counts.
+
+    Raises RecipeError where there is no such one; `surgery` is the key of what asks for it.
+    """
     if not checkpoint.config:
         raise _refused(
-            checkpoint, "Without a config.json nothing says which tensors are the network's blocks, or counts them"
+            checkpoint,
+            surgery,
+            "Without a config.json nothing says which tensors are the network's blocks, or counts them",
         )
     sizes = _stacks(checkpoint)
     found = [
@@ -60,12 +65,13 @@ def stack_of(checkpoint: Checkpoint) -> Stack:
     if len(prefixes) == 1:
         return found[0]
     if prefixes:
-        raise _refused(checkpoint, f"The network has several stacks of blocks: {', '.join(prefixes)}")
+        raise _refused(checkpoint, surgery, f"The network has several stacks of blocks: {', '.join(prefixes)}")
     parts = config_parts(checkpoint.config).values()
     counted = [f"{key} {config[key]}" for config in parts for key in COUNTS if key in config]
     stored = [f"{count} under {prefix!r}" for prefix, count in sizes.items()]
     raise _refused(
         checkpoint,
+        surgery,
         f"The config counts {' and '.join(counted) or 'no blocks'}, and the weights hold "
         f"{', '.join(stored) or 'none'}: blocks are shared, or laid out in another way",
     )
@@ -88,5 +94,5 @@ def _stacks(checkpoint: Checkpoint) -> dict[str, int]:
     return {prefix: len(found) for prefix, found in numbers.items() if found == set(range(len(found)))}
 
 
-def _refused(checkpoint: Checkpoint, why: str) -> RecipeError:
-    return RecipeError(why, where=checkpoint.path, remedy="Take 'drop_blocks' out of the recipe's surgery.")
+def _refused(checkpoint: Checkpoint, surgery: str, why: str) -> RecipeError:
+    return RecipeError(why, where=checkpoint.path, remedy=f"Take '{surgery}' out of the recipe's surgery.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -24,18 +24,40 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class ChannelGroup:
+    """Inner channels of one block that leave together; layers by their names, which surgery does not change here.
+
+    producers: what gives them, weights and biases. reader: the one layer whose inputs they are.
+    width, count: how many there are, and how many stay. parts: how many outputs a producer has for each channel, one
+    whole set after another, as fused gates and values do.
+    """
+
+    producers: tuple[str, ...]
+    reader: str
+    width: int
+    count: int
+    parts: int = 1
+
+    def outputs(self, channels: Sequence[int]) -> tuple[int, ...]:
+        """Which outputs of a producer are those of the channels, in ascending order as these are."""
+        return tuple(part * self.width + channel for part in range(self.parts) for channel in channels)
+
+
+@dataclass(frozen=True)
 class Derived:
     """One step of surgery. Names, shapes, bytes and config are exact also while indices of cuts are not known.
 
     source, checkpoint: before and after.
     origins: for each layer of `checkpoint`, the index of the layer of `source` that it is made of.
     cuts:    by the name of a layer of `checkpoint`, how its tensor was cut; layers that are not in it are whole.
+    groups:  the channels that calibration text chooses from; () once that is done, or where there is nothing to choose.
     """
 
     source: Checkpoint
     checkpoint: Checkpoint
     origins: tuple[int, ...]
     cuts: Mapping[str, tuple[Cut, ...]] = field(default_factory=dict)
+    groups: tuple[ChannelGroup, ...] = ()
 
     @property
     def dropped(self) -> tuple[Layer, ...]:
@@ -66,6 +88,12 @@ class Operated:
         cuts = (cut for step in self.steps for each in step.cuts.values() for cut in each)
         return all(cut.indices is not None for cut in cuts)
 
+    @property
+    def provisional(self) -> Operated:
+        """The same with the first slices where it is not known yet which stay: good for trying out how long work takes,
+        since shapes are what they will be."""
+        return replace(self, steps=tuple(replace(step, cuts=_first_slices(step.cuts)) for step in self.steps))
+
     @cached_property
     def origins(self) -> tuple[int, ...]:
         """For each layer of `checkpoint`, the index of the layer of `source` that it is made of."""
@@ -88,6 +116,13 @@ class Operated:
         pairs = zip(self.checkpoint.layers, self.origins, strict=True)
         layers = tuple(_named_as(layer, self.source.layers[origin]) for layer, origin in pairs)
         return replace(self.checkpoint, layers=layers)
+
+
+def _first_slices(cuts: Mapping[str, tuple[Cut, ...]]) -> dict[str, tuple[Cut, ...]]:
+    return {
+        name: tuple(cut if cut.indices is not None else replace(cut, indices=tuple(range(cut.count))) for cut in each)
+        for name, each in cuts.items()
+    }
 
 
 def _named_as(layer: Layer, source: Layer) -> Layer:

@@ -34,7 +34,7 @@ class BlockDropping(Operation[DropBlocks]):
         """
         if not settings.blocks:
             return Derived(checkpoint, checkpoint, tuple(range(len(checkpoint.layers))))
-        stack = stack_of(checkpoint)
+        stack = stack_of(checkpoint, DropBlocks.key)
         left = _left(checkpoint, stack, settings.blocks)
         places = {old: new for new, old in enumerate(left)}
         origins: list[int] = []

@@ -9,6 +9,7 @@ from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError
 from benchvise.core.recipe.plan import make_plan
+from benchvise.core.surgery.settle import operate_settled
 from benchvise.core.weights.cut_weights import weights_of
 from benchvise.core.weights.packed_folder import PackedFolderWeights
 from benchvise.core.weights.quantization_config import PACKED_METHOD
@@ -46,7 +47,10 @@ def run_weights(run: RunRecord) -> RunWeights:
     _check_unchanged(run, checkpoint)
     plan = make_plan(checkpoint, run.recipe)
     treatments = {row.layer.name: row.treatment for row in plan.treated_rows}
-    return RunWeights(f"{RUN_PREFIX}{run.id}", weights_of(plan.operated), treatments, run.layer_files)
+    operated = plan.operated
+    if not operated.decided:
+        operated = operate_settled(checkpoint, run.recipe.surgery, run.surgery_files)
+    return RunWeights(f"{RUN_PREFIX}{run.id}", weights_of(operated), treatments, run.layer_files)
 
 
 def _check_unchanged(run: RunRecord, checkpoint: Checkpoint) -> None:

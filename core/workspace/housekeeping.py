@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchvise.core.errors import UserError
 from benchvise.core.language import message
-from benchvise.core.workspace.run_record import RunRecord
+from benchvise.core.workspace.run_record import SURGERY, RunRecord
 from benchvise.core.workspace.workspace import Workspace
 
 
@@ -38,7 +38,7 @@ def usage_of(workspace: Workspace) -> Usage:
     finished = [run for run in runs if run.state == "done"]
     at_work = [run for run in runs if run.state == "running"]
     kept, busy = _records_of(finished), _records_of(at_work)
-    loose = {path for path in _files(workspace.layers) if path not in kept and path not in busy}
+    loose = {path for path in _shared(workspace) if path not in kept and path not in busy}
     stopped = [run for run in runs if run not in finished and run not in at_work]
     return Usage(
         len(runs),
@@ -73,14 +73,20 @@ def remove_runs(workspace: Workspace, names: Iterable[str]) -> int:
     for run in going:
         shutil.rmtree(run.folder, ignore_errors=True)
     needed = _records_of(workspace.records())
-    for path in list(_files(workspace.layers)):
+    for path in list(_shared(workspace)):
         if path not in needed:
             path.unlink(missing_ok=True)
     return before - _size(_files(workspace.path))
 
 
 def _records_of(runs: Iterable[RunRecord]) -> set[Path]:
-    return {path for run in runs for path in run.layer_files.values()}
+    return {path for run in runs for path in (*run.layer_files.values(), *run.surgery_files)}
+
+
+def _shared(workspace: Workspace) -> Iterator[Path]:
+    """Files that several runs may refer to. What a surgery is writing belongs to no run yet, and is hidden."""
+    yield from _files(workspace.layers)
+    yield from (path for path in _files(workspace.path / SURGERY) if path.name[:1] != ".")
 
 
 def _files(folder: Path) -> Iterator[Path]:

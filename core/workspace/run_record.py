@@ -31,6 +31,8 @@ from benchvise.core.workspace.run_lock import RunLock
 
 MANIFEST, RECIPE, JOURNAL, MEASUREMENTS = "run.json", "recipe.yaml", "journal.jsonl", "measurements.json"
 LATENCY = "latency"
+SURGERY = "surgery"
+"""The folder of the workspace with tensors that surgery cut."""
 RunMeasurement = Evaluation | Latency | Exported
 
 _AT_WORK: dict[Path, RunLock] = {}
@@ -42,6 +44,7 @@ class Manifest:
     """What `run.json` holds. state: "running", "done", "cancelled" or "failed"; pid and started name the process.
 
     stored_bytes: of all layers as they lie on the disk once the run is done; 0 for runs that did not count them.
+    surgery: keys of the files with what calibration text left of layers, in the recipe's order.
     """
 
     run: str
@@ -61,6 +64,7 @@ class Manifest:
     seconds: float = 0.0
     peak_rss_bytes: int = 0
     stored_bytes: int = 0
+    surgery: tuple[str, ...] = ()
 
 
 class RunRecord:
@@ -99,6 +103,11 @@ class RunRecord:
     def layer_files(self) -> dict[str, Path]:
         """The record of each finished layer, and of each that is kept but was changed, by the layer's name."""
         return {entry.result.name: record_file(self._layers, entry.key) for entry in self.journal()}
+
+    @property
+    def surgery_files(self) -> tuple[Path, ...]:
+        """The files with what calibration text left of layers, in the order of the recipe's surgery."""
+        return tuple(self._layers.parent / SURGERY / f"{key}.safetensors" for key in self.manifest.surgery)
 
     def journal(self) -> tuple[JournalEntry, ...]:
         """The last entry of each layer, in order of the first."""
@@ -265,7 +274,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def _manifest(path: Path) -> Manifest:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Manifest(**(found | {"warnings": tuple(map(parse_plan_warning, found["warnings"]))}))
+        lists = {
+            "warnings": tuple(map(parse_plan_warning, found["warnings"])),
+            "surgery": tuple(found.get("surgery", ())),
+        }
+        return Manifest(**(found | lists))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             "The run cannot be read", where=str(path), remedy="Delete its folder if it is not needed any more."

@@ -21,6 +21,7 @@ from benchvise.core.workspace.forecasts import ForecastBook, bias
 from benchvise.core.workspace.run_record import (
     MANIFEST,
     RECIPE,
+    SURGERY,
     Manifest,
     RunMeasurement,
     RunRecord,
@@ -91,8 +92,11 @@ class Workspace:
             run for run in self.records() if (run.manifest.checkpoint_identity, run.manifest.recipe_digest) == named
         ]
 
-    def new_run(self, plan: Plan) -> RunRecord:
-        """Start a run of the plan. Raises OutputError when the workspace cannot be written to."""
+    def new_run(self, plan: Plan, surgery: tuple[str, ...] = ()) -> RunRecord:
+        """Start a run of the plan. Raises OutputError when the workspace cannot be written to.
+
+        surgery: keys of the files with what calibration text left of layers.
+        """
         now = datetime.now(UTC)
         name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         pid, started = this_process()
@@ -111,6 +115,7 @@ class Workspace:
             bytes_before=plan.bytes_before,
             bytes_after=plan.bytes_after,
             warnings=plan.plan_warnings,
+            surgery=surgery,
         )
         folder = self.path / "runs" / name
         try:
@@ -171,6 +176,10 @@ class Workspace:
             with suppress(OSError):  # another process may have removed it
                 written.append((file.stat().st_mtime_ns, file))
         return tuple(file for _, file in sorted(written, reverse=True))
+
+    def surgery_file(self, key: str) -> Path:
+        """Where the tensors of that key lie that a surgery cut; the folder exists."""
+        return self._file(SURGERY, f"{key}.safetensors")
 
     def decision_file(self, key: str) -> Path:
         """Where the recipe of that key is kept as a run decided it; the folder exists."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchvise.app.shell.preset_gallery import PresetGallery
+from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.protocol.results import RunSummary
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.presets import load_preset, preset_names
@@ -31,6 +32,15 @@ def test_every_preset_has_a_card_with_the_size_of_this_model(gallery, checkpoint
     lines = gallery.cards["int4-g128"].lines.text()
     assert "slight · KL 0.0150, measured" in lines
     assert gallery.cards["int4-g128"].meter.bars == 4
+
+
+def test_a_surgery_counts_what_it_leaves(client, document, qtbot):
+    sample = open_checkpoint("resources/sample")
+    client.open(document, sample)
+    made = PresetGallery(document, print)
+    qtbot.addWidget(made)
+    left = make_plan(sample, load_preset("prune-ffn-25")).bytes_after
+    assert made.cards["prune-ffn-25"].figure.text() == byte_text(left) != byte_text(sample.nbytes)
 
 
 def test_search_leaves_what_has_all_words(gallery):

@@ -39,6 +39,8 @@ def test_bits_are_those_of_the_open_checkpoint(qtbot, opened):
     fill_preset_menu(menu, print, layers=layers)
     assert all(action.toolTip().endswith("overall, on this checkpoint.") for action in entries(menu))
     for preset in presets(layers):
+        if preset.recipe.surgery:  # bits of what is left; this checkpoint's config does not count its blocks
+            continue
         plan = make_plan(opened.checkpoint, preset.recipe, allow_empty=True)
         rows = plan.treated_rows
         assert preset.bits_per_weight == 8 * sum(r.bytes_after for r in rows) / sum(r.layer.parameters for r in rows)

@@ -158,6 +158,9 @@ def test_every_preset_plans_on_the_sample(name: str) -> None:
     assert recipe.name == name
     assert recipe.description
     made = make_plan(open_checkpoint("resources/sample"), recipe)
+    if recipe.surgery:
+        assert made.bytes_after < made.bytes_before
+        return
     whole = any("embeddings" in rule.targets for rule in recipe.rules)  # the mixes of llama.cpp
     assert len(made.treated_rows) == 35 + whole
     assert made.bytes_after <= made.bytes_before
