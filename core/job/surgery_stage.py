@@ -30,6 +30,7 @@ from benchvise.core.checkpoint.records import Layer
 from benchvise.core.checkpoint.safetensors_writer import SafetensorsWriter
 from benchvise.core.checkpoint.tensors import torch_dtype
 from benchvise.core.errors import OutputError, RecipeError
+from benchvise.core.evaluate.forward import gives_logits
 from benchvise.core.memory import release_freed
 from benchvise.core.progress import Progress
 from benchvise.core.recipe.plan import Plan
@@ -70,7 +71,7 @@ def carry_out_surgery(
         path = workspace.surgery_file(keys[-1])
         if not holds(path, step):
             _check_space(path, step)
-            SurgeryStage(step, weights_of(before), text.ids, progress).write(path)
+            SurgeryStage(step, weights_of(before), text, progress).write(path)
         return settled(step, path)
 
     if plan.operated.decided:
@@ -79,18 +80,18 @@ def carry_out_surgery(
 
 
 class SurgeryStage:
-    """One surgery on a network. ids: int64 [windows, tokens], of the calibration text."""
+    """One surgery on a network, which the calibration text decides."""
 
-    def __init__(self, step: Derived, weights: Weights, ids: Tensor, progress: Progress) -> None:
+    def __init__(self, step: Derived, weights: Weights, text: CalibrationText, progress: Progress) -> None:
         self._step = step
         self._weights = weights
         self._progress = progress
         self._before = {layer.name: layer for layer in step.source.layers}
         self._left = {layer.name: layer for layer in step.checkpoint.layers}
-        self._gradients = self._heeded(ids)
-        self._network = Network(weights, progress)
-        self._batching = Batching(ids.shape[1], progress)
-        self._ids = ids.to(self._network.device)
+        self._gradients = self._heeded(text.ids)
+        self._network = Network(weights, progress, text.ids[:1])
+        self._batching = Batching(text.window_tokens, progress)
+        self._ids = text.ids.to(self._network.device)
 
     @torch.no_grad()
     def write(self, path: Path) -> None:
@@ -114,12 +115,19 @@ class SurgeryStage:
                 self._progress.advance(len(self._ids))
 
     def _heeded(self, ids: Tensor) -> dict[str, Tensor]:
-        """By the readers' names, the second moments of their outputs' gradients: one backward pass of the network."""
+        """By the readers' names, the second moments of their outputs' gradients: one backward pass of the network.
+
+        Empty for a network without logits of a text, all of whose outputs count the same then.
+        """
         readers = [self._before[group.reader] for group in self._step.groups]
         part = ids[:: max(1, len(ids) // WINDOWS)][:WINDOWS]
+        model = load_model(self._weights, progress=self._progress)
+        if part.is_floating_point() or not gives_logits(model, part[:1]):
+            return {}
         self._progress.note(f"One backward pass over {len(part)} samples tells which outputs matter")
         self._progress.start(part.numel(), "tokens")
-        found = factors(load_model(self._weights, progress=self._progress), part, readers, self._progress)
+        found = factors(model, part, readers, self._progress)
+        del model
         release_freed()
         return {name: each.gradients for name, each in found.items()}
 
