@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from benchvise.app.budget.front_plot import FrontView
 from benchvise.app.budget.kinds import Choices, front_of
 from benchvise.app.budget.model import Allocation
+from benchvise.app.panel.plot_panel import NO_OUTPUT
 from benchvise.app.plots.pareto_plot import Point
 from benchvise.app.state.candidate_treatments import ladder
 from benchvise.app.state.decode_conditions import Conditions
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 def missing_words(document: Document, failure: str) -> tuple[str, str, str]:
     """What is needed before a budget can be allocated, or prevents it: heading, text, and what the button does."""
     assert document.checkpoint is not None
+    if not document.checkpoint.architecture:
+        return tr("No budget can be shared out here"), tr(NO_OUTPUT), ""
     known, rungs = len(document.sensitivity), ladder(document.recipe)
     if document.measuring:
         layers = sum(layer.kind == "linear" and layer.compressible for layer in document.checkpoint.layers)

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from benchvise.app.engine.latest_request import LatestRequest
 from benchvise.app.widgets.empty_state import EmptyState
-from benchvise.core.language import tr
+from benchvise.core.language import message, tr
 from benchvise.core.protocol.events import Failed
 
 if TYPE_CHECKING:
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 SETTLE_MS = 80
 """Edits in quick succession (a dragged slider, arrow keys in the tree) become one question."""
+
+NO_OUTPUT = message(
+    "No config.json names the network's architecture, so its output cannot be computed. Looking at layers, choosing "
+    "treatments, running and exporting work all the same."
+)
+"""Why what is judged by the output is not offered."""
 
 
 class PlotPanel(QWidget):

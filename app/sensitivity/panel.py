@@ -8,7 +8,7 @@ from PySide6.QtCore import Slot
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QLineEdit, QVBoxLayout
 
-from benchvise.app.panel.plot_panel import PlotPanel
+from benchvise.app.panel.plot_panel import NO_OUTPUT, PlotPanel
 from benchvise.app.plots.controls import Controls
 from benchvise.app.plots.saving import Data, tsv_of
 from benchvise.app.sensitivity.choices import SensitivityChoices
@@ -87,6 +87,8 @@ class SensitivityPanel(PlotPanel):
         document = self.document
         if document.checkpoint is None:
             self.say_empty(tr("No checkpoint is open"), tr("Open one to find out which of its layers are fragile."))
+        elif not document.checkpoint.architecture:
+            self.say_empty(tr("Sensitivity cannot be measured here"), tr(NO_OUTPUT))
         elif not document.sensitivity and not document.measuring:
             layers = sum(layer.kind == "linear" for layer in document.checkpoint.layers)
             self.empty.say(

@@ -68,6 +68,7 @@ class Docks(QObject):
         self._window.addDockWidget(area, dock)
         dock.dockLocationChanged.connect(self.dress)
         dock.topLevelChanged.connect(self.dress)
+        dock.visibilityChanged.connect(widget.setEnabled)  # behind another tab, the focus must not go there
         if area == BOTTOM:
             dock.visibilityChanged.connect(lambda _: self.below_changed.emit())
         self._docks[name] = dock
@@ -266,6 +267,8 @@ class Docks(QObject):
             if not bar.accessibleName():
                 bar.setAccessibleName(tr("Panels"))
                 bar.setDrawBase(False)
+                # Qt keeps bars of docks that are closed; the commands for panels go from tab to tab by keyboard.
+                bar.setFocusPolicy(Qt.FocusPolicy.NoFocus)
 
 
 def focus_inside(widget: QWidget) -> None:

@@ -13,6 +13,7 @@ from benchvise.core.preflight.cluster import cluster_findings
 from benchvise.core.preflight.export_targets import target_findings, trial_findings
 from benchvise.core.preflight.facts import Facts
 from benchvise.core.preflight.fallbacks import effect_findings, fallback_findings, size_findings
+from benchvise.core.preflight.left_alone import left_alone_findings
 from benchvise.core.preflight.loading import loading_findings
 from benchvise.core.preflight.refused import refused_recipe
 from benchvise.core.preflight.resources import disk_findings, memory_findings, time_findings
@@ -71,6 +72,7 @@ def _of_structure(plan: Plan, export_plan: ExportPlan) -> Iterator[Finding]:
     yield from fallback_findings(plan, export_plan)
     yield from target_findings(export_plan)
     yield from effect_findings(plan)
+    yield from left_alone_findings(plan)
 
 
 def _of_runtime(plan: Plan, export_plan: ExportPlan, runtime: Runtime | None) -> Iterator[Finding]:

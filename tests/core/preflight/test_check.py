@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchvise.core.checkpoint.open import open_checkpoint
-from benchvise.core.checkpoint.records import Checkpoint
+from benchvise.core.checkpoint.records import Checkpoint, Layer, TensorEntry
 from benchvise.core.errors import UserError
 from benchvise.core.methods.activations import Activations
 from benchvise.core.methods.codebook import Codebook
@@ -28,7 +28,7 @@ from benchvise.core.protocol.requests import CheckRecipe
 from benchvise.core.protocol.results import Estimate
 from benchvise.core.recipe.presets import load_preset, preset_names
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
-from tests.core.preflight.preflight_samples import ROOMY, checked, fix, found, kinds, network, recipe
+from tests.core.preflight.preflight_samples import ROOMY, checked, fix, found, kinds, layer, network, recipe
 
 SAMPLE = Path(__file__).parents[3] / "resources" / "sample"
 INT4 = Treatment(Integer())
@@ -281,3 +281,24 @@ def test_bits_that_the_run_finds_are_told_as_that():
     assert (told.level, told.title, len(told.layers)) == ("tells", "The bits of 14 layers are found in the run", 14)
     over = found(checked(load_preset("quick-2bit"), on=network(64, 64)), "over budget")
     assert (over.level, over.title) == ("warns", "14 layers take more than the budget")
+
+
+def test_convolutions_that_hold_most_of_the_weights_can_be_included():
+    convolutions = tuple(
+        Layer(
+            f"conv{number}",
+            TensorEntry(f"conv{number}.weight", "float32", (64, 64, 3, 3), "", 0, 4 * 64 * 64 * 9),
+            "conv",
+            "conv",
+            None,
+        )
+        for number in range(3)
+    )
+    classifier = Checkpoint("/m", "safetensors", (*convolutions, layer("linear", "head", 10, 64, None, "float32")), {})
+    asked = recipe(("linears", Treatment(Integer(8, granularity="channel"))))
+    finding = found(checked(asked, on=classifier), "left alone")
+    assert (finding.level, finding.title) == ("warns", "3 convolutions stay as they are")
+    assert finding.layers == ("conv0", "conv1", "conv2")
+    included = checked(finding.fixes[0].recipe, on=classifier)
+    assert "left alone" not in {one.kind for one in included.findings}
+    assert "left alone" not in {one.kind for one in checked(asked).findings}
