@@ -25,7 +25,7 @@ def test_every_preset_is_in_the_menu_once_by_size(qtbot):
     assert by_name["int4-g128"].text() == "int4-g128\t4.12 bits in compressed layers"
     assert by_name["int4-g128"].toolTip().startswith(load_preset("int4-g128").description)
     assert by_name["int4-g128"].toolTip().endswith("overall, on a Llama of 1.2 billion weights.")
-    assert by_name["best-4bit"].text().startswith("best-4bit\t4.20 bits in compressed layers")
+    assert by_name["best-4bit"].text().startswith("best-4bit\t4.25 bits in compressed layers")
     assert by_name["gptq-int4-g128"].text().endswith("bits in compressed layers · calibrates")
     assert "Learns from 128 samples" in by_name["gptq-int4-g128"].toolTip()
     by_name["int4-g128"].trigger()

@@ -10,7 +10,9 @@ from benchvise.core.recipe.presets import load_preset, presets
 from benchvise.core.recipe.recipe import parse_recipe
 from tests.core.recipe.network_samples import layer
 
-BUDGETS = {f"quick-{bits}bit": bits + 0.25 for bits in (2, 3, 4)}
+BUDGETS = {f"{kind}-{bits}bit": bits + 0.25 for kind in ("quick", "best") for bits in (2, 3, 4)} | {
+    "distilled-2.25bit": 2.25
+}
 INT3 = "scheme: {method: integer, bits: 3, symmetric: false}"
 
 
