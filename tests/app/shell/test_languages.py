@@ -18,7 +18,7 @@ CHINESE = re.compile(r"[\u3000-\u9fff\uff00-\uffef]")
 LATIN = re.compile(r"[A-Za-z]{3,}")
 SAME = re.compile(
     r"Benchvise|tiny|model|layers?|proj|embed|head|norm|attn|float|LlamaFor\w+|vLLM|llama\.cpp|Ollama|LM Studio|"
-    r"transformers|ONNX Runtime|OpenVINO|int\d|dtype|shape|Ctrl|Shift|SQNR|tok/s|Windows|re:|role|tag|English|"
+    r"transformers|ONNX Runtime|OpenVINO|MLX|int\d|dtype|shape|Ctrl|Shift|SQNR|tok/s|Windows|re:|role|tag|English|"
     r"KL|YAML|PNG|SVG|CSV|safetensors|Hugging Face|GGUF|bin|GPTQ|AWQ|HQQ|token|q/k/v|gate|nat|mlp|self|glob|jsonl|"
     r"txt|Del|channel|asked|bfloat|RuntimeError|AutoRound|sigmoid|group|GB|preset|attention|Esc|Enter|MXFP\d|NVFP\d"
 )
