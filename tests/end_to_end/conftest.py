@@ -19,6 +19,11 @@ SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
 TIMEOUT_MS = 120_000
 
 
+_KEPT: list[MainWindow] = []
+"""Windows of tests that are over. Qt has deleted what they were made of, and Python's collector, which a job calls,
+would take the shells of pictures' items in an order that PySide does not survive."""
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> str:
     return str(tmp_path / "workspace")
@@ -35,6 +40,7 @@ def window(qtbot: QtBot, tmp_path: Path, workspace: str, monkeypatch: pytest.Mon
     shown = MainWindow(session)
     # Nobody is there to answer whether an edited recipe may go.
     qtbot.addWidget(shown, before_close_func=lambda _: session.document.undo.setClean())
+    _KEPT.append(shown)
     shown.show()
     qtbot.waitExposed(shown)
     return shown
