@@ -63,6 +63,10 @@ class ExportPlan:
         """The layers that are not written dense, each with its layout."""
         return [(planned.layer, planned.layout) for planned in self.layers if planned.layout is not None]
 
+    def path_of(self, layer: Layer) -> str:
+        """The path of the layer's module in the network."""
+        return self.modules.paths.get(layer.name, layer.name) if self.modules is not None else layer.name
+
     @property
     def nbytes(self) -> int:
         """Exact bytes of all tensors."""

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from benchvise.core.errors import CheckpointError
 from benchvise.core.export.export_plan import ExportPlan
-from benchvise.core.export.onnx.layers import QDQ, CodedLayer
+from benchvise.core.export.onnx.layers import NBITS, QDQ
 from benchvise.core.export.onnx.modules import NBitsLinear, QdqLinear
-from benchvise.core.export.onnx.network import graph_of, load_network, replace_modules
+from benchvise.core.export.onnx.network import graph_of, load_network, put_coded_modules, verify_codes
 from benchvise.core.progress import Progress
 from benchvise.core.weights.weights import Weights
 
@@ -27,20 +26,8 @@ def write_onnx(folder: Path, plan: ExportPlan, weights: Weights, progress: Progr
     """Write `model.onnx` and its data. Raises CheckpointError where the network cannot be built or traced."""
     progress.start(plan.nbytes, "bytes")
     model = load_network(weights)
-    paths = plan.modules.paths if plan.modules is not None else {}
-    replaced: dict[str, nn.Module] = {}
     graph = graph_of(model)  # while it still computes
-    for planned in plan.layers:
-        progress.check_cancelled()
-        if isinstance(planned, CodedLayer):
-            path = paths.get(planned.layer.name, planned.layer.name)
-            prefix = f"{planned.layer.name}."
-            tensors = {name.removeprefix(prefix): values for name, values in planned.blocks(weights)}
-            bias = getattr(model.get_submodule(path), "bias", None)
-            kind = QdqLinear if planned.layout.format == QDQ else NBitsLinear
-            replaced[path] = kind(planned.layer.matrix_shape, planned.layout, tensors, bias)
-        progress.advance(sum(tensor.nbytes for tensor in planned.tensors()))
-    replace_modules(model, replaced)
+    put_coded_modules(model, plan, weights, {QDQ: QdqLinear, NBITS: NBitsLinear}, progress)
     program = _exported(graph, plan)
     progress.check_cancelled()
     for node in program.model.graph:  # where in this machine's files each came from
@@ -91,14 +78,10 @@ def verify_onnx(folder: Path, plan: ExportPlan, weights: Weights, progress: Prog
     except Exception as error:
         raise RuntimeError(f"'{NAME}' is not sound: {str(error)[:300]}") from error
     stored = {tensor.name: tensor for tensor in found.graph.initializer}
-    paths = plan.modules.paths if plan.modules is not None else {}
-    for planned in plan.layers:
-        progress.check_cancelled()
-        if isinstance(planned, CodedLayer):
-            path = paths.get(planned.layer.name, planned.layer.name)
-            for name, values in planned.blocks(weights):
-                full = f"model.{path}.{name.removeprefix(f'{planned.layer.name}.')}"
-                if full not in stored:  # a module that the exported output does not depend on
-                    continue
-                if not np.array_equal(numpy_helper.to_array(stored[full]), values.numpy()):
-                    raise RuntimeError(f"'{full}' was not written with the codes that were computed")
+    verify_codes(
+        plan,
+        weights,
+        stored,
+        lambda value, wanted: np.array_equal(numpy_helper.to_array(value), wanted.numpy()),
+        progress,
+    )

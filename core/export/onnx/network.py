@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from benchvise.core.checkpoint.records import Checkpoint
 from benchvise.core.errors import CheckpointError
+from benchvise.core.export.export_plan import ExportPlan
+from benchvise.core.export.onnx.layers import CodedLayer
+from benchvise.core.progress import Progress
 from benchvise.core.runtime.architecture import own_keys
 from benchvise.core.weights.weights import Weights
 
 _BATCH, _TOKENS, _PAST = 2, 3, 5
+ModuleKind = Callable[..., nn.Module]
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,45 @@ def _first_output(model: nn.Module) -> str:
     return "logits" if "For" in type(model).__name__ else "last_hidden_state"
 
 
-def replace_modules(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
-    """Put modules in the places of others, by path."""
-    for path, module in modules.items():
+def put_coded_modules(
+    model: nn.Module, plan: ExportPlan, weights: Weights, kinds: Mapping[str, ModuleKind], progress: Progress
+) -> None:
+    """Put a module with codes into the place of each packed layer; progress counts the bytes of all layers.
+
+    kinds: what makes such a module of a shape, a layout, tensors of the layout's dtypes and a bias, by format.
+    """
+    replaced: dict[str, nn.Module] = {}
+    for planned in plan.layers:
+        progress.check_cancelled()
+        if isinstance(planned, CodedLayer):
+            path = plan.path_of(planned.layer)
+            prefix = f"{planned.layer.name}."
+            tensors = {name.removeprefix(prefix): values for name, values in planned.blocks(weights)}
+            bias = getattr(model.get_submodule(path), "bias", None)
+            kind = kinds[planned.layout.format]
+            replaced[path] = kind(planned.layer.matrix_shape, planned.layout, tensors, bias)
+        progress.advance(sum(tensor.nbytes for tensor in planned.tensors()))
+    for path, module in replaced.items():
         parent, _, name = path.rpartition(".")
         setattr(model.get_submodule(parent), name, module)
+
+
+def verify_codes(
+    plan: ExportPlan,
+    weights: Weights,
+    stored: Mapping[str, Any],
+    same: Callable[[Any, Tensor], bool],
+    progress: Progress,
+) -> None:
+    """Hold what a file has of every packed layer against its codes, scales and zero points.
+
+    stored: by the names of tensors in the graph; what the exported output does not depend on is not in it. same:
+    whether such a value equals a tensor of the layout's dtype and shape. Raises RuntimeError where anything differs.
+    """
+    for planned in plan.layers:
+        progress.check_cancelled()
+        if isinstance(planned, CodedLayer):
+            for name, values in planned.blocks(weights):
+                full = f"model.{plan.path_of(planned.layer)}.{name.removeprefix(f'{planned.layer.name}.')}"
+                if full in stored and not same(stored[full], values):
+                    raise RuntimeError(f"'{full}' was not written with the codes that were computed")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from benchvise.core.errors import CheckpointError, UserError
 from benchvise.core.export.export_plan import ExportPlan
@@ -162,10 +163,14 @@ def _pictures(weights: Weights) -> Feed:
     return {"pixel_values": torch.rand(given.shape, generator=torch.Generator().manual_seed(0)).numpy()}
 
 
-@torch.no_grad()
 def computed_here(weights: Weights, feed: Feed) -> torch.Tensor:
     """The network's first output [..., values] by torch, float32."""
-    model = load_network(weights)
+    return computed_by(load_network(weights), feed)
+
+
+@torch.no_grad()
+def computed_by(model: nn.Module, feed: Feed) -> torch.Tensor:
+    """As `computed_here`, of a network that is loaded; a float32 tensor [..., values]."""
     known = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")
     given = {name: torch.from_numpy(feed[name]) for name in known if name in feed}
     found: torch.Tensor = model(**given, return_dict=False)[0]

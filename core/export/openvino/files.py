@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from benchvise.core.errors import CheckpointError
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.export.onnx.files import NAME as ONNX_NAME
 from benchvise.core.export.onnx.files import write_onnx
-from benchvise.core.export.onnx.layers import CodedLayer
+from benchvise.core.export.onnx.network import verify_codes
 from benchvise.core.progress import Progress
 from benchvise.core.weights.weights import Weights
 
@@ -58,18 +59,9 @@ def verify_openvino(folder: Path, plan: ExportPlan, weights: Weights, progress: 
 
     model = openvino.Core().read_model(str(folder / NAME))
     stored = {node.get_friendly_name(): node for node in model.get_ops() if node.get_type_name() == "Constant"}
-    paths = plan.modules.paths if plan.modules is not None else {}
-    for planned in plan.layers:
-        progress.check_cancelled()
-        if isinstance(planned, CodedLayer):
-            path = paths.get(planned.layer.name, planned.layer.name)
-            for name, values in planned.blocks(weights):
-                full = f"model.{path}.{name.removeprefix(f'{planned.layer.name}.')}"
-                if full in stored and not np.array_equal(_values(stored[full]), values.numpy().reshape(-1)):
-                    raise RuntimeError(f"'{full}' was not written with the codes that were computed")
+    verify_codes(plan, weights, stored, _is, progress)
 
 
-def _values(node: Any) -> np.ndarray[Any, Any]:
-    """The constant's values, codes of less than a byte as the bytes they are packed in."""
-    found: np.ndarray[Any, Any] = np.asarray(node.data).reshape(-1)
-    return found
+def _is(node: Any, wanted: Tensor) -> bool:
+    """Codes of less than a byte are given as the bytes that they are packed in."""
+    return np.array_equal(np.asarray(node.data).reshape(-1), wanted.numpy().reshape(-1))

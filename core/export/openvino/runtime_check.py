@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import openvino
@@ -17,10 +16,6 @@ from benchvise.core.weights.weights import Weights
 MAX_DISTANCE = 1e-3
 """Of the outputs' distance, above which the file computes something else: OpenVINO rounds inputs of products as the
 processor likes it best, which this is asked not to do, and sums in an order of its own."""
-
-
-def is_installed() -> bool:
-    return find_spec("openvino") is not None
 
 
 def checked_by_openvino(folder: Path, weights: Weights, progress: Progress) -> str:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from benchvise.core.errors import CheckpointError
 from benchvise.core.export.export_plan import ExportPlan
-from benchvise.core.export.onnx.layers import QDQ, CodedLayer
-from benchvise.core.export.onnx.network import Graph, graph_of, load_network, replace_modules
-from benchvise.core.export.onnx.runtime_check import computed_here, distance_of, given_to
+from benchvise.core.export.onnx.layers import NBITS, QDQ
+from benchvise.core.export.onnx.network import Graph, graph_of, load_network, put_coded_modules, verify_codes
+from benchvise.core.export.onnx.runtime_check import computed_by, distance_of, given_to
 from benchvise.core.export.torch_export.modules import DecodingLinear, Int8Linear
 from benchvise.core.progress import Progress
 from benchvise.core.weights.weights import Weights
@@ -29,19 +28,7 @@ def write_program(place: Path, plan: ExportPlan, weights: Weights, progress: Pro
     progress.start(plan.nbytes, "bytes")
     model = load_network(weights)
     graph = graph_of(model)  # while it still computes
-    paths = plan.modules.paths if plan.modules is not None else {}
-    replaced: dict[str, nn.Module] = {}
-    for planned in plan.layers:
-        progress.check_cancelled()
-        if isinstance(planned, CodedLayer):
-            path = paths.get(planned.layer.name, planned.layer.name)
-            prefix = f"{planned.layer.name}."
-            tensors = {name.removeprefix(prefix): values for name, values in planned.blocks(weights)}
-            kind = Int8Linear if planned.layout.format == QDQ else DecodingLinear
-            bias = getattr(model.get_submodule(path), "bias", None)
-            replaced[path] = kind(planned.layer.matrix_shape, planned.layout, tensors, bias)
-        progress.advance(sum(tensor.nbytes for tensor in planned.tensors()))
-    replace_modules(model, replaced)
+    put_coded_modules(model, plan, weights, {QDQ: Int8Linear, NBITS: DecodingLinear}, progress)
     program = _traced(graph, plan)
     progress.check_cancelled()
     torch.export.save(program, place / NAME)
@@ -75,21 +62,18 @@ def verify_program(place: Path, plan: ExportPlan, weights: Weights, progress: Pr
 
     Raises RuntimeError where the file is unsound or anything differs.
     """
-    stored = {**_loaded(place).state_dict, **_loaded(place).constants}
-    paths = plan.modules.paths if plan.modules is not None else {}
-    for planned in plan.layers:
-        progress.check_cancelled()
-        if isinstance(planned, CodedLayer):
-            path = paths.get(planned.layer.name, planned.layer.name)
-            for name, values in planned.blocks(weights):
-                full = f"model.{path}.{name.removeprefix(f'{planned.layer.name}.')}"
-                if full in stored and not torch.equal(torch.as_tensor(stored[full]).cpu(), values):
-                    raise RuntimeError(f"'{full}' was not written with the codes that were computed")
+    program = _loaded(place)
+    verify_codes(plan, weights, {**program.state_dict, **program.constants}, _is, progress)
+
+
+def _is(value: Any, wanted: torch.Tensor) -> bool:
+    return torch.equal(torch.as_tensor(value).cpu(), wanted)
 
 
 def checked_by_torch(place: Path, weights: Weights, progress: Progress) -> str:
     """Run the program, and say how far its outputs are from the network's. Raises RuntimeError where too far."""
-    graph = graph_of(load_network(weights))
+    model = load_network(weights)
+    graph = graph_of(model)
     caches = {
         name: (past.shape[1], past.shape[3])
         for name, past in zip(graph.inputs[3:], _flat(graph.arguments[3:]), strict=False)
@@ -103,7 +87,7 @@ def checked_by_torch(place: Path, weights: Weights, progress: Progress) -> str:
     with torch.no_grad():
         out = _loaded(place).module()(*given)
     theirs = out[0] if isinstance(out, tuple | list) else out
-    ours = computed_here(weights, {name: values.numpy() for name, values in feed.items()})
+    ours = computed_by(model, {name: values.numpy() for name, values in feed.items()})
     distance, words = distance_of(theirs, ours, graph.outputs[0] == "logits")
     if not distance <= MAX_DISTANCE:
         raise RuntimeError(f"the program computes something else: {distance:.3g}")
