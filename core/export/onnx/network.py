@@ -200,7 +200,7 @@ def verify_codes(
     """Hold what a file has of every packed layer against its codes, scales and zero points.
 
     stored: by the names of tensors in the graph; what the exported output does not depend on is not in it. same:
-    whether such a value equals a tensor of the layout's dtype and shape. Raises RuntimeError where anything differs.
+    whether such a value equals a tensor [...] of the layout's dtype. Raises RuntimeError where anything differs.
     """
     for planned in plan.layers:
         progress.check_cancelled()
