@@ -60,6 +60,7 @@ class SpectrumPanel(PlotPanel):
         layout.addWidget(self.plot, 1)
         row = QHBoxLayout()
         row.setContentsMargins(12, 4, 12, 8)
+        row.setSpacing(8)
         row.addStretch(1)
         row.addWidget(QLabel(tr("Rank")))
         row.addWidget(self.spin)

@@ -27,7 +27,8 @@ class SettingsForm(QWidget):
         self._page: _Page | None = None
         self._pile = QVBoxLayout(self)
         self._pile.setContentsMargins(0, 0, 0, 0)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        # No `Maximum`, which would hold the form to the height that it has with no row wrapped.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
 
     def show_instances(self, instances: Sequence[object], capabilities: Iterable[str] = ()) -> None:
         """Show settings; all instances are of one class. An empty sequence clears the form."""

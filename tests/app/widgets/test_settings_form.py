@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
-from PySide6.QtWidgets import QApplication, QFileDialog, QLabel
+from PySide6.QtWidgets import QApplication, QFileDialog, QLabel, QVBoxLayout, QWidget
 
 from benchvise.app.widgets.field_editors import (
     MIXED,
@@ -42,6 +42,23 @@ def test_every_method_gets_a_form(form, kind):
     form.show_instances([kind()])
     assert set(form.editors) == {declared.name for declared in settings_of(kind)}
     assert form.heard == []
+
+
+@pytest.mark.parametrize("kind", [*SCHEMES.values(), *SOLVERS.values()], ids=lambda kind: kind.key)
+def test_every_row_has_its_height_where_rows_wrap(qtbot, kind):
+    panel = QWidget()
+    qtbot.addWidget(panel)
+    column = QVBoxLayout(panel)
+    narrow = SettingsForm()
+    column.addWidget(narrow)
+    column.addStretch(1)
+    narrow.show_instances([kind()])
+    panel.resize(260, 2000)
+    panel.show()
+    qtbot.waitExposed(panel)
+    for name in narrow.shown_fields:
+        editor = narrow.editors[name]
+        assert editor.height() >= editor.minimumSizeHint().height(), name
 
 
 def test_fields_come_and_go_with_what_applies(form):
