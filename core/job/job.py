@@ -13,7 +13,7 @@ from benchvise.core.blockwise.calibration import CalibrationText, calibration_te
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.safetensors_header import read_header
 from benchvise.core.errors import Cancelled, OutputError
-from benchvise.core.job.ranks import decided
+from benchvise.core.job.decisions import decided
 from benchvise.core.job.streaming import compress_streaming, one_thread_left, shared_fits
 from benchvise.core.job.surgery_proof import prove_surgery
 from benchvise.core.job.surgery_stage import carry_out_surgery

@@ -10,12 +10,8 @@ from typing import ClassVar
 from benchvise.core.export.export_plan import ExportPlan
 from benchvise.core.export.layouts.packed_layout import PackedLayout
 from benchvise.core.export.layouts.transposed import GPTQ, TransposedForm
-from benchvise.core.export.targets.transposed_target import (
-    TransposedTarget,
-    dense_linears,
-    main_layout,
-    packed_paths,
-)
+from benchvise.core.export.targets.coded_folder import dense_linears, main_layout, packed_paths
+from benchvise.core.export.targets.transposed_target import TransposedTarget
 
 
 class Gptq(TransposedTarget):

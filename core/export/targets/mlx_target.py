@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from benchvise.core.checkpoint.records import Checkpoint, Layer, StoredTensor
+from benchvise.core.checkpoint.records import Checkpoint, StoredTensor
 from benchvise.core.export.export_plan import ExportPlan, PlannedLayer, TreatmentOf
 from benchvise.core.export.export_warnings import adapted
 from benchvise.core.export.layouts.mlx import MLX, MlxForm
 from benchvise.core.export.layouts.packed_layout import PackedLayout
 from benchvise.core.export.network_modules import NetworkModules
+from benchvise.core.export.targets.coded_folder import CodedFolderTarget, Maker, main_layout, packed_paths
 from benchvise.core.export.targets.safetensors_target import unquantised
-from benchvise.core.export.targets.transposed_target import TransposedTarget, main_layout, packed_paths
 from benchvise.core.methods.integer import Integer
 from benchvise.core.progress import Progress
 
@@ -59,7 +59,7 @@ class MlxLayer(PlannedLayer):
             yield f"{self.layer.name}.{name}", values
 
 
-class Mlx(TransposedTarget):
+class Mlx(CodedFolderTarget):
     """Layers may differ in bits and groups, which the config says by their names."""
 
     key: ClassVar[str] = "mlx"
@@ -76,8 +76,8 @@ class Mlx(TransposedTarget):
     form: ClassVar[MlxForm] = MLX
     overrides: ClassVar[bool] = True
 
-    def less(self, packed: Sequence[PackedLayout]) -> int:  # noqa: ARG002 - a bias is no zero point
-        return 0
+    def maker(self, packed: Sequence[PackedLayout]) -> Maker:  # noqa: ARG002 - no layer depends on the others
+        return MlxLayer
 
     def plan(
         self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: NetworkModules | None = None
@@ -90,9 +90,6 @@ class Mlx(TransposedTarget):
                 rounded.setdefault((planned.scheme.tag, form), []).append(planned.layer.name)
         warnings = (*plan.plan_warnings, *adapted(rounded))
         return ExportPlan(self.key, checkpoint, plan.layers, warnings, modules, plan.refusal)
-
-    def planned_layer(self, layer: Layer, layout: PackedLayout, scheme: Integer, less: int) -> PlannedLayer:  # noqa: ARG002
-        return MlxLayer(layer, layout, scheme)
 
     def config_text(self, plan: ExportPlan) -> str:
         packed = packed_paths(plan)

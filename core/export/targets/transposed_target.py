@@ -1,27 +1,20 @@
-"""What the GPTQ, AWQ and MLX targets share: layers of one form, and how they are written and read back."""
+"""What the GPTQ and AWQ targets share: layers of turned codes, and how they are written and read back."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
-from benchvise.core.checkpoint.records import Checkpoint, Layer, StoredTensor
-from benchvise.core.checkpoint.tying import tied_head
-from benchvise.core.export.dense_layer import dense_layer
-from benchvise.core.export.export_plan import ExportPlan, PlannedLayer, TreatmentOf, is_expert_matrix
-from benchvise.core.export.export_warnings import full_inputs, written_dense
+from benchvise.core.checkpoint.records import StoredTensor
+from benchvise.core.export.export_plan import ExportPlan, PlannedLayer
 from benchvise.core.export.layouts.packed_layout import PackedLayout
-from benchvise.core.export.layouts.transposed import TransposedForm, integer_of
-from benchvise.core.export.network_modules import NetworkModules
-from benchvise.core.export.targets.safetensors_target import SafetensorsTarget
+from benchvise.core.export.layouts.transposed import TransposedForm
+from benchvise.core.export.targets.coded_folder import CodedFolderTarget, Maker
 from benchvise.core.methods.integer import Integer
-from benchvise.core.methods.scheme import Scheme
 from benchvise.core.progress import Progress
-from benchvise.core.recipe.recipe import Treatment
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,115 +46,20 @@ class TransposedLayer(PlannedLayer):
             yield f"{self.layer.name}.{name}", values
 
 
-class LayerForm(Protocol):
-    """What a format holds of single layers."""
+class TransposedTarget(CodedFolderTarget):
+    """A folder of turned codes."""
 
-    def problem(self, scheme: Scheme, layer: Layer) -> str: ...
-
-    def layout(self, scheme: Integer) -> PackedLayout: ...
-
-
-class TransposedTarget(SafetensorsTarget):
-    """A folder with one main setting of bits and group size. overrides: whether layers may have others."""
-
-    form: ClassVar[LayerForm]
-    overrides: ClassVar[bool]
+    form: ClassVar[TransposedForm]
 
     @abstractmethod
     def less(self, packed: Sequence[PackedLayout]) -> int:
         """What zero points are stored less by, in a folder with these layouts."""
 
-    def planned_layer(self, layer: Layer, layout: PackedLayout, scheme: Integer, less: int) -> PlannedLayer:
-        """The layer as its codes will be written."""
-        assert isinstance(self.form, TransposedForm)
-        return TransposedLayer(layer, layout, scheme, self.form, less)
-
-    def plan(
-        self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: NetworkModules | None = None
-    ) -> ExportPlan:
-        layouts, reasons = self._layouts(checkpoint, treatment_of, modules)
-        less = self.less([layout for layout, _ in layouts.values()])
-        head = tied_head(checkpoint.config)
-        planned: list[PlannedLayer] = []
-        dense: dict[str, list[tuple[str, str]]] = {}
-        for layer in checkpoint.layers:
-            if layer.name in layouts:
-                planned.append(self.planned_layer(layer, *layouts[layer.name], less))
-                continue
-            planned.append(dense_layer(layer, head))
-            if layer.name in reasons:
-                dense.setdefault(reasons[layer.name], []).append((layer.name, treatment_of(layer).tag))
-        inputs = [layer.name for layer in checkpoint.layers if treatment_of(layer).activations is not None]
-        warnings = (*written_dense(dense), *full_inputs(inputs))
-        refusal = "" if checkpoint.architecture else "The checkpoint names no architecture, so no runtime could load it"
-        if not layouts:
-            why = f": {'; '.join(dense)}" if dense else ""
-            refusal = refusal or f"No layer of this run can be written as {self.title}{why}"
-        return ExportPlan(self.key, checkpoint, tuple(planned), warnings, modules, refusal)
-
-    def _layouts(
-        self, checkpoint: Checkpoint, treatment_of: TreatmentOf, modules: NetworkModules | None
-    ) -> tuple[dict[str, tuple[PackedLayout, Integer]], dict[str, str]]:
-        """By layer name: layout and scheme of what is packed, and why treated layers are not."""
-        layouts: dict[str, tuple[PackedLayout, Integer]] = {}
-        reasons: dict[str, str] = {}
-        for layer in checkpoint.layers:
-            treatment = treatment_of(layer)
-            if treatment.keeps:
-                continue
-            reason = self._problem(treatment, layer, modules)
-            scheme = integer_of(treatment.scheme)
-            if scheme is not None and not reason:
-                layouts[layer.name] = (self.form.layout(scheme), scheme)
-            else:
-                reasons[layer.name] = reason
-        main = main_layout([layout for layout, _ in layouts.values()])
-        if main is None or self.overrides:
-            return layouts, reasons
-        size = f"groups of {main.group_size}" if main.group_size else "one scale per channel"
-        other = [name for name, (layout, _) in layouts.items() if layout.group_size != main.group_size]
-        for name in other:
-            del layouts[name]
-            reasons[name] = f"{self.title} folders have one setting for all layers, here {size}"
-        return layouts, reasons
-
-    def _problem(self, treatment: Treatment, layer: Layer, modules: NetworkModules | None) -> str:
-        problem = self.form.problem(treatment.scheme, layer)
-        if problem:
-            return problem
-        if layer.transposed or layer.tied or layer.kind != "linear" or len(layer.shape) != 2:
-            return f"it is no Linear module of its own ({layer.role}, shape {list(layer.shape)})"
-        if layer.role in ("mlp.router", "lm_head") or is_expert_matrix(layer):
-            return f"{self.title} loaders differ in whether they take it packed ({layer.role})"
-        if modules is not None and layer.name not in modules.paths:
-            return "the network has no Linear module of that name"
-        return ""
+    def maker(self, packed: Sequence[PackedLayout]) -> Maker:
+        less = self.less(packed)
+        return lambda layer, layout, scheme: TransposedLayer(layer, layout, scheme, self.form, less)
 
     def verify(self, place: Path, plan: ExportPlan, weights: Weights, progress: Progress) -> None:
         from benchvise.core.export.transposed_folder import verify_transposed
 
         verify_transposed(place, plan, weights, self.texts(plan), progress)
-
-
-def main_layout(layouts: Sequence[PackedLayout]) -> PackedLayout | None:
-    """The layout that most layers have, None without any."""
-    return Counter(layouts).most_common(1)[0][0] if layouts else None
-
-
-def packed_paths(plan: ExportPlan) -> dict[str, PackedLayout]:
-    """The layouts of the packed layers by their modules' paths."""
-    paths = plan.modules.paths if plan.modules is not None else {}
-    return {paths.get(layer.name, layer.name): layout for layer, layout in plan.packed()}
-
-
-def dense_linears(plan: ExportPlan) -> list[str]:
-    """The paths of Linear modules that are not packed, without the output head."""
-    packed = packed_paths(plan)
-    paths = plan.modules.paths if plan.modules is not None else {}
-    stored = {
-        paths.get(planned.layer.name, planned.layer.name)
-        for planned in plan.layers
-        if planned.layout is None and planned.layer.kind == "linear" and len(planned.layer.shape) == 2
-    }
-    linear = plan.modules.linear if plan.modules is not None else frozenset()
-    return sorted((stored | linear) - set(packed))

@@ -95,6 +95,18 @@ def manifests(workspace: Path) -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in sorted((workspace / "runs").glob("*/run.json"))]
 
 
+class Stopping(NullProgress):
+    """Cancels once so many layers are done."""
+
+    def __init__(self, layers: int) -> None:
+        self.left = layers
+
+    def result(self, record: object) -> None:
+        self.left -= isinstance(record, LayerCompressed)
+        if not self.left:
+            raise Cancelled
+
+
 class Watcher(NullProgress):
     """Remembers what it is told, and does `act` when it has been called `at` times."""
 

@@ -12,12 +12,11 @@ from safetensors.torch import load_file, save_file
 from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.checkpoint.safetensors_header import read_header
 from benchvise.core.errors import Cancelled
-from benchvise.core.job import ranks
+from benchvise.core.job import decisions
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.methods.integer import Integer
 from benchvise.core.methods.solver import Nearest
-from benchvise.core.progress import NullProgress
-from benchvise.core.protocol.results import LayerCompressed, Run
+from benchvise.core.protocol.results import Run
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import Recipe, Rule, Treatment
@@ -25,7 +24,7 @@ from benchvise.core.weights.open import open_weights
 from benchvise.core.wording import sentences
 from benchvise.core.workspace.workspace import Workspace
 from tests.core.blockwise.calibrated_models import plain_tensors, tiny
-from tests.core.job.compress_samples import records, run_recipe, timeless
+from tests.core.job.compress_samples import Stopping, records, run_recipe, timeless
 
 UNHEEDED = tuple(f"model.layers.1.self_attn.{name}_proj" for name in "qkv")
 
@@ -70,25 +69,13 @@ def test_bits_go_where_outputs_heed_them_within_the_budget(folder: Path, undistu
     assert run.recipe_name == "quick-3bit"
 
 
-class Stopping(NullProgress):
-    """Cancels once so many layers are done."""
-
-    def __init__(self, layers: int) -> None:
-        self.left = layers
-
-    def result(self, record: object) -> None:
-        self.left -= isinstance(record, LayerCompressed)
-        if not self.left:
-            raise Cancelled
-
-
 def test_bits_are_decided_once_and_kept_with_the_run(
     folder: Path, undisturbed: tuple[Path, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted, again = tmp_path / "interrupted", tmp_path / "again"
     with pytest.raises(Cancelled):
         run_recipe(folder, interrupted, asked(), progress=Stopping(9))
-    monkeypatch.setattr(ranks, "factors", lambda *_: pytest.fail("bits are decided once"))
+    monkeypatch.setattr(decisions, "factors", lambda *_: pytest.fail("bits are decided once"))
     found = run_recipe(folder, interrupted, asked(), resume=True)
     assert any(layer.resumed for layer in found.layers)
     assert records(interrupted) == records(undisturbed[0])

@@ -15,11 +15,11 @@ from benchvise.core.checkpoint.open import open_checkpoint
 from benchvise.core.errors import Cancelled
 from benchvise.core.evaluate.forward import logits_of
 from benchvise.core.export.export import export
-from benchvise.core.job import ranks
+from benchvise.core.job import decisions
 from benchvise.core.methods.calibration import Calibration
 from benchvise.core.progress import NullProgress
 from benchvise.core.protocol.requests import Export
-from benchvise.core.protocol.results import LayerCompressed, Run
+from benchvise.core.protocol.results import Run
 from benchvise.core.recipe.plan import make_plan
 from benchvise.core.recipe.presets import load_preset
 from benchvise.core.recipe.recipe import Recipe
@@ -28,7 +28,7 @@ from benchvise.core.schemes.factors import singular_values
 from benchvise.core.weights.open import open_weights
 from benchvise.core.wording import sentences
 from tests.core.blockwise.calibrated_models import plain_tensors, tiny
-from tests.core.job.compress_samples import records, run_recipe, timeless
+from tests.core.job.compress_samples import Stopping, records, run_recipe, timeless
 
 
 @pytest.fixture(scope="module")
@@ -73,25 +73,13 @@ def test_a_preset_keeps_within_its_bytes_and_shares_them_unevenly(
     assert run.recipe_name == "lowrank-60"
 
 
-class Stopping(NullProgress):
-    """Cancels once so many layers are done."""
-
-    def __init__(self, layers: int) -> None:
-        self.left = layers
-
-    def result(self, record: object) -> None:
-        self.left -= isinstance(record, LayerCompressed)
-        if not self.left:
-            raise Cancelled
-
-
 def test_an_interrupted_job_goes_on_with_the_same_ranks(
     folder: Path, undisturbed: tuple[Path, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, workspace = asked(), tmp_path / "space"
     with pytest.raises(Cancelled):
         run_recipe(folder, workspace, recipe, progress=Stopping(9))
-    monkeypatch.setattr(ranks, "factors", lambda *_: pytest.fail("ranks are decided once"))
+    monkeypatch.setattr(decisions, "factors", lambda *_: pytest.fail("ranks are decided once"))
     found = run_recipe(folder, workspace, recipe, resume=True)
     assert any(layer.resumed for layer in found.layers)
     assert records(workspace) == records(undisturbed[0])
